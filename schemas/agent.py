@@ -1,0 +1,305 @@
+"""What happens in the life of an agent's run: asked, admitted, thinking, calling, answering, finished?
+
+A run is one request and everything that it causes; `run` is the id of its AgentRequested. `step` counts the model
+turns of a run from 1.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from uuid import UUID
+
+from schemas.base import Count, Event, Instant, Money, Personal, SessionEvent, Value
+
+FAMILY = "agent"
+Label = Annotated[str, Field(max_length=200)]
+Outcome = Literal["completed", "failed", "blocked", "stopped", "cancelled"]
+Effect = Literal["pure", "idempotent", "reconcilable", "once"]
+
+
+class ToolRequest(Value):
+    """A model's wish to call a tool. `arguments` is JSON text, exactly as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Message(Value):
+    """One message of a conversation, in the shape of the chat completions protocol."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: Personal | None = None
+    tool_calls: tuple[ToolRequest, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+
+
+class ToolSpec(Value):
+    """A tool as a model sees it. `parameters` is a JSON Schema, as JSON text."""
+
+    name: str
+    description: str = ""
+    parameters: str
+
+
+class Tokens(Value):
+    """Tokens of one model call by kind. Input includes cached, output includes reasoning (OpenTelemetry GenAI)."""
+
+    input_tokens: Count = 0
+    cached_input_tokens: Count = 0
+    cache_write_tokens: Count = 0
+    output_tokens: Count = 0
+    reasoning_tokens: Count = 0
+
+
+class AgentRequested(Event):
+    """A service asks an agent. Without a session the request is a session of its own."""
+
+    family: ClassVar[str] = FAMILY
+    agent: Label
+    text: Personal
+    session: Label = ""
+    user: Personal | None = None
+    channel: Label | None = None
+    metadata: dict[str, str] = {}
+    traceparent: Label | None = None
+
+
+class RunEvent(SessionEvent):
+    """An event of one run of an agent, which keeps the definition's version it began with."""
+
+    run: UUID
+    agent: Label
+    agent_version: Count = 0
+
+
+class RequestAdmitted(RunEvent):
+    family: ClassVar[str] = FAMILY
+    text: Personal
+    user: Personal | None = None
+    channel: Label | None = None
+    metadata: dict[str, str] = {}
+    traceparent: Label | None = None
+
+
+class RequestRefused(RunEvent):
+    """Not admitted: nothing ran and nothing was spent."""
+
+    family: ClassVar[str] = FAMILY
+    text: Personal
+    user: Personal | None = None
+    reason: Literal["quota", "concurrency", "budget", "unknown_tenant", "unknown_agent", "too_large", "empty"]
+    detail: str = ""
+    retry_after_ms: Count | None = None
+
+
+class RequestCleared(RunEvent):
+    """Screened: `text` is what the agent may see, redacted where the policy says so."""
+
+    family: ClassVar[str] = FAMILY
+    text: Personal
+    user: Personal | None = None
+    metadata: dict[str, str] = {}
+    traceparent: Label | None = None
+
+
+class RequestBlocked(RunEvent):
+    family: ClassVar[str] = FAMILY
+    rule: Label
+    detail: str = ""
+    text: Personal = ""
+    user: Personal | None = None
+    traceparent: Label | None = None
+
+
+class ModelAsked(RunEvent):
+    """A question to a model: all that the call needs. `model` and `fallback` name model definitions."""
+
+    family: ClassVar[str] = FAMILY
+    step: Count
+    model: Label
+    fallback: tuple[str, ...] = ()
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    temperature: float | None = None
+    max_output_tokens: Count | None = None
+    timeout_ms: Count = 60_000
+    user: Personal | None = None
+
+
+class ModelResponded(RunEvent):
+    """A model answered. `model` is the definition that answered, `response_model` what the provider calls itself."""
+
+    family: ClassVar[str] = FAMILY
+    step: Count
+    model: Label
+    provider: Label
+    response_model: Label = ""
+    content: Personal | None = None
+    tool_calls: tuple[ToolRequest, ...] = ()
+    finish_reason: Label
+    tokens: Tokens
+    cost_usd: Money | None = None
+    attempts: Count = 1
+    fell_back: bool = False
+    started_at: Instant
+    wait_ms: Count
+    user: Personal | None = None
+
+
+class ModelFailed(RunEvent):
+    family: ClassVar[str] = FAMILY
+    step: Count
+    model: Label
+    reason: Label
+    detail: str = ""
+    attempts: Count = 1
+    started_at: Instant
+    wait_ms: Count = 0
+
+
+class ResponseCleared(RunEvent):
+    """A model's answer as screened: what the agent goes on with."""
+
+    family: ClassVar[str] = FAMILY
+    step: Count
+    content: Personal | None = None
+    tool_calls: tuple[ToolRequest, ...] = ()
+    finish_reason: Label
+    tokens: Tokens
+    cost_usd: Money | None = None
+
+
+class ResponseBlocked(RunEvent):
+    family: ClassVar[str] = FAMILY
+    step: Count
+    rule: Label
+    detail: str = ""
+    tokens: Tokens
+    cost_usd: Money | None = None
+
+
+class ToolCalled(RunEvent):
+    """A tool is to be called. `call` is the model's id of it; the event's id is the idempotency key."""
+
+    family: ClassVar[str] = FAMILY
+    step: Count
+    call: Label
+    tool: Label
+    tool_version: Count = 0
+    arguments: Personal
+    effect: Effect
+    timeout_ms: Count = 30_000
+    user: Personal | None = None
+
+
+class ToolEvent(RunEvent):
+    """What became of one call of a tool."""
+
+    step: Count
+    call: Label
+    tool: Label
+    started_at: Instant
+    wait_ms: Count = 0
+
+
+class ToolReturned(ToolEvent):
+    family: ClassVar[str] = FAMILY
+    content: Personal
+
+
+class ToolFailed(ToolEvent):
+    """The tool did not do it; the model is told so."""
+
+    family: ClassVar[str] = FAMILY
+    reason: Label
+    detail: str = ""
+
+
+class ToolUncertain(ToolEvent):
+    """Nobody knows whether the tool did it: it was started, and must never be started twice."""
+
+    family: ClassVar[str] = FAMILY
+    detail: str = ""
+
+
+class ResultCleared(RunEvent):
+    """A tool's result, or retrieved passages, as screened: what the model may see."""
+
+    family: ClassVar[str] = FAMILY
+    step: Count
+    call: Label
+    tool: Label
+    content: Personal
+
+
+class PassagesAsked(RunEvent):
+    """Knowledge is to be searched, by the agent's search tool."""
+
+    family: ClassVar[str] = FAMILY
+    step: Count
+    call: Label
+    tool: Label
+    query: Personal
+    limit: Count = 5
+
+
+class Passage(Value):
+    document: str
+    nth: Count
+    title: str = ""
+    text: Personal
+    score: float
+
+
+class PassagesFound(ToolEvent):
+    family: ClassVar[str] = FAMILY
+    passages: tuple[Passage, ...]
+
+
+class RunCancelled(SessionEvent):
+    """Somebody outside asks that a run ends."""
+
+    family: ClassVar[str] = FAMILY
+    run: UUID
+    reason: str = ""
+    user: Personal | None = None
+
+
+class Woke(SessionEvent):
+    """A time that a state waited for has come. Made by the runtime, and recorded like every event."""
+
+    family: ClassVar[str] = FAMILY
+    step_name: Label
+
+
+class RunFinished(RunEvent):
+    """The one outcome of an admitted run, with what it took."""
+
+    family: ClassVar[str] = FAMILY
+    outcome: Outcome
+    reason: Label = ""
+    detail: str = ""
+    text: Personal = ""
+    answer: Personal | None = None
+    user: Personal | None = None
+    model: Label = ""
+    model_calls: Count = 0
+    tool_calls: Count = 0
+    tokens: Tokens = Tokens()
+    cost_usd: Money | None = None
+    unpriced_calls: Count = 0
+    started_at: Instant
+    wait_ms: Count
+    traceparent: Label | None = None
+
+
+class RunSettled(Event):
+    """A run is over, told to its tenant: its place is free, its cost is known."""
+
+    family: ClassVar[str] = FAMILY
+    session: Label
+    run: UUID
+    outcome: Outcome
+    cost_usd: Money | None = None

@@ -1,0 +1,116 @@
+"""What does every event carry, and how does one event lead to the next?
+
+An event is a past fact. One class is one topic is one key (`key` names the field). Ids derive from causes, so a
+replay makes the same ids again and every consumer can drop a repeat.
+"""
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache
+from typing import Annotated, Any, ClassVar, Self, TypeVar
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _to_millisecond(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError("needs a time zone, e.g. 2026-01-31T12:00:00Z")
+    return at.astimezone(UTC).replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+Instant = Annotated[datetime, AfterValidator(_to_millisecond)]
+"""A moment in UTC, to the millisecond, as Avro's timestamp-millis and ClickHouse's DateTime64(3) hold it."""
+
+Money = Annotated[Decimal, Field(max_digits=38, decimal_places=12, ge=0)]
+"""US dollars, exact: twelve decimals hold a millionth of a token's price."""
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+"""How many: never negative, and small enough for every language's integers."""
+
+PERSONAL = "personal"
+Personal = Annotated[str, PERSONAL]
+"""Text that may tell who a person is. The schemas say so, field by field."""
+
+
+E = TypeVar("E", bound="Event")
+
+
+class Unprocessable(Exception):
+    """The only exception that a processor raises: this event can never be processed. It becomes a dead letter."""
+
+
+class Value(BaseModel):
+    """A part of an event: immutable, and closed to fields that nobody declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Event(Value):
+    """What every event has. `at` is event time: when it happened, stamped where it entered Weir."""
+
+    family: ClassVar[str] = ""
+    key: ClassVar[str] = "tenant"
+
+    id: UUID
+    at: Instant
+    tenant: Annotated[str, Field(min_length=1, max_length=200)]
+    cause: UUID | None = None
+
+    def then(self, kind: type[E], nth: int | str = 0, **fields: Any) -> E:
+        """The event that this one causes: same moment and tenant, and all fields of the same name, unless given.
+
+        `nth` tells several events of one class and one cause apart.
+        """
+        inherited = {name: getattr(self, name) for name in _shared(type(self), kind)}
+        identity = uuid5(self.id, f"{kind.__name__}/{nth}")
+        return kind(**(inherited | fields), id=identity, cause=self.id)
+
+    @classmethod
+    def about(cls, *subject: Any, **fields: Any) -> Self:
+        """An event that no single event causes: its id derives from what it is about."""
+        return cls(id=uuid5(NAMESPACE_OID, "/".join(map(str, (cls.__name__, *subject)))), **fields)
+
+    @classmethod
+    def topic(cls) -> str:
+        """The one topic of this class, e.g. `weir.agent.request-admitted`."""
+        return f"weir.{cls.family}.{kebab(cls.__name__)}"
+
+    def partition_key(self) -> str:
+        """The Kafka key, and the key of any state built from it. No two tenants ever share one."""
+        return self.tenant if self.key == "tenant" else f"{self.tenant}/{getattr(self, self.key)}"
+
+
+class SessionEvent(Event):
+    """An event of a session: a conversation of one user with one agent, in order."""
+
+    key: ClassVar[str] = "session"
+    session: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class DocumentEvent(Event):
+    """An event of a document of a tenant's knowledge."""
+
+    key: ClassVar[str] = "document"
+    document: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+def kebab(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+
+
+@cache
+def _shared(cause: type[Event], kind: type[Event]) -> tuple[str, ...]:
+    return tuple(n for n in cause.model_fields if n in kind.model_fields and n not in ("id", "cause"))
+
+
+def event_classes() -> dict[str, type[Event]]:
+    """Every event class that has a topic, by its class name."""
+    found, queue = {}, [Event]
+    while queue:
+        kind = queue.pop()
+        queue.extend(kind.__subclasses__())
+        if kind.family:
+            found[kind.__name__] = kind
+    return dict(sorted(found.items()))

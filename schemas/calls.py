@@ -1,0 +1,117 @@
+"""What is asked of the world outside, and what does it answer? Values of ports; they are never on the wire.
+
+A port never raises for what the world does: a failure is a value too.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from schemas.agent import Message, Passage, Tokens, ToolRequest, ToolSpec
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The world said no, or nothing. `reason` is a short name (`timeout`, `http_500`, ...), `detail` for people."""
+
+    reason: str
+    detail: str
+    started_at: datetime
+    at: datetime
+    attempts: int = 1
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Uncertain:
+    """A call was begun before a crash and nobody knows its end; it must not be begun again."""
+
+    detail: str
+    started_at: datetime
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One model to try. `api_key` is a reference (`env:NAME`), resolved by the sink."""
+
+    name: str
+    provider: str
+    base_url: str
+    upstream: str
+    api_key: str | None = None
+    timeout_ms: int = 60_000
+
+
+@dataclass(frozen=True)
+class ChatQuestion:
+    """Messages for the first endpoint that answers, in order."""
+
+    endpoints: tuple[Endpoint, ...]
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...]
+    temperature: float | None
+    max_output_tokens: int | None
+    timeout_ms: int
+    idempotency_key: str
+    user: str | None = None
+
+
+@dataclass(frozen=True)
+class ChatAnswer:
+    """`endpoint` is the name of the one that answered; `attempts` counts all requests sent, to any."""
+
+    endpoint: str
+    provider: str
+    response_model: str
+    content: str | None
+    tool_calls: tuple[ToolRequest, ...]
+    finish_reason: str
+    tokens: Tokens
+    started_at: datetime
+    at: datetime
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class ToolQuestion:
+    """An HTTP call. `arguments` is JSON text; header values may be secret references (`env:NAME`)."""
+
+    tool: str
+    url: str
+    method: str
+    headers: dict[str, str]
+    arguments: str
+    timeout_ms: int
+    result_chars: int
+    effect: str
+    idempotency_key: str
+    context: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ToolAnswer:
+    content: str
+    started_at: datetime
+    at: datetime
+
+
+@dataclass(frozen=True)
+class SearchQuestion:
+    tenant: str
+    query: str
+    limit: int
+
+
+@dataclass(frozen=True)
+class SearchAnswer:
+    passages: tuple[Passage, ...]
+    started_at: datetime
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Impossible:
+    """What `ask` returns instead of a question that must not leave the house, e.g. arguments against their schema."""
+
+    reason: str
+    detail: str

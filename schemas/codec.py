@@ -1,0 +1,165 @@
+"""How does an event become a Kafka record, and a record an event again?
+
+The wire is the registry's framing: a zero byte, the schema's id in four bytes, Avro. Headers carry the W3C trace
+context and the CloudEvents attributes. Parsed schemas are cached by id; writer and reader are resolved only where
+they differ (that doubles the price of a read: 11 against 22 microseconds for 16 fields).
+"""
+
+import io
+import json
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import fastavro
+from pydantic import ValidationError
+
+from schemas.avsc import parsed_schema_of, schema_of
+from schemas.base import Event
+
+HEAD = struct.Struct(">bI")
+Headers = list[tuple[str, bytes]]
+
+
+class Undecodable(Exception):
+    """A record that is no event of its topic. `reason` is one of DeadLettered's."""
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+class Ids(Protocol):
+    """Where schema ids come from: the registry, or a table in tests."""
+
+    def id_of(self, kind: type[Event]) -> int:
+        """The id under which the class's schema is registered."""
+
+    def schema_with(self, schema_id: int) -> dict[str, Any] | None:
+        """The schema of an id; None where the registry says that there is none. Raises when it is away."""
+
+
+class LocalIds:
+    """Ids without a registry: a class's place in the alphabet. For tests, and for runs in memory."""
+
+    def __init__(self, classes: Mapping[str, type[Event]]):
+        self._classes = list(classes.values())
+
+    def id_of(self, kind: type[Event]) -> int:
+        return self._classes.index(kind) + 1
+
+    def schema_with(self, schema_id: int) -> dict[str, Any] | None:
+        known = 0 < schema_id <= len(self._classes)
+        return schema_of(self._classes[schema_id - 1]) if known else None
+
+
+class Codec:
+    """Bytes to events and back. One a process; not safe for two threads at once."""
+
+    def __init__(self, ids: Ids):
+        self._ids = ids
+        self._heads: dict[type[Event], bytes] = {}
+        self._writers: dict[tuple[type[Event], int], tuple[Any, Any]] = {}
+
+    def encode(self, event: Event) -> bytes:
+        kind = type(event)
+        head = self._heads.get(kind)
+        if head is None:
+            head = self._heads[kind] = HEAD.pack(0, self._ids.id_of(kind))
+        out = io.BytesIO()
+        out.write(head)
+        fastavro.schemaless_writer(out, parsed_schema_of(kind), event.model_dump())
+        return out.getvalue()
+
+    def decode(self, kind: type[Event], value: bytes | None, key: bytes | None = None) -> Event:
+        """The event in a record's value. Raises Undecodable, with the reason that a dead letter gives."""
+        if value is None or len(value) < HEAD.size or value[0] != 0:
+            raise Undecodable("not_avro", "the value does not begin with a zero byte and a schema id")
+        _, schema_id = HEAD.unpack_from(value)
+        writer, reader = self._schemas(kind, schema_id)
+        body = io.BytesIO(value)
+        body.seek(HEAD.size)
+        try:
+            fields = fastavro.schemaless_reader(body, writer, reader)
+        except Exception as error:  # fastavro raises whatever its C code meets in foreign bytes
+            raise Undecodable("not_avro", f"{type(error).__name__}: {error}") from error
+        if body.tell() != len(value):
+            raise Undecodable("not_avro", f"{len(value) - body.tell()} bytes are left over after the event")
+        try:
+            event = kind.model_validate(fields)
+        except ValidationError as error:
+            raise Undecodable("invalid", first_error(error)) from error
+        if key is not None and key != event.partition_key().encode():
+            raise Undecodable("wrong_key", f"the key should be {event.partition_key()!r}, it is {key[:200]!r}")
+        return event
+
+    def _schemas(self, kind: type[Event], schema_id: int) -> tuple[Any, Any]:
+        known = self._writers.get((kind, schema_id))
+        if known is None:
+            known = self._writers[(kind, schema_id)] = self._look_up(kind, schema_id)
+        return known
+
+    def _look_up(self, kind: type[Event], schema_id: int) -> tuple[Any, Any]:
+        own = schema_of(kind)
+        writer = self._ids.schema_with(schema_id)
+        if writer is None:
+            raise Undecodable("unknown_schema", f"the registry has no schema {schema_id}")
+        if writer.get("name", "").split(".")[-1] != kind.__name__:
+            raise Undecodable("unknown_schema", f"schema {schema_id} is of {writer.get('name')}, not {kind.__name__}")
+        if writer == own:
+            return parsed_schema_of(kind), None
+        return fastavro.parse_schema(writer), parsed_schema_of(kind)
+
+
+def first_error(error: ValidationError) -> str:
+    """What is wrong, in one line: the field, what it should be, what it was."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"])) or "the event"
+    return f"{where}: {first['msg']} (was {str(first.get('input'))[:100]!r})"
+
+
+def headers_of(event: Event, traceparent: str | None = None) -> Headers:
+    """The Kafka headers of an event: W3C trace context, CloudEvents attributes."""
+    kind = type(event)
+    return [
+        ("traceparent", (traceparent or traceparent_of(event)).encode()),
+        ("ce_specversion", b"1.0"),
+        ("ce_id", str(event.id).encode()),
+        ("ce_type", f"weir.{kind.family}.{kind.__name__}".encode()),
+        ("ce_source", f"/weir/{event.tenant}".encode()),
+        ("ce_time", event.at.isoformat(timespec="milliseconds").encode()),
+    ]
+
+
+def traceparent_of(event: Event, trace: str | None = None) -> str:
+    """A W3C traceparent: the run is the trace unless another is given, the event is the span."""
+    run = getattr(event, "run", None) or event.id
+    return f"00-{trace or run.hex}-{event.id.hex[:16]}-01"
+
+
+def trace_of(headers: Headers | None) -> str | None:
+    """The trace id in a record's traceparent; None where there is none or it is malformed."""
+    for name, value in headers or ():
+        if name == "traceparent" and value:
+            parts = value.decode("ascii", "replace").split("-")
+            if len(parts) == 4 and len(parts[1]) == 32 and set(parts[1]) <= set("0123456789abcdef"):
+                return parts[1] if parts[1] != "0" * 32 else None
+    return None
+
+
+def to_json(event: Event) -> str:
+    """An event as people read it, on one line."""
+    return event.model_dump_json()
+
+
+def from_json(kind: type[Event], text: str) -> Event:
+    """An event out of JSON, as in `schemas/examples`. Raises Undecodable with a sentence."""
+    try:
+        return kind.model_validate(json.loads(text))
+    except ValidationError as error:
+        raise Undecodable("invalid", first_error(error)) from error
+    except json.JSONDecodeError as error:
+        raise Undecodable("invalid", f"not JSON: {error}") from error
+
+
+Decode = Callable[[type[Event], bytes], Event]

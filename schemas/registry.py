@@ -1,0 +1,175 @@
+"""What is defined: tenants, agents, models, tools, policies, and which version of each is in force?
+
+Definitions are YAML, applied with `weir apply`, and travel as events on a compacted topic. A version never changes;
+a run keeps the versions that it began with, so `Definitions` knows every version, and the newest by name.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, TypeAdapter
+
+from schemas.agent import Effect, Label
+from schemas.base import Count, Event, Value
+from schemas.guardrails import Action, Stage
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
+Kind = Literal["tenant", "agent", "model", "tool", "policy"]
+
+
+class Definition(Value):
+    """What all definitions have. `name` is unique within its kind; `tenant` limits who may use it."""
+
+    kind: ClassVar[str]
+    name: Name
+    description: str = ""
+
+
+class Tenant(Definition):
+    """Who may ask, and how much: a token bucket of requests, and a limit on runs at once."""
+
+    kind: ClassVar[str] = "tenant"
+    requests_per_minute: Annotated[float, Field(gt=0)] = 60
+    burst: Annotated[int, Field(ge=1)] = 20
+    concurrent_runs: Annotated[int, Field(ge=1)] = 1_000
+    request_chars: Annotated[int, Field(ge=1)] = 100_000
+
+
+class Limits(Value):
+    """When a run is stopped, whatever it is doing."""
+
+    steps: Annotated[int, Field(ge=1)] = 12
+    tokens: Annotated[int, Field(ge=1)] = 200_000
+    cost_usd: Annotated[Decimal, Field(gt=0)] = Decimal("1")
+    seconds: Annotated[float, Field(gt=0)] = 300
+
+
+class Agent(Definition):
+    kind: ClassVar[str] = "agent"
+    prompt: str
+    model: Name
+    fallback: tuple[Name, ...] = ()
+    tools: tuple[Name, ...] = ()
+    policy: Name | None = None
+    limits: Limits = Limits()
+    tenants: tuple[Name, ...] = ()
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    history_messages: Annotated[int, Field(ge=1)] = 200
+
+
+class Price(Value):
+    """US dollars a million tokens, where the price book does not know the model."""
+
+    input: Annotated[Decimal, Field(ge=0)]
+    output: Annotated[Decimal, Field(ge=0)]
+    cached_input: Annotated[Decimal, Field(ge=0)] | None = None
+    cache_write: Annotated[Decimal, Field(ge=0)] | None = None
+
+
+class Model(Definition):
+    """A model behind an OpenAI-compatible endpoint. `api_key` names a secret (`env:NAME`), it is never the secret."""
+
+    kind: ClassVar[str] = "model"
+    provider: Label
+    base_url: str
+    upstream: str
+    api_key: Annotated[str, Field(pattern=r"^env:[A-Z][A-Z0-9_]*$")] | None = None
+    timeout_ms: Annotated[int, Field(ge=1)] = 60_000
+    price: Price | None = None
+
+
+class Tool(Definition):
+    """What an agent may call. `parameters` is a JSON Schema; header values may be secrets (`env:NAME`).
+
+    `terminal` ends the run with the tool's result as its answer. A tool of kind `search` reads the tenant's knowledge.
+    """
+
+    kind: ClassVar[str] = "tool"
+    via: Literal["http", "search"] = "http"
+    url: str = ""
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    headers: dict[str, str] = {}
+    parameters: dict[str, Any] = {"type": "object", "properties": {}}
+    effect: Effect = "once"
+    timeout_ms: Annotated[int, Field(ge=1)] = 30_000
+    result_chars: Annotated[int, Field(ge=1)] = 100_000
+    terminal: bool = False
+
+
+class Rule(Value):
+    """One thing to look for, where, and what to do when it is found."""
+
+    find: Literal["secret", "card", "iban", "email"]
+    at: tuple[Stage, ...] = ("request", "response", "result")
+    action: Action
+
+
+class Policy(Definition):
+    """Rules in order. In shadow mode verdicts are recorded and nothing is changed."""
+
+    kind: ClassVar[str] = "policy"
+    shadow: bool = False
+    rules: tuple[Rule, ...]
+
+
+KINDS: dict[str, type[Definition]] = {c.kind: c for c in (Tenant, Agent, Model, Tool, Policy)}
+
+
+class DefinitionApplied(Event):
+    """A definition was applied, as version `version` of its name. `place` is `kind/name@version`.
+
+    Removed, no new run may use the name; runs under way keep the versions that they began with.
+    """
+
+    family: ClassVar[str] = "registry"
+    key: ClassVar[str] = "place"
+    place: Label
+    kind: Kind
+    name: Label
+    version: Count
+    body: str
+    digest: Label
+    author: str = ""
+    removed: bool = False
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """A snapshot: every version by (kind, name, version), and the newest version by (kind, name)."""
+
+    bodies: Mapping[tuple[str, str, int], Definition] = field(default_factory=dict)
+    newest: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    gone: frozenset[tuple[str, str]] = frozenset()
+
+    def find(self, kind: str, name: str, version: int | None = None) -> Definition | None:
+        """The definition, in the given version or the newest; None where there is none (or it was removed)."""
+        version = self.version(kind, name) if version is None else version
+        return None if version is None else self.bodies.get((kind, name, version))
+
+    def version(self, kind: str, name: str) -> int | None:
+        return None if (kind, name) in self.gone else self.newest.get((kind, name))
+
+    def having(self, changes: Iterable[DefinitionApplied]) -> "Definitions":
+        """This snapshot with changes laid over it, in order."""
+        bodies, newest, gone = dict(self.bodies), dict(self.newest), set(self.gone)
+        for change in changes:
+            at = change.kind, change.name
+            bodies[(*at, change.version)] = read_body(change.kind, change.body)
+            if change.version >= newest.get(at, 0):
+                newest[at] = change.version
+                gone.add(at) if change.removed else gone.discard(at)
+        return Definitions(bodies, newest, frozenset(gone))
+
+    @classmethod
+    def of(cls, *definitions: Definition) -> "Definitions":
+        """A snapshot of first versions, for tests and for runs in memory."""
+        return cls({(d.kind, d.name, 1): d for d in definitions}, {(d.kind, d.name): 1 for d in definitions})
+
+
+def read_body(kind: str, body: str) -> Definition:
+    """The definition in a body of JSON. Raises pydantic's ValidationError."""
+    return TypeAdapter(KINDS[kind]).validate_python(json.loads(body))

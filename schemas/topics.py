@@ -1,0 +1,55 @@
+"""Which topics are there, and what does an operator need to know of each: partitions, retention, owner, personal data?
+
+A topic holds one event class. All topics of one key have one partition count, because a stage needs the same
+partition of each in one worker.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from schemas import agent, feedback, guardrails, knowledge, operations, registry, tracing, usage  # noqa: F401
+from schemas.avsc import schema_of
+from schemas.base import PERSONAL, Event, event_classes
+
+MESSAGE_BYTES_MAX = 8 * 1024 * 1024
+PARTITIONS = {"tenant": 4, "session": 4, "document": 4, "source": 4, "place": 1}
+"""By key. Fixed when the topics are created: a key's partition must never move."""
+
+MONTH = timedelta(days=30)
+OWNERS = {"agent": "agent-platform", "guardrails": "security", "usage": "finance", "knowledge": "knowledge",
+          "feedback": "product", "tracing": "observability", "operations": "operations", "registry": "governance"}
+RETENTION = {"operations": 3 * MONTH, "usage": 13 * MONTH, "feedback": 13 * MONTH}
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic. `retention` None means kept for ever (compacted)."""
+
+    name: str
+    event: type[Event]
+    partitions: int
+    retention: timedelta | None
+    owner: str
+    personal: bool
+
+    @property
+    def compacted(self) -> bool:
+        return self.retention is None
+
+    def config(self) -> dict[str, str]:
+        """The topic's settings, in Kafka's names."""
+        kept = {"cleanup.policy": "compact"} if self.retention is None else {
+            "cleanup.policy": "delete", "retention.ms": str(int(self.retention.total_seconds() * 1000))}
+        return kept | {"max.message.bytes": str(MESSAGE_BYTES_MAX)}
+
+
+def topic_of(kind: type[Event]) -> Topic:
+    compacted = kind.family == "registry"
+    return Topic(kind.topic(), kind, PARTITIONS[kind.key], None if compacted else RETENTION.get(kind.family, MONTH),
+                 OWNERS[kind.family], PERSONAL in str(schema_of(kind)))
+
+
+def topics() -> dict[str, Topic]:
+    """Every topic by its name."""
+    made = (topic_of(kind) for kind in event_classes().values())
+    return {topic.name: topic for topic in made}

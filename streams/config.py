@@ -1,0 +1,85 @@
+"""What is set from outside, and what are the defaults? The only place that reads the environment.
+
+Every setting is an environment variable `WEIR_<NAME>`. Defaults point at the embedded stack on this machine; any of
+the four engines is pointed at a real server by its own setting, and the embedded one is then not started.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """All settings, frozen. `secret(reference)` resolves `env:NAME`."""
+
+    model_config = SettingsConfigDict(env_prefix="WEIR_", frozen=True, env_nested_delimiter=None)
+
+    home: Path = Field(Path(".weir"), description="folder of the embedded stack: data, logs, pids")
+
+    kafka: dict[str, str] = Field(
+        {}, description="JSON of librdkafka properties of a real Kafka (bootstrap.servers, TLS, SASL); empty: embedded")
+    kafka_port: Port = Field(9092, description="port of the embedded broker")
+    registry_url: str = Field("", description="URL of a Confluent-compatible schema registry; empty: embedded")
+    registry_auth: SecretStr = Field(SecretStr(""), description="user:password of the registry")
+    registry_port: Port = Field(8081, description="port of the embedded registry")
+    clickhouse_url: str = Field("", description="http(s)://user:password@host:port of ClickHouse; empty: embedded")
+    clickhouse_port: Port = Field(8123, description="port of the embedded ClickHouse")
+    clickhouse_database: str = Field("weir", description="database that holds the tables")
+    qdrant_url: str = Field("", description="URL of a Qdrant; empty: embedded")
+    qdrant_key: SecretStr = Field(SecretStr(""), description="API key of Qdrant")
+    qdrant_port: Port = Field(6333, description="port of the embedded Qdrant")
+    qdrant_collection: str = Field("weir", description="collection that holds the chunks")
+    live_port: Port = Field(6066, description="port of the live views")
+    services_port: Port = Field(8090, description="port of the scripted model and tools of the demo")
+    metrics_port: Port = Field(9400, description="first port of the workers' /healthz, /readyz and /metrics")
+
+    prefix: str = Field("", description="put before every topic, group and transactional id, to share a cluster")
+    replication: Annotated[int, Field(ge=1)] = Field(1, description="replication factor of the topics")
+    partitions: Annotated[int, Field(ge=1)] = Field(4, description="partitions of each topic, when it is created")
+
+    batch_events: Annotated[int, Field(ge=1)] = Field(1_000, description="most events in one transaction")
+    idle_close_s: float = Field(5.0, gt=0, description="quiet seconds after which a partition's windows may close")
+    future_s: float = Field(300, gt=0, description="how far in the future an event's time may lie")
+    expired_days: float = Field(30, gt=0, description="how old an event's time may be")
+    dead_share_max: float = Field(0.5, gt=0, le=1, description="share of dead letters at which a consumer stops")
+    calls_at_once: Annotated[int, Field(ge=1)] = Field(500, description="most calls in flight in one call runner")
+    landing_rows: Annotated[int, Field(ge=1)] = Field(20_000, description="most rows in one insert")
+    landing_age_s: float = Field(1.0, gt=0, description="longest wait of an event for others of its insert")
+    retention_days: Annotated[int, Field(ge=1)] = Field(365, description="how long ClickHouse keeps rows")
+    otlp_endpoint: str = Field("", description="where spans and metrics of the pipeline itself go; empty: nowhere")
+
+    def bootstrap(self) -> str:
+        return self.kafka.get("bootstrap.servers", f"127.0.0.1:{self.kafka_port}")
+
+    def kafka_properties(self) -> dict[str, str]:
+        """What every Kafka client is given: the user's properties, whatever they are."""
+        return self.kafka | {"bootstrap.servers": self.bootstrap()}
+
+    def registry(self) -> str:
+        return self.registry_url or f"http://127.0.0.1:{self.registry_port}/apis/ccompat/v7"
+
+    def clickhouse(self) -> str:
+        return self.clickhouse_url or f"http://127.0.0.1:{self.clickhouse_port}"
+
+    def qdrant(self) -> str:
+        return self.qdrant_url or f"http://127.0.0.1:{self.qdrant_port}"
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process. Raises pydantic's ValidationError, which the CLI turns into a sentence."""
+    return Settings()
+
+
+def secret(reference: str) -> str:
+    """The secret that `env:NAME` names. Raises KeyError with a sentence where it is not set."""
+    name = reference.removeprefix("env:")
+    if name not in os.environ:
+        raise KeyError(f"the secret {reference} is not set: export {name} where the workers start")
+    return os.environ[name]

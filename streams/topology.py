@@ -1,0 +1,84 @@
+"""What does Weir do, step by step? One row a step: what it reads, by which shape, what it writes.
+
+Steps that read events of one key are one stage: they run in one worker, in one transaction. Diagrams, the AsyncAPI
+document and the topics to create are drawn from this table.
+"""
+
+from datetime import timedelta
+
+from processors import admission, agent, feedback, guardrails, ingest, model, retrieval, tools, tracing, usage
+from schemas.agent import (
+    AgentRequested, ModelAsked, ModelFailed, ModelResponded, PassagesAsked, PassagesFound, RequestAdmitted,
+    RequestBlocked, RequestCleared, RequestRefused, ResponseBlocked, ResponseCleared, ResultCleared, RunCancelled,
+    RunFinished, RunSettled, ToolCalled, ToolFailed, ToolReturned, ToolUncertain, Woke,
+)
+from schemas.base import Event
+from schemas.feedback import FeedbackGiven, FeedbackJoined
+from schemas.guardrails import VerdictReached
+from schemas.knowledge import ChunkPrepared, ChunkRetired, DocumentPublished, DocumentWithdrawn
+from schemas.operations import DeadLettered
+from schemas.tracing import SpanEnded
+from schemas.usage import TokensUsed, UsageTotalled
+from streams.shapes import Call, Each, Fold, Kinds, Step, Tumbling, Window, kinds
+
+
+def per_minute(of) -> Window:
+    return Window(of.Total, of.add, of.close, Tumbling(timedelta(minutes=1)), grace=timedelta(seconds=10))
+
+
+# fmt: off
+TO_AGENT = (RequestCleared | RequestBlocked | ResponseCleared | ResponseBlocked | ResultCleared | ModelFailed
+            | ToolFailed | ToolUncertain | RunCancelled | Woke)
+FROM_AGENT = ModelAsked | ToolCalled | PassagesAsked | RunFinished
+TO_TRACE = (RequestAdmitted | RequestBlocked | VerdictReached | ModelResponded | ModelFailed | ToolReturned
+            | ToolFailed | ToolUncertain | PassagesFound | RunFinished)
+
+PIPELINE = (
+    #    step               reads                              by                                                   writes
+    Step("admit",           AgentRequested | RunSettled,       Fold(admission.Bucket, admission.admit),             RequestAdmitted | RequestRefused, given=True),
+    Step("screen_request",  RequestAdmitted,                   Each(guardrails.screen_request),                     VerdictReached | RequestCleared | RequestBlocked, given=True),
+    Step("screen_response", ModelResponded,                    Each(guardrails.screen_response),                    VerdictReached | ResponseCleared | ResponseBlocked, given=True),
+    Step("screen_result",   ToolReturned | PassagesFound,      Each(guardrails.screen_result),                      VerdictReached | ResultCleared, given=True),
+    Step("agent",           TO_AGENT,                          Fold(agent.Session, agent.advance, wakes=Woke),      FROM_AGENT, given=True),
+    Step("ask_model",       ModelAsked,                        Call(model.ask, "chat", model.tell),                 ModelResponded | ModelFailed, given=True),
+    Step("use_tool",        ToolCalled,                        Call(tools.ask, "tool", tools.tell),                 ToolReturned | ToolFailed | ToolUncertain, given=True),
+    Step("search",          PassagesAsked,                     Call(retrieval.ask, "search", retrieval.tell),       PassagesFound | ToolFailed, given=True),
+    Step("trace",           TO_TRACE,                          Fold(tracing.Open, tracing.trace),                   SpanEnded),
+    Step("join_feedback",   RunFinished | FeedbackGiven,       Fold(feedback.Runs, feedback.join),                  FeedbackJoined),
+    Step("meter",           ModelResponded,                    Each(usage.meter),                                   TokensUsed),
+    Step("settle",          RunFinished,                       Each(usage.settle),                                  RunSettled),
+    Step("total_usage",     TokensUsed,                        per_minute(usage),                                   UsageTotalled),
+    Step("chunk",           DocumentPublished | DocumentWithdrawn, Fold(ingest.Document, ingest.chunk),             ChunkPrepared | ChunkRetired),
+)
+
+SINKS = {
+    "clickhouse": (RunFinished | RequestRefused | SpanEnded | TokensUsed | UsageTotalled | VerdictReached
+                   | FeedbackGiven | FeedbackJoined | DeadLettered),
+    "qdrant": ChunkPrepared | ChunkRetired,
+}
+# fmt: on
+
+
+def stages(pipeline: tuple[Step, ...] = PIPELINE) -> dict[str, tuple[Step, ...]]:
+    """The steps of each stage, by the key that they share; Calls are in none."""
+    by_key: dict[str, tuple[Step, ...]] = {}
+    for step in pipeline:
+        if not isinstance(step.by, Call):
+            key = kinds(step.reads)[0].key
+            by_key[key] = (*by_key.get(key, ()), step)
+    return by_key
+
+
+def calls(pipeline: tuple[Step, ...] = PIPELINE) -> tuple[Step, ...]:
+    """The steps that ask the world outside."""
+    return tuple(step for step in pipeline if isinstance(step.by, Call))
+
+
+def inputs(steps: tuple[Step, ...]) -> tuple[type[Event], ...]:
+    """What a stage reads from Kafka: all that its steps read and none of them writes, in the table's order.
+
+    A timer's event is made by the runtime inside the stage.
+    """
+    inside = {kind for step in steps for kind in kinds(step.writes)}
+    inside |= {step.by.wakes for step in steps if isinstance(step.by, Fold) and step.by.wakes}
+    return tuple(dict.fromkeys(kind for step in steps for kind in kinds(step.reads) if kind not in inside))
