@@ -55,7 +55,7 @@ class Event(Value):
 
     id: UUID
     at: Instant
-    tenant: Annotated[str, Field(min_length=1, max_length=200)]
+    tenant: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/]+$")]
     cause: UUID | None = None
 
     def then(self, kind: type[E], nth: int | str = 0, **fields: Any) -> E:
