@@ -205,8 +205,11 @@ class ToolEvent(RunEvent):
 
 
 class ToolReturned(ToolEvent):
+    """The tool's result. `ends` where the tool said that nothing is left to do: the run ends with this result."""
+
     family: ClassVar[str] = FAMILY
     content: Personal
+    ends: bool = False
 
 
 class ToolFailed(ToolEvent):
@@ -232,6 +235,7 @@ class ResultCleared(RunEvent):
     call: Label
     tool: Label
     content: Personal
+    ends: bool = False
 
 
 class PassagesAsked(RunEvent):

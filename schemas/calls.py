@@ -54,6 +54,7 @@ class ChatQuestion:
     timeout_ms: int
     idempotency_key: str
     user: str | None = None
+    context: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,12 @@ class ToolQuestion:
 
 @dataclass(frozen=True)
 class ToolAnswer:
+    """What the tool said. `ends`: its answer bore the header `weir-ends: true`, the run is over with it."""
+
     content: str
     started_at: datetime
     at: datetime
+    ends: bool = False
 
 
 @dataclass(frozen=True)
