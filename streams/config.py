@@ -4,10 +4,11 @@ Every setting is an environment variable `WEIR_<NAME>`. Defaults point at the em
 the four engines is pointed at a real server by its own setting, and the embedded one is then not started.
 """
 
+import json
 import os
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -52,7 +53,14 @@ class Settings(BaseSettings):
     landing_rows: Annotated[int, Field(ge=1)] = Field(20_000, description="most rows in one insert")
     landing_age_s: float = Field(1.0, gt=0, description="longest wait of an event for others of its insert")
     retention_days: Annotated[int, Field(ge=1)] = Field(365, description="how long ClickHouse keeps rows")
+    control: Literal["", "transactions", "tokens"] = Field(
+        "", description="negative control of `weir chaos`: switches one guarantee off, to prove that it is missed")
     otlp_endpoint: str = Field("", description="where spans and metrics of the pipeline itself go; empty: nowhere")
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables that give a child process these settings: all that differ from their defaults."""
+        return {f"WEIR_{name.upper()}": _as_variable(value) for name, value in self
+                if value != type(self).model_fields[name].default}
 
     def bootstrap(self) -> str:
         return self.kafka.get("bootstrap.servers", f"127.0.0.1:{self.kafka_port}")
@@ -69,6 +77,12 @@ class Settings(BaseSettings):
 
     def qdrant(self) -> str:
         return self.qdrant_url or f"http://127.0.0.1:{self.qdrant_port}"
+
+
+def _as_variable(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 @cache
