@@ -1,0 +1,76 @@
+"""How does an engine's HTTP front own its folder and its port, and end without losing anything?
+
+Both embedded engines are started the same way: take the folder, bind the port, open the engine, serve, close.
+"""
+
+import errno
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+DRAIN_S = 30
+
+
+@contextmanager
+def owned(home: Path) -> Iterator[Path]:
+    """Own a data folder alone until the block ends, or exit with one sentence: two engines would destroy the data."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = open(home / "owner.lock", "a+")
+    except OSError as error:
+        raise SystemExit(f"Cannot use the data folder {home}: {error.strerror}. {_remedy(error)}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            owner = lock.read().strip() or "unknown"
+            raise SystemExit(f"The data folder {home} is owned by another process (pid {owner}). "
+                             "Stop that one first, or choose another --home.") from error  # fmt: skip
+        try:
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+        except OSError as error:
+            raise SystemExit(f"Cannot write in {home}: {error.strerror}. {_remedy(error)}") from error
+        yield home
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket bound to the port (0: any free one) and not yet listening, or an exit with one sentence."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol must be named: asyncio sets TCP_NODELAY only then, and without it each answer waits 40 ms.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise SystemExit(f"Port {port} on {host} cannot be used ({error.strerror}). "
+                         "Stop what listens there, or choose another --port.") from error  # fmt: skip
+    return sock
+
+
+def serve(app, sock: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT, finish the requests that run, and return.
+
+    uvicorn raises the signal again once it is done, which would kill the process before its engine is closed:
+    so the signal is given a harmless handler first.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", ws="none",
+                            timeout_graceful_shutdown=DRAIN_S, timeout_keep_alive=75)  # fmt: skip
+    uvicorn.Server(config).run(sockets=[sock])
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "Free some disk space and start again."
+    return "Choose a folder that this user may write to."
