@@ -1,0 +1,87 @@
+"""What can be asked of `./weir`? Every command, and how a mistake is answered: one sentence that says what to do.
+
+A command's module is imported when the command is called: the engines' clients cost half a second that `--help`
+should not.
+"""
+
+import importlib
+import sys
+from typing import Any
+
+import typer
+from pydantic import ValidationError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("streams.commands.demo", "Start everything, send twenty requests, show what became of them."),
+    "test": ("streams.commands.test", "Run every test, on the embedded engines."),
+    "up": ("streams.commands.stack", "Start the stack in the background."),
+    "down": ("streams.commands.stack", "Stop it; its data stays."),
+    "status": ("streams.commands.stack", "Which services run, since when, how often restarted."),
+    "reset": ("streams.commands.stack", "Stop it and forget its data."),
+    "deploy": ("streams.commands.stack", "Make topics, schemas, tables and the collection."),
+    "apply": ("streams.commands.stack", "Apply a folder of definitions and documents."),
+    "send": ("streams.commands.ask", "Send one request and wait for its outcome."),
+    "runs": ("streams.commands.ask", "List the newest runs."),
+    "show": ("streams.commands.ask", "Show one run, step by step."),
+    "feedback": ("streams.commands.ask", "Say what somebody thinks of a run."),
+    "query": ("streams.commands.look", "Ask ClickHouse: SQL, or a ready query."),
+    "topics": ("streams.commands.look", "List the topics."),
+    "schema": ("streams.commands.look", "Print an event's Avro schema."),
+    "dlq": ("streams.commands.letters", "List, show and replay dead letters."),
+    "top": ("streams.commands.look", "The last hour, live."),
+    "describe": ("streams.commands.look", "Diagram, topics, settings, AsyncAPI, out of the code."),
+    "replay": ("streams.commands.evidence", "Play recorded conversations, compare message by message."),
+    "load": ("streams.commands.evidence", "Replay real arrivals, compare the sums."),
+    "bench": ("streams.commands.measure", "Measure the engine beside its peers."),
+    "chaos": ("streams.commands.measure", "Kill everything at random, then count."),
+}
+"""Command, its module, its help line. `./weir COMMAND --help` has the rest."""
+
+
+def application(only: str | None = None) -> typer.Typer:
+    """The command line; with `only`, that command whole, and the others by name."""
+    app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None,
+                      help="LLM agents in production, as an exactly-once streaming pipeline on Kafka.")
+    for name, (module, words) in COMMANDS.items():
+        if only is None or name == only:
+            found = getattr(importlib.import_module(module), name)
+            app.add_typer(found, name=name, help=words) if isinstance(found, typer.Typer) else (
+                app.command(name, help=words, context_settings=extra_of(name))(found))
+        else:
+            app.command(name, help=words)(_never)
+    return app
+
+
+def extra_of(name: str) -> dict[str, Any]:
+    """`test` hands its arguments on to pytest."""
+    return {"allow_extra_args": True, "ignore_unknown_options": True} if name == "test" else {}
+
+
+def _never() -> None:
+    raise AssertionError("this command's module was not imported")
+
+
+def main() -> None:
+    """Runs the command; a known mistake is one sentence on stderr and exit code 1."""
+    called = next((word for word in sys.argv[1:] if word in COMMANDS), "")
+    try:
+        application(only=called)()
+    except known_mistakes() as mistake:
+        from schemas.codec import first_error  # noqa: PLC0415 - only where something is wrong
+
+        words = f"a setting is wrong: {first_error(mistake)}" if isinstance(mistake, ValidationError) else str(mistake)
+        print(f"weir: {words}", file=sys.stderr)
+        sys.exit(1)
+
+
+def known_mistakes() -> tuple[type[BaseException], ...]:
+    """The exceptions that carry a sentence for the user, of the modules that were imported."""
+    names = {"streams.commands.common": "Problem", "infra.embedded.service": "StackError",
+             "streams.recording": "BadRecording", "streams.traffic": "BadTrace", "streams.company": "BadCompany"}
+    loaded = [getattr(sys.modules[module], name) for module, name in names.items()
+              if hasattr(sys.modules.get(module), name)]
+    return (ValidationError, ConnectionError, *loaded)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""How does a command reach the engines, and what does it say when one is not there?"""
+
+from typing import Any
+
+from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
+
+from schemas.codec import Codec
+from sinks import clickhouse
+from streams.commands.common import Problem
+from streams.config import Settings
+from streams.registry import Registry
+
+
+def codec_of(settings: Settings) -> Codec:
+    """A codec on the registry of these settings."""
+    return Codec(Registry(settings))
+
+
+def rows_of(settings: Settings, sql: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The rows of a query, each by column name. A Problem says why there are none to be had."""
+    try:
+        client = clickhouse.connect(settings.clickhouse(), settings.clickhouse_database)
+        try:
+            return list(client.query(sql, parameters=parameters or {}).named_results())
+        finally:
+            client.close()
+    except DatabaseError as error:
+        raise Problem(f"ClickHouse refused the query: {str(error).splitlines()[0]}") from error
+    except (ClickHouseError, OSError) as error:
+        raise Problem(f"ClickHouse does not answer at {settings.clickhouse()}: start the stack with `./weir up`, "
+                      f"or set WEIR_CLICKHOUSE_URL ({str(error).splitlines()[0][:200]})") from error

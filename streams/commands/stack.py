@@ -1,0 +1,98 @@
+"""How does a person start, stop and look at the stack on this machine, and say what is defined?"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from infra.embedded import supervisor
+from streams import app
+from streams.commands.common import AsJson, Problem, err, out, progress, say_json, table
+from streams.config import Settings, settings
+
+Slots = Annotated[int, typer.Option(min=1, max=16, help="Workers a stage and call runners.")]
+
+
+def start_with_progress(chosen: Settings, slots: int = 1) -> None:
+    """Starts the stack, one step of the bar a service that is ready."""
+    with progress("starting the stack") as update:
+        app.start(chosen, lambda done, total, words: update(done, words, total), slots=slots)
+
+
+def up(slots: Slots = 1) -> None:
+    """Starts the stack in the background and returns when it is ready."""
+    if app.is_up(settings()):
+        raise Problem(f"the stack in {settings().home.resolve()} is up already: `./weir status`, or `./weir down` first")
+    start_with_progress(settings(), slots)
+    print_ports(settings())
+
+
+def print_ports(chosen: Settings) -> None:
+    rows = [("Kafka", chosen.bootstrap(), "any Kafka client"),
+            ("schema registry", chosen.registry(), "Confluent-compatible"),
+            ("ClickHouse", chosen.clickhouse(), f"HTTP protocol, database {chosen.clickhouse_database}"),
+            ("Qdrant", chosen.qdrant(), f"REST, collection {chosen.qdrant_collection}"),
+            ("live views", f"http://127.0.0.1:{chosen.live_port}/api/live", "`./weir top`"),
+            ("scripted model and tools", f"http://127.0.0.1:{chosen.services_port}", "OpenAI-compatible, /v1")]
+    err.print(table("Open ports", ("what", "where", "how"), rows))
+
+
+def down() -> None:
+    """Stops the stack; its data stays."""
+    if not app.is_up(settings()):
+        raise Problem(f"no stack is up in {settings().home.resolve()}; start one with `./weir up`")
+    with err.status("stopping: workers finish what they have begun"):
+        supervisor.stop(settings().home.resolve())
+    err.print("the stack is down; its data stays in " + str(settings().home))
+
+
+def status(as_json: AsJson = False) -> None:
+    """Says which services run, since when, how often they were restarted."""
+    found = supervisor.status(settings().home.resolve())
+    if as_json:
+        return say_json(found)
+    if not found.get("running"):
+        raise Problem(f"no stack is up in {settings().home.resolve()}; start one with `./weir up`")
+    out.print(table("Services", ("service", "state", "pid", "port", "restarts", "MB"),
+                    [service_row(name, service) for name, service in found["services"].items()],
+                    numbers=("pid", "port", "restarts", "MB")))
+
+
+def service_row(name: str, service: dict[str, Any]) -> tuple[Any, ...]:
+    return (name, service["state"], service.get("pid"), service.get("port"), service.get("restarts"),
+            megabytes(service.get("pid")))
+
+
+def megabytes(pid: int | None) -> int | None:
+    """Resident memory of a process; None where it is gone."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except OSError:
+        return None
+    return int(pages) * 4096 // 1_000_000
+
+
+def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Stops the stack and forgets all its data."""
+    if not yes and not typer.confirm(f"Forget all data in {settings().home.resolve()}?", err=True):
+        raise Problem("nothing was forgotten")
+    if app.is_up(settings()):
+        supervisor.stop(settings().home.resolve())
+    app.reset(settings())
+    err.print("all data is forgotten; the downloaded jars stay")
+
+
+def deploy() -> None:
+    """Makes topics, schemas, tables and the collection, wherever the settings point."""
+    from streams.deploy import deploy as do  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    do(settings(), lambda words: err.print(words))
+
+
+def apply(folder: Annotated[Path, typer.Argument(help="Folder of YAML definitions and documents.")]) -> None:
+    """Applies a company's definitions and documents; only what changed becomes a new version."""
+    from streams.company import load  # noqa: PLC0415
+    from streams.deploy import apply as do  # noqa: PLC0415
+
+    changed = do(settings(), load(folder))
+    err.print("\n".join(changed) if changed else "nothing has changed")

@@ -1,0 +1,51 @@
+"""What must be there before the workers start: topics, schemas, tables, the collection, and the definitions?
+
+Everything here may be done again at any time and then changes nothing. It is one service of the embedded stack, and
+`./weir deploy` where the engines are real servers.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from schemas.topics import MESSAGE_BYTES_MAX, Topic, topics
+from sinks import clickhouse, qdrant
+from streams import definitions, kafka, registry, state
+from streams.company import Company
+from streams.config import Settings
+from streams.client import Publisher
+from streams.commands.reach import codec_of
+from streams.topology import stages
+
+log = logging.getLogger(__name__)
+TABLES = Path(__file__).parents[1] / "infra" / "clickhouse"
+Progress = Callable[[str], None]
+
+
+def deploy(settings: Settings, progress: Progress = log.info) -> None:
+    """Topics, schemas, tables and the collection. Raises SystemExit or a sink's error, with a sentence."""
+    created = kafka.create_topics(settings, wanted_topics(settings))
+    progress(f"topics: {len(created)} created")
+    registry.register_all(settings)
+    progress("schemas: registered")
+    applied = clickhouse.migrate(settings.clickhouse(), settings.clickhouse_database, TABLES,
+                                 {"retention_days": str(settings.retention_days)})
+    progress(f"tables: {len(applied)} migrations applied")
+    qdrant.prepare(settings.qdrant(), settings.qdrant_key.get_secret_value(), settings.qdrant_collection)
+    progress("collection: ready")
+
+
+def wanted_topics(settings: Settings) -> list[Topic]:
+    """Every event's topic, and the changelog of every stage."""
+    return [*topics(settings.partitions).values(), *(state.topic(key, settings.partitions) for key in stages())]
+
+
+def apply(settings: Settings, company: Company) -> Sequence[str]:
+    """Publishes what changed of a company's definitions and all of its documents; returns the places that changed."""
+    codec = codec_of(settings)
+    changed = definitions.plan(definitions.read_all(settings, codec), company.definitions)
+    publisher = Publisher(settings, codec)
+    publisher.publish(*changed, *company.documents)
+    publisher.flush()
+    return [change.place for change in changed]
