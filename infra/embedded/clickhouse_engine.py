@@ -27,6 +27,7 @@ IDLE_HANDLES = 16
 # that was answered must be on disk (its default became 1 in 26.x).
 OPTIONS = {
     "log-level": "none",
+    "implicit_select": 0,  # on in a local engine, off on a server
     "max_server_memory_usage": 1_600_000_000,
     "max_memory_usage": 1_000_000_000,
     "max_threads": 2,

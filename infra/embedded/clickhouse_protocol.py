@@ -6,9 +6,10 @@ columns); an lz4 body is several frames one after another; settings travel besid
 engine does not know; a long query comes as a multipart form.
 """
 
+import gzip
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email import message_from_bytes
 
@@ -152,24 +153,24 @@ def decompressed(body: bytes, encoding: str) -> bytes:
             case "" | "identity":
                 return body
             case "lz4":
-                return b"".join(_frames(body))
+                return b"".join(_frames(body, lz4.frame.LZ4FrameDecompressor))
             case "zstd":
-                return zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True).read()
+                return b"".join(_frames(body, lambda: zstandard.ZstdDecompressor().decompressobj()))
             case "gzip" | "x-gzip":
-                return zlib.decompress(body, 31)
+                return gzip.decompress(body)
             case "deflate":
                 return zlib.decompress(body)
-    except (RuntimeError, EOFError, zlib.error, zstandard.ZstdError) as error:
+    except (RuntimeError, EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
         raise Refused(271, f"The body is not valid {encoding}: {error}. Send it again whole. (CANNOT_DECOMPRESS)") from error
     raise Refused(1, f"Content-Encoding {encoding} is not supported: send lz4, zstd, gzip or none. (UNSUPPORTED_METHOD)")
 
 
-def _frames(body: bytes) -> Iterator[bytes]:
+def _frames(body: bytes, decompressor: Callable) -> Iterator[bytes]:
     while body:
-        frame = lz4.frame.LZ4FrameDecompressor()
+        frame = decompressor()
         yield frame.decompress(body)
         if not frame.eof:
-            raise EOFError("the last lz4 frame is cut short")
+            raise EOFError("its last frame is cut short")
         body = frame.unused_data or b""
 
 

@@ -7,10 +7,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+
+from infra.embedded import clickhouse, qdrant
 
 START_S = 60
 STOP_S = 40
@@ -63,6 +65,16 @@ def running(engine: ModuleType, home: Path, port: int = 0) -> Iterator[str]:
     finally:
         if server.process.poll() is None:
             stop(server)
+
+
+def running_clickhouse(home: Path, port: int = 0) -> AbstractContextManager[str]:
+    """An embedded ClickHouse for the length of a `with` block, which gets its URL."""
+    return running(clickhouse, home, port)
+
+
+def running_qdrant(home: Path, port: int = 0) -> AbstractContextManager[str]:
+    """An embedded Qdrant for the length of a `with` block, which gets its URL."""
+    return running(qdrant, home, port)
 
 
 def free_port() -> int:
