@@ -1,0 +1,40 @@
+"""What is a sink: something outside that committed events are written to, batch by batch?
+
+The runtime decides which records a batch holds and never changes its mind: the same batch comes again with the same
+token until it was written. A sink writes it once for one token, or in such a way that again does no harm.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from schemas.base import Event
+from schemas.plain import Plain
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Committed records of one partition of one topic, in order: their offsets, sequence numbers and fields."""
+
+    kind: type[Event]
+    partition: int
+    offsets: list[int]
+    seqs: list[int]
+    fields: list[Plain]
+
+
+class Sink(Protocol):
+    """Where batches go. `prepare` and `write` may run in different threads."""
+
+    name: str
+    epoch: str
+    """Changes whenever the same records make other rows than before."""
+
+    def prepare(self, batch: Batch) -> Any:
+        """What `write` takes. Looks at nothing but the batch.
+
+        Raises ValueError, TypeError or OverflowError where a value can never be stored; the runtime then finds the
+        record that holds it and puts that one among the dead letters.
+        """
+
+    def write(self, prepared: Any, token: str) -> None:
+        """Stores it. Raises whatever the world does; the runtime tries again with the same until it is stored."""
