@@ -1,0 +1,107 @@
+"""Was anything lost, doubled, out of order, done twice or unaccounted for? Counted from the log and from the tables."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from schemas.agent import RequestRefused, RunFinished
+from schemas.base import Event
+from schemas.codec import Codec
+from schemas.operations import DeadLettered
+from schemas.usage import TokensUsed, UsageTotalled
+from sinks.rows import TABLES
+from streams import kafka
+from streams.config import Settings
+from streams.shapes import kinds
+from streams.topology import PIPELINE, SINKS
+
+Rows = Callable[[str], list[dict[str, Any]]]
+
+
+@dataclass
+class Findings:
+    """What was wrong, by kind, each with a sentence for the first few cases."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    words: list[str] = field(default_factory=list)
+
+    def add(self, what: str, number: int, words: str) -> None:
+        if number:
+            self.counts[what] += number
+            self.words.append(f"{what}: {number} {words}")
+
+
+def read_log(settings: Settings, codec: Codec) -> dict[type[Event], list[tuple[int, Event]]]:
+    """Every committed event of every class that the pipeline reads or writes, with its partition, in order."""
+    classes = {kind for step in PIPELINE for kind in (*kinds(step.reads), *kinds(step.writes))} | {DeadLettered}
+    found: dict[type[Event], list[tuple[int, Event]]] = {}
+    for kind in sorted(classes, key=lambda kind: kind.__name__):
+        topic = settings.prefix + kind.topic()
+        found[kind] = []
+        for partition in range(settings.partitions):
+            first, end = kafka.high_watermark(settings, topic, partition)
+            for message in kafka.read_to(settings, topic, partition, first, end):
+                found[kind].append((partition, codec.decode(kind, message.value())))
+    return found
+
+
+def check_log(log: Mapping[type[Event], Sequence[tuple[int, Event]]], asked: Mapping[UUID, tuple[str, int]],
+              findings: Findings) -> None:
+    """One outcome a request, no event twice, each session's runs in the order in which they were asked."""
+    outcomes = Counter(event.run for kind in (RunFinished, RequestRefused) for _, event in log[kind])  # type: ignore
+    findings.add("lost", sum(run not in outcomes for run in asked), "requests without an outcome")
+    findings.add("doubled", sum(n - 1 for run, n in outcomes.items() if run in asked), "requests with a second outcome")
+    for kind, events in log.items():
+        ids = Counter(event.id for _, event in events)
+        findings.add("doubled", len(events) - len(ids), f"{kind.__name__} events twice on the log")
+    last: dict[str, int] = {}
+    wrong = 0
+    for _, event in log[RunFinished]:
+        session, number = asked.get(event.run, ("", -1))  # type: ignore[attr-defined]
+        if session:
+            wrong += number < last.get(session, -1)
+            last[session] = max(number, last.get(session, -1))
+    findings.add("out_of_order", wrong, "runs finished before an earlier one of their session")
+
+
+def check_windows(log: Mapping[type[Event], Sequence[tuple[int, Event]]], findings: Findings) -> None:
+    """Each closed minute's total equals the calls of that minute in the log, late ones aside; none closes twice."""
+    late = {event.record_value for _, event in log[DeadLettered] if event.reason == "late"}  # type: ignore[attr-defined]
+    calls: Counter[tuple[str, Any]] = Counter()
+    for _, event in log[TokensUsed]:
+        calls[event.tenant, event.at.replace(second=0, microsecond=0)] += 1
+    closed = defaultdict(int)
+    for _, total in log[UsageTotalled]:
+        closed[total.tenant, total.at] += total.calls  # type: ignore[attr-defined]
+    wrong = [(at, n, calls[at]) for at, n in closed.items() if n != calls[at]]
+    short = sum(abs(n - true) for _, n, true in wrong)
+    findings.add("unbalanced", max(0, short - len(late)), f"calls missing from or too many in {len(wrong)} closed minutes")
+
+
+def check_tables(log: Mapping[type[Event], Sequence[tuple[int, Event]]], rows: Rows, findings: Findings) -> dict[str, int]:
+    """Every event that is to land is in its table once; produced = landed + dead-lettered. Returns rows by table."""
+    produced: dict[str, set[UUID]] = defaultdict(set)
+    for kind in kinds(SINKS["clickhouse"]):
+        produced[TABLES[kind]] |= {event.id for _, event in log[kind]}
+    counted = {}
+    for table, ids in produced.items():
+        found = rows(f"SELECT id, count() AS n FROM {table} GROUP BY id")
+        landed = {row["id"]: row["n"] for row in found}
+        counted[table] = sum(landed.values())
+        findings.add("lost", len(ids - landed.keys()), f"rows of {table} that are on the log and not in the table")
+        findings.add("doubled", sum(n - 1 for n in landed.values()), f"rows of {table} more than once")
+        findings.add("unbalanced", abs(len(ids) - len(landed)), f"events of {table}: produced {len(ids)}, landed {len(landed)}")
+    return counted
+
+
+def check_aggregates(rows: Rows, pairs: Sequence[tuple[str, str, str]], findings: Findings) -> None:
+    """Each aggregate equals the same figure of its base table: pairs of (what, SQL of one, SQL of the other)."""
+    for what, one, other in pairs:
+        left, right = ([tuple(row.values()) for row in rows(sql)] for sql in (one, other))
+        findings.add("unbalanced", int(left != right), f"aggregate {what}: {left} but the table says {right}")
+
+
+def check_effects(effects: Mapping[str, int], findings: Findings) -> None:
+    findings.add("repeated_effects", sum(n - 1 for n in effects.values() if n > 1), "calls of a `once` tool made twice")

@@ -1,0 +1,132 @@
+"""What is killed, when, and how long until what it did moves again?"""
+
+import random
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from confluent_kafka import TopicPartition
+
+from infra.embedded import supervisor
+from schemas.agent import ModelResponded, RequestAdmitted, RequestCleared
+from schemas.base import Event
+from streams import kafka
+from streams.client import ends
+from streams.config import Settings
+
+WEIGHTS = {"stage-tenant": 4, "stage-session": 8, "stage-document": 1, "calls": 6, "landing-clickhouse": 5,
+           "landing-qdrant": 2, "clickhouse": 3, "qdrant": 1, "registry": 1, "kafka": 1}
+MOVES: dict[str, type[Event]] = {"stage-tenant": RequestAdmitted, "stage-session": RequestCleared, "calls": ModelResponded}
+"""The event by which one sees that a worker of a kind moves again."""
+PAUSE_S = 9.0
+
+
+@dataclass
+class Kill:
+    """One process killed: its service, when (epoch seconds), and seconds until all its partitions moved again."""
+
+    service: str
+    at: float
+    resumed_s: float | None = None
+
+
+@dataclass
+class Moves:
+    """The broker's timestamps of marker events, by class and partition, from a thread of its own."""
+
+    settings: Settings
+    seen: dict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def _follow(self) -> None:
+        reader = kafka.consumer(self.settings, f"moves-{uuid4().hex[:8]}")
+        names = {self.settings.prefix + kind.topic(): kind.__name__ for kind in MOVES.values()}
+        reader.assign([TopicPartition(p.topic, p.partition, p.offset) for p in ends(reader, names)])
+        while not self.stopped.is_set():
+            for message in reader.consume(1_000, 0.1):
+                if not message.error():
+                    self.seen[names[message.topic()], message.partition()].append(message.timestamp()[1] / 1000)
+        reader.close()
+
+    def stop(self) -> None:
+        self.stopped.set()
+        self._thread.join(10)
+
+
+def service_kind(name: str) -> str:
+    """`stage-session-0` is of kind `stage-session`; engines are their own kind."""
+    head, _, last = name.rpartition("-")
+    return head if last.isdigit() else name
+
+
+def choices(names: list[str], kills: int, seed: int) -> Iterator[str]:
+    """Which service dies next, `kills` times; the broker at most once in fifteen, and every kind at least once
+    where there are kills enough."""
+    chance = random.Random(seed)
+    known = [name for name in names if service_kind(name) in WEIGHTS]
+    first = sorted(known, key=lambda name: -WEIGHTS[service_kind(name)])
+    brokers_left = max(1, kills // 15)
+    for number in range(kills):
+        pool = [n for n in known if service_kind(n) != "kafka" or brokers_left]
+        name = first[number // 2] if number % 2 == 0 and number // 2 < len(first) else chance.choices(
+            pool, [WEIGHTS[service_kind(n)] for n in pool])[0]
+        if service_kind(name) == "kafka":
+            if not brokers_left:
+                name = chance.choice([n for n in known if service_kind(n) != "kafka"])
+            else:
+                brokers_left -= 1
+        yield name
+
+
+def kill_all(settings: Settings, kills: int, seed: int, gap_s: tuple[float, float], pause: bool,
+             progress: Callable[[int, str], None]) -> list[Kill]:
+    """Kills as planned, with -9; once, half-way, a session worker is stopped past its session's time-out."""
+    home, chance, done = settings.home.resolve(), random.Random(seed), []
+    names = list(supervisor.status(home)["services"])
+    for number, name in enumerate(choices(names, kills, seed)):
+        time.sleep(chance.uniform(*gap_s))
+        if pause and number == kills // 2:
+            sleeper = next(n for n in names if service_kind(n) == "stage-session")
+            progress(number, f"{sleeper} stands still for {PAUSE_S:.0f} s")
+            supervisor.kill(home, sleeper, signal.SIGSTOP)
+            time.sleep(PAUSE_S)
+            supervisor.kill(home, sleeper, signal.SIGCONT)
+        _await_alive(home, name)
+        done.append(Kill(name, time.time()))
+        supervisor.kill(home, name, signal.SIGKILL)
+        progress(number + 1, f"killed {name}")
+        if service_kind(name) == "kafka":
+            time.sleep(15)  # groups take 12 to 16 s to come back; kills in that time would test nothing more
+    return done
+
+
+def _await_alive(home: Any, name: str, timeout_s: float = 30) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if supervisor.status(home)["services"][name].get("state") == "ready":
+            return
+        time.sleep(0.05)
+
+
+def measure_resumes(kills: list[Kill], moves: Moves) -> None:
+    """For each killed stage worker or call runner: until the last of the partitions that moved before moved again."""
+    for kill in kills:
+        marker = MOVES.get(service_kind(kill.service))
+        if marker is None:
+            continue
+        waits = []
+        for (name, _), times in list(moves.seen.items()):
+            if name == marker.__name__ and any(kill.at - 5 < t <= kill.at for t in times):
+                after = [t for t in times if t > kill.at + 0.02]
+                waits.append(min(after) - kill.at if after else float("inf"))
+        if waits:
+            kill.resumed_s = max(waits)

@@ -1,0 +1,63 @@
+"""What does the engine reach beside its peers, and does it stay exact when everything is killed?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streams.commands.common import AsJson, err, out, progress, say_json, table
+from streams.config import settings
+
+bench = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+@bench.callback()
+def _bench() -> None:
+    """A group, so that further benchmarks get names of their own."""
+
+
+@bench.command("engine", help="Our stage worker beside a Faust agent, on one broker, in one run.")
+def engine(
+    seconds: Annotated[float, typer.Option(help="About how long each measurement may take.")] = 20,
+    only: Annotated[list[str], typer.Option(help="Only these rows.")] = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    from streams.bench import engine as measured  # noqa: PLC0415 - brings Faust along
+
+    with progress("measuring") as update:
+        result = measured.run(settings(), seconds, lambda done, total, words: update(done, words, total), only)
+    out.print(measured.table(result))
+    if as_json:
+        say_json(result)
+
+
+def chaos(
+    kills: Annotated[int, typer.Option(min=1, help="How many processes are killed.")] = 40,
+    seed: Annotated[int, typer.Option(help="The same seed kills in the same order.")] = 7,
+    rate: Annotated[float, typer.Option(help="Requests a second.", min=0.1)] = 8,
+    negative_control: Annotated[str, typer.Option(help="transactions or tokens: switch them off; it must be found out.")] = "",
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the folder with data and logs.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Kills workers and engines with -9 under load, then counts what was lost, doubled or out of order."""
+    from streams.chaos import run  # noqa: PLC0415 - slow to import
+
+    if negative_control not in ("", "transactions", "tokens"):
+        raise typer.BadParameter("it is `transactions` or `tokens`")
+    home = settings().home.resolve() / f"chaos-{negative_control or 'run'}"
+    with progress("kills", kills) as update:
+        result = run.run(Path(home), kills, seed, negative_control, lambda words: update(0, words),
+                         lambda done, words: update(done, words), rate_s=rate, keep=keep)
+    print_chaos(result)
+    if as_json:
+        say_json(result)
+    wrong = any(result[name] for name in run.MUST_BE_NOTHING)
+    raise typer.Exit(int(not wrong) if negative_control else int(wrong))
+
+
+def print_chaos(result: dict) -> None:
+    out.print(table("Chaos", ("", ""), [(name, value) for name, value in result.items() if name != "found"]))
+    for words in result["found"]:
+        err.print("  " + words, markup=False)
+    if result["control"]:
+        err.print(f"negative control, {result['control']} off: " + ("found out" if result["found"] else "NOT found out"))
