@@ -1,0 +1,65 @@
+"""Who ends the processes of a stack, and all that those started, when their supervisor was killed with -9?
+
+A fork of the supervisor, made before it has threads or children, that reads process groups from a pipe: `+123` to
+watch, `-123` to forget. Nobody but the supervisor holds the writing end, so the end of the file is the supervisor's
+end; what is still watched then is killed. Whatever files the supervisor has open at the fork (its lock) stay held
+until that is done.
+"""
+
+import contextlib
+import os
+import signal
+
+
+def end(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # empty already; macOS says so in its own way
+        os.killpg(group, signal.SIGKILL)
+
+
+class Reaper:
+    def __init__(self) -> None:
+        self.groups: set[int] = set()
+        self.pipe = fork_reader()
+
+    def watch(self, group: int) -> None:
+        self.groups.add(group)
+        self.say(f"+{group}\n")
+
+    def forget(self, group: int) -> None:
+        """Its leader ended: end the rest of it now, and watch it no longer."""
+        end(group)
+        self.groups.discard(group)
+        self.say(f"-{group}\n")
+
+    def say(self, line: str) -> None:
+        try:
+            os.write(self.pipe, line.encode())
+        except BrokenPipeError:  # the reader was killed: make a new one and tell it everything
+            os.close(self.pipe)
+            self.pipe = fork_reader()
+            os.write(self.pipe, "".join(f"+{group}\n" for group in self.groups).encode())
+
+
+def fork_reader() -> int:
+    """Start the process that reads; the writing end of its pipe."""
+    reading, writing = os.pipe()
+    if os.fork():
+        os.close(reading)
+        return writing
+    try:
+        os.close(writing)
+        os.setsid()  # a Ctrl-C meant for the terminal's group must not end it
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        read_until_end(reading)
+    finally:
+        os._exit(0)
+
+
+def read_until_end(reading: int) -> None:
+    groups: set[int] = set()
+    with os.fdopen(reading) as lines:
+        for line in lines:
+            (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
+    for group in groups:
+        end(group)

@@ -1,0 +1,216 @@
+"""How does a program start a stack, watch it, hurt it and stop it?
+
+The stack itself is the supervisor's process; these functions are what the command line, the tests and the chaos run
+use beside it. They meet in one folder, the stack's home: `run/lock` is held as long as anything of it lives,
+`run/supervisor.json` says how it fares, `log/<name>.log` is what each service wrote.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from infra.embedded.service import Service, StackError, in_order, to_json
+
+PROJECT = Path(__file__).resolve().parents[2]
+FREE_LEAST_BYTES = 1024**3
+POLL_S = 0.03
+
+
+@dataclass
+class Handle:
+    """A started supervisor; an attached one ends when `close` is called or this process ends."""
+
+    home: Path
+    process: subprocess.Popen
+
+    def close(self) -> None:
+        """End an attached stack and wait until all of it is gone."""
+        if self.process.stdin:
+            self.process.stdin.close()
+        stop(self.home)
+        self.process.wait()
+
+
+def start(home: Path, services: Iterable[Service], attached: bool = False) -> Handle:
+    """Start a supervisor with these services in `home`, detached from this process unless `attached`.
+
+    Returns at once: `wait_ready` tells when all of it is. Raises StackError, with nothing started, if a stack runs
+    in that folder already, a port is taken, or less than 1 GiB of the disk is free.
+    """
+    home = home.resolve()
+    services = [replace(s, log=s.log or str(home / "log" / f"{s.name}.log")) for s in in_order(services)]
+    try:
+        (home / "run").mkdir(parents=True, exist_ok=True)
+        with locked(home) as lock:
+            check_disk(home)
+            check_ports(services)
+            return Handle(home, _spawn(home, to_json(home, services, attached), attached, lock))
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise StackError(f"the disk is full: free at least 1 GiB where {home} is, then try again") from error
+        raise
+
+
+def _spawn(home: Path, spec: str, attached: bool, lock: int) -> subprocess.Popen:
+    (home / "log").mkdir(exist_ok=True)
+    (home / "run" / "supervisor.json").unlink(missing_ok=True)
+    path = home / "run" / "spec.json"
+    path.touch(mode=0o600)  # services may carry credentials in their environment
+    path.write_text(spec)
+    with (home / "log" / "supervisor.log").open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "infra.embedded.supervisor", str(path), str(lock)],
+            cwd=PROJECT,
+            stdin=subprocess.PIPE if attached else subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            pass_fds=(lock,),
+            start_new_session=True,
+        )
+
+
+@contextlib.contextmanager
+def locked(home: Path, patience_s: float = 0.3) -> Iterator[int]:
+    """Hold the folder's lock; the descriptor may be given on to another process, which then holds it as well."""
+    lock = os.open(home / "run" / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    limit = time.monotonic() + patience_s  # somebody who only looks holds it for a moment
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > limit:
+                    raise StackError(
+                        f"a stack is running in {home} already (process {_read(home).get('pid', 'unknown')}): "
+                        "use it, or end it with `./weir down` first"
+                    ) from None
+                time.sleep(POLL_S)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def check_disk(home: Path) -> None:
+    free = shutil.disk_usage(home).free
+    if free < FREE_LEAST_BYTES:
+        raise StackError(
+            f"only {free / 1e6:.0f} MB are free where {home} is, and the stack needs 1 GiB: free some space, then try again"
+        )
+
+
+def check_ports(services: Iterable[Service]) -> None:
+    """StackError for the first port that another program listens on."""
+    for service in services:
+        for port in service.ports:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError as error:
+                    raise StackError(
+                        f"port {port}, which {service.name} needs, is in use by another program: "
+                        "end that program, or give Weir another port in its settings"
+                    ) from error
+
+
+def running(home: Path) -> bool:
+    """Whether anything of a stack lives in this folder."""
+    path = home / "run" / "lock"
+    if not path.exists():
+        return False
+    with path.open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def status(home: Path) -> dict:
+    """What `run/supervisor.json` says, with state "down" where nothing runs:
+
+    {"pid", "state": starting|ready|stopping|stopped|failed|down, "error": sentence or None, "at": s, "services":
+    {name: {"pid", "state": waiting|starting|ready|down|failed|stopped, "kind", "port", "restarts", "since": s,
+    "last_exit": code, reason or None, "log": path}}}. Times are seconds since 1970.
+    """
+    known = {"pid": None, "state": "down", "error": None, "at": time.time(), "services": {}} | _read(home)
+    if not running(home):
+        known["pid"] = None
+        known["state"] = "failed" if known["state"] == "failed" else "down"
+        for one in known["services"].values():
+            one["pid"], one["state"] = None, one["state"] if one["state"] == "failed" else "stopped"
+    return known
+
+
+def wait_ready(home: Path, progress: Callable[[dict], None] = lambda known: None, timeout_s: float = 180.0) -> dict:
+    """Wait until every service is ready and give the status; `progress` gets it whenever it has changed.
+
+    StackError if a service fails (with the end of its log) or time runs out; the stack is stopped then.
+    """
+    limit, last = time.monotonic() + timeout_s, None
+    while True:
+        known = _read(home)
+        if known and known != last:
+            progress(last := known)
+        if known.get("state") == "ready":
+            return known
+        if not running(home):
+            raise StackError(known.get("error") or f"the stack ended while it started: see {home / 'log' / 'supervisor.log'}")
+        if time.monotonic() > limit:
+            late = ", ".join(name for name, one in known.get("services", {}).items() if one["state"] != "ready")
+            stop(home)
+            raise StackError(f"{late or 'the stack'} was not ready within {timeout_s:g} s: see the logs in {home / 'log'}")
+        time.sleep(POLL_S)
+
+
+def stop(home: Path) -> None:
+    """Stop the stack in this folder, dependents first, and return when all of it is gone; nothing if none runs."""
+    if not running(home):
+        return
+    drains = json.loads((home / "run" / "spec.json").read_text())["services"]
+    if not _wait_gone(home, signal.SIGTERM, 10 + sum(one["drain_s"] for one in drains)):
+        if not _wait_gone(home, signal.SIGKILL, 10):
+            raise StackError(f"the stack in {home} does not end: look for its processes in run/supervisor.json")
+
+
+def _wait_gone(home: Path, number: int, patience_s: float) -> bool:
+    """Signal the supervisor as soon as its process is known, and wait until the lock is free."""
+    limit, told = time.monotonic() + patience_s, False
+    while running(home):
+        pid = _read(home).get("pid")
+        if pid and not told:
+            with contextlib.suppress(ProcessLookupError):  # it is gone, and the reaper is at work
+                os.kill(pid, number)
+            told = True
+        if time.monotonic() > limit:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def kill(home: Path, service: str, number: int = signal.SIGKILL) -> int:
+    """Send a signal to a service's process and give its pid; StackError if it has none now."""
+    one = status(home)["services"].get(service)
+    if one is None or one["pid"] is None:
+        raise StackError(f"{service} has no process now: `./weir status` shows what runs")
+    os.kill(one["pid"], number)
+    return one["pid"]
+
+
+def _read(home: Path) -> dict:
+    try:
+        return json.loads((home / "run" / "supervisor.json").read_text())
+    except FileNotFoundError:
+        return {}
