@@ -6,35 +6,43 @@ engines.
 
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
-from infra.embedded import clickhouse, kafka, qdrant, registry, scripted, supervisor
-from infra.embedded.service import Service
+import httpx
+
+from infra.embedded import clickhouse, kafka, qdrant, registry, scripted
+from infra.embedded import stack as embedded
+from infra.embedded.service import Service, StackError
 from streams.config import Settings
 from streams.topology import SINKS, stages
 
 ROOT = Path(__file__).parents[1]
 COMPANY = ROOT / "infra" / "company"
+Progress = Callable[[int, int, str], None]
 
 
 def engines(settings: Settings) -> list[Service]:
     """The embedded engines that the settings ask for."""
-    home, made = settings.home.resolve(), []
+    home, jars, made = settings.home.resolve(), ROOT / ".weir" / "jars", []
     if not settings.kafka:
-        made.append(kafka.service(home / "kafka", settings.kafka_port, jars=jars_of(settings)))
+        made.append(kafka.service(home, settings.kafka_port, jar_home=jars))
     if not settings.registry_url:
-        made.append(registry.service(home / "registry", settings.registry_port, settings.bootstrap(),
-                                     jars=jars_of(settings)))
+        made.append(registry.service(home, settings.registry_port, settings.bootstrap(), jar_home=jars))
     if not settings.clickhouse_url:
-        made.append(Service("clickhouse", clickhouse.argv(home / "clickhouse", settings.clickhouse_port),
-                            kind="clickhouse", port=settings.clickhouse_port,
-                            ready={"http": settings.clickhouse() + clickhouse.READY_PATH}))
+        made.append(engine("clickhouse", clickhouse, home, settings.clickhouse_port))
     if not settings.qdrant_url:
-        made.append(Service("qdrant", qdrant.argv(home / "qdrant", settings.qdrant_port), kind="qdrant",
-                            port=settings.qdrant_port, ready={"http": settings.qdrant() + qdrant.READY_PATH}))
+        made.append(engine("qdrant", qdrant, home, settings.qdrant_port))
     return made
+
+
+def engine(name: str, module: ModuleType, home: Path, port: int) -> Service:
+    """One of the engines that run in a Python process, behind their real protocol."""
+    return Service(name, tuple(module.argv(home / name, port)), name, cwd=str(ROOT), ports=(port,),
+                   ready={"http": f"http://127.0.0.1:{port}{module.READY_PATH}"})
 
 
 def workers(settings: Settings, slots: int = 1) -> list[Service]:
@@ -50,22 +58,27 @@ def worker(settings: Settings, kind: str, what: str, slot: int, port: int) -> Se
     name = "-".join(filter(None, (kind, what, str(slot))))
     more = [what] if what else []
     slots = [] if kind == "live" else ["--slot", str(slot)]
-    argv = [sys.executable, "-m", "streams.worker", kind, *more, *slots, "--port", str(port)]
-    return Service(name, argv, kind=kind, port=port, env=settings.environment() | {"WEIR_HOME": str(settings.home.resolve())},
-                   cwd=str(ROOT), ready={"http": f"http://127.0.0.1:{port}/readyz"}, after=("deploy",), drain_s=15)
+    argv = (sys.executable, "-m", "streams.worker", kind, *more, *slots, "--port", str(port))
+    return Service(name, argv, kind, env=environment(settings), cwd=str(ROOT), ports=(port,), after=("deploy",),
+                   ready={"http": f"http://127.0.0.1:{port}/readyz"}, drain_s=15)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What a child process needs to have the same settings, wherever it runs."""
+    return settings.environment() | {"WEIR_HOME": str(settings.home.resolve())}
 
 
 def deployment(settings: Settings, after: tuple[str, ...]) -> Service:
     """The one service that ends: when it has, topics, schemas and tables are there."""
-    return Service("deploy", [sys.executable, "-m", "streams.cli", "deploy"], kind="deploy", once=True, after=after,
-                   env=settings.environment() | {"WEIR_HOME": str(settings.home.resolve())}, cwd=str(ROOT))
+    return Service("deploy", (sys.executable, "-m", "streams.cli", "deploy"), "deploy", once=True, after=after,
+                   env=environment(settings), cwd=str(ROOT))
 
 
 def scripted_services(settings: Settings, script: Path) -> Service:
     """The scripted model and tools: they say so in every answer."""
     port = settings.services_port
-    return Service("scripted", scripted.argv(script, port), kind="scripted", port=port,
-                   ready={"http": f"http://127.0.0.1:{port}{scripted.READY_PATH}"}, cwd=str(ROOT))
+    return Service("scripted", tuple(scripted.argv(script, port)), "scripted", cwd=str(ROOT), ports=(port,),
+                   ready={"http": f"http://127.0.0.1:{port}{scripted.READY_PATH}"})
 
 
 def stack(settings: Settings, slots: int = 1, script: Path | None = COMPANY / "script.yaml") -> list[Service]:
@@ -75,29 +88,38 @@ def stack(settings: Settings, slots: int = 1, script: Path | None = COMPANY / "s
     return [*below, *beside, deployment(settings, tuple(s.name for s in below)), *workers(settings, slots)]
 
 
-def jars_of(settings: Settings) -> Path:
-    """Where the jars are kept: with the project, so that a `reset` and other stacks need not fetch them again."""
-    return ROOT / ".weir" / "jars"
-
-
 def is_up(settings: Settings) -> bool:
-    return supervisor.status(settings.home.resolve()).get("running", False)
+    return embedded.running(settings.home.resolve())
 
 
-def start(settings: Settings, progress: Callable[[int, int, str], None], slots: int = 1,
-          script: Path | None = COMPANY / "script.yaml", timeout_s: float = 300) -> None:
-    """Starts the stack and returns when all of it is ready. Raises StackError with a sentence; nothing is left over."""
+def start(settings: Settings, progress: Progress, slots: int = 1, script: Path | None = COMPANY / "script.yaml",
+          timeout_s: float = 300) -> None:
+    """Starts the stack and returns when all of it is ready. Raises StackError with a sentence; nothing is left over.
+
+    `progress(done, total, words)` is told of every service that becomes ready.
+    """
     home = settings.home.resolve()
-    supervisor.start(home, stack(settings, slots, script))
+    progress(0, 1, "fetching what is missing")
+    services = stack(settings, slots, script)
+    embedded.start(home, services)
+
+    def told(known: dict) -> None:
+        waited = [name for name, one in known["services"].items() if one["state"] != "ready"]
+        progress(len(services) - len(waited), len(services), "waiting for " + ", ".join(waited[:3]) if waited else "ready")
+
     try:
-        supervisor.wait_ready(home, progress, timeout_s)
+        embedded.wait_ready(home, told, timeout_s)
     except BaseException:
-        supervisor.stop(home)
+        embedded.stop(home)
         raise
 
 
+def stop(settings: Settings) -> None:
+    embedded.stop(settings.home.resolve())
+
+
 @contextmanager
-def running(settings: Settings, progress: Callable[[int, int, str], None]) -> Iterator[None]:
+def running(settings: Settings, progress: Progress) -> Iterator[None]:
     """The stack, for the length of a block: one that is up already is used and left up."""
     if is_up(settings):
         yield
@@ -106,7 +128,27 @@ def running(settings: Settings, progress: Callable[[int, int, str], None]) -> It
     try:
         yield
     finally:
-        supervisor.stop(settings.home.resolve())
+        stop(settings)
+
+
+def await_definitions(settings: Settings, wanted: int, timeout_s: float = 30) -> None:
+    """Returns when every worker that uses definitions has read that many of them. Raises StackError."""
+    deadline = time.monotonic() + timeout_s
+    late = [name for name in embedded.status(settings.home.resolve())["services"] if name.startswith(("stage", "calls"))]
+    while late:
+        known = embedded.status(settings.home.resolve())["services"]
+        late = [name for name in late if definitions_of(known[name]["port"]) < wanted]
+        if late and time.monotonic() > deadline:
+            raise StackError(f"{', '.join(late)} did not read the definitions within {timeout_s:.0f} s: see .weir/log")
+        time.sleep(0.02)
+
+
+def definitions_of(port: int) -> int:
+    """How many definitions the worker behind this port has read; -1 where it does not answer."""
+    try:
+        return int(httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).json().get("definitions", -1))
+    except (httpx.HTTPError, ValueError):
+        return -1
 
 
 def reset(settings: Settings) -> None:

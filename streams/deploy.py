@@ -11,7 +11,7 @@ from pathlib import Path
 
 from schemas.topics import MESSAGE_BYTES_MAX, Topic, topics
 from sinks import clickhouse, qdrant
-from streams import definitions, kafka, registry, state
+from streams import app, definitions, kafka, registry, state
 from streams.company import Company
 from streams.config import Settings
 from streams.client import Publisher
@@ -45,7 +45,15 @@ def apply(settings: Settings, company: Company) -> Sequence[str]:
     """Publishes what changed of a company's definitions and all of its documents; returns the places that changed."""
     codec = codec_of(settings)
     changed = definitions.plan(definitions.read_all(settings, codec), company.definitions)
+    definitions.publish(settings, codec, changed)
     publisher = Publisher(settings, codec)
-    publisher.publish(*changed, *company.documents)
+    publisher.publish(*company.documents)
     publisher.flush()
     return [change.place for change in changed]
+
+
+def apply_and_wait(settings: Settings, company: Company) -> Sequence[str]:
+    """The same, and returns when every worker of the stack on this machine knows them."""
+    changed = apply(settings, company)
+    app.await_definitions(settings, len(definitions.read_all(settings, codec_of(settings)).bodies))
+    return changed

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from confluent_kafka import TopicPartition
 
-from infra.embedded import supervisor
+from infra.embedded import stack
 from schemas.agent import ModelResponded, RequestAdmitted, RequestCleared
 from schemas.base import Event
 from streams import kafka
@@ -91,18 +91,18 @@ def kill_all(settings: Settings, kills: int, seed: int, gap_s: tuple[float, floa
              progress: Callable[[int, str], None]) -> list[Kill]:
     """Kills as planned, with -9; once, half-way, a session worker is stopped past its session's time-out."""
     home, chance, done = settings.home.resolve(), random.Random(seed), []
-    names = list(supervisor.status(home)["services"])
+    names = list(stack.status(home)["services"])
     for number, name in enumerate(choices(names, kills, seed)):
         time.sleep(chance.uniform(*gap_s))
         if pause and number == kills // 2:
             sleeper = next(n for n in names if service_kind(n) == "stage-session")
             progress(number, f"{sleeper} stands still for {PAUSE_S:.0f} s")
-            supervisor.kill(home, sleeper, signal.SIGSTOP)
+            stack.kill(home, sleeper, signal.SIGSTOP)
             time.sleep(PAUSE_S)
-            supervisor.kill(home, sleeper, signal.SIGCONT)
+            stack.kill(home, sleeper, signal.SIGCONT)
         _await_alive(home, name)
         done.append(Kill(name, time.time()))
-        supervisor.kill(home, name, signal.SIGKILL)
+        stack.kill(home, name, signal.SIGKILL)
         progress(number + 1, f"killed {name}")
         if service_kind(name) == "kafka":
             time.sleep(15)  # groups take 12 to 16 s to come back; kills in that time would test nothing more
@@ -112,7 +112,7 @@ def kill_all(settings: Settings, kills: int, seed: int, gap_s: tuple[float, floa
 def _await_alive(home: Any, name: str, timeout_s: float = 30) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        if supervisor.status(home)["services"][name].get("state") == "ready":
+        if stack.status(home)["services"][name].get("state") == "ready":
             return
         time.sleep(0.05)
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from infra.embedded import supervisor
 from schemas.knowledge import ChunkPrepared, ChunkRetired
 from schemas.operations import DeadLettered
 from sinks import qdrant
@@ -20,7 +19,7 @@ from streams.commands.common import percentile
 from streams.commands.reach import codec_of, rows_of
 from streams.company import Company
 from streams.config import Settings
-from streams.deploy import apply
+from streams.deploy import apply_and_wait
 
 Say = Callable[[str], None]
 MUST_BE_NOTHING = ("lost", "doubled", "out_of_order", "repeated_effects", "unbalanced")
@@ -44,7 +43,7 @@ def run(home: Path, kills: int, seed: int, control: str, say: Say, bar: Callable
     try:
         return _under_load(settings, kills, seed, control, say, bar, rate_s, gap_s)
     finally:
-        supervisor.stop(home.resolve())
+        app.stop(settings)
         if not keep:
             shutil.rmtree(home, ignore_errors=True)
 
@@ -52,8 +51,7 @@ def run(home: Path, kills: int, seed: int, control: str, say: Say, bar: Callable
 def _under_load(settings: Settings, kills: int, seed: int, control: str, say: Say, bar: Callable[[int, str], None],
                 rate_s: float, gap_s: tuple[float, float]) -> dict[str, Any]:
     codec, outside, moves = codec_of(settings), world.World(seed), plan.Moves(settings)
-    apply(settings, Company(world.definitions(outside.url), ()))
-    app.await_definitions(settings, codec)
+    apply_and_wait(settings, Company(world.definitions(outside.url), ()))
     moves.start()
     people = world.People(settings, codec, rate_s)
     people.start()

@@ -52,11 +52,10 @@ def demo(
 def show_company(began: float) -> dict[str, Any]:
     """Sends the company's requests and prints what became of them; the facts as a dict."""
     from streams.company import load  # noqa: PLC0415 - slow to import, and only needed when the stack is up
-    from streams.deploy import apply  # noqa: PLC0415
+    from streams.deploy import apply_and_wait  # noqa: PLC0415
 
     codec, company = codec_of(settings()), load(app.COMPANY)
-    apply(settings(), company)
-    app.await_definitions(settings(), codec)
+    apply_and_wait(settings(), company)
     asked = [request(**fields) for fields in yaml.safe_load((app.COMPANY / "requests.yaml").read_text())]
     events: Counter[str] = Counter()
     first_answer: list[float] = []

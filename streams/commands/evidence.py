@@ -16,10 +16,11 @@ import typer
 from infra.embedded import recorded
 from streams import app, playing, recording, traffic
 from streams.commands.common import AsJson, Problem, err, out, percentile, progress, say_json, table
+from streams.commands.stack import running_with_progress
 from streams.commands.reach import codec_of, rows_of
 from streams.company import Company
 from streams.config import settings
-from streams.deploy import apply
+from streams.deploy import apply_and_wait
 
 COUNTS = {
     "model_calls": "SELECT count() AS n FROM token_usage WHERE startsWith(session, {batch:String})",
@@ -38,10 +39,9 @@ def replay(
     """Plays recorded conversations through the whole pipeline and compares message by message."""
     talks = recording.read(file)
     batch = f"replay-{uuid4().hex[:8]}"
-    with app.running_with_progress(settings()), service("recorded", recorded.argv(file, port := free_port()), port):
+    with running_with_progress(settings()), service("recorded", recorded.argv(file, port := free_port()), port):
         codec = codec_of(settings())
-        apply(settings(), Company(recording.definitions(talks, f"http://127.0.0.1:{port}"), ()))
-        app.await_definitions(settings(), codec)
+        apply_and_wait(settings(), Company(recording.definitions(talks, f"http://127.0.0.1:{port}"), ()))
         with progress("conversations", len(talks)) as update:
             played = playing.play(settings(), codec, talks, batch, update)
         wrong = {talk.number: why for talk in talks if (why := playing.difference(talk, played[talk.number]))}
@@ -77,10 +77,9 @@ def load(
     """Replays real arrivals with a model that reports the trace's tokens, and compares the sums in ClickHouse."""
     arrivals = traffic.read(trace, limit)
     batch = f"load-{uuid4().hex[:8]}"
-    with app.running_with_progress(settings()), service("recorded", recorded.argv(None, port := free_port()), port):
+    with running_with_progress(settings()), service("recorded", recorded.argv(None, port := free_port()), port):
         codec = codec_of(settings())
-        apply(settings(), Company(traffic.definitions(f"http://127.0.0.1:{port}"), ()))
-        app.await_definitions(settings(), codec)
+        apply_and_wait(settings(), Company(traffic.definitions(f"http://127.0.0.1:{port}"), ()))
         with progress("requests", len(arrivals)) as update:
             sent = traffic.drive(settings(), codec, arrivals, speed, batch, update,
                                  lambda sql, given: rows_of(settings(), sql, given))

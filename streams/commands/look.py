@@ -65,7 +65,7 @@ def topics(as_json: AsJson = False) -> None:
     out.print(table("Topics", columns, [row.values() for row in found], numbers=("partitions", "offsets")))
 
 
-def schemas(event: Annotated[str, typer.Argument(help="An event's name, e.g. AgentRequested.")]) -> None:
+def schema(event: Annotated[str, typer.Argument(help="An event's name, e.g. AgentRequested.")]) -> None:
     """Prints an event's Avro schema, for producers in other languages."""
     path = Path(__file__).parents[2] / "schemas" / "avro" / f"{event}.avsc"
     if not path.exists():

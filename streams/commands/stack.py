@@ -1,11 +1,13 @@
 """How does a person start, stop and look at the stack on this machine, and say what is defined?"""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from infra.embedded import supervisor
+from infra.embedded import stack as embedded
 from streams import app
 from streams.commands.common import AsJson, Problem, err, out, progress, say_json, table
 from streams.config import Settings, settings
@@ -17,6 +19,15 @@ def start_with_progress(chosen: Settings, slots: int = 1) -> None:
     """Starts the stack, one step of the bar a service that is ready."""
     with progress("starting the stack") as update:
         app.start(chosen, lambda done, total, words: update(done, words, total), slots=slots)
+
+
+@contextmanager
+def running_with_progress(chosen: Settings) -> Iterator[None]:
+    """The stack for the length of a block; started, with a bar, where it is not up."""
+    with ExitStack() as opened:
+        with progress("starting the stack") as update:
+            opened.enter_context(app.running(chosen, lambda done, total, words: update(done, words, total)))
+        yield
 
 
 def up(slots: Slots = 1) -> None:
@@ -42,16 +53,16 @@ def down() -> None:
     if not app.is_up(settings()):
         raise Problem(f"no stack is up in {settings().home.resolve()}; start one with `./weir up`")
     with err.status("stopping: workers finish what they have begun"):
-        supervisor.stop(settings().home.resolve())
+        app.stop(settings())
     err.print("the stack is down; its data stays in " + str(settings().home))
 
 
 def status(as_json: AsJson = False) -> None:
     """Says which services run, since when, how often they were restarted."""
-    found = supervisor.status(settings().home.resolve())
+    found = embedded.status(settings().home.resolve())
     if as_json:
         return say_json(found)
-    if not found.get("running"):
+    if not app.is_up(settings()):
         raise Problem(f"no stack is up in {settings().home.resolve()}; start one with `./weir up`")
     out.print(table("Services", ("service", "state", "pid", "port", "restarts", "MB"),
                     [service_row(name, service) for name, service in found["services"].items()],
@@ -77,7 +88,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
     if not yes and not typer.confirm(f"Forget all data in {settings().home.resolve()}?", err=True):
         raise Problem("nothing was forgotten")
     if app.is_up(settings()):
-        supervisor.stop(settings().home.resolve())
+        app.stop(settings())
     app.reset(settings())
     err.print("all data is forgotten; the downloaded jars stay")
 
