@@ -12,8 +12,11 @@ from schemas.avsc import schema_of
 from schemas.base import PERSONAL, Event, event_classes
 
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
-PARTITIONS = {"tenant": 4, "session": 4, "document": 4, "source": 4, "place": 1}
-"""By key. Fixed when the topics are created: a key's partition must never move."""
+PARTITIONS = 4
+"""Of each topic, unless told otherwise when it is created: a key's partition must never move afterwards."""
+
+READ_WHOLE = {"place": 1}
+"""Partitions by key where all workers read the whole topic: one, so that its records have one order."""
 
 MONTH = timedelta(days=30)
 OWNERS = {"agent": "agent-platform", "guardrails": "security", "usage": "finance", "knowledge": "knowledge",
@@ -43,13 +46,14 @@ class Topic:
         return kept | {"max.message.bytes": str(MESSAGE_BYTES_MAX)}
 
 
-def topic_of(kind: type[Event]) -> Topic:
+def topic_of(kind: type[Event], partitions: int = PARTITIONS) -> Topic:
     compacted = kind.family == "registry"
-    return Topic(kind.topic(), kind, PARTITIONS[kind.key], None if compacted else RETENTION.get(kind.family, MONTH),
-                 OWNERS[kind.family], PERSONAL in str(schema_of(kind)))
+    return Topic(kind.topic(), kind, READ_WHOLE.get(kind.key, partitions),
+                 None if compacted else RETENTION.get(kind.family, MONTH), OWNERS[kind.family],
+                 PERSONAL in str(schema_of(kind)))
 
 
-def topics() -> dict[str, Topic]:
+def topics(partitions: int = PARTITIONS) -> dict[str, Topic]:
     """Every topic by its name."""
-    made = (topic_of(kind) for kind in event_classes().values())
+    made = (topic_of(kind, partitions) for kind in event_classes().values())
     return {topic.name: topic for topic in made}

@@ -12,11 +12,11 @@ from datetime import datetime
 
 import orjson
 
-from schemas.base import Event
+from schemas.base import Event, milliseconds
 from schemas.registry import Definitions
 from streams.cells import Folds, Journal
 from streams.shapes import Each, Fold, Step, Window, kinds
-from streams.windows import NEVER, Windows, from_ms, to_ms
+from streams.windows import NEVER, Windows, from_ms
 
 Run = Callable[[Event, str], Iterable[Event]]
 Reader = tuple[Run, Step, frozenset[type[Event]]]
@@ -114,7 +114,7 @@ class Core:
         self._definitions = self._given()
         self.watermark, self._changed = max(self.watermark, to), True
         for windows in self._windows.values():
-            windows.pass_time(to_ms(to))
+            windows.pass_time(milliseconds(to))
         return self._close_windows()
 
     @property
@@ -193,7 +193,7 @@ class Core:
         self._changed = False
         owners = (*self._folds.values(), *self._windows.values())
         records = [(orjson.dumps(cell), value) for owner in owners for cell, value in owner.changes()]
-        own = {"seq": self.seq, "watermark": to_ms(self.watermark),
+        own = {"seq": self.seq, "watermark": milliseconds(self.watermark),
                "windows": {name: windows.counts for name, windows in self._windows.items()}}
         return [*records, (b'["core"]', orjson.dumps(own))]
 

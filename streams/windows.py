@@ -13,35 +13,27 @@ from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Any
 
-from schemas.base import Event
+from schemas.base import EPOCH, MILLISECOND, Event, milliseconds
 from schemas.registry import Definitions
 from streams.cells import GONE, Journal, adapter_of
 from streams.shapes import Hopping, Session, Step, Tumbling, Window
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-DAY_MS = 86_400_000
 Span = tuple[int, int]
 Cell = tuple[str, int, int]
 """Key, start_ms, end_ms."""
 
 
-def to_ms(at: datetime) -> int:
-    """Milliseconds since 1970 of an aware datetime, without floats."""
-    past = at - EPOCH
-    return past.days * DAY_MS + past.seconds * 1000 + past.microseconds // 1000
-
-
 def from_ms(at_ms: int) -> datetime:
-    return EPOCH + timedelta(milliseconds=at_ms)
+    return EPOCH + at_ms * MILLISECOND
 
 
 NEVER = datetime.min.replace(tzinfo=UTC)
-NEVER_MS = to_ms(NEVER)
+NEVER_MS = milliseconds(NEVER)
 
 
 def length_ms(name: str, length: timedelta, least_ms: int = 1) -> int:
     """A length in whole milliseconds. Raises ValueError where it is below `least_ms` or not whole."""
-    whole, rest = divmod(length, timedelta(milliseconds=1))
+    whole, rest = divmod(length, MILLISECOND)
     if whole < least_ms or rest:
         raise ValueError(f"a window's {name} must be whole milliseconds and at least {least_ms}, it is {length!r}: "
                          f"give it as e.g. timedelta(minutes=1)")
@@ -91,7 +83,7 @@ class Windows:
 
     def take(self, event: Event, key: str, definitions: Definitions) -> bool:
         """Adds the event to its windows and moves the watermark. False: it is late, and was added nowhere."""
-        at_ms = to_ms(event.at)
+        at_ms = milliseconds(event.at)
         counts, put = self.counts, self._journal.put
         accepted = self._place(event, key, at_ms, (definitions,) if self._given else ())
         name = "accepted" if accepted else "late"
