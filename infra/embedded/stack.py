@@ -34,12 +34,14 @@ class Handle:
     home: Path
     process: subprocess.Popen
 
-    def close(self) -> None:
-        """End an attached stack and wait until all of it is gone."""
-        if self.process.stdin:
+    def close(self, at_once: bool = False) -> None:
+        """End the stack and wait until all of it is gone; `at_once` kills it, for data that nobody needs again."""
+        if at_once:
+            self.process.kill()
+        elif self.process.stdin:
             self.process.stdin.close()
-        stop(self.home)
         self.process.wait()
+        stop(self.home)
 
 
 def start(home: Path, services: Iterable[Service], attached: bool = False) -> Handle:

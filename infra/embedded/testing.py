@@ -1,0 +1,67 @@
+"""How do tests get a real broker and registry of their own, quickly, and leave nothing behind?
+
+One broker serves a whole test session; a test keeps to itself by the names of its topics and groups. The registry
+takes seconds more to start, so it comes only when it is asked for. The jars are the project's own (`.weir/jars`).
+"""
+
+import contextlib
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from infra.embedded import kafka, registry, stack
+
+JAR_HOME = stack.PROJECT / ".weir" / "jars"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody uses at the moment, all different."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+class Engines:
+    """The engines of one test session: `bootstrap` of the broker, `registry_url` of a registry started on demand.
+
+    The broker and the registry are two stacks, in `home` and `home`/with-registry, each under its own supervisor.
+    """
+
+    def __init__(self, home: Path):
+        self.home = home
+        port, controller_port, self.registry_port = free_ports(3)
+        self.bootstrap = f"127.0.0.1:{port}"
+        broker = kafka.service(home, port, controller_port, jar_home=JAR_HOME)
+        self.handles = [stack.start(home, [broker], attached=True)]
+        stack.wait_ready(home, timeout_s=90)
+
+    @cached_property
+    def registry_url(self) -> str:
+        home = self.home / "with-registry"
+        service = registry.service(home, self.registry_port, self.bootstrap, jar_home=JAR_HOME)
+        self.handles.append(stack.start(home, [service], attached=True))
+        stack.wait_ready(home, timeout_s=150)
+        return registry.url(self.registry_port)
+
+    def close(self) -> None:
+        for handle in reversed(self.handles):
+            handle.close(at_once=True)
+
+
+@contextlib.contextmanager
+def engines() -> Iterator[Engines]:
+    """For a session fixture: `with engines() as running: yield running`. What it wrote is deleted at the end."""
+    home = Path(tempfile.mkdtemp(prefix="weir-tests-"))
+    started = None
+    try:
+        started = Engines(home)
+        yield started
+    finally:
+        if started:
+            started.close()
+        shutil.rmtree(home, ignore_errors=True)
