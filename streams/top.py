@@ -23,9 +23,13 @@ GROUPS: dict[By, tuple[str, tuple[str, ...]]] = {
 MOST_ROWS = 40
 REFRESH_S = 1.0
 BARS = "▁▂▃▄▅▆▇█"
-COUNTS = ("runs", "errors", "blocked", "refused", "verdicts", "dead_letters", "model_calls")
-HEADINGS = ("runs", "errors", "blocked", "refused", "verdicts", "dead", "calls", "tokens in", "tokens out", "cost $",
-            "p50 ms", "p95 ms")
+COLUMNS: dict[str, str] = {
+    "runs": "runs", "errors": "err", "blocked": "blocked", "refused": "refused", "verdicts": "verdicts",
+    "dead_letters": "dead", "model_calls": "calls", "input_tokens": "in", "output_tokens": "out",
+    "cost_usd": "cost $", "wait_p50_ms": "p50", "wait_p95_ms": "p95",
+}
+RARE = ("blocked", "refused", "verdicts", "dead_letters")
+"""Shown only where there was one, so that the rest fits a narrow terminal."""
 
 
 class Away(Exception):
@@ -49,14 +53,17 @@ def fetch(settings: Settings, minutes: int) -> dict[str, Any]:
 def render(view: dict[str, Any], by: By = "all") -> RenderableType:
     """The picture of one answer: a headline, runs minute by minute, a table with the total at its foot."""
     rows_name, names = GROUPS[by]
-    rows = view[rows_name]
-    table = Table(box=None, pad_edge=False, show_footer=True, header_style="bold", footer_style="bold")
-    total = ("total", *[""] * (len(names) - 1), *cells(view["total"]))
-    for name, foot in zip((*names, *HEADINGS), total, strict=True):
-        table.add_column(name, foot, justify="left" if name in names else "right", no_wrap=True)
+    rows, total = view[rows_name], view["total"]
+    shown = [name for name in COLUMNS if name not in RARE or total[name]]
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_footer=True,
+                  header_style="bold", footer_style="bold")
+    for place, name in enumerate(names):
+        table.add_column(name, "" if place else "total", overflow="fold", max_width=24)
+    for name in shown:
+        table.add_column(COLUMNS[name], cell(name, total), justify="right", no_wrap=True)
     for row in rows[:MOST_ROWS]:
         style = "red" if row["errors"] or row["dead_letters"] else None
-        table.add_row(*[row[name] or "-" for name in names], *cells(row), style=style)
+        table.add_row(*[row[name] or "-" for name in names], *[cell(name, row) for name in shown], style=style)
     left = len(rows) - MOST_ROWS
     return Group(headline(view), Text(sparkline(view["by_minute"])), table,
                  Text(f"and {left} more rows" if left > 0 else "" if rows else "nothing happened yet"))
@@ -80,12 +87,14 @@ def sparkline(by_minute: list[dict[str, Any]]) -> str:
     return "runs a minute " + "".join(BARS[count * (len(BARS) - 1) // most] for count in runs) + f" (most {most:,})"
 
 
-def cells(row: dict[str, Any]) -> list[str]:
-    """A row's numbers as people read them, in the order of HEADINGS."""
-    cost = f"{float(row['cost_usd']):,.4f}" + ("*" if row["unpriced_calls"] else "")
-    waits = ["-" if row[name] is None else f"{row[name]:,.0f}" for name in ("wait_p50_ms", "wait_p95_ms")]
-    return [*[f"{row[name]:,}" for name in COUNTS], f"{row['input_tokens']:,}", f"{row['output_tokens']:,}",
-            cost, *waits]
+def cell(name: str, row: dict[str, Any]) -> str:
+    """A number as people read it: 12,345, 1.50M, 394ms, 2.1s. A cost with a star leaves out calls of unknown price."""
+    value = row[name]
+    if name == "cost_usd":
+        return f"{float(value):,.4f}" + ("*" if row["unpriced_calls"] else "")
+    if name.endswith("_ms"):
+        return "-" if value is None else f"{value / 1000:,.1f}s" if value >= 1000 else f"{value:.0f}ms"
+    return f"{value / 1e6:,.2f}M" if value >= 1e6 else f"{value:,}"
 
 
 def show(settings: Settings, minutes: int = 60, by: By = "all", once: bool = False, as_json: bool = False,
