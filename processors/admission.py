@@ -1,0 +1,87 @@
+"""May this request enter, given what its tenant may do and what it is already doing?
+
+A token bucket on event time, so that a replay admits exactly what the first run admitted, and a count of runs under
+way. A refusal is the one outcome of its request: asked again under the same id, nothing new is said.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from schemas.agent import AgentRequested, RequestAdmitted, RequestRefused, RunSettled
+from schemas.registry import Agent, Definitions, Tenant
+
+REMEMBERED_REQUESTS = 200
+REFUSED_TEXT_CHARS = 1_000
+NOTHING_TO_REFILL = 1e-9
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A tenant's state. `tokens` None: never used, so full. `recent` are the last requests' ids, oldest first."""
+
+    tokens: float | None = None
+    at: datetime | None = None
+    running: int = 0
+    recent: tuple[str, ...] = ()
+
+
+def admit(
+    bucket: Bucket, event: AgentRequested | RunSettled, given: Definitions
+) -> tuple[Bucket | None, list[RequestAdmitted | RequestRefused]]:
+    """Admit or refuse a request; a settled run gives its place back."""
+    if isinstance(event, RunSettled):
+        return replace(bucket, running=max(0, bucket.running - 1)), []
+    if event.id.hex in bucket.recent:
+        return bucket, []
+    tenant = given.find("tenant", event.tenant)
+    if tenant is None:
+        # Names that nobody defined must not grow the state.
+        return None, [_refuse(event, "unknown_tenant", f"no tenant {event.tenant!r} is defined: apply one")]
+    bucket = replace(_refill(bucket, tenant, event.at), recent=(*bucket.recent, event.id.hex)[-REMEMBERED_REQUESTS:])
+    refusal = _refusal(event, tenant, given) or _no_room(bucket, event, tenant)
+    if refusal:
+        return bucket, [refusal]
+    admitted = _of_run(event, RequestAdmitted, agent_version=given.version("agent", event.agent))
+    return replace(bucket, tokens=bucket.tokens - 1, running=bucket.running + 1), [admitted]
+
+
+def _refill(bucket: Bucket, tenant: Tenant, at: datetime) -> Bucket:
+    now = max(at, bucket.at or at)  # a late request never refills twice
+    passed_s = (now - (bucket.at or now)).total_seconds()
+    held = tenant.burst if bucket.tokens is None else bucket.tokens
+    return replace(bucket, tokens=min(tenant.burst, held + passed_s * tenant.requests_per_minute / 60), at=now)
+
+
+def _refusal(event: AgentRequested, tenant: Tenant, given: Definitions) -> RequestRefused | None:
+    agent = given.find("agent", event.agent)
+    if not isinstance(agent, Agent) or (agent.tenants and event.tenant not in agent.tenants):
+        return _refuse(event, "unknown_agent", f"no agent {event.agent!r} is defined for tenant {event.tenant!r}: "
+                       "check the name, or apply it")
+    if not event.text.strip():
+        return _refuse(event, "empty", "the request has no text: say what the agent is to do")
+    if len(event.text) > tenant.request_chars:
+        return _refuse(event, "too_large", f"{len(event.text):,} characters, at most {tenant.request_chars:,} are "
+                       "allowed: shorten the text, or raise the tenant's request_chars")
+    return None
+
+
+def _no_room(bucket: Bucket, event: AgentRequested, tenant: Tenant) -> RequestRefused | None:
+    if bucket.running >= tenant.concurrent_runs:
+        return _refuse(event, "concurrency", f"{bucket.running} runs are under way, at most {tenant.concurrent_runs} "
+                       "may be: ask again when one has finished, or raise the tenant's concurrent_runs")
+    if bucket.tokens < 1 - NOTHING_TO_REFILL:
+        wait_ms = math.ceil((1 - bucket.tokens) * 60_000 / tenant.requests_per_minute)
+        return _refuse(event, "quota", f"over {tenant.requests_per_minute:g} requests a minute: ask again, under a "
+                       f"new id, in {wait_ms} ms, or raise the tenant's requests_per_minute", wait_ms)
+    return None
+
+
+def _refuse(event: AgentRequested, reason: str, detail: str, retry_after_ms: int | None = None) -> RequestRefused:
+    return _of_run(event, RequestRefused, text=event.text[:REFUSED_TEXT_CHARS], reason=reason, detail=detail,
+                   retry_after_ms=retry_after_ms)
+
+
+def _of_run(event: AgentRequested, kind, **fields):
+    """A request without a session is a session of its own."""
+    return event.then(kind, run=event.id, session=event.session or str(event.id), **fields)

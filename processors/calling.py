@@ -1,0 +1,81 @@
+"""Which tool calls does a model's answer lead to, and which of its wishes cannot be granted?"""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+
+from processors.arguments import Unfit, read_arguments
+from processors.conversation import error_result
+from processors.session import Pending, Run
+from processors.text import clean, compact
+from schemas.agent import PassagesAsked, ResponseCleared, ToolCalled, ToolRequest
+from schemas.registry import Definitions, Tool
+
+CALLS_MAX = 64
+CALL_ID_CHARS = 200
+REPEATS_MAX = 3
+PASSAGES, PASSAGES_MAX = 5, 50
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is called, and what the model is told at once. `repeated` names a call made too often."""
+
+    run: Run
+    events: tuple[ToolCalled | PassagesAsked, ...]
+    repeated: str = ""
+
+
+def wrong_with(requests: tuple[ToolRequest, ...]) -> str | None:
+    """Why these calls cannot be told apart or carried out; None where they can."""
+    ids = [request.id for request in requests]
+    if len(ids) > CALLS_MAX:
+        return f"the model asked for {len(ids)} calls at once, at most {CALLS_MAX} are allowed"
+    if len(set(ids)) < len(ids) or not all(0 < len(call) <= CALL_ID_CHARS for call in ids):
+        return f"the ids of the model's calls are not distinct texts of 1 to {CALL_ID_CHARS} characters"
+    return None
+
+
+def plan_calls(run: Run, said: ResponseCleared, given: Definitions) -> Plan:
+    """Every wish becomes a call, or an error that the model is told; in the order of the wishes."""
+    repeats, pending, events = dict(run.repeats), [], []
+    for nth, request in enumerate(said.tool_calls):
+        same = _same(request)
+        repeats[same] = repeats.get(same, 0) + 1
+        if repeats[same] >= REPEATS_MAX:
+            return Plan(run, (), repeated=request.name)
+        try:
+            events.append(_call(run, said, nth, request, given))
+            pending.append(Pending(request.id, request.name))
+        except Unfit as unfit:
+            pending.append(Pending(request.id, request.name, error_result("not_called", str(unfit))))
+    run = replace(run, pending=tuple(pending), repeats=repeats, tool_calls=run.tool_calls + len(events))
+    return Plan(run, tuple(events))
+
+
+def _same(request: ToolRequest) -> str:
+    """Equal for calls of one tool with equal arguments, however they are written."""
+    try:
+        arguments = compact(json.loads(request.arguments))
+    except (ValueError, RecursionError):
+        arguments = request.arguments
+    return hashlib.sha256(f"{request.name}\n{arguments}".encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _call(run: Run, said: ResponseCleared, nth: int, request: ToolRequest, given: Definitions
+          ) -> ToolCalled | PassagesAsked:
+    version = run.tool_versions.get(request.name)
+    tool = None if version is None else given.find("tool", request.name, version)
+    if not isinstance(tool, Tool):
+        known = ", ".join(run.tool_versions) or "none"
+        raise Unfit(f"there is no tool of this name; the tools are: {known}")
+    arguments = read_arguments(tool, request.arguments)
+    if tool.via == "search":
+        query, limit = arguments.get("query"), arguments.get("limit", PASSAGES)
+        if not isinstance(query, str) or not query.strip():
+            raise Unfit("a search needs a text `query`")
+        limit = int(limit) if isinstance(limit, int | float) and limit == limit else PASSAGES
+        return run.says(said, PassagesAsked, nth, call=request.id, tool=request.name, query=clean(query),
+                        limit=max(1, min(limit, PASSAGES_MAX)))
+    return run.says(said, ToolCalled, nth, call=request.id, tool=request.name, tool_version=version,
+                    arguments=request.arguments or "{}", effect=tool.effect, timeout_ms=tool.timeout_ms)

@@ -1,0 +1,41 @@
+"""What is a tool asked, and what does its answer mean?"""
+
+from processors.arguments import Unfit, read_arguments
+from processors.text import clean, label, ms_between
+from schemas.agent import ToolCalled, ToolFailed, ToolReturned, ToolUncertain
+from schemas.calls import Failure, Impossible, ToolAnswer, ToolQuestion, Uncertain
+from schemas.codec import traceparent_of
+from schemas.registry import Definitions, Tool
+
+
+def ask(called: ToolCalled, given: Definitions) -> ToolQuestion | Impossible:
+    """The event's id is the idempotency key, minted here: a model that words its call anew cannot change it.
+
+    Arguments are checked once more at the door: what is on the topic may have come from elsewhere.
+    """
+    tool = given.find("tool", called.tool, called.tool_version)
+    if not isinstance(tool, Tool):
+        return Impossible("unknown_tool", f"version {called.tool_version} of tool {called.tool!r} is not defined: "
+                          "apply it again")
+    try:
+        read_arguments(tool, called.arguments)
+    except Unfit as unfit:
+        return Impossible("invalid_arguments", str(unfit))
+    return ToolQuestion(
+        called.tool, tool.url, tool.method, tool.headers, called.arguments or "{}", called.timeout_ms,
+        tool.result_chars, called.effect, idempotency_key=str(called.id),
+        context={"tenant": called.tenant, "session": called.session, "run": str(called.run), "agent": called.agent,
+                 "call": called.call, "traceparent": traceparent_of(called)},
+    )
+
+
+def tell(
+    called: ToolCalled, answer: ToolAnswer | Failure | Uncertain, given: Definitions
+) -> list[ToolReturned | ToolFailed | ToolUncertain]:
+    """What became of the call: done, not done, or nobody knows."""
+    times = {"at": answer.at, "started_at": answer.started_at, "wait_ms": ms_between(answer.started_at, answer.at)}
+    if isinstance(answer, ToolAnswer):
+        return [called.then(ToolReturned, content=clean(answer.content), ends=answer.ends, **times)]
+    if isinstance(answer, Uncertain):
+        return [called.then(ToolUncertain, detail=clean(answer.detail), **times)]
+    return [called.then(ToolFailed, reason=label(answer.reason), detail=clean(answer.detail), **times)]
