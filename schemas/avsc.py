@@ -1,10 +1,18 @@
-"""What Avro schema does an event class have? Generated from the class, so that no field is written down twice."""
+"""What Avro schema does an event class have? Generated from the class, so that no field is written down twice.
 
+`python -m schemas.avsc --write` writes them all to `schemas/avro/`, for producers and consumers in other languages;
+`--check` says which of those files differ from the classes.
+"""
+
+import argparse
+import json
+import sys
 import types
 import typing
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +21,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from schemas.base import PERSONAL, Event
+from schemas.base import PERSONAL, Event, event_classes
+
+FOLDER = Path(__file__).parent / "avro"
 
 MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 12}
 PLAIN: dict[Any, Any] = {
@@ -88,3 +98,47 @@ def _default(value: Any) -> Any:
 
 def _is_personal(info: FieldInfo) -> bool:
     return PERSONAL in info.metadata or PERSONAL in str(info.annotation)
+
+
+def text_of_schema(kind: type[Event]) -> str:
+    """What stands in the class's file."""
+    return json.dumps(schema_of(kind), indent=2, ensure_ascii=False) + "\n"
+
+
+def stale(folder: Path = FOLDER) -> dict[Path, str | None]:
+    """The files of the folder that differ from the classes, and what they should hold; None: no class has them."""
+    wanted: dict[Path, str | None] = {
+        folder / f"{name}.avsc": text_of_schema(kind) for name, kind in event_classes().items()}
+    there = {path: path.read_text(encoding="utf-8") for path in folder.glob("*.avsc")}
+    return {path: wanted.get(path) for path in sorted(wanted.keys() | there.keys())
+            if wanted.get(path) != there.get(path)}
+
+
+def write(folder: Path = FOLDER) -> list[Path]:
+    """Makes the folder as the classes are; returns the files that were changed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    changed = stale(folder)
+    for path, text in changed.items():
+        if text is None:
+            path.unlink()
+        else:
+            path.write_text(text, encoding="utf-8")
+    return list(changed)
+
+
+def main() -> int:
+    """The command line. Exit code 1 where `--check` found a difference."""
+    parser = argparse.ArgumentParser(prog="python -m schemas.avsc", description="Avro schemas of all event classes.")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--write", action="store_true", help="write schemas/avro/*.avsc")
+    what.add_argument("--check", action="store_true", help="say which of them differ from the classes")
+    changed = write() if (writes := parser.parse_args().write) else list(stale())
+    for path in changed:
+        print(f"{path.name} {'written' if writes else 'differs: run python -m schemas.avsc --write'}")
+    return 1 if changed and not writes else 0
+
+
+if __name__ == "__main__":
+    import schemas.topics  # noqa: F401  the import that knows every event class
+
+    sys.exit(main())
