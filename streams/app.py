@@ -4,6 +4,7 @@ An engine that the settings point at a real server is not started here. Workers 
 engines.
 """
 
+import re
 import shutil
 import sys
 import time
@@ -146,9 +147,11 @@ def await_definitions(settings: Settings, wanted: int, timeout_s: float = 30) ->
 def definitions_of(port: int) -> int:
     """How many definitions the worker behind this port has read; -1 where it does not answer."""
     try:
-        return int(httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).json().get("definitions", -1))
-    except (httpx.HTTPError, ValueError):
+        numbers = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=2).text
+    except httpx.HTTPError:
         return -1
+    found = re.search(r"^weir_definitions (\d+)", numbers, re.M)
+    return int(found[1]) if found else -1
 
 
 def reset(settings: Settings) -> None:
