@@ -83,10 +83,11 @@ class Line(logging.Formatter):
     """One line a record: time, level, logger, message. Times in UTC, to the millisecond."""
 
     converter = time.gmtime
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
 
 
 class Rarely(logging.Filter):

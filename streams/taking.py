@@ -1,0 +1,201 @@
+"""What becomes of one record that a stage takes: which records follow from it, or which dead letter?
+
+No Kafka client here: bytes in, records to be written out. A stage decides the order between its topics, so what it
+takes is numbered, and what follows carries the number (`weir_seq`).
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from confluent_kafka import Message
+
+from schemas.base import Event, Unprocessable
+from schemas.codec import Codec, Headers, Undecodable, headers_of, trace_of, traceparent_of
+from schemas.operations import DeadLettered, Reason
+from schemas.registry import Definitions
+from streams import deadletters
+from streams.config import Settings
+from streams.core import Core
+from streams.partitioning import Partitioner
+from streams.registry import NotRegistered, RegistryAway
+from streams.shapes import Fold, Step, Window
+from streams.state import PLACE, Place
+from streams.topology import inputs
+
+Record = tuple[str, bytes, bytes, Headers]
+"""Topic, value, key, headers."""
+
+SEQ = "weir_seq"
+
+
+class Unwritable(Exception):
+    """What followed from a record cannot be written; the record itself has to become a dead letter."""
+
+
+@dataclass
+class Partition:
+    """One partition of a stage in a worker's hands: its core, and where it stands."""
+
+    number: int
+    core: Core
+    place: Place
+    moved: set[str] = field(default_factory=set)
+    ends: dict[str, int] = field(default_factory=dict)
+    quiet_since: float = field(default_factory=time.monotonic)
+
+    def has_seen(self, message: Message) -> bool:
+        return message.offset() < self.place.offsets.get(message.topic(), 0)
+
+    def pass_over(self, message: Message) -> None:
+        """The record is taken: the next one of its topic is due."""
+        topic = message.topic()
+        self.place.offsets[topic] = message.offset() + 1
+        self.moved.add(topic)
+        self.quiet_since = time.monotonic()
+
+    @classmethod
+    def restored(cls, number: int, core: Core, cells: dict[bytes, bytes]) -> "Partition":
+        """Out of the last values in a changelog, which are used up."""
+        place = Place.from_json(cells.pop(PLACE, None))
+        for key, value in cells.items():
+            core.load(key, value)
+        return cls(number, core, place)
+
+
+class Taker:
+    """Takes records for the partitions of one stage. `partitions` is the count that all its topics have."""
+
+    def __init__(self, settings: Settings, name: str, steps: tuple[Step, ...], codec: Codec, partitions: int):
+        self.kinds = {settings.prefix + kind.topic(): kind for kind in inputs(steps)}
+        self.dead: dict[Reason, int] = {}
+        self.share = deadletters.ShareLimit(settings.dead_share_max)
+        self._settings, self._name, self._codec = settings, name, codec
+        self._partitioner = Partitioner(partitions)
+        self._steps = steps
+        self._wakes = {step.by.wakes for step in steps if isinstance(step.by, Fold) and step.by.wakes}
+        self._topics: dict[type[Event], str] = {}
+        self._definitions = Definitions()
+        self._refused: dict[tuple[str, int, int], str] = {}
+        self._future, self._age = timedelta(seconds=settings.future_s), timedelta(days=settings.expired_days)
+
+    @property
+    def has_windows(self) -> bool:
+        return any(isinstance(step.by, Window) for step in self._steps)
+
+    def core(self) -> Core:
+        """A core as it is before any event, on the definitions that `use` was given last."""
+        return Core(self._steps, lambda: self._definitions)
+
+    def use(self, given: Callable[[], Definitions]) -> None:
+        """Takes the newest definitions: between transactions, so that what cannot be read stops the worker."""
+        if any(step.given for step in self._steps):
+            self._definitions = given()
+
+    def refuse(self, message: Message, why: str) -> None:
+        """From now on this record is a dead letter: what follows from it was tried and cannot be written."""
+        self._refused[message.topic(), message.partition(), message.offset()] = why
+
+    def take(self, partition: Partition, message: Message, now: datetime) -> list[Record]:
+        """All that follows from a record, a dead letter where it cannot be taken. Raises Unwritable."""
+        partition.pass_over(message)
+        made, trace = [], None
+        dead = self._refusal(message)
+        if dead is None:
+            trace = trace_of(message.headers())
+            dead, made = self._follow(partition, message, now)
+        self.share.add(dead is not None)
+        if dead is not None:
+            return [self._letter(deadletters.letter(message, *dead, self._name, now))]
+        try:
+            seq = str(partition.core.seq)
+            records = [self._record(event, trace, seq) for event in made]
+            late = partition.core.drain_late()
+            for step, event in late:
+                records.append(self._late(message, step, event, now))
+            return records + self._failures(partition, now)
+        except (NotRegistered, RegistryAway):
+            raise
+        except Exception as error:  # whatever an encoder meets in a value that a step made
+            raise Unwritable(f"what follows from it cannot be written: {type(error).__name__}: {error}") from error
+
+    def _follow(self, partition: Partition, message: Message,
+                now: datetime) -> tuple[tuple[Reason, str] | None, list[Event]]:
+        try:
+            event = self._codec.decode(self.kinds[message.topic()], message.value(), message.key() or b"")
+        except Undecodable as error:
+            return (error.reason, error.detail), []
+        misplaced = self._misplaced(event, message, now)
+        if misplaced is not None:
+            return misplaced, []
+        try:
+            return None, partition.core.take(event)
+        except Unprocessable as error:
+            return ("unprocessable", str(error)), []
+        except Exception as error:  # a processor's mistake: the partition goes on without this record
+            return ("error", f"{type(error).__name__}: {error}"), []
+
+    def _refusal(self, message: Message) -> tuple[Reason, str] | None:
+        why = self._refused.get((message.topic(), message.partition(), message.offset())) if self._refused else None
+        return None if why is None else ("rejected", why)
+
+    def _misplaced(self, event: Event, message: Message, now: datetime) -> tuple[Reason, str] | None:
+        """A record on a partition that is not its key's would split the state of the key in two."""
+        home = self._partitioner.of(message.key())
+        if home != message.partition():
+            return "wrong_key", (f"its key belongs on partition {home}, not {message.partition()}: set "
+                                 f"partitioner=murmur2_random where it is produced")
+        if event.at > now + self._future and self._from_outside(message):
+            return "future", f"it happened at {event.at.isoformat()}, more than {self._future} from now"
+        if event.at < now - self._age and self._from_outside(message):
+            return "expired", f"it happened at {event.at.isoformat()}, more than {self._age} ago"
+        return None
+
+    def _from_outside(self, message: Message) -> bool:
+        return all(name != SEQ for name, _ in message.headers() or ())
+
+    def wake(self, partition: Partition, now: datetime) -> list[Record]:
+        """What follows from the timers that are due."""
+        seq, records = partition.core.seq, []
+        for event in partition.core.fire(now):
+            seq += type(event) in self._wakes
+            records.append(self._record(event, None, str(seq)))
+        return records + self._failures(partition, now)
+
+    def pass_time(self, partition: Partition, to: datetime, now: datetime) -> list[Record]:
+        """What follows from the end of windows on a partition that is quiet."""
+        seq = str(partition.core.seq)
+        records = [self._record(event, None, seq) for event in partition.core.pass_time(to)]
+        return records + self._failures(partition, now)
+
+    def _record(self, event: Event, trace: str | None, seq: str) -> Record:
+        kind = type(event)
+        topic = self._topics.get(kind)
+        if topic is None:
+            topic = self._topics[kind] = self._settings.prefix + kind.topic()
+        headers = headers_of(event, traceparent_of(event, trace) if trace else None)
+        headers.append((SEQ, seq.encode()))
+        return topic, self._codec.encode(event), event.partition_key().encode(), headers
+
+    def _letter(self, letter: DeadLettered) -> Record:
+        self.dead[letter.reason] = self.dead.get(letter.reason, 0) + 1
+        self.last_death = f"{letter.reason}: {letter.detail}"
+        topic = self._settings.prefix + letter.topic()
+        return topic, self._codec.encode(letter), letter.partition_key().encode(), headers_of(letter)
+
+    def _late(self, message: Message, step: str, event: Event, now: datetime) -> Record:
+        detail = f"the windows of {step} that its time {event.at.isoformat()} belongs to were over"
+        return self._letter(deadletters.letter_about(
+            event, self._codec.encode(event), message, "late", detail, f"{self._name}/{step}", now))
+
+    def _failures(self, partition: Partition, now: datetime) -> list[Record]:
+        return [self._letter(deadletters.letter_of_timer(
+            failed.key, failed.at.isoformat(), failed.subject, partition.number, partition.core.seq,
+            "unprocessable" if isinstance(failed.error, Unprocessable) else "error",
+            f"{type(failed.error).__name__}: {failed.error}", f"{self._name}/{failed.step}", now,
+        )) for failed in partition.core.drain_failed()]
+
+
+def now_utc() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,135 @@
+"""How do the tests of the stage worker drive it on a real broker? Processes of the toy, topics of their own each."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from confluent_kafka import Message
+
+from schemas.agent import AgentRequested, RunCancelled, RunSettled
+from schemas.base import Event, event_classes
+from schemas.codec import Codec, LocalIds, headers_of
+from schemas.operations import DeadLettered
+from schemas.topics import topic_of
+from streams import kafka, state
+from streams.config import Settings
+from streams.shapes import kinds
+from streams.topology import inputs, stages
+from tests.streams.toy import TOY
+
+ROOT = Path(__file__).parents[2]
+PARTITIONS = 4
+
+
+def until(true: Callable[[], object], what: str, within_s: float = 40) -> None:
+    """Waits for a condition; fails with its name."""
+    deadline = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline, f"{what}: not within {within_s} s"
+        time.sleep(0.05)
+
+
+@dataclass
+class Toy:
+    """The toy's topics under one prefix, and its worker processes by slot."""
+
+    settings: Settings
+    key: str
+    logs: Path
+    codec: Codec = field(default_factory=lambda: Codec(LocalIds(event_classes())))
+    workers: dict[int, subprocess.Popen] = field(default_factory=dict)
+    all_ever: list[subprocess.Popen] = field(default_factory=list)
+
+    def create(self) -> None:
+        steps = stages(TOY)[self.key]
+        classes = {kind for step in steps for kind in (*kinds(step.reads), *kinds(step.writes))} | {DeadLettered}
+        kafka.create_topics(self.settings, [*(topic_of(kind) for kind in classes), state.topic(self.key, PARTITIONS)])
+        self.inputs = [kind for kind in inputs(steps)]
+        self._producer = kafka.producer(self.settings, **{"linger.ms": 2})
+
+    def start(self, slot: int, **settings: object) -> subprocess.Popen:
+        environment = self.settings.model_copy(update=settings).environment()
+        with (self.logs / f"{self.key}-{slot}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.streams.toy_worker", self.key, str(slot)], cwd=ROOT,
+                env=os.environ | environment, stdout=log, stderr=log)
+        self.workers[slot] = process
+        self.all_ever.append(process)
+        return process
+
+    def kill(self, slot: int) -> None:
+        self.workers[slot].send_signal(signal.SIGKILL)
+        self.workers[slot].wait()
+
+    def log(self, slot: int) -> str:
+        path = self.logs / f"{self.key}-{slot}.log"
+        return path.read_text() if path.exists() else ""
+
+    def publish(self, *events: Event, partition: int = -1) -> None:
+        for event in events:
+            self.put(event, self.codec.encode(event), event.partition_key().encode(), partition)
+        self._producer.poll(0)
+
+    def put(self, event: Event | type[Event], value: bytes | None, key: bytes | None, partition: int = -1) -> None:
+        headers = headers_of(event) if isinstance(event, Event) else None
+        self._producer.produce(self.settings.prefix + event.topic(), value, key, partition, headers=headers)
+
+    def flush(self) -> None:
+        assert self._producer.flush(20) == 0
+
+    def messages(self, topic: str, first: dict[int, int] | None = None) -> list[Message]:
+        """The committed records of a topic, partition by partition."""
+        name, found = self.settings.prefix + topic, []
+        for number in range(PARTITIONS):
+            low, high = kafka.high_watermark(self.settings, name, number)
+            found += kafka.read_to(self.settings, name, number, low, high, timeout_s=30)
+        return found
+
+    def events(self, kind: type[Event]) -> list[Event]:
+        return [self.codec.decode(kind, m.value(), m.key()) for m in self.messages(kind.topic())]
+
+    def count(self, kind: type[Event]) -> int:
+        return len(self.messages(kind.topic()))
+
+    def close(self) -> None:
+        for process in self.all_ever:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def toy(bootstrap: str, key: str, folder: Path, **settings: object) -> Iterator[Toy]:
+    made = Toy(Settings(kafka={"bootstrap.servers": bootstrap}, prefix=f"t{uuid4().hex[:8]}.", home=folder,
+                        **settings), key, folder)
+    made.create()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def asked(tenant: str, text: str = "hi", at: datetime | None = None, session: str = "s") -> AgentRequested:
+    return AgentRequested(id=uuid4(), at=at or datetime.now(UTC), tenant=tenant, agent="toy", text=text, session=session)
+
+
+def settled(tenant: str, at: datetime | None = None) -> RunSettled:
+    return RunSettled(id=uuid4(), at=at or datetime.now(UTC), tenant=tenant, session="s", run=UUID(int=1),
+                      outcome="completed")
+
+
+def cancelled(tenant: str, session: str) -> RunCancelled:
+    return RunCancelled(id=uuid4(), at=datetime.now(UTC), tenant=tenant, session=session, run=UUID(int=1))
+
+
+def by_id(events: Iterable[Event]) -> dict[UUID, Event]:
+    return {event.id: event for event in events}
