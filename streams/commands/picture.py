@@ -1,0 +1,43 @@
+"""What happened in the last hour, and what does the code say of itself?"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from streams import asyncapi
+from streams import describe as drawn
+from streams import top as live
+from streams.commands.common import ROOT, AsJson, Problem
+from streams.config import settings
+
+
+def top(
+    minutes: Annotated[int, typer.Option(min=1, max=60, help="How far back.")] = 60,
+    by: Annotated[str, typer.Option(help="tenant, agent, model, or all.")] = "all",
+    once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Shows the last hour, live: runs, tokens, cost, errors, delays. Approximate for a moment; exact in ClickHouse."""
+    try:
+        live.show(settings(), minutes, by, once, as_json)
+    except live.Away as away:
+        raise Problem(str(away)) from away
+
+
+def describe(
+    diagram: Annotated[bool, typer.Option("--diagram", help="The picture, as Mermaid.")] = False,
+    topics: Annotated[bool, typer.Option("--topics", help="Every topic, as a table.")] = False,
+    asyncapi_: Annotated[bool, typer.Option("--asyncapi", help="The contract, as AsyncAPI 3.0.")] = False,
+    settings_: Annotated[bool, typer.Option("--settings", help="Every setting and its default.")] = False,
+    readme: Annotated[bool, typer.Option("--readme", help="Write the README's generated blocks anew.")] = False,
+) -> None:
+    """Prints what the code says of itself."""
+    if readme:
+        drawn.rewrite_readme(ROOT / "README.md")
+    for wanted, made in ((diagram, drawn.mermaid), (topics, lambda: drawn.topics_table(settings())),
+                         (asyncapi_, lambda: asyncapi.as_yaml(settings())), (settings_, drawn.settings_table)):
+        if wanted:
+            sys.stdout.write(made() + "\n")
+    if not any((diagram, topics, asyncapi_, settings_, readme)):
+        raise Problem("say what: --diagram, --topics, --asyncapi, --settings or --readme")
