@@ -84,6 +84,8 @@ def _record_differences(writer: Schema, reader: Schema, written: Names, read: Na
 
 
 def _scalar_differences(writer: Schema, reader: Schema, path: str) -> list[str]:
+    if writer == "null" != reader:
+        return [f"{path} may be null, which its reader does not expect"]
     if _type(writer) != _type(reader) and _type(reader) not in PROMOTED.get(_type(writer), ()):
         return [f"{path} is written as {_named(writer)} and read as {_named(reader)}"]
     meant = [_meaning(writer), _meaning(reader)]
