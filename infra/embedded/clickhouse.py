@@ -1,8 +1,8 @@
 """How does an unmodified ClickHouse client reach the engine in this process?
 
-`python -m infra.embedded.clickhouse --home DIR --port N` serves ClickHouse's HTTP protocol on 127.0.0.1. Answers are
-handed over whole: the engine returns a result as one piece, and its memory limit (1 GB a query) bounds that piece.
-`/ping` is answered by the event loop while queries run in threads.
+`python -m infra.embedded.clickhouse --home DIR --port N` serves ClickHouse's HTTP protocol on 127.0.0.1.
+Answers are handed over whole: the engine returns a result as one piece, and its memory limit (1 GB a
+query) bounds that piece. `/ping` is answered by the event loop while queries run in threads.
 """
 
 import argparse
@@ -52,7 +52,11 @@ def application(engine) -> Starlette:
         yield
         await asyncio.to_thread(pool.shutdown)
 
-    routes = [Route("/ping", alive), Route("/replicas_status", alive), Route("/", query, methods=["GET", "POST"])]
+    routes = [
+        Route("/ping", alive),
+        Route("/replicas_status", alive),
+        Route("/", query, methods=["GET", "POST"]),
+    ]
     return Starlette(routes=routes, lifespan=lifespan)
 
 
@@ -72,8 +76,11 @@ def answered(engine, http: HttpRequest, params: dict[str, str], body: bytes) -> 
         answer = engine.run(request)
     except (RuntimeError, UnicodeDecodeError, protocol.Refused) as error:
         return refusal(str(error), identity, engine.version)
-    headers = identity | {"X-ClickHouse-Summary": summary(answer), "X-ClickHouse-Format": request.format,
-                          "Content-Type": protocol.CONTENT_TYPES.get(request.format, "application/octet-stream")}  # fmt: skip
+    headers = identity | {
+        "X-ClickHouse-Summary": summary(answer),
+        "X-ClickHouse-Format": request.format,
+        "Content-Type": protocol.CONTENT_TYPES.get(request.format, "application/octet-stream"),
+    }
     return Response(answer.body, headers=headers)
 
 
@@ -82,7 +89,7 @@ def refusal(text: str, headers: dict[str, str], version: str) -> Response:
     found = _CODE.search(text)
     code = found.group(1) if found else "1002"
     if code in ("243", "252") or "No space left" in text:
-        text += " The disk that holds the data folder or a table's parts is at its limit: free space, or insert fewer parts."
+        text += " The disk or a table's number of parts is at its limit: free space, or insert less often."
     body = f"{text.rstrip()} (version {version} (embedded))\n"
     return PlainTextResponse(body, 500, headers=headers | {"X-ClickHouse-Exception-Code": code})
 
@@ -101,17 +108,26 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     given = parser.parse_args()
     started_s = time.monotonic()
-    os.environ["TZ"] = "UTC"  # the engine takes its time zone from here, and rows must not depend on the machine's
+    os.environ["TZ"] = (
+        "UTC"  # the engine takes its time zone from here, and rows must not depend on the machine's
+    )
     with owned(given.home.resolve()) as home, bound(given.host, given.port) as sock:
-        from infra.embedded.clickhouse_engine import Engine  # 2 s of loading: only once folder and port are ours
+        from infra.embedded.clickhouse_engine import (
+            Engine,
+        )  # 2 s of loading: only once folder and port are ours
 
         try:
             engine = Engine(home / "data")
         except RuntimeError as error:
-            raise SystemExit(f"ClickHouse cannot open {home}: {error}. Free disk space if it is full; "
-                             "if the folder is damaged, move it away and replay from Kafka.") from error  # fmt: skip
-        print(f"clickhouse {engine.version} on http://{given.host}:{sock.getsockname()[1]} home={home} "
-              f"pid={os.getpid()} opened in {time.monotonic() - started_s:.1f} s", flush=True)  # fmt: skip
+            raise SystemExit(
+                f"ClickHouse cannot open {home}: {error}. Free disk space if it is full; "
+                "if the folder is damaged, move it away and replay from Kafka."
+            ) from error
+        print(
+            f"clickhouse {engine.version} on http://{given.host}:{sock.getsockname()[1]} home={home} "
+            f"pid={os.getpid()} opened in {time.monotonic() - started_s:.1f} s",
+            flush=True,
+        )
         serve(application(engine), sock)
         engine.close()
 

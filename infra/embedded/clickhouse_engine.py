@@ -1,9 +1,9 @@
 """How does one process own a ClickHouse engine and run many requests on it at once?
 
-The engine (`chdb`) takes any number of handles on one data folder and runs their queries side by side. Opening one
-and setting a request's database and settings on it costs 0.5 to 0.7 ms, so a handle is used again where a request
-asks for exactly the same ones, and nothing leaks from one request into the next. Only a session that really keeps
-state (SET, USE, temporary tables) keeps a handle of its own.
+The engine (`chdb`) takes any number of handles on one data folder and runs their queries side by side.
+Opening one and setting a request's database and settings on it costs 0.5 to 0.7 ms, so a handle is used
+again where a request asks for exactly the same ones, and nothing leaks from one request into the next.
+Only a session that really keeps state (SET, USE, temporary tables) keeps a handle of its own.
 """
 
 import os
@@ -23,8 +23,8 @@ from infra.embedded.clickhouse_protocol import Insert, Refused, Request
 
 SESSION_IDLE_S = 600
 IDLE_HANDLES = 16
-# Sized for two cores that the broker, the registry and the workers share. `async_insert` is off because an insert
-# that was answered must be on disk (its default became 1 in 26.x).
+# Sized for two cores that the broker, the registry and the workers share. `async_insert` is off because an
+# insert that was answered must be on disk (its default became 1 in 26.x).
 OPTIONS = {
     "log-level": "none",
     "implicit_select": 0,  # on in a local engine, off on a server
@@ -78,7 +78,9 @@ class Engine:
         self._address = f"{folder}?{urlencode(OPTIONS)}"
         self._root = chdb.connect(self._address)  # keeps the engine open between requests
         self._sessions: dict[str, Session] = {}
-        self._idle: list[tuple[tuple, object]] = []  # (database and settings, a handle prepared with them), oldest first
+        self._idle: list[
+            tuple[tuple, object]
+        ] = []  # (database and settings, a handle prepared with them), oldest first
         self._guard = threading.Lock()
         self.timezone = self._root.query("SELECT timezone()", "TabSeparatedRaw").bytes().decode().strip()
         self.version = self._root.query("SELECT version()", "TabSeparatedRaw").bytes().decode().strip()
@@ -89,11 +91,15 @@ class Engine:
             if request.insert is None:
                 return _answer(handle.query(request.sql, request.format, params=request.bound or None))
             with _in_memory(request.insert.data) as path:
-                return _answer(handle.query(infile_sql(request.insert, path), "Null", params=request.bound or None))
+                return _answer(
+                    handle.query(infile_sql(request.insert, path), "Null", params=request.bound or None)
+                )
 
     def close(self) -> None:
         """Close every handle; the last one closes the engine."""
-        for handle in [session.handle for session in self._sessions.values()] + [handle for _, handle in self._idle]:
+        for handle in [session.handle for session in self._sessions.values()] + [
+            handle for _, handle in self._idle
+        ]:
             handle.close()
         self._root.close()
 
@@ -129,7 +135,7 @@ class Engine:
         return handle
 
     def _put_back(self, key: tuple, handle: object) -> list[object]:
-        """Keep a handle for the next request of its kind; returns those that are one too many, to be closed."""
+        """Keep a handle for the next request of its kind; returns those that are too many, to be closed."""
         with self._guard:
             self._idle.append((key, handle))
             closing, self._idle = self._idle[:-IDLE_HANDLES], self._idle[-IDLE_HANDLES:]
@@ -140,7 +146,11 @@ class Engine:
             return None  # readonly cannot be taken back from a handle, so it never touches one that stays
         with self._guard:
             now_s = time.monotonic()
-            for name in [n for n, s in self._sessions.items() if now_s - s.used_at_s > SESSION_IDLE_S and not s.lock.locked()]:
+            for name in [
+                n
+                for n, s in self._sessions.items()
+                if now_s - s.used_at_s > SESSION_IDLE_S and not s.lock.locked()
+            ]:
                 self._sessions.pop(name).handle.close()
             session = self._sessions.get(request.session_id)
             if session is None and request.keeps_state:
@@ -152,8 +162,11 @@ class Engine:
     @contextmanager
     def _in_session(self, session: Session, request: Request) -> Iterator[None]:
         if not session.lock.acquire(blocking=False):
-            raise Refused(373, f"Session {request.session_id} is locked by a concurrent client: wait for its query, "
-                               "or use another session_id. (SESSION_IS_LOCKED)")  # fmt: skip
+            raise Refused(
+                373,
+                f"Session {request.session_id} is locked by a concurrent client: wait for its query, "
+                "or use another session_id. (SESSION_IS_LOCKED)",
+            )
         try:
             before = _current(session.handle, request.settings)
             try:
@@ -167,7 +180,8 @@ class Engine:
 
 def infile_sql(insert: Insert, path: str) -> str:
     """The statement that reads an insert's rows from a file: the one way in that raises every error."""
-    return f"{insert.head} FROM INFILE {quoted(path)} COMPRESSION 'none' {insert.settings} FORMAT {insert.format}"
+    source = f"FROM INFILE {quoted(path)} COMPRESSION 'none'"
+    return f"{insert.head} {source} {insert.settings} FORMAT {insert.format}"
 
 
 def quoted(text: str) -> str:
@@ -176,10 +190,12 @@ def quoted(text: str) -> str:
 
 
 def set_sql(settings: dict[str, str | None]) -> list[str]:
-    """The SET statements for settings (None: back to the default), `readonly` last as it forbids further ones."""
+    """The SET statements for settings (None: the default), `readonly` last as it forbids further ones."""
     for name in settings:
         if not _NAME.fullmatch(name):
-            raise Refused(115, f"Unknown setting {name!r}: remove it from the URL's parameters. (UNKNOWN_SETTING)")
+            raise Refused(
+                115, f"Unknown setting {name!r}: remove it from the URL's parameters. (UNKNOWN_SETTING)"
+            )
     changes = {name: "DEFAULT" if value is None else quoted(value) for name, value in settings.items()}
     last = changes.pop("readonly", None)
     first = ["SET " + ", ".join(f"{name} = {value}" for name, value in changes.items())] if changes else []
@@ -198,7 +214,9 @@ def _current(handle, names: dict[str, str]) -> dict[str, str | None]:
     found: dict[str, str | None] = dict.fromkeys(names)
     if names:
         listed = ", ".join(quoted(name) for name in names)
-        rows = handle.query(f"SELECT name, value FROM system.settings WHERE changed AND name IN ({listed})", "TabSeparatedRaw")
+        rows = handle.query(
+            f"SELECT name, value FROM system.settings WHERE changed AND name IN ({listed})", "TabSeparatedRaw"
+        )
         found |= dict(line.split("\t", 1) for line in rows.bytes().decode().splitlines())
     return found
 

@@ -1,9 +1,9 @@
 """What does a request of ClickHouse's HTTP protocol ask for?
 
-Pure functions: bytes, headers and URL parameters in, a `Request` out. The facts they hold to: an insert's data
-begins right behind the first newline after its FORMAT (a binary block may itself begin with a newline byte, 10
-columns); an lz4 body is several frames one after another; settings travel beside transport parameters that the
-engine does not know; a long query comes as a multipart form.
+Pure functions: bytes, headers and URL parameters in, a `Request` out. The facts they hold to: an insert's
+data begins right behind the first newline after its FORMAT (a binary block may itself begin with a
+newline byte, 10 columns); an lz4 body is several frames one after another; settings travel beside
+transport parameters that the engine does not know; a long query comes as a multipart form.
 """
 
 import gzip
@@ -17,13 +17,34 @@ import lz4.frame
 import zstandard
 
 # What the transport consumes itself: an engine that is handed one of these says "unknown setting".
-TRANSPORT = frozenset((
-    "query", "database", "default_format", "session_id", "session_timeout", "session_check", "query_id", "user",
-    "password", "quota_key", "role", "compress", "decompress", "buffer_size", "wait_end_of_query", "stacktrace",
-    "client_protocol_version", "send_progress_in_http_headers", "http_headers_progress_interval_ms",
-    "enable_http_compression", "http_zlib_compression_level", "cancel_http_readonly_queries_on_client_close",
-    "close_session", "http_write_exception_in_output_format",
-))  # fmt: skip
+TRANSPORT = frozenset(
+    (
+        "query",
+        "database",
+        "default_format",
+        "session_id",
+        "session_timeout",
+        "session_check",
+        "query_id",
+        "user",
+        "password",
+        "quota_key",
+        "role",
+        "compress",
+        "decompress",
+        "buffer_size",
+        "wait_end_of_query",
+        "stacktrace",
+        "client_protocol_version",
+        "send_progress_in_http_headers",
+        "http_headers_progress_interval_ms",
+        "enable_http_compression",
+        "http_zlib_compression_level",
+        "cancel_http_readonly_queries_on_client_close",
+        "close_session",
+        "http_write_exception_in_output_format",
+    )
+)
 CONTENT_TYPES = {
     "TabSeparated": "text/tab-separated-values; charset=UTF-8",
     "TSV": "text/tab-separated-values; charset=UTF-8",
@@ -46,7 +67,7 @@ _TRAILING_FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*(?:SETTINGS\b[^']*)?;?\s*$", 
 
 
 class Refused(Exception):
-    """A request that this process cannot serve. `code` is ClickHouse's error number, the text says what to do."""
+    """A request that cannot be served here. `code` is ClickHouse's error number, the text says what to do."""
 
     def __init__(self, code: int, message: str):
         super().__init__(f"Code: {code}. DB::Exception: {message}")
@@ -80,14 +101,19 @@ class Request:
 def parse(params: Mapping[str, str], body: bytes, readonly: bool) -> Request:
     """The request in a URL's parameters and its decompressed body. Raises `Refused`."""
     if params.get("compress", "0") != "0" or params.get("decompress", "0") != "0":
-        raise Refused(48, "Blocks of the native protocol's compression are not supported here: leave out compress=1 "
-                          "and decompress=1, and use Content-Encoding: lz4, zstd or gzip. (NOT_IMPLEMENTED)")  # fmt: skip
+        raise Refused(
+            48,
+            "Blocks of the native protocol's compression are not supported here: leave out compress=1 "
+            "and decompress=1, and use Content-Encoding: lz4, zstd or gzip. (NOT_IMPLEMENTED)",
+        )
     query = params.get("query", "").encode()
     words = _words(query if query.strip() else body)
     refuse_engines(words)
     insert = split_insert(query, body) if words[:1] == ["INSERT"] else None
     sql = insert.head if insert else (query + b"\n" + body if query and body else query or body).decode()
-    settings = {name: value for name, value in params.items() if name not in TRANSPORT and name[:6] != "param_"}
+    settings = {
+        name: value for name, value in params.items() if name not in TRANSPORT and name[:6] != "param_"
+    }
     if readonly:
         settings.setdefault("readonly", "2")
     return Request(
@@ -99,12 +125,13 @@ def parse(params: Mapping[str, str], body: bytes, readonly: bool) -> Request:
         bound={name[6:]: value for name, value in params.items() if name[:6] == "param_"},
         query_id=params.get("query_id", ""),
         session_id=params.get("session_id", ""),
-        keeps_state=words[:1] in (["SET"], ["USE"]) or words[:2] in (["CREATE", "TEMPORARY"], ["DROP", "TEMPORARY"]),
+        keeps_state=words[:1] in (["SET"], ["USE"])
+        or words[:2] in (["CREATE", "TEMPORARY"], ["DROP", "TEMPORARY"]),
     )
 
 
 def split_insert(query: bytes, body: bytes) -> Insert | None:
-    """Cut an INSERT from its rows; None where the rows are part of the SQL (VALUES in it) or come from a SELECT."""
+    """Cut an INSERT from its rows; None where they are part of the SQL or come from a SELECT."""
     text = query or body
     settings_at = format_at = None
     for kind, word, start, end in _tokens(text):
@@ -141,13 +168,16 @@ def refuse_engines(words: list[str]) -> None:
         return
     for before, engine in zip(words, words[1:], strict=False):
         if before == "ENGINE" and engine in REFUSED_ENGINES:
-            raise Refused(48, f"Table engine {engine} is not available in the embedded ClickHouse, because a folder that "
-                              "holds such a table cannot be opened again. Let a Weir sink write the rows, or point Weir at "
-                              "a ClickHouse server. (NOT_IMPLEMENTED)")  # fmt: skip
+            raise Refused(
+                48,
+                f"Table engine {engine} is not available in the embedded ClickHouse, because a folder that "
+                "holds such a table cannot be opened again. Let a Weir sink write the rows, or point Weir at "
+                "a ClickHouse server. (NOT_IMPLEMENTED)",
+            )
 
 
 def decompressed(body: bytes, encoding: str) -> bytes:
-    """The body behind its Content-Encoding, every frame of it. Raises `Refused` on another encoding or bad bytes."""
+    """The body behind its Content-Encoding, every frame of it. Raises `Refused` on bad bytes."""
     try:
         match encoding.strip().lower():
             case "" | "identity":
@@ -161,8 +191,12 @@ def decompressed(body: bytes, encoding: str) -> bytes:
             case "deflate":
                 return zlib.decompress(body)
     except (RuntimeError, EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
-        raise Refused(271, f"The body is not valid {encoding}: {error}. Send it again whole. (CANNOT_DECOMPRESS)") from error
-    raise Refused(1, f"Content-Encoding {encoding} is not supported: send lz4, zstd, gzip or none. (UNSUPPORTED_METHOD)")
+        raise Refused(
+            271, f"The body is not valid {encoding}: {error}. Send it again whole. (CANNOT_DECOMPRESS)"
+        ) from error
+    raise Refused(
+        1, f"Content-Encoding {encoding} is not supported: send lz4, zstd, gzip or none. (UNSUPPORTED_METHOD)"
+    )
 
 
 def _frames(body: bytes, decompressor: Callable) -> Iterator[bytes]:
@@ -181,7 +215,10 @@ def form_fields(body: bytes, content_type: str) -> dict[str, str]:
     for part in parts:
         name = part.get_param("name", header="content-disposition")
         if part.get_filename():
-            raise Refused(48, "External data in a form is not supported: insert it into a table first. (NOT_IMPLEMENTED)")
+            raise Refused(
+                48,
+                "External data in a form is not supported: insert it into a table first. (NOT_IMPLEMENTED)",
+            )
         if name is not None:
             fields[str(name)] = part.get_payload(decode=True).decode()
     return fields
@@ -195,7 +232,7 @@ def _tokens(sql: bytes) -> Iterator[tuple[str, bytes, int, int]]:
 
 
 def _words(sql: bytes) -> list[str]:
-    """The bare words of the first 64 KiB, in capitals: enough for any statement, and no scan of an insert's rows."""
+    """The bare words of the first 64 KiB, in capitals: enough for any DDL, no scan of an insert's rows."""
     words = []
     for kind, word, _, _ in _tokens(sql[:65536]):
         if kind == "word":

@@ -1,6 +1,7 @@
 """How does an engine's HTTP front own its folder and its port, and end without losing anything?
 
-Both embedded engines are started the same way: take the folder, bind the port, open the engine, serve, close.
+Both embedded engines are started the same way: take the folder, bind the port, open the engine, serve,
+close.
 """
 
 import errno
@@ -19,7 +20,7 @@ DRAIN_S = 30
 
 @contextmanager
 def owned(home: Path) -> Iterator[Path]:
-    """Own a data folder alone until the block ends, or exit with one sentence: two engines would destroy the data."""
+    """Own a data folder alone until the block ends, or exit with one sentence."""
     try:
         home.mkdir(parents=True, exist_ok=True)
         lock = open(home / "owner.lock", "a+")
@@ -31,8 +32,10 @@ def owned(home: Path) -> Iterator[Path]:
         except BlockingIOError as error:
             lock.seek(0)
             owner = lock.read().strip() or "unknown"
-            raise SystemExit(f"The data folder {home} is owned by another process (pid {owner}). "
-                             "Stop that one first, or choose another --home.") from error  # fmt: skip
+            raise SystemExit(
+                f"The data folder {home} is owned by another process (pid {owner}). "
+                "Stop that one first, or choose another --home."
+            ) from error
         try:
             lock.truncate(0)
             lock.write(str(os.getpid()))
@@ -52,8 +55,10 @@ def bound(host: str, port: int) -> socket.socket:
         sock.bind((host, port))
     except OSError as error:
         sock.close()
-        raise SystemExit(f"Port {port} on {host} cannot be used ({error.strerror}). "
-                         "Stop what listens there, or choose another --port.") from error  # fmt: skip
+        raise SystemExit(
+            f"Port {port} on {host} cannot be used ({error.strerror}). "
+            "Stop what listens there, or choose another --port."
+        ) from error
     return sock
 
 
@@ -65,8 +70,15 @@ def serve(app, sock: socket.socket) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", ws="none",
-                            timeout_graceful_shutdown=DRAIN_S, timeout_keep_alive=75)  # fmt: skip
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        ws="none",
+        timeout_graceful_shutdown=DRAIN_S,
+        timeout_keep_alive=75,
+    )
     uvicorn.Server(config).run(sockets=[sock])
 
 

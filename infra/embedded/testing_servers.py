@@ -34,7 +34,7 @@ class Server:
 
 
 def start(engine: ModuleType, home: Path, port: int = 0) -> Server:
-    """Start an engine's module on a folder and wait until it is ready. Raises RuntimeError with what it printed."""
+    """Start an engine's module on a folder, wait until it is ready. Raises RuntimeError with what it said."""
     home.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     log = home / "engine.log"

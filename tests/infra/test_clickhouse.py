@@ -1,4 +1,6 @@
-"""Does an unmodified clickhouse-connect find a ClickHouse behind the embedded server, and are its inserts durable?"""
+"""Does an unmodified clickhouse-connect find a ClickHouse behind the embedded server, and are its inserts
+durable?
+"""
 
 import datetime as dt
 import json
@@ -46,8 +48,10 @@ def http(url, query="", body=None, **headers):
 
 def make(client, table, columns, order="id"):
     client.command(f"DROP TABLE IF EXISTS {table}")
-    client.command(f"CREATE TABLE {table} ({columns}) ENGINE = MergeTree ORDER BY {order} "
-                   "SETTINGS non_replicated_deduplication_window = 1000")  # fmt: skip
+    client.command(
+        f"CREATE TABLE {table} ({columns}) ENGINE = MergeTree ORDER BY {order} "
+        "SETTINGS non_replicated_deduplication_window = 1000"
+    )
 
 
 @pytest.mark.parametrize("compress", ["lz4", "zstd", "gzip", False])
@@ -56,7 +60,10 @@ def test_native_inserts_of_every_compression(url, compress):
         make(client, "packed", "id UInt64, text String")
         rows = [[i, "x" * (i % 50)] for i in range(70_000)]
         assert client.insert("packed", rows, column_names=["id", "text"]).written_rows == 70_000
-        assert client.query("SELECT count(), sum(length(text)) FROM packed").first_row == (70_000, sum(len(r[1]) for r in rows))
+        assert client.query("SELECT count(), sum(length(text)) FROM packed").first_row == (
+            70_000,
+            sum(len(r[1]) for r in rows),
+        )
 
 
 def test_other_ways_in(client, url):
@@ -65,10 +72,14 @@ def test_other_ways_in(client, url):
     client.raw_insert("ways", ["id", "text"], "2,csv\n", fmt="CSV")
     client.command("INSERT INTO ways VALUES (3, 'values'), (4, 'it''s')")
     assert http(url, "INSERT INTO ways FORMAT TabSeparated", b"5\ttsv\n").status == 200
-    summary = http(url, "INSERT INTO ways SELECT id + 10, text FROM ways", b" ").headers["X-ClickHouse-Summary"]
+    summary = http(url, "INSERT INTO ways SELECT id + 10, text FROM ways", b" ").headers[
+        "X-ClickHouse-Summary"
+    ]
     assert json.loads(summary)["written_rows"] == "5"
-    assert client.command("SELECT groupArray(text) FROM (SELECT text FROM ways WHERE id < 10 ORDER BY id)") == \
-        "['json','csv','values','it\\'s','tsv']"  # fmt: skip
+    assert (
+        client.command("SELECT groupArray(text) FROM (SELECT text FROM ways WHERE id < 10 ORDER BY id)")
+        == "['json','csv','values','it\\'s','tsv']"
+    )
 
 
 def test_ways_out(client, url):
@@ -86,11 +97,16 @@ def test_ways_out(client, url):
 
 
 def test_bound_parameters_and_settings(client):
-    rows = client.query("SELECT {a:String}, {b:Array(Int32)}, {c:Decimal(38,12)}, getSetting('max_block_size')",
-                        parameters={"a": "it's\n\\", "b": [1, -2], "c": Decimal("1.5")}, settings={"max_block_size": 77})  # fmt: skip
+    rows = client.query(
+        "SELECT {a:String}, {b:Array(Int32)}, {c:Decimal(38,12)}, getSetting('max_block_size')",
+        parameters={"a": "it's\n\\", "b": [1, -2], "c": Decimal("1.5")},
+        settings={"max_block_size": 77},
+    )
     assert rows.first_row == ("it's\n\\", [1, -2], Decimal("1.5"), 77)
     assert client.query("SELECT getSetting('max_block_size')").first_row[0] != 77
-    assert client.query("SELECT {long:String}", parameters={"long": "é" * 90_000}).first_row == ("é" * 90_000,)
+    assert client.query("SELECT {long:String}", parameters={"long": "é" * 90_000}).first_row == (
+        "é" * 90_000,
+    )
 
 
 def test_database_is_honoured(url, client):
@@ -108,15 +124,25 @@ def test_a_session_keeps_what_it_was_told(url, client):
     client.command("INSERT INTO mine VALUES (7)")
     client.command("SET max_block_size = 55")
     assert client.query("SELECT a, getSetting('max_block_size') FROM mine").first_row == (7, 55)
-    assert client.query("SELECT getSetting('max_block_size')", settings={"max_block_size": 66}).first_row == (66,)
+    assert client.query("SELECT getSetting('max_block_size')", settings={"max_block_size": 66}).first_row == (
+        66,
+    )
     assert client.query("SELECT getSetting('max_block_size')").first_row == (55,)
     with connect(url) as stranger, pytest.raises(DatabaseError, match="UNKNOWN_TABLE"):
         stranger.query("SELECT * FROM mine")
 
 
-@pytest.mark.parametrize("sql, code", [("SELECT nope", 47), ("SELEC", 62), ("INSERT INTO nowhere VALUES (1)", 60),
-                                       ("CREATE TABLE k (a Int8) ENGINE = Kafka('h', 't', 'g', 'CSV')", 48),
-                                       ("SELECT 1 SETTINGS nope = 1", 115), ("SELECT throwIf(1, 'boom')", 395)])  # fmt: skip
+@pytest.mark.parametrize(
+    "sql, code",
+    [
+        ("SELECT nope", 47),
+        ("SELEC", 62),
+        ("INSERT INTO nowhere VALUES (1)", 60),
+        ("CREATE TABLE k (a Int8) ENGINE = Kafka('h', 't', 'g', 'CSV')", 48),
+        ("SELECT 1 SETTINGS nope = 1", 115),
+        ("SELECT throwIf(1, 'boom')", 395),
+    ],
+)
 def test_errors_carry_clickhouses_number(client, sql, code):
     with pytest.raises(DatabaseError) as caught:
         client.command(sql)
@@ -125,8 +151,10 @@ def test_errors_carry_clickhouses_number(client, sql, code):
 
 def test_a_failing_view_fails_the_insert(client):
     make(client, "source", "id UInt64")
-    client.command("CREATE MATERIALIZED VIEW IF NOT EXISTS failing ENGINE = MergeTree ORDER BY x "
-                   "AS SELECT throwIf(id = 13, 'unlucky') AS x FROM source")  # fmt: skip
+    client.command(
+        "CREATE MATERIALIZED VIEW IF NOT EXISTS failing ENGINE = MergeTree ORDER BY x "
+        "AS SELECT throwIf(id = 13, 'unlucky') AS x FROM source"
+    )
     with pytest.raises(DatabaseError, match="unlucky"):
         client.insert("source", [[13]], column_names=["id"])
     client.command("DROP TABLE failing")
@@ -146,7 +174,9 @@ def test_readers_run_at_once_and_ping_is_not_held_up(url):
         try:
             with connect(url) as client:
                 for n in range(20):
-                    assert client.query("SELECT sum(number) + {n:UInt8} FROM numbers(1000)", parameters={"n": n}).first_row == (499_500 + n,)
+                    assert client.query(
+                        "SELECT sum(number) + {n:UInt8} FROM numbers(1000)", parameters={"n": n}
+                    ).first_row == (499_500 + n,)
         except Exception as error:
             failures.append(error)
 
@@ -167,7 +197,12 @@ def test_readers_run_at_once_and_ping_is_not_held_up(url):
 def test_a_repeated_token_inserts_nothing(client):
     make(client, "once", "id UInt64")
     for token, expected in (("a", 3), ("a", 3), ("b", 6)):
-        client.insert("once", [[1], [2], [3]], column_names=["id"], settings=ONE_BLOCK | {"insert_deduplication_token": token})
+        client.insert(
+            "once",
+            [[1], [2], [3]],
+            column_names=["id"],
+            settings=ONE_BLOCK | {"insert_deduplication_token": token},
+        )
         assert client.command("SELECT count() FROM once") == expected
 
 
@@ -175,17 +210,18 @@ TYPES = {
     "String": st.text(max_size=40),
     "Nullable(String)": st.none() | st.text(max_size=10),
     "LowCardinality(String)": st.sampled_from(["", "a", "é"]),
-    "DateTime64(3, 'UTC')": st.datetimes(dt.datetime(1970, 1, 2), dt.datetime(2200, 1, 1), timezones=st.just(dt.UTC)).map(
-        lambda at: at.replace(microsecond=at.microsecond // 1000 * 1000)),
-    "Decimal(38, 12)": st.decimals(-10**20, 10**20, places=12, allow_nan=False),
+    "DateTime64(3, 'UTC')": st.datetimes(
+        dt.datetime(1970, 1, 2), dt.datetime(2200, 1, 1), timezones=st.just(dt.UTC)
+    ).map(lambda at: at.replace(microsecond=at.microsecond // 1000 * 1000)),
+    "Decimal(38, 12)": st.decimals(-(10**20), 10**20, places=12, allow_nan=False),
     "Map(String, String)": st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=4),
-    "Array(Int32)": st.lists(st.integers(-2**31, 2**31 - 1), max_size=5),
+    "Array(Int32)": st.lists(st.integers(-(2**31), 2**31 - 1), max_size=5),
     "UUID": st.uuids(),
     "Bool": st.booleans(),
     "UInt64": st.integers(0, 2**64 - 1),
     "Int8": st.integers(-128, 127),
     "Float64": st.floats(allow_nan=False),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -206,17 +242,24 @@ def test_native_rows_come_back_as_they_went(typed, rows):
 
 
 def test_kill_9_in_mid_insert_and_the_same_token_lose_and_double_nothing(tmp_path):
-    """Each block is sent, the engine killed at a random place of it, and the block sent again: the counts stay exact."""
+    """Each block is sent, the engine killed somewhere in it, and the block sent again: counts stay exact."""
     server = start(clickhouse, tmp_path)
-    rows = [[n, "x" * 20] for n in range(60_000)]
+    rows = [[n, "x" * 20] for n in range(20_000)]
     try:
         with connect(server.url) as client:
             make(client, "events", "id UInt64, text String")
             make(client, "totals", "one UInt8, rows UInt64", "one")
-            client.command("CREATE MATERIALIZED VIEW to_totals TO totals AS SELECT 1 AS one, count() AS rows FROM events GROUP BY one")
+            client.command(
+                "CREATE MATERIALIZED VIEW to_totals TO totals "
+                "AS SELECT 1 AS one, count() AS rows FROM events GROUP BY one"
+            )
         for kill in range(5):
-            block = {"table": "events", "data": rows, "column_names": ["id", "text"],
-                     "settings": ONE_BLOCK | {"insert_deduplication_token": f"events:0:{kill}"}}  # fmt: skip
+            block = {
+                "table": "events",
+                "data": rows,
+                "column_names": ["id", "text"],
+                "settings": ONE_BLOCK | {"insert_deduplication_token": f"events:0:{kill}"},
+            }
             with connect(server.url, query_retries=0) as client:
                 sending = threading.Thread(target=_ignoring_the_broken_connection, args=(client, block))
                 sending.start()
@@ -227,8 +270,8 @@ def test_kill_9_in_mid_insert_and_the_same_token_lose_and_double_nothing(tmp_pat
             with connect(server.url) as client:
                 client.insert(**block)
         with connect(server.url) as client:
-            assert client.command("SELECT count() FROM events") == 300_000
-            assert client.command("SELECT sum(rows) FROM totals") == 300_000
+            assert client.command("SELECT count() FROM events") == 100_000
+            assert client.command("SELECT sum(rows) FROM totals") == 100_000
     finally:
         server.kill()
 
@@ -246,7 +289,13 @@ def test_sigterm_finishes_the_running_query_and_exits_0(tmp_path):
     running = threading.Thread(target=lambda: answers.append(http(server.url, "SELECT sleep(1)").read()))
     running.start()
     deadline = time.monotonic() + 5
-    while http(server.url, "SELECT count() FROM system.processes WHERE query LIKE '%sleep(1)%' AND query NOT LIKE '%LIKE%'").read() == b"0\n":
+    while (
+        http(
+            server.url,
+            "SELECT count() FROM system.processes WHERE query LIKE '%sleep(1)%' AND query NOT LIKE '%LIKE%'",
+        ).read()
+        == b"0\n"
+    ):
         assert time.monotonic() < deadline
     assert stop(server) == 0
     running.join()
