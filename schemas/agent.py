@@ -4,55 +4,13 @@ A run is one request and everything that it causes; `run` is the id of its Agent
 turns of a run from 1.
 """
 
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar, Literal
 from uuid import UUID
 
 from schemas.base import Count, Event, Instant, Money, Personal, SessionEvent, Value
+from schemas.values import Effect, Label, Message, Outcome, Tokens, ToolRequest, ToolSpec
 
 FAMILY = "agent"
-Label = Annotated[str, Field(max_length=200)]
-Outcome = Literal["completed", "failed", "blocked", "stopped", "cancelled"]
-Effect = Literal["pure", "idempotent", "reconcilable", "once"]
-
-
-class ToolRequest(Value):
-    """A model's wish to call a tool. `arguments` is JSON text, exactly as the model wrote it."""
-
-    id: str
-    name: str
-    arguments: str
-
-
-class Message(Value):
-    """One message of a conversation, in the shape of the chat completions protocol."""
-
-    role: Literal["system", "user", "assistant", "tool"]
-    content: Personal | None = None
-    tool_calls: tuple[ToolRequest, ...] = ()
-    tool_call_id: str | None = None
-    name: str | None = None
-
-
-class ToolSpec(Value):
-    """A tool as a model sees it. `parameters` is a JSON Schema, as JSON text."""
-
-    name: str
-    description: str = ""
-    parameters: str
-
-
-class Tokens(Value):
-    """Tokens of one model call by kind. Input includes cached, output includes reasoning (OpenTelemetry GenAI)."""
-
-    input_tokens: Count = 0
-    cached_input_tokens: Count = 0
-    cache_write_tokens: Count = 0
-    output_tokens: Count = 0
-    reasoning_tokens: Count = 0
-
-
 class AgentRequested(Event):
     """A service asks an agent. Without a session the request is a session of its own."""
 

@@ -23,7 +23,9 @@ MAY_IMPORT = {
     "processors": STDLIB_PURE | PURE_LIBRARIES | {"schemas", "processors"},
     "sinks": sys.stdlib_module_names | {
         "schemas", "sinks", "pydantic", "httpx", "httpx_aiohttp", "aiohttp", "clickhouse_connect", "qdrant_client",
-        "fastavro", "numpy", "onnxruntime", "tokenizers", "orjson"},
+        "fastavro", "numpy", "onnxruntime", "tokenizers", "orjson",
+        "qdrant_edge",  # its BM25 is a function of a text, and the server's own
+    },
 }
 IMPURE = {"now", "today", "utcnow", "uuid1", "uuid4", "open", "print", "getenv", "time", "monotonic", "random"}
 
@@ -68,7 +70,8 @@ def test_infra_knows_nothing_of_the_pipeline():
 
 def test_only_config_reads_the_environment():
     readers = [path for path in SOURCES if path.relative_to(ROOT).parts[0] in ("schemas", "processors", "sinks", "streams")
-               and ("os.environ" in path.read_text() or "getenv" in path.read_text())]
+               and any(isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
+                       for node in ast.walk(ast.parse(path.read_text())))]
     assert [path.relative_to(ROOT).as_posix() for path in readers] == ["streams/config.py"]
 
 
