@@ -26,6 +26,8 @@ class Sink(Protocol):
     """Where batches go. `prepare` and `write` may run in different threads."""
 
     name: str
+    rows_max: int
+    """Most records in one batch."""
     epoch: str
     """Changes whenever the same records make other rows than before."""
 

@@ -118,6 +118,7 @@ class ClickHouse:
     """The sink. Connects when it first writes, and anew after an error."""
 
     name = "clickhouse"
+    rows_max = 1_000_000
 
     def __init__(self, url: str, database: str, deduplicate: bool = True):
         """`deduplicate=False` is the negative control: tokens off, so that repeats show."""

@@ -61,7 +61,7 @@ class Landing:
     def __init__(self, settings: Settings, sink: Sink, events: Iterable[type[Event]], slot: int, worker: Any):
         self._sink, self._worker, self._name = sink, worker, f"landing-{sink.name}"
         self._kinds = {settings.prefix + kind.topic(): kind for kind in events}
-        self._limits = Limits(settings.landing_rows, settings.landing_age_s)
+        self._limits = Limits(min(settings.landing_rows, sink.rows_max), settings.landing_age_s)
         self._reader = Reader(worker.codec, sink, written_by_steps(), settings.retention_days)
         self._consumer = kafka.consumer(settings, self._name, slot)
         self._ledger = Ledger(settings, self._name, slot, worker, self._consumer)
