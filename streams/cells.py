@@ -7,6 +7,7 @@ entries; the journal notes the value that each change replaced, so that undoing 
 import heapq
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
@@ -143,6 +144,7 @@ class Folds:
             self._woken[key] = datetime.fromisoformat(value.decode())
 
 
+@cache
 def adapter_of(start: Any) -> TypeAdapter:
     """How the values that begin as `start()` are written as JSON: by the class, else by the function's return type."""
     if isinstance(start, type):
