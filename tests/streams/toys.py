@@ -88,8 +88,8 @@ def join(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
     return one + other
 
 
-def grouping(spans, grace_ms: int = 0) -> Step:
-    window = Window(none, append, speak, spans, timedelta(milliseconds=grace_ms), merge=join)
+def grouping(spans, grace_ms: int = 0, close=speak) -> Step:
+    window = Window(none, append, close, spans, timedelta(milliseconds=grace_ms), merge=join)
     return Step("group", Ping, window, Grouped)
 
 
