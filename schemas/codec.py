@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from schemas.avsc import parsed_schema_of, schema_of
 from schemas.base import Event
-from schemas.wire import Unreadable, from_plain, plain_schema_of, text_of, to_plain
+from schemas.wire import Unreadable, from_plain, plain_schema_of, repaired, text_of, to_plain
 
 HEAD = struct.Struct(">bI")
 Headers = list[tuple[str, bytes]]
@@ -65,14 +65,15 @@ class Codec:
         self._writers: dict[tuple[type[Event], int], tuple[Any, Any]] = {}
 
     def encode(self, event: Event) -> bytes:
+        """The event as a record's value. Text that UTF-8 cannot hold is repaired, never refused."""
         kind = type(event)
         head = self._heads.get(kind)
         if head is None:
             head = self._heads[kind] = HEAD.pack(0, self._ids.id_of(kind))
-        out = io.BytesIO()
-        out.write(head)
-        fastavro.schemaless_writer(out, plain_schema_of(kind), to_plain(event))
-        return out.getvalue()
+        try:
+            return head + _written(kind, to_plain(event))
+        except UnicodeEncodeError:
+            return head + _written(kind, repaired(to_plain(event)))
 
     def decode(self, kind: type[Event], value: bytes | None, key: bytes | None = None) -> Event:
         """The event in a record's value. Raises Undecodable, with the reason that a dead letter gives."""
@@ -118,6 +119,12 @@ class Codec:
         if writer == own:
             return plain_schema_of(kind), None
         return fastavro.parse_schema(writer), parsed_schema_of(kind)
+
+
+def _written(kind: type[Event], plain: dict[str, Any]) -> bytes:
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, plain_schema_of(kind), plain)
+    return out.getvalue()
 
 
 def first_error(error: ValidationError) -> str:
