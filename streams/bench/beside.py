@@ -18,7 +18,8 @@ LIMIT_TIMES = 10
 
 
 def measure(settings: Settings, name: str, seconds: float, say: Callable[[str], None]) -> dict[str, float]:
-    """Events/s of a work and records/s of restoring its state: `ours`, `peer`, `ours_restore`, `peer_restore`."""
+    """Events/s of a work and records/s of restoring its state: `ours`, `peer`, `ours_restore`, `peer_restore`;
+    events a second of the worker's own processor time: `ours_cpu`, `peer_cpu`."""
     work = WORKS[name]
     ours = settings.model_copy(update={"prefix": f"ours-{name}-"})
     # Faust names its own topics after its app, so it gets no prefix; the two never share a topic.
@@ -41,6 +42,7 @@ def _ours(settings: Settings, work: Work, count: int, seconds: float) -> dict[st
         with ground.child(settings, "streams.bench.ours", work.name) as worker:
             worker.wait_until(lambda: ends.committed(source) >= count, 60 + seconds * LIMIT_TIMES,
                               f"taking {count} events")
+            cpu_s = worker.cpu_s()
     finally:
         ends.close()
     written = ground.span(settings, settings.prefix + work.writes.topic())
@@ -51,7 +53,7 @@ def _ours(settings: Settings, work: Work, count: int, seconds: float) -> dict[st
         worker.wait_until(lambda: _ready(f"{url}/readyz"), 120, "restoring the state")
         numbers = httpx.get(f"{url}/metrics").text
     changed = written if work.name == "fold" else ground.span(settings, settings.prefix + topic(work.key, 0).name)
-    return {"ours": count / (changed.last_s - changed.first_s),
+    return {"ours": count / (changed.last_s - changed.first_s), "ours_cpu": count / cpu_s,
             "ours_restore": number_of(numbers, "weir_state_records_restored") / number_of(
                 numbers, "weir_restore_seconds_sum")}
 
@@ -65,13 +67,14 @@ def _peer(settings: Settings, work: Work, count: int, seconds: float) -> dict[st
             there = ends.topics
             worker.wait_until(lambda: out in there() and ends.written(out) >= count, 60 + seconds * LIMIT_TIMES,
                               f"taking {count} events")
+            cpu_s = worker.cpu_s()
     finally:
         ends.close()
     written = ground.span(settings, out)
     with ground.child(settings, "streams.bench.peer", work.name) as worker:
         worker.wait_until(lambda: b"recovered_s" in worker.log.read_bytes(), 300, "recovering the table")
         recovered_s = float(re.search(r"recovered_s ([0-9.]+)", worker.log.read_text())[1])
-    return {"peer": count / (written.last_s - written.first_s),
+    return {"peer": count / (written.last_s - written.first_s), "peer_cpu": count / cpu_s,
             "peer_restore": ground.span(settings, changelog).records / recovered_s}
 
 

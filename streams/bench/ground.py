@@ -17,13 +17,13 @@ from pathlib import Path
 
 from confluent_kafka import TopicPartition
 
+from infra.embedded import clickhouse, stack
 from infra.embedded import kafka as broker
-from infra.embedded import stack
 from schemas.base import Event, event_classes
 from schemas.codec import Codec, LocalIds
 from schemas.operations import DeadLettered
 from schemas.topics import topics
-from streams import kafka, state
+from streams import app, kafka, state
 from streams.bench.work import Work
 from streams.config import Settings
 
@@ -50,26 +50,35 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def own_broker(settings: Settings, home: Path) -> Iterator[Settings]:
+def own_engines(settings: Settings, home: Path, with_clickhouse: bool = False) -> Iterator[Settings]:
     """Settings that point at a broker of our own in `home`, which is emptied before and removed after."""
     shutil.rmtree(home, ignore_errors=True)
-    kafka_port, controller_port, metrics_port = free_ports(3)
-    service = broker.service(home, kafka_port, controller_port, jar_home=ROOT / ".weir" / "jars")
-    handle = stack.start(home, [service], attached=True)
+    kafka_port, controller_port, clickhouse_port, metrics_port = free_ports(4)
+    services = [broker.service(home, kafka_port, controller_port, jar_home=ROOT / ".weir" / "jars")]
+    if with_clickhouse:
+        services.append(app.engine("clickhouse", clickhouse, home, clickhouse_port))
+    handle = stack.start(home, services, attached=True)
     try:
         stack.wait_ready(home)
-        yield settings.model_copy(update={"home": home, "kafka": {}, "kafka_port": kafka_port, "otlp_endpoint": "",
-                                          "metrics_port": metrics_port, "partitions": PARTITIONS, "prefix": ""})
+        yield settings.model_copy(update={
+            "home": home, "kafka": {}, "kafka_port": kafka_port, "clickhouse_url": "", "prefix": "",
+            "clickhouse_port": clickhouse_port, "metrics_port": metrics_port, "otlp_endpoint": "",
+            "partitions": PARTITIONS})
     finally:
         handle.close(at_once=True)
         shutil.rmtree(home, ignore_errors=True)
 
 
 def prepare(settings: Settings, work: Work, events: Iterable[Event]) -> int:
-    """Makes a work's topics and produces its input, records stamped with event time. Returns how many."""
+    """Makes a work's topics and produces its input. Returns how many events."""
     needed = {work.reads, work.writes, DeadLettered}
     wanted = [topic for topic in topics(PARTITIONS).values() if topic.event in needed]
     kafka.create_topics(settings, [*wanted, state.topic(work.key, PARTITIONS)])
+    return produce(settings, work, events)
+
+
+def produce(settings: Settings, work: Work, events: Iterable[Event]) -> int:
+    """Produces a work's input, records stamped with event time. Returns how many. Raises Unmeasured."""
     producer, encoder, count = kafka.producer(settings, **{"linger.ms": 20}), codec(), 0
     topic = settings.prefix + work.reads.topic()
     for event in events:
@@ -108,6 +117,11 @@ class Child:
                 raise Unmeasured(f"{what}: the worker {self.process.args[2]} did not get there in {limit_s:.0f} s. "
                                  f"Its last words:\n{end}")
             time.sleep(0.1)
+
+    def cpu_s(self) -> float:
+        """Processor time so far, its starting included. Rates by it bear a machine that others use as well."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
         if self.process.poll() is None:

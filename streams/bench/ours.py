@@ -1,24 +1,28 @@
-"""How does our stage worker do a work of the benchmark? As in production, only with the work's one step as pipeline.
+"""How do our own workers do the work of the benchmark? As in production, only without a registry.
 
-`python -m streams.bench.ours fold`
+`python -m streams.bench.ours fold` is a stage worker with the work's one step as its pipeline, and
+`python -m streams.bench.ours landing` the worker that lands in ClickHouse.
 """
 
 import sys
 
 from schemas.base import event_classes
 from schemas.codec import LocalIds
-from streams import stage
+from streams import landing, stage
 from streams.bench.work import WORKS
 from streams.config import settings
 from streams.worker import Worker, execute, start_logging
 
 
 def main() -> None:
-    work, configured = WORKS[sys.argv[1]], settings()
+    name, configured = sys.argv[1], settings()
     start_logging()
-    worker = Worker(configured, f"bench-{work.name}", configured.metrics_port, ids=LocalIds(event_classes()),
-                    follows=False)
-    execute(worker, lambda: stage.run(configured, work.key, 0, worker, (work.step,)))
+    worker = Worker(configured, f"bench-{name}", configured.metrics_port, ids=LocalIds(event_classes()), follows=False)
+    if name == "landing":
+        execute(worker, lambda: landing.run(configured, "clickhouse", 0, worker))
+    else:
+        work = WORKS[name]
+        execute(worker, lambda: stage.run(configured, work.key, 0, worker, (work.step,)))
 
 
 if __name__ == "__main__":

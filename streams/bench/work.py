@@ -6,7 +6,7 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -14,7 +14,7 @@ from uuid import UUID
 from processors import usage
 from schemas import topics  # noqa: F401 - every event class, so that all processes number the schemas alike
 from schemas.agent import Tokens, ToolCalled
-from schemas.base import Event
+from schemas.base import Event, milliseconds
 from schemas.guardrails import VerdictReached
 from schemas.usage import TokensUsed, UsageTotalled
 from streams.shapes import Fold, Step
@@ -38,8 +38,8 @@ class Tally:
 
 def tally(state: Tally, verdict: VerdictReached) -> tuple[Tally, list[ToolCalled]]:
     """One event in, one out, and a state that changes every time."""
-    now = replace(state, verdicts=state.verdicts + 1, findings=state.findings + verdict.findings,
-                  blocked=state.blocked + (verdict.action == "block"), last_ms=int(verdict.at.timestamp() * 1000))
+    now = Tally(state.verdicts + 1, state.findings + verdict.findings, state.blocked + (verdict.action == "block"),
+                max(state.last_ms, milliseconds(verdict.at)))
     said = verdict.then(ToolCalled, step=now.verdicts, call=verdict.rule, tool=verdict.policy, effect="pure",
                         tool_version=verdict.policy_version, arguments=f'{{"findings": {now.findings}}}',
                         timeout_ms=1_000, user=verdict.category)
