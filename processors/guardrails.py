@@ -111,7 +111,7 @@ def _apply(rule: Rule, nth: int, policy: Policy, version: int, event: RunEvent, 
     findings = sum(map(len, found))
     categories = sorted({span.category for spans in found for span in spans})
     verdict = event.then(
-        VerdictReached, nth=f"{stage}/{nth}", stage=stage, policy=policy.name, policy_version=version, rule=rule.find,
+        VerdictReached, f"{stage}/{nth}", stage=stage, policy=policy.name, policy_version=version, rule=rule.find,
         category=",".join(categories)[:200], action=rule.action, enforced=not policy.shadow, findings=findings)
     masked = tuple(redact(text, list(FIND[rule.find](text)), rule.find) for text in seen.masked)
     texts = tuple(redact(text, spans, rule.find) for text, spans in zip(seen.texts, found, strict=True))
@@ -123,7 +123,7 @@ def _apply(rule: Rule, nth: int, policy: Policy, version: int, event: RunEvent, 
         masked=masked,
         verdicts=(*seen.verdicts, verdict),
         blocked_by=rule.find if blocks else seen.blocked_by,
-        detail=f"{findings} of {', '.join(categories)} found: leave it out and ask again" if blocks else seen.detail,
+        detail=f"found {findings} × {', '.join(categories)}: leave it out and ask again" if blocks else seen.detail,
     )
 
 

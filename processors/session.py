@@ -58,8 +58,8 @@ class Run:
     def says(self, event: Event, kind: type[E], nth: int | str = 0, **fields: Any) -> E:
         """The next event of this run, caused by `event`, which may be of another one."""
         asked = self.request
-        return event.then(kind, nth, **({"run": asked.run, "agent": asked.agent, "user": asked.user,
-                                         "agent_version": asked.agent_version} | fields))
+        known = {"run": asked.run, "agent": asked.agent, "agent_version": asked.agent_version, "user": asked.user}
+        return event.then(kind, nth, **{k: v for k, v in known.items() if k in kind.model_fields}, **fields)
 
 
 @dataclass(frozen=True)

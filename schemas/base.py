@@ -71,7 +71,7 @@ class Event(Value):
     tenant: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/]+$")]
     cause: UUID | None = None
 
-    def then(self, kind: type[E], nth: int | str = 0, **fields: Any) -> E:
+    def then(self, kind: type[E], nth: int | str = 0, /, **fields: Any) -> E:
         """The event that this one causes: same moment and tenant, and all fields of the same name, unless given.
 
         `nth` tells several events of one class and one cause apart.
