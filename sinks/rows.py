@@ -43,7 +43,7 @@ class Table:
 TABLES: dict[type[Event], Table] = {
     RunFinished:    Table("runs", renamed={"text": "question"}),
     RequestRefused: Table("runs", renamed={"text": "question"}, without=("retry_after_ms",),
-                          constants={"outcome": "refused"}, copies={"started_at": "at"}),
+                          constants={"outcome": "refused", "cost_usd": Decimal(0)}, copies={"started_at": "at"}),
     SpanEnded:      Table("spans"),
     TokensUsed:     Table("token_usage"),
     UsageTotalled:  Table("usage_by_minute"),
@@ -97,7 +97,7 @@ def columns_of(kind: type[Event]) -> tuple[Column, ...]:
 @cache
 def epoch() -> str:
     """A name for the way from events to rows as it is now: it changes when a column comes, goes or is filled anew."""
-    ways = {kind.__name__: [TABLES[kind].name, TABLES[kind].constants, TABLES[kind].copies,
+    ways = {kind.__name__: [TABLES[kind].name, sorted(map(str, TABLES[kind].constants.items())), TABLES[kind].copies,
                             [[c.name, c.path, c.convert.__name__] for c in columns_of(kind)]] for kind in TABLES}
     return sha256(json.dumps(ways, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -1,0 +1,40 @@
+"""What do the tests of the sinks share? One embedded ClickHouse and one Qdrant, a database or collection each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from infra.embedded.testing_servers import running_clickhouse, running_qdrant
+from sinks.clickhouse import connect, migrate
+
+TABLES = Path(__file__).parents[2] / "infra" / "clickhouse"
+
+
+@pytest.fixture(scope="session")
+def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_clickhouse(tmp_path_factory.mktemp("clickhouse")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def qdrant_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_qdrant(tmp_path_factory.mktemp("qdrant")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def database(clickhouse_url: str) -> Iterator[Client]:
+    """A client on a database of this module's own, with all tables."""
+    name = f"t{uuid4().hex[:8]}"
+    migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
+    with connect(clickhouse_url, name) as client:
+        yield client
+        client.command(f"DROP DATABASE `{name}`")
+
+
+@pytest.fixture
+def collection() -> str:
+    return f"t{uuid4().hex[:8]}"

@@ -1,0 +1,135 @@
+"""Does every ready query give the figures that the rows add up to?"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from schemas.agent import RequestRefused, RunFinished, Tokens
+from schemas.base import Event
+from schemas.feedback import FeedbackJoined
+from schemas.guardrails import VerdictReached
+from schemas.operations import DeadLettered
+from schemas.tracing import SpanEnded
+from schemas.usage import TokensUsed, UsageTotalled
+from sinks.clickhouse import ClickHouse, connect, migrate
+from sinks.queries import QUERIES
+from tests.sinks.conftest import TABLES
+from tests.sinks.test_rows import batch_of
+
+pytestmark = pytest.mark.engine
+BY_NAME = {query.name: query for query in QUERIES}
+NOW = datetime.now(UTC).replace(minute=30, second=0, microsecond=0) - timedelta(hours=2)
+RUN = UUID(int=77)
+
+
+def run_of(run: int, outcome: str, wait_ms: int, tenant: str = "acme", **more: Any) -> RunFinished:
+    return RunFinished(**base(tenant), run=UUID(int=run), outcome=outcome, started_at=NOW, wait_ms=wait_ms, **more)
+
+
+def base(tenant: str = "acme", at: datetime = NOW) -> dict[str, Any]:
+    return {"id": uuid4(), "at": at, "tenant": tenant, "session": "s", "agent": "support", "agent_version": 2}
+
+
+def span(name: str, operation: str, wait_ms: int, second: int, status: str = "ok", tenant: str = "acme") -> SpanEnded:
+    at = NOW + timedelta(seconds=second)
+    return SpanEnded(**base(tenant, at), run=RUN, trace="a" * 32, span=f"{second:016x}", name=name, operation=operation,
+                     started_at=at, wait_ms=wait_ms, status=status)
+
+
+def used(tenant: str, user: str, model: str, cost: str | None, hour: int = 0) -> TokensUsed:
+    return TokensUsed(**base(tenant, NOW + timedelta(hours=hour)), run=RUN, user=user, model=model, provider="p",
+                      tokens=Tokens(input_tokens=100, output_tokens=10), cost_usd=cost)
+
+
+def joined(version: int, score: float) -> FeedbackJoined:
+    return FeedbackJoined(**base() | {"agent_version": version}, run=RUN, score=score, outcome="completed", delay_ms=1)
+
+
+EVENTS: tuple[list[Event], ...] = (
+    [run_of(1, "completed", 100, cost_usd="0.5"), run_of(2, "completed", 300), run_of(3, "failed", 900, reason="model"),
+     run_of(4, "blocked", 5, reason="card"), run_of(5, "completed", 7, tenant="other")],
+    [RequestRefused(**base(), run=UUID(int=6), text="hi", reason="quota")],
+    [*(span("chat small", "chat", ms, 100 + ms) for ms in range(1, 101)),
+     span("look_up", "execute_tool", 50, 5, status="error"), span("chat small", "chat", 9, 1, tenant="other")],
+    [used("acme", "ann", "small", "0.10"), used("acme", "ann", "small", "0.20", hour=1), used("acme", "bob", "odd", None),
+     used("other", "eve", "small", "9")],
+    [UsageTotalled(id=uuid4(), at=NOW, tenant="acme", until=NOW + timedelta(minutes=1), calls=2, unpriced_calls=1,
+                   tokens=Tokens(), cost_usd="0.1")],
+    [VerdictReached(**base(), run=RUN, stage="request", policy="house", policy_version=1, rule="card", action="block",
+                    enforced=True, findings=count) for count in (1, 2)],
+    [joined(1, 1), joined(2, 1), joined(2, -1), joined(2, 0.3)],
+    [DeadLettered(id=uuid4(), at=NOW, tenant="acme", source=f"t:0:{n}", topic_name="t", partition=0, offset=n,
+                  consumer="session", reason=reason) for n, reason in enumerate(("late", "late", "invalid"))],
+)
+
+
+@pytest.fixture(scope="module")
+def filled(clickhouse_url: str) -> Iterator[Client]:
+    name = f"t{uuid4().hex[:8]}"
+    migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
+    sink = ClickHouse(clickhouse_url, name)
+    for number, events in enumerate(EVENTS):
+        sink.write(sink.prepare(batch_of(*events)), f"sample:{number}")
+    with connect(clickhouse_url, name) as client:
+        yield client
+
+
+def answers(client: Client, name: str, **parameters: Any) -> list[dict[str, Any]]:
+    query = BY_NAME[name]
+    return list(client.query(query.sql, parameters=query.parameters | parameters).named_results())
+
+
+def picked(rows: list[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
+    return [tuple(row[name] for name in names) for row in rows]
+
+
+@pytest.mark.parametrize("name, parameters, columns, rows", [
+    ("cost_over_time", {"tenant": "acme"}, ("model", "calls", "input_tokens", "cost_usd", "unpriced_calls"),
+     [("small", 1, 100, Decimal("0.1"), 0), ("odd", 1, 100, Decimal(0), 1), ("small", 1, 100, Decimal("0.2"), 0)]),
+    ("latency_by_step", {"tenant": "acme"}, ("operation", "name", "steps", "errors", "p50_ms", "p99_ms", "max_ms"),
+     [("chat", "chat small", 100, 0, 50, 99, 100), ("execute_tool", "look_up", 1, 1, 50, 50, 50)]),
+    ("outcome_rates", {}, ("tenant", "all_runs", "completed", "failed_share", "blocked_share", "refused_share"),
+     [("acme", 5, 2, 0.2, 0.2, 0.2), ("other", 1, 1, 0, 0, 0)]),
+    ("top_spenders", {}, ("tenant", "user", "calls", "tokens", "spent_usd", "unpriced_calls"),
+     [("other", "eve", 1, 110, Decimal(9), 0), ("acme", "ann", 2, 220, Decimal("0.3"), 0),
+      ("acme", "bob", 1, 110, None, 1)]),
+    ("feedback_by_version", {}, ("agent_version", "n", "mean_score", "good_share", "bad_share"),
+     [(1, 1, 1, 1, 0), (2, 3, 0.1, 0.667, 0.333)]),
+    ("slowest_runs", {"limit": 2}, ("run", "outcome", "wait_ms"),
+     [(UUID(int=3), "failed", 900), (UUID(int=2), "completed", 300)]),
+    ("refused_and_blocked", {"tenant": "acme"}, ("outcome", "reason", "how_many"),
+     [("blocked", "card", 1), ("failed", "model", 1), ("refused", "quota", 1)]),
+    ("verdicts_by_rule", {}, ("policy", "rule", "action", "verdicts", "all_findings"), [("house", "card", "block", 2, 3)]),
+    ("unpriced_usage", {}, ("model", "calls_without_price", "all_calls"), [("odd", 1, 1)]),
+    ("dead_letters", {}, ("topic_name", "consumer", "reason", "letters"),
+     [("t", "session", "late", 2), ("t", "session", "invalid", 1)]),
+    ("balance", {}, ("checked", "all_rows", "doubled", "in_totals", "off"),
+     [("feedback", 4, 0, 4, 0), ("runs", 6, 0, 6, 0), ("spans", 102, 0, 102, 0), ("token_usage", 4, 0, 4, 0)]),
+    ("usage_against_stream", {"tenant": "acme", "until": NOW + timedelta(minutes=1)},
+     ("calls_here", "calls_streamed", "cost_here_usd", "cost_streamed_usd"), [(2, 2, Decimal("0.1"), Decimal("0.1"))]),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_a_ready_query_gives_the_figures(filled, name, parameters, columns, rows):
+    found = picked(answers(filled, name, **parameters), *columns)
+    if name in ("refused_and_blocked", "balance"):
+        found.sort()
+    assert found == rows
+
+
+def test_a_run_comes_back_as_a_whole_trace_in_order(filled):
+    found = answers(filled, "trace", run=str(RUN))
+    assert len(found) == 102
+    assert [row["started_at"] for row in found] == sorted(row["started_at"] for row in found)
+
+
+def test_no_ready_query_needs_final_or_a_join():
+    assert not [query.name for query in QUERIES if {"FINAL", "JOIN"} & set(query.sql.upper().split())]
+
+
+def test_every_ready_query_is_tried_here():
+    [cases] = [mark.args[1] for mark in test_a_ready_query_gives_the_figures.pytestmark if mark.name == "parametrize"]
+    assert {case[0] for case in cases} | {"trace"} == BY_NAME.keys()
