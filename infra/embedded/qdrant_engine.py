@@ -21,6 +21,8 @@ from infra.embedded import qdrant_schema as schema
 from infra.embedded.qdrant_filters import Rejected
 from infra.embedded.qdrant_updates import Vectors
 
+# The engine writes through memory maps: on a full disk it would not fail but die, by SIGBUS.
+FREE_BYTES = 64 * 2**20
 HNSW = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000}
 OPTIMIZER = {
     "deleted_threshold": 0.2,
@@ -39,7 +41,8 @@ class Collection:
         self.operations = self.flushed = 0
 
     def apply(self, operations: list) -> list[dict]:
-        """Apply checked operations in order; returns the protocol's result of each."""
+        """Apply checked operations in order; returns the protocol's result of each. Raises `Rejected`."""
+        require_room(self.folder)
         return [self._applied(operation) for operation in operations]
 
     def _applied(self, operation) -> dict:
@@ -86,6 +89,7 @@ class Collections:
 
     def __init__(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
+        require_room(folder)
         self._folder = folder
         self._open: dict[str, Collection] = {}
         for each in sorted(path for path in folder.iterdir() if path.is_dir()):
@@ -112,6 +116,7 @@ class Collections:
         if name in self._open:
             raise Rejected(409, f"Wrong input: Collection `{name}` already exists!")
         config, folder = schema.edge_config(body), self._folder / name
+        require_room(self._folder)
         shutil.rmtree(folder, ignore_errors=True)  # what an attempt that failed half-way left behind
         folder.mkdir()
         shard = edge.EdgeShard.create(str(folder / "shard"), config)
@@ -138,6 +143,17 @@ class Collections:
             collection.flush()
             collection.shard.close()
         self._open.clear()
+
+
+def require_room(folder: Path) -> None:
+    """Raise `Rejected` where the disk has too little room left for a write."""
+    free = shutil.disk_usage(folder).free
+    if free < FREE_BYTES:
+        raise Rejected(
+            500,
+            f"Service internal error: {free >> 20} MiB are free on the disk of {folder}, "
+            f"{FREE_BYTES >> 20} MiB are needed: free some disk space and send it again",
+        )
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -23,26 +23,24 @@ def owned(home: Path) -> Iterator[Path]:
     """Own a data folder alone until the block ends, or exit with one sentence."""
     try:
         home.mkdir(parents=True, exist_ok=True)
-        lock = open(home / "owner.lock", "a+")
+        lock = os.open(home / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     except OSError as error:
         raise SystemExit(f"Cannot use the data folder {home}: {error.strerror}. {_remedy(error)}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            owner = lock.read().strip() or "unknown"
-            raise SystemExit(
-                f"The data folder {home} is owned by another process (pid {owner}). "
-                "Stop that one first, or choose another --home."
-            ) from error
-        try:
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-        except OSError as error:
-            raise SystemExit(f"Cannot write in {home}: {error.strerror}. {_remedy(error)}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
         yield home
+    except BlockingIOError as error:
+        owner = os.pread(lock, 20, 0).decode() or "unknown"
+        raise SystemExit(
+            f"The data folder {home} is owned by another process (pid {owner}). "
+            "Stop that one first, or choose another --home."
+        ) from error
+    except OSError as error:
+        raise SystemExit(f"Cannot write in {home}: {error.strerror}. {_remedy(error)}") from error
+    finally:
+        os.close(lock)
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -4,25 +4,21 @@ durable?
 
 import datetime as dt
 import json
-import subprocess
 import threading
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from decimal import Decimal
 
-import clickhouse_connect
 import pytest
-from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
+from clickhouse_connect.driver.exceptions import DatabaseError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.embedded import clickhouse
-from infra.embedded.testing_servers import running_clickhouse, start, stop
+from infra.embedded.testing_servers import running_clickhouse
+from tests.infra.engines import ONE_BLOCK, connect, http, make
 
 pytestmark = pytest.mark.engine
-ONE_BLOCK = {"async_insert": "0", "deduplicate_blocks_in_dependent_materialized_views": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -35,23 +31,6 @@ def url(tmp_path_factory):
 def client(url):
     with connect(url) as client:
         yield client
-
-
-def connect(url, **options):
-    return clickhouse_connect.get_client(host="127.0.0.1", port=urllib.parse.urlsplit(url).port, **options)
-
-
-def http(url, query="", body=None, **headers):
-    path = url + "/?" + urllib.parse.urlencode({"query": query}) if query else url
-    return urllib.request.urlopen(urllib.request.Request(path, body, headers), timeout=30)
-
-
-def make(client, table, columns, order="id"):
-    client.command(f"DROP TABLE IF EXISTS {table}")
-    client.command(
-        f"CREATE TABLE {table} ({columns}) ENGINE = MergeTree ORDER BY {order} "
-        "SETTINGS non_replicated_deduplication_window = 1000"
-    )
 
 
 @pytest.mark.parametrize("compress", ["lz4", "zstd", "gzip", False])
@@ -239,82 +218,3 @@ def test_native_rows_come_back_as_they_went(typed, rows):
     typed.command("TRUNCATE TABLE trip")
     typed.insert("trip", [(n, *row) for n, row in enumerate(rows)], column_names=["n", *names])
     assert typed.query(f"SELECT {', '.join(names)} FROM trip ORDER BY n").result_rows == rows
-
-
-def test_kill_9_in_mid_insert_and_the_same_token_lose_and_double_nothing(tmp_path):
-    """Each block is sent, the engine killed somewhere in it, and the block sent again: counts stay exact."""
-    server = start(clickhouse, tmp_path)
-    rows = [[n, "x" * 20] for n in range(20_000)]
-    try:
-        with connect(server.url) as client:
-            make(client, "events", "id UInt64, text String")
-            make(client, "totals", "one UInt8, rows UInt64", "one")
-            client.command(
-                "CREATE MATERIALIZED VIEW to_totals TO totals "
-                "AS SELECT 1 AS one, count() AS rows FROM events GROUP BY one"
-            )
-        for kill in range(5):
-            block = {
-                "table": "events",
-                "data": rows,
-                "column_names": ["id", "text"],
-                "settings": ONE_BLOCK | {"insert_deduplication_token": f"events:0:{kill}"},
-            }
-            with connect(server.url, query_retries=0) as client:
-                sending = threading.Thread(target=_ignoring_the_broken_connection, args=(client, block))
-                sending.start()
-                sending.join(timeout=0.02 + 0.03 * kill)
-                server.kill()
-                sending.join()
-            server = start(clickhouse, tmp_path)
-            with connect(server.url) as client:
-                client.insert(**block)
-        with connect(server.url) as client:
-            assert client.command("SELECT count() FROM events") == 100_000
-            assert client.command("SELECT sum(rows) FROM totals") == 100_000
-    finally:
-        server.kill()
-
-
-def _ignoring_the_broken_connection(client, block):
-    try:
-        client.insert(**block)
-    except OperationalError as error:
-        assert "executing HTTP request" in str(error)
-
-
-def test_sigterm_finishes_the_running_query_and_exits_0(tmp_path):
-    server = start(clickhouse, tmp_path)
-    answers = []
-    running = threading.Thread(target=lambda: answers.append(http(server.url, "SELECT sleep(1)").read()))
-    running.start()
-    deadline = time.monotonic() + 5
-    while (
-        http(
-            server.url,
-            "SELECT count() FROM system.processes WHERE query LIKE '%sleep(1)%' AND query NOT LIKE '%LIKE%'",
-        ).read()
-        == b"0\n"
-    ):
-        assert time.monotonic() < deadline
-    assert stop(server) == 0
-    running.join()
-    assert answers == [b"0\n"]
-
-
-def test_a_second_owner_and_a_taken_port_are_told_in_one_sentence(url, tmp_path):
-    port = urllib.parse.urlsplit(url).port
-    with pytest.raises(RuntimeError, match=f"Port {port} on 127.0.0.1 cannot be used"):
-        start_on_taken_port(tmp_path / "a", port)
-    server = start(clickhouse, tmp_path / "b")
-    try:
-        with pytest.raises(RuntimeError, match=rf"owned by another process \(pid {server.process.pid}\)"):
-            start(clickhouse, tmp_path / "b")
-    finally:
-        stop(server)
-
-
-def start_on_taken_port(home, port):
-    done = subprocess.run(clickhouse.argv(home, port), capture_output=True, text=True, timeout=30)
-    assert done.returncode == 1
-    raise RuntimeError(done.stderr)
