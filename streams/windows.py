@@ -65,6 +65,7 @@ class Windows:
         self._ends: list[tuple[int, int, str]] = []
         self.counts = {"watermark": NEVER_MS, "accepted": 0, "late": 0}
         self._dirty: dict[Cell, None] = {}
+        self._stored: set[Cell] = set()
 
     def _placing(self, window: Window) -> Callable[[Event, str, int, tuple], bool]:
         match window.spans:
@@ -160,10 +161,17 @@ class Windows:
         return self._adapter.dump_json(self._total(cell)).decode()
 
     def changes(self) -> Iterable[tuple[list, bytes | None]]:
-        """Cell and value (None: forgotten) of every window changed since the last call."""
+        """Cell and value (None: forgotten) of every window changed since the last call.
+
+        One that came and went in between was never stored, and needs no word.
+        """
         for cell in self._dirty:
-            total = self._totals.get(cell, GONE)
-            yield ["window", self.name, *cell], None if total is GONE else self._adapter.dump_json(total)
+            if (total := self._totals.get(cell, GONE)) is not GONE:
+                self._stored.add(cell)
+                yield ["window", self.name, *cell], self._adapter.dump_json(total)
+            elif cell in self._stored:
+                self._stored.remove(cell)
+                yield ["window", self.name, *cell], None
         self._dirty.clear()
 
     def load(self, cell: Cell, value: bytes | None) -> None:
@@ -171,7 +179,9 @@ class Windows:
         known = cell in self._totals
         if value is None:
             self._totals.pop(cell, None)
+            self._stored.discard(cell)
         else:
+            self._stored.add(cell)
             self._totals[cell] = self._adapter.validate_json(value)
             heapq.heappush(self._ends, (end_ms, start_ms, key))
         if isinstance(self._window.spans, Session) and known != (value is not None):

@@ -79,13 +79,13 @@ def only_undecodable(kind: type[Event], value: bytes | None, key: bytes | None =
         assert isinstance(event, kind)
 
 
-@settings(max_examples=1_000)
+@settings(max_examples=400)
 @given(st.sampled_from(list(CLASSES.values())), st.binary(max_size=200), st.booleans())
 def test_any_bytes_end_in_a_reason(kind, value, framed):
     only_undecodable(kind, CODEC.encode(next(e for e in EXAMPLES if type(e) is kind))[:5] + value if framed else value)
 
 
-@settings(max_examples=1_000)
+@settings(max_examples=400)
 @given(st.sampled_from(EXAMPLES), st.data())
 def test_damaged_records_end_in_a_reason(event, data):
     value = bytearray(CODEC.encode(event)[:4_000])
