@@ -1,0 +1,38 @@
+"""Which ports does a call runner ask, and how are they made?"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from schemas.calls import Failure, SearchAnswer, SearchQuestion
+from sinks.http import client
+from sinks.model_api import ModelApi
+from sinks.tool_runner import ToolRunner
+from streams.config import Settings, secret
+
+SPARE = 50
+
+
+def ports(settings: Settings) -> dict[str, Callable[[Any], Awaitable[Any]]]:
+    """Models and tools over one HTTP client, those that must not be called twice over another, and search."""
+    http, fresh = (client(settings.calls_at_once + SPARE, reuse) for reuse in (True, False))
+    return {"chat": ModelApi(http, secret), "tool": ToolRunner(http, secret, fresh), "search": LateSearch(settings)}
+
+
+class LateSearch:
+    """Search, imported when it is first asked for: its libraries take a second that a restarted worker has not."""
+
+    def __init__(self, settings: Settings):
+        self._settings, self._lock, self._search = settings, asyncio.Lock(), None
+
+    async def __call__(self, question: SearchQuestion) -> SearchAnswer | Failure:
+        if self._search is None:
+            async with self._lock:
+                self._search = self._search or await asyncio.to_thread(self._make)
+        return await self._search(question)
+
+    def _make(self) -> Any:
+        from sinks.search import Search
+
+        chosen = self._settings
+        return Search(chosen.qdrant(), chosen.qdrant_key.get_secret_value(), chosen.qdrant_collection)
