@@ -38,8 +38,8 @@ def pins(name: str) -> dict[str, str]:
 def provide(name: str, home: Path, progress: Progress = quiet) -> Path:
     """The folder with the files of the set `name` under `home`, fetched first where it is not there yet.
 
-    Archives (.tar.gz) are unpacked in it. Of two processes that ask at once one waits. Raises StackError without a network, for
-    a file that is not the pinned one, and for a full disk; nothing half-done is left to be taken for the whole.
+    Archives (.tar.gz) are unpacked in it. Of two processes that ask at once one waits. Raises StackError without a
+    network, for a file that is not the pinned one, and for a full disk; nothing half-done is taken for the whole.
     """
     final = home / name
     if final.is_dir():

@@ -6,14 +6,21 @@ end; what is still watched then is killed. Whatever files the supervisor has ope
 until that is done.
 """
 
-import contextlib
 import os
 import signal
+import time
 
 
-def end(group: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # empty already; macOS says so in its own way
+GONE_LIMIT_S = 2.0
+
+
+def end(group: int) -> bool:
+    """Kill what is in the group; whether it was empty already."""
+    try:
         os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of the dead
+        return True
+    return False
 
 
 class Reaper:
@@ -61,5 +68,6 @@ def read_until_end(reading: int) -> None:
     with os.fdopen(reading) as lines:
         for line in lines:
             (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
-    for group in groups:
-        end(group)
+    limit = time.monotonic() + GONE_LIMIT_S  # a dying process holds its ports for a while, and so keeps the lock
+    while not all([end(group) for group in groups]) and time.monotonic() < limit:
+        time.sleep(0.005)

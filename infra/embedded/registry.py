@@ -21,12 +21,14 @@ API = "/apis/ccompat/v7"
 JVM = ("-Xmx160m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 
 
-def service(home: Path, port: int, bootstrap: str, jar_home: Path | None = None) -> Service:
-    """The registry on 127.0.0.1:`port`, storing in the Kafka at `bootstrap` (the service `kafka` of the same stack).
+def service(
+    home: Path, port: int, bootstrap: str, jar_home: Path | None = None, progress: jars.Progress = jars.quiet
+) -> Service:
+    """The registry on 127.0.0.1:`port`, storing its schemas in the Kafka at `bootstrap`.
 
     Its base URL for clients is `url(port)`. Fetches its archive on first use as the broker does; StackError from there.
     """
-    lib = jars.provide(JARS, jar_home or home / "jars").resolve()
+    lib = jars.provide(JARS, jar_home or home / "jars", progress).resolve()
     folder = (home / "registry").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     settings = {

@@ -108,7 +108,8 @@ def check_disk(home: Path) -> None:
     free = shutil.disk_usage(home).free
     if free < FREE_LEAST_BYTES:
         raise StackError(
-            f"only {free / 1e6:.0f} MB are free where {home} is, and the stack needs 1 GiB: free some space, then try again"
+            f"only {free / 1e6:.0f} MB are free where {home} is, and the stack needs 1 GiB: "
+            "free some space, then try again"
         )
 
 
@@ -121,9 +122,10 @@ def check_ports(services: Iterable[Service]) -> None:
                 try:
                     probe.bind(("127.0.0.1", port))
                 except OSError as error:
+                    taken = error.errno == errno.EADDRINUSE
+                    why = "is in use by another program: end it, or" if taken else f"cannot be opened ({error}):"
                     raise StackError(
-                        f"port {port}, which {service.name} needs, is in use by another program: "
-                        "end that program, or give Weir another port in its settings"
+                        f"port {port}, which {service.name} needs, {why} give Weir another port in its settings"
                     ) from error
 
 
@@ -169,11 +171,12 @@ def wait_ready(home: Path, progress: Callable[[dict], None] = lambda known: None
         if known.get("state") == "ready":
             return known
         if not running(home):
-            raise StackError(known.get("error") or f"the stack ended while it started: see {home / 'log' / 'supervisor.log'}")
+            ended = f"the stack ended while it started: see {home / 'log' / 'supervisor.log'}"
+            raise StackError(known.get("error") or ended)
         if time.monotonic() > limit:
             late = ", ".join(name for name, one in known.get("services", {}).items() if one["state"] != "ready")
             stop(home)
-            raise StackError(f"{late or 'the stack'} was not ready within {timeout_s:g} s: see the logs in {home / 'log'}")
+            raise StackError(f"not ready within {timeout_s:g} s: {late or 'anything'}; see the logs in {home / 'log'}")
         time.sleep(POLL_S)
 
 

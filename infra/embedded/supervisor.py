@@ -127,7 +127,8 @@ class Supervisor:
     def check(self, task: asyncio.Task) -> None:
         """A keeper ends by being cancelled; if anything else ends it, the stack must not go on half-kept."""
         if not task.cancelled() and (error := task.exception()):
-            self.error = self.error or f"the supervisor itself failed ({error!r}): see log/supervisor.log, then `up` again"
+            failed = f"the supervisor itself failed ({error!r}): see log/supervisor.log, then `up` again"
+            self.error = self.error or failed
             self.over.set()
 
     async def keep(self, one: Kept) -> None:
