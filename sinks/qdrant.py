@@ -126,3 +126,17 @@ def payload_of(chunk: Chunk) -> dict[str, Any]:
 def text_of(fields: Plain) -> str:
     """What is embedded: a title says what a piece out of the middle is about."""
     return f"{fields['title']}\n{fields['text']}" if fields["title"] else fields["text"]
+
+
+def places(url: str, key: str, collection: str) -> set[tuple[str, str, int]]:
+    """Every chunk that is stored and not retired: tenant, document, number. For counting, not for serving."""
+    client, found, offset = client_of(url, key), set(), None
+    try:
+        while True:
+            points, offset = client.scroll(collection, limit=1_000, offset=offset, with_payload=True)
+            found |= {(p.payload["tenant"], p.payload["document"], p.payload["nth"]) for p in points
+                      if "retired" not in p.payload}
+            if offset is None:
+                return found
+    finally:
+        client.close()

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from schemas.knowledge import ChunkPrepared, ChunkRetired
 from schemas.operations import DeadLettered
 from sinks import qdrant
-from sinks.queries import AGGREGATES
 from streams import app
 from streams.chaos import check, plan, world
 from streams.client import OUTCOMES
@@ -91,17 +89,17 @@ def report(settings: Settings, codec: Any, people: world.People, outside: world.
     check.check_windows(log, findings)
     rows = lambda sql: rows_of(settings, sql)  # noqa: E731
     tables = check.check_tables(log, rows, findings)
-    check.check_aggregates(rows, AGGREGATES, findings)
+    check.check_aggregates(rows, findings)
     check.check_effects(outside.effects, findings)
-    chunks = {(e.tenant, e.document, e.nth) for _, e in log[ChunkPrepared]} - {
-        (e.tenant, e.document, e.nth) for _, e in log[ChunkRetired]}
-    points = qdrant.count(settings.qdrant(), settings.qdrant_key.get_secret_value(), settings.qdrant_collection)
-    findings.add("unbalanced", max(0, len(chunks) - points), f"chunks missing in Qdrant ({points} points)")
+    chunks = check.chunks_of(log)
+    points = qdrant.places(settings.qdrant(), settings.qdrant_key.get_secret_value(), settings.qdrant_collection)
+    findings.add("lost", len(chunks - points), "chunks that Qdrant does not have")
+    findings.add("doubled", len(points - chunks), "chunks in Qdrant that should not be there")
     resumed = [kill.resumed_s for kill in killed if kill.resumed_s is not None]
     return {
         "kills": dict(Counter(plan.service_kind(kill.service) for kill in killed)),
         "requests": len(people.asked), **{name: findings.counts[name] for name in MUST_BE_NOTHING},
-        "outcomes": {kind.__name__: len(log[kind]) for kind in OUTCOMES}, "rows": tables, "points": points,
+        "outcomes": {kind.__name__: len(log[kind]) for kind in OUTCOMES}, "rows": tables, "points": len(points),
         "dead_letters": dict(Counter(letter.reason for _, letter in log[DeadLettered])),
         "effects": len(outside.effects),
         "resume_p50_s": _rounded(percentile(resumed, 0.5)), "resume_max_s": _rounded(max(resumed, default=None)),
