@@ -101,11 +101,14 @@ class Reader:
 
     def _check_age(self, at_ms: int, message: Message) -> None:
         """Against the record's own time stamp, never the clock. A table's months are bounded by this too."""
-        known, stamped_ms = message.timestamp()
-        written_ms = LATEST_MS if known == TIMESTAMP_NOT_AVAILABLE else min(stamped_ms, LATEST_MS)
-        if at_ms > written_ms + DAY_MS:
+        known, written_ms = message.timestamp()
+        earliest_ms, latest_ms = EARLIEST_MS, LATEST_MS
+        if known != TIMESTAMP_NOT_AVAILABLE:
+            earliest_ms = max(written_ms - self._kept_ms, earliest_ms)
+            latest_ms = min(written_ms + DAY_MS, latest_ms)
+        if at_ms > latest_ms:
             raise Undecodable("future", f"event time {_moment(at_ms)} is more than a day after the record was written")
-        if at_ms < max(min(written_ms - self._kept_ms, LATEST_MS), EARLIEST_MS):
+        if at_ms < earliest_ms:
             raise Undecodable("expired", f"event time {_moment(at_ms)} is older than rows are kept "
                                          f"({self._kept_ms / DAY_MS:.0f} days)")
 
