@@ -13,7 +13,7 @@ from processors import conversation
 from processors.calling import plan_calls, wrong_with
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in, error_result, user_says
 from processors.session import Phase, Run, Session, blocked_run, end_run, outcome_of, with_results
-from processors.usage import add_tokens
+from processors.usage import add_cost, add_tokens
 from schemas.agent import (
     Message, ModelAsked, ModelFailed, PassagesAsked, RequestBlocked, RequestCleared, ResponseBlocked, ResponseCleared,
     ResultCleared, RunCancelled, RunFinished, ToolCalled, ToolFailed, ToolUncertain, Woke,
@@ -219,7 +219,7 @@ def _counted(session: Session, said: ResponseCleared | ResponseBlocked) -> Sessi
     run = session.run
     return replace(session, run=replace(
         run, model_calls=run.model_calls + 1, tokens=add_tokens(run.tokens, said.tokens),
-        cost_usd=run.cost_usd + (said.cost_usd or 0), unpriced_calls=run.unpriced_calls + (said.cost_usd is None)))
+        cost_usd=add_cost(run.cost_usd, said.cost_usd), unpriced_calls=run.unpriced_calls + (said.cost_usd is None)))
 
 
 def _with(session: Session, message: Message) -> Session:

@@ -38,7 +38,7 @@ _DIGIT_RUN = re.compile(r"[0-9](?:[ .\u00a0-]?[0-9]){11,}+")
 _DIGIT_GROUP = re.compile(r"[0-9]+")
 _DIGITS = re.compile(r"[0-9]{2,}+")
 _IBAN_CHAR = re.compile(r"[ -]?[A-Za-z0-9]")
-_LOCAL_CHARS = re.compile(r"[\w!#$%&'*+/=?^`{|}~.-]*+")
+_LOCAL_CHARS = re.compile(r"[\w!#$%'*+^`{|}~.-]*+")  # without =?/&, which part addresses from what is around them
 _DOMAIN = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,10}(?:xn--[a-z0-9-]{2,59}|[^\W\d_]{2,63})(?![\w@])",
                      re.IGNORECASE)
 

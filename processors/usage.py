@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 
 from genai_prices import Usage, calc_price
 
@@ -12,6 +12,10 @@ from schemas.usage import TokensUsed, UsageTotalled
 
 MILLION = Decimal(1_000_000)
 PICO_DOLLAR = Decimal("0.000000000001")
+COST_MAX_USD = Decimal(10) ** 26 - 1
+COUNT_MAX = 2**53
+_EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)
+"""Python's default of 28 digits would round, or fail, where money on the wire has 38."""
 
 
 def price(
@@ -23,8 +27,9 @@ def price(
     reasoning, so neither is counted twice.
     """
     own = definition.price if isinstance(definition, Model) else None
-    cost_usd = _by(own, tokens) if own else _by_the_book(provider, response_model, tokens, at)
-    return None if cost_usd is None else cost_usd.quantize(PICO_DOLLAR, ROUND_HALF_EVEN)
+    with localcontext(_EXACT):
+        cost_usd = _by(own, tokens) if own else _by_the_book(provider, response_model, tokens, at)
+        return None if cost_usd is None else min(cost_usd.quantize(PICO_DOLLAR), COST_MAX_USD)
 
 
 def _by(own: Price, tokens: Tokens) -> Decimal:
@@ -77,7 +82,7 @@ def add(total: Total, used: TokensUsed) -> Total:
         total.calls + 1,
         total.unpriced_calls + (used.cost_usd is None),
         add_tokens(total.tokens, used.tokens),
-        total.cost_usd + (used.cost_usd or 0),
+        add_cost(total.cost_usd, used.cost_usd),
     )
 
 
@@ -87,12 +92,17 @@ def close(tenant: str, start: datetime, end: datetime, total: Total) -> list[Usa
                                 unpriced_calls=total.unpriced_calls, tokens=total.tokens, cost_usd=total.cost_usd)]
 
 
+def add_cost(a: Decimal, b: Decimal | None) -> Decimal:
+    """The exact sum, as far as money on the wire goes; nothing where nobody knows what `b` was."""
+    return min(_EXACT.add(a, b or Decimal(0)), COST_MAX_USD)
+
+
 def add_tokens(a: Tokens, b: Tokens) -> Tokens:
-    """The sum, kind by kind."""
+    """The sum, kind by kind, as far as a count goes."""
     return Tokens(
-        input_tokens=a.input_tokens + b.input_tokens,
-        cached_input_tokens=a.cached_input_tokens + b.cached_input_tokens,
-        cache_write_tokens=a.cache_write_tokens + b.cache_write_tokens,
-        output_tokens=a.output_tokens + b.output_tokens,
-        reasoning_tokens=a.reasoning_tokens + b.reasoning_tokens,
+        input_tokens=min(a.input_tokens + b.input_tokens, COUNT_MAX),
+        cached_input_tokens=min(a.cached_input_tokens + b.cached_input_tokens, COUNT_MAX),
+        cache_write_tokens=min(a.cache_write_tokens + b.cache_write_tokens, COUNT_MAX),
+        output_tokens=min(a.output_tokens + b.output_tokens, COUNT_MAX),
+        reasoning_tokens=min(a.reasoning_tokens + b.reasoning_tokens, COUNT_MAX),
     )
