@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 def application(only: str | None = None) -> typer.Typer:
     """The command line; with `only`, that command whole, and the others by name."""
     app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None,
-                      pretty_exceptions_enable=False, help="LLM agents in production, as an exactly-once streaming pipeline on Kafka.")
+                      pretty_exceptions_enable=False, help="LLM agents in production, exactly once, on Kafka.")
     for name, (module, words) in COMMANDS.items():
         if only is None or name == only:
             found = getattr(importlib.import_module(module), name)
