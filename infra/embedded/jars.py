@@ -1,11 +1,13 @@
-"""How do the broker's and the registry's jars get onto this machine, and how are they known to be the right ones?
+"""How do the broker's and the registry's jars get onto this machine, and how are they known to be the right
+ones?
 
-`pins/<set>.txt` lists a set: a coordinate and the SHA-256 of its file a line. `jgo` fetches each coordinate by
-itself (its transitive resolution picks versions that do not fit together), eight at a time; 93 jars of the broker
-take about 10 s, the registry's one archive of 159 MB about 3 s.
+`pins/<set>.txt` lists a set: a coordinate and the SHA-256 of its file a line. `jgo` fetches each coordinate
+by itself (its transitive resolution picks versions that do not fit together), eight at a time; 93 jars of the
+broker take about 10 s, the registry's one archive of 159 MB about 3 s.
 
-A set becomes visible whole or not at all: it is gathered in a folder beside its final one, which is renamed at the
-end. What was fetched before an interruption is kept and checked again, so a second try goes on where the first stopped.
+A set becomes visible whole or not at all: it is gathered in a folder beside its final one, which is renamed
+at the end. What was fetched before an interruption is kept and checked again, so a second try goes on where
+the first stopped.
 """
 
 import errno
@@ -38,8 +40,9 @@ def pins(name: str) -> dict[str, str]:
 def provide(name: str, home: Path, progress: Progress = quiet) -> Path:
     """The folder with the files of the set `name` under `home`, fetched first where it is not there yet.
 
-    Archives (.tar.gz) are unpacked in it. Of two processes that ask at once one waits. Raises StackError without a
-    network, for a file that is not the pinned one, and for a full disk; nothing half-done is taken for the whole.
+    Archives (.tar.gz) are unpacked in it. Of two processes that ask at once one waits. Raises StackError
+    without a network, for a file that is not the pinned one, and for a full disk; nothing half-done is taken
+    for the whole.
     """
     final = home / name
     if final.is_dir():
@@ -72,7 +75,7 @@ def _fetch(name: str, wanted: dict[str, str], cache: Path, progress: Progress) -
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise
             raise StackError(
-                f"could not download {name} ({len(files)} of {progress_of} files are here): the first use needs a "
+                f"could not download {name} ({len(files)} of {progress_of} are here): first use needs a "
                 f"network or a mirror of the Java package registry; connect, then run the same command again"
             ) from error
         except StackError:
@@ -82,7 +85,7 @@ def _fetch(name: str, wanted: dict[str, str], cache: Path, progress: Progress) -
 
 
 def fetch_one(coordinate: str, sha256: str, cache: Path) -> Path:
-    """The file of one coordinate (group:artifact:version[:classifier:packaging]), checked; StackError if wrong."""
+    """The checked file of group:artifact:version[:classifier:packaging]; StackError if it is another."""
     from jgo.maven import MavenContext  # imported late: it is slow, and needed once in a machine's life
 
     group, artifact, version, *rest = coordinate.split(":")

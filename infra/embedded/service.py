@@ -34,9 +34,9 @@ class StackError(Exception):
 class Service:
     """One process that the supervisor keeps alive.
 
-    `after` names services that must be ready before this one is started, `ports` are all that it binds
-    (the first is the one to show), `drain_s` is how long it may take to stop after SIGTERM, `ready_s` how long
-    to become ready after a start. `env` is added to the supervisor's own environment. What runs `once` is ready
+    `after` names services that must be ready before this one is started, `ports` are all that it binds (the
+    first is the one to show), `drain_s` is how long it may take to stop after SIGTERM, `ready_s` how long to
+    become ready after a start. `env` is added to the supervisor's own environment. What runs `once` is ready
     when it has ended with exit code 0, and needs no probe.
     """
 
@@ -64,24 +64,27 @@ def to_json(home: Path, services: Iterable[Service], attached: bool = False) -> 
 
 
 def from_json(text: str) -> tuple[Path, list[Service], bool]:
-    """The inverse of `to_json`: home, services, attached. Raises StackError for `after` that cannot be met."""
+    """The inverse of `to_json`: home, services, attached. StackError for an `after` that cannot be met."""
     spec = json.loads(text)
     services = [
-        Service(**{k: tuple(v) if isinstance(v, list) else v for k, v in one.items()}) for one in spec["services"]
+        Service(**{k: tuple(v) if isinstance(v, list) else v for k, v in one.items()})
+        for one in spec["services"]
     ]
     in_order(services)
     return Path(spec["home"]), services, spec["attached"]
 
 
 def in_order(services: Iterable[Service]) -> list[Service]:
-    """The services with each behind all that it waits for; StackError for a name unknown, twice or in a ring."""
+    """Each service behind all that it waits for; StackError for a name unknown, twice or in a ring."""
     left, ordered = list(services), []
     names = [service.name for service in left]
     if doubled := {name for name in names if names.count(name) > 1}:
         raise StackError(f"two services are named {', '.join(sorted(doubled))}: give each its own name")
     for service in left:
         if unknown := set(service.after) - set(names):
-            raise StackError(f"{service.name} waits for {', '.join(sorted(unknown))}: add it, or do not wait for it")
+            raise StackError(
+                f"{service.name} waits for {', '.join(sorted(unknown))}: add it, or do not wait for it"
+            )
     while left:
         placed = {service.name for service in ordered}
         free = [service for service in left if placed.issuperset(service.after)]
@@ -121,7 +124,9 @@ async def _kafka(target: str) -> bool:
         _throttle_ms, count = struct.unpack(">ii", await reader.readexactly(8))
         return count > 0  # a broker that is still fenced is not in the list
 
-    return await _exchange(host, int(port), struct.pack(">i", len(METADATA_REQUEST)) + METADATA_REQUEST, brokers)
+    return await _exchange(
+        host, int(port), struct.pack(">i", len(METADATA_REQUEST)) + METADATA_REQUEST, brokers
+    )
 
 
 async def _http(url: str) -> bool:

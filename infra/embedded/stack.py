@@ -1,8 +1,8 @@
 """How does a program start a stack, watch it, hurt it and stop it?
 
-The stack itself is the supervisor's process; these functions are what the command line, the tests and the chaos run
-use beside it. They meet in one folder, the stack's home: `run/lock` is held as long as anything of it lives,
-`run/supervisor.json` says how it fares, `log/<name>.log` is what each service wrote.
+The stack itself is the supervisor's process; these functions are what the command line, the tests and the
+chaos run use beside it. They meet in one folder, the stack's home: `run/lock` is held as long as anything of
+it lives, `run/supervisor.json` says how it fares, `log/<name>.log` is what each service wrote.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ class Handle:
     process: subprocess.Popen
 
     def close(self, at_once: bool = False) -> None:
-        """End the stack and wait until all of it is gone; `at_once` kills it, for data that nobody needs again."""
+        """End the stack, wait until all of it is gone; `at_once` kills it, for data nobody needs again."""
         if at_once:
             self.process.kill()
         elif self.process.stdin:
@@ -47,8 +47,8 @@ class Handle:
 def start(home: Path, services: Iterable[Service], attached: bool = False) -> Handle:
     """Start a supervisor with these services in `home`, detached from this process unless `attached`.
 
-    Returns at once: `wait_ready` tells when all of it is. Raises StackError, with nothing started, if a stack runs
-    in that folder already, a port is taken, or less than 1 GiB of the disk is free.
+    Returns at once: `wait_ready` tells when all of it is. Raises StackError, with nothing started, if a stack
+    runs in that folder already, a port is taken, or less than 1 GiB of the disk is free.
     """
     home = home.resolve()
     services = [replace(s, log=s.log or str(home / "log" / f"{s.name}.log")) for s in in_order(services)]
@@ -60,7 +60,9 @@ def start(home: Path, services: Iterable[Service], attached: bool = False) -> Ha
             return Handle(home, _spawn(home, to_json(home, services, attached), attached, lock))
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise StackError(f"the disk is full: free at least 1 GiB where {home} is, then try again") from error
+            raise StackError(
+                f"the disk is full: free at least 1 GiB where {home} is, then try again"
+            ) from error
         raise
 
 
@@ -84,7 +86,7 @@ def _spawn(home: Path, spec: str, attached: bool, lock: int) -> subprocess.Popen
 
 @contextlib.contextmanager
 def locked(home: Path, patience_s: float = 0.3) -> Iterator[int]:
-    """Hold the folder's lock; the descriptor may be given on to another process, which then holds it as well."""
+    """Hold the folder's lock; a process that is given the descriptor holds it as well."""
     lock = os.open(home / "run" / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     limit = time.monotonic() + patience_s  # somebody who only looks holds it for a moment
     try:
@@ -95,7 +97,7 @@ def locked(home: Path, patience_s: float = 0.3) -> Iterator[int]:
             except BlockingIOError:
                 if time.monotonic() > limit:
                     raise StackError(
-                        f"a stack is running in {home} already (process {_read(home).get('pid', 'unknown')}): "
+                        f"a stack is running in {home} already (process {_read(home).get('pid')}): "
                         "use it, or end it with `./weir down` first"
                     ) from None
                 time.sleep(POLL_S)
@@ -123,9 +125,9 @@ def check_ports(services: Iterable[Service]) -> None:
                     probe.bind(("127.0.0.1", port))
                 except OSError as error:
                     taken = error.errno == errno.EADDRINUSE
-                    why = "is in use by another program: end it, or" if taken else f"cannot be opened ({error}):"
+                    why = "is in use by another program: end it, or" if taken else f"fails ({error}):"
                     raise StackError(
-                        f"port {port}, which {service.name} needs, {why} give Weir another port in its settings"
+                        f"port {port}, which {service.name} needs, {why} give Weir another in its settings"
                     ) from error
 
 
@@ -145,9 +147,9 @@ def running(home: Path) -> bool:
 def status(home: Path) -> dict:
     """What `run/supervisor.json` says, with state "down" where nothing runs:
 
-    {"pid", "state": starting|ready|stopping|stopped|failed|down, "error": sentence or None, "at": s, "services":
-    {name: {"pid", "state": waiting|starting|ready|down|failed|stopped, "kind", "port", "restarts", "since": s,
-    "last_exit": code, reason or None, "log": path}}}. Times are seconds since 1970.
+    {"pid", "state": starting|ready|stopping|stopped|failed|down, "error": sentence or None, "at": s,
+    "services": {name: {"pid", "state": waiting|starting|ready|down|failed|stopped, "kind", "port",
+    "restarts", "since": s, "last_exit": code, reason or None, "log": path}}}. Times are seconds since 1970.
     """
     known = {"pid": None, "state": "down", "error": None, "at": time.time(), "services": {}} | _read(home)
     if not running(home):
@@ -158,7 +160,9 @@ def status(home: Path) -> dict:
     return known
 
 
-def wait_ready(home: Path, progress: Callable[[dict], None] = lambda known: None, timeout_s: float = 180.0) -> dict:
+def wait_ready(
+    home: Path, progress: Callable[[dict], None] = lambda known: None, timeout_s: float = 180.0
+) -> dict:
     """Wait until every service is ready and give the status; `progress` gets it whenever it has changed.
 
     StackError if a service fails (with the end of its log) or time runs out; the stack is stopped then.
@@ -174,20 +178,26 @@ def wait_ready(home: Path, progress: Callable[[dict], None] = lambda known: None
             ended = f"the stack ended while it started: see {home / 'log' / 'supervisor.log'}"
             raise StackError(known.get("error") or ended)
         if time.monotonic() > limit:
-            late = ", ".join(name for name, one in known.get("services", {}).items() if one["state"] != "ready")
+            late = ", ".join(
+                name for name, one in known.get("services", {}).items() if one["state"] != "ready"
+            )
             stop(home)
-            raise StackError(f"not ready within {timeout_s:g} s: {late or 'anything'}; see the logs in {home / 'log'}")
+            raise StackError(
+                f"not ready within {timeout_s:g} s: {late or 'anything'}; see the logs in {home / 'log'}"
+            )
         time.sleep(POLL_S)
 
 
 def stop(home: Path) -> None:
-    """Stop the stack in this folder, dependents first, and return when all of it is gone; nothing if none runs."""
+    """Stop the stack in this folder, dependents first; returns when all is gone, at once if none runs."""
     if not running(home):
         return
     drains = json.loads((home / "run" / "spec.json").read_text())["services"]
     if not _wait_gone(home, signal.SIGTERM, 10 + sum(one["drain_s"] for one in drains)):
         if not _wait_gone(home, signal.SIGKILL, 10):
-            raise StackError(f"the stack in {home} does not end: look for its processes in run/supervisor.json")
+            raise StackError(
+                f"the stack in {home} does not end: look for its processes in run/supervisor.json"
+            )
 
 
 def _wait_gone(home: Path, number: int, patience_s: float) -> bool:

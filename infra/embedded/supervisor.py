@@ -6,12 +6,13 @@ Run as `python -m infra.embedded.supervisor SPEC.json [LOCK_FD]` with the file t
     wait until all of `after` are ready -> start -> probe until ready -> wait for its end -> again
 
 What dies is started again at once, and if it keeps dying after 0.5 s, 1 s, ... 10 s; half a minute of health
-forgets that. Only before the whole stack was ready for the first time does a service get no more than three tries
-and its time limit: then everything is stopped and the reason is left in `run/supervisor.json`.
+forgets that. Only before the whole stack was ready for the first time does a service get no more than three
+tries and its time limit: then everything is stopped and the reason is left in `run/supervisor.json`.
 
-Nothing outlives the supervisor. A child asks the kernel to be killed with it (Linux), and a reaper, forked first,
-holds one end of a pipe: when the pipe closes, however that came about, it kills the process groups that are left.
-It also holds the lock of the folder until then, so that a new stack cannot meet the remains of an old one.
+Nothing outlives the supervisor. A child asks the kernel to be killed with it (Linux), and a reaper, forked
+first, holds one end of a pipe: when the pipe closes, however that came about, it kills the process groups
+that are left. It also holds the lock of the folder until then, so that a new stack cannot meet the remains of
+an old one.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """How do tests get a real broker and registry of their own, quickly, and leave nothing behind?
 
-One broker serves a whole test session; a test keeps to itself by the names of its topics and groups. The registry
-takes seconds more to start, so it comes only when it is asked for. The jars are the project's own (`.weir/jars`).
+One broker serves a whole test session; a test keeps to itself by the names of its topics and groups. The
+registry takes seconds more to start, so it comes only when it is asked for. The jars are the project's own
+(`.weir/jars`).
 """
 
 import contextlib
@@ -27,9 +28,11 @@ def free_ports(count: int) -> list[int]:
 
 
 class Engines:
-    """The engines of one test session: `bootstrap` of the broker, `registry_url` of a registry started on demand.
+    """The engines of one test session: `bootstrap` of the broker, `registry_url` of a registry started on
+    demand.
 
-    The broker and the registry are two stacks, in `home` and `home`/with-registry, each under its own supervisor.
+    The broker and the registry are two stacks, in `home` and `home`/with-registry, each under its own
+    supervisor.
     """
 
     def __init__(self, home: Path):
@@ -55,7 +58,7 @@ class Engines:
 
 @contextlib.contextmanager
 def engines() -> Iterator[Engines]:
-    """For a session fixture: `with engines() as running: yield running`. What it wrote is deleted at the end."""
+    """For a session fixture: `with engines() as running: yield running`. Its data go at the end."""
     home = Path(tempfile.mkdtemp(prefix="weir-tests-"))
     started = None
     try:

@@ -23,10 +23,12 @@ def until(condition: Callable[[], object], limit_s: float = 15.0):
 
 
 def small(folder: Path, name: str, code: str = READY_THEN_WAIT, **more) -> Service:
-    """A service that is ready when it has touched `<folder>/<name>.ready`, which its code finds in argv[1]."""
+    """A service that is ready when it has touched `<folder>/<name>.ready`, its code's argv[1]."""
     mark = folder / f"{name}.ready"
     argv = (sys.executable, "-S", "-c", code, str(mark))
-    return Service(name=name, argv=argv, kind="test", **{"ready": {"file": str(mark)}, "drain_s": 2.0, **more})
+    return Service(
+        name=name, argv=argv, kind="test", **{"ready": {"file": str(mark)}, "drain_s": 2.0, **more}
+    )
 
 
 @contextmanager

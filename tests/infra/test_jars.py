@@ -67,11 +67,17 @@ def test_what_an_interruption_left_incomplete_is_fetched_again(repository, tmp_p
     assert (jars.provide("small", tmp_path / "jars") / "a-1.0.jar").read_bytes() == GOOD
 
 
-@pytest.mark.parametrize("error, says", [
-    (requests.ConnectionError("unreachable"), r"could not download small .* connect, then run the same command again"),
-    (RuntimeError("not found"), "could not download small"),
-    (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
-])
+@pytest.mark.parametrize(
+    "error, says",
+    [
+        (
+            requests.ConnectionError("unreachable"),
+            r"could not download small .* connect, then run the same command again",
+        ),
+        (RuntimeError("not found"), "could not download small"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+    ],
+)
 def test_a_failure_is_one_sentence_and_the_next_try_goes_on(repository, tmp_path, monkeypatch, error, says):
     monkeypatch.setattr(jars, "AT_ONCE", 1)
     repository.error = error

@@ -18,12 +18,14 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    """A stack of broker and registry of this module's own, since it gets killed: its home and its settings."""
+    """A broker and a registry of this module's own, as they get killed: home, bootstrap, URL."""
     home = tmp_path_factory.mktemp("kafka")
     port, controller_port, registry_port = free_ports(3)
     bootstrap = f"127.0.0.1:{port}"
-    services = [kafka.service(home, port, controller_port, jar_home=JAR_HOME),
-                registry.service(home, registry_port, bootstrap, jar_home=JAR_HOME)]
+    services = [
+        kafka.service(home, port, controller_port, jar_home=JAR_HOME),
+        registry.service(home, registry_port, bootstrap, jar_home=JAR_HOME),
+    ]
     with up(home, *services, wait=False):
         stack.wait_ready(home, timeout_s=120)
         yield home, bootstrap, registry.url(registry_port)
@@ -37,8 +39,14 @@ def topic_of(bootstrap: str) -> str:
 
 def read(bootstrap: str, topic: str, count: int, limit_s: float = 40) -> list[bytes]:
     """The first `count` committed values of the topic, and whatever arrives within a moment behind them."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": str(uuid.uuid4()), "auto.offset.reset": "earliest",
-                         "isolation.level": "read_committed"})
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": str(uuid.uuid4()),
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+        }
+    )
     consumer.subscribe([topic])
     values, limit = [], time.monotonic() + limit_s
     while len(values) < count and time.monotonic() < limit:
@@ -53,8 +61,11 @@ def test_only_committed_transactions_are_read(running):
     topic = topic_of(bootstrap)
     producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": topic})
     producer.init_transactions(30)
-    for value, end in ((b"kept", producer.commit_transaction), (b"dropped", producer.abort_transaction),
-                       (b"kept too", producer.commit_transaction)):
+    for value, end in (
+        (b"kept", producer.commit_transaction),
+        (b"dropped", producer.abort_transaction),
+        (b"kept too", producer.commit_transaction),
+    ):
         producer.begin_transaction()
         producer.produce(topic, value)
         producer.flush(10)
@@ -66,8 +77,13 @@ def test_a_message_of_8_mb_passes_and_unknown_topics_are_not_made(running):
     _, bootstrap, _ = running
     topic = topic_of(bootstrap)
     large, failed = b"x" * (kafka.LARGEST_MESSAGE_BYTES - 1024), []
-    producer = Producer({"bootstrap.servers": bootstrap, "message.max.bytes": kafka.LARGEST_MESSAGE_BYTES,
-                         "topic.metadata.propagation.max.ms": 500})
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "message.max.bytes": kafka.LARGEST_MESSAGE_BYTES,
+            "topic.metadata.propagation.max.ms": 500,
+        }
+    )
     producer.produce(topic, large, on_delivery=lambda error, _: failed.append(error))
     producer.produce("never-created", b"x", on_delivery=lambda error, _: failed.append(error))
     assert producer.flush(30) == 0

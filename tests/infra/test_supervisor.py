@@ -41,7 +41,9 @@ def service_of(home: Path, name: str) -> dict:
     return stack.status(home)["services"][name]
 
 
-@pytest.mark.parametrize("deaths, wait_s", [(0, 0), (1, 0), (2, 0.5), (3, 1), (6, 8), (7, BACKOFF_MOST_S), (10_000, 10)])
+@pytest.mark.parametrize(
+    "deaths, wait_s", [(0, 0), (1, 0), (2, 0.5), (3, 1), (6, 8), (7, BACKOFF_MOST_S), (10_000, 10)]
+)
 def test_backoff_grows_to_its_limit(deaths, wait_s):
     assert backoff_s(deaths) == wait_s
 
@@ -51,10 +53,13 @@ def test_a_spec_travels_as_json(tmp_path):
     assert from_json(to_json(tmp_path, services, attached=True)) == (tmp_path, services, True)
 
 
-@pytest.mark.parametrize("afters, says", [
-    ({"a": ("b",), "b": ("a",)}, "wait for each other"),
-    ({"a": ("nobody",)}, "nobody"),
-])
+@pytest.mark.parametrize(
+    "afters, says",
+    [
+        ({"a": ("b",), "b": ("a",)}, "wait for each other"),
+        ({"a": ("nobody",)}, "nobody"),
+    ],
+)
 def test_what_cannot_be_ordered_is_refused(tmp_path, afters, says):
     with pytest.raises(StackError, match=says):
         in_order([small(tmp_path, name, after=after) for name, after in afters.items()])
@@ -67,10 +72,15 @@ def test_two_of_a_name_are_refused(tmp_path):
 
 def test_dependents_start_later_and_stop_earlier(tmp_path):
     seen = []
-    services = [small(tmp_path, "last", ORDERLY, after=("middle",)), small(tmp_path, "middle", ORDERLY, after=("first",)),
-                small(tmp_path, "first", ORDERLY)]
+    services = [
+        small(tmp_path, "last", ORDERLY, after=("middle",)),
+        small(tmp_path, "middle", ORDERLY, after=("first",)),
+        small(tmp_path, "first", ORDERLY),
+    ]
     handle = stack.start(tmp_path, services, attached=True)
-    stack.wait_ready(tmp_path, lambda known: seen.append({n: s["state"] for n, s in known["services"].items()}))
+    stack.wait_ready(
+        tmp_path, lambda known: seen.append({n: s["state"] for n, s in known["services"].items()})
+    )
     for states in seen:
         if states["middle"] != "waiting":
             assert states["first"] == "ready"
@@ -85,7 +95,11 @@ def test_what_dies_is_started_again_and_counted(tmp_path):
     with up(tmp_path, small(tmp_path, "a")):
         for times in (1, 2):
             killed = stack.kill(tmp_path, "a")
-            again = until(lambda: (now := service_of(tmp_path, "a"))["state"] == "ready" and now["pid"] != killed and now)
+            again = until(
+                lambda: (
+                    (now := service_of(tmp_path, "a"))["state"] == "ready" and now["pid"] != killed and now
+                )
+            )
             assert (again["restarts"], again["last_exit"]) == (times, -signal.SIGKILL)
 
 
@@ -96,10 +110,13 @@ def test_what_runs_once_is_ready_when_it_has_ended(tmp_path):
         assert service_of(tmp_path, "once")["pid"] is None
 
 
-@pytest.mark.parametrize("code, says", [
-    ("raise SystemExit('the reason')", "ended 3 times.*the reason"),
-    ("import time; print('so far', flush=True); time.sleep(600)", "was not ready within 0.5 s.*so far"),
-])
+@pytest.mark.parametrize(
+    "code, says",
+    [
+        ("raise SystemExit('the reason')", "ended 3 times.*the reason"),
+        ("import time; print('so far', flush=True); time.sleep(600)", "was not ready within 0.5 s.*so far"),
+    ],
+)
 def test_a_first_start_that_fails_ends_everything_and_says_why(tmp_path, code, says):
     with up(tmp_path, small(tmp_path, "good"), small(tmp_path, "bad", code, ready_s=0.5), wait=False):
         with pytest.raises(StackError, match=re.compile(rf"^bad {says}", re.DOTALL)) as refusal:
@@ -125,7 +142,10 @@ def test_killed_with_9_it_leaves_no_orphan_and_frees_the_folder(tmp_path):
         os.kill(handle.process.pid, signal.SIGKILL)
         until(lambda: not any(map(alive, pids)), limit_s=2)
         until(lambda: not stack.running(tmp_path), limit_s=2)
-        assert stack.status(tmp_path)["services"]["a"] == service_of(tmp_path, "a") | {"pid": None, "state": "stopped"}
+        assert stack.status(tmp_path)["services"]["a"] == service_of(tmp_path, "a") | {
+            "pid": None,
+            "state": "stopped",
+        }
 
 
 def test_what_a_service_started_ends_with_it(tmp_path):
@@ -137,9 +157,11 @@ def test_what_a_service_started_ends_with_it(tmp_path):
 
 def test_an_attached_stack_ends_with_its_caller(tmp_path):
     spec = to_json(tmp_path, [small(tmp_path, "a", log=str(tmp_path / "a.log"))], attached=True)
-    caller = "import sys, time; from pathlib import Path; from infra.embedded import stack;" \
-             "from infra.embedded.service import from_json;" \
-             f"stack.start(Path({str(tmp_path)!r}), from_json({spec!r})[1], attached=True); time.sleep(600)"
+    caller = (
+        "import sys, time; from pathlib import Path; from infra.embedded import stack;"
+        "from infra.embedded.service import from_json;"
+        f"stack.start(Path({str(tmp_path)!r}), from_json({spec!r})[1], attached=True); time.sleep(600)"
+    )
     process = subprocess.Popen([sys.executable, "-c", caller], cwd=stack.PROJECT)
     pid = until(lambda: stack.status(tmp_path)["services"].get("a", {}).get("pid"))
     process.kill()
