@@ -130,12 +130,19 @@ class Stage:
     def _due(self) -> list[Partition]:
         """Partitions with a timer due, or so quiet that their windows may close."""
         now, quiet_before = now_utc(), time.monotonic() - self._settings.idle_close_s
-        return [p for p in self._ownership.held.values() if p.place.offsets and (
-            (at := p.core.next_wake) is not None and at <= now or p.quiet_since < quiet_before and self._is_idle(p))]
+        due = []
+        for partition in self._ownership.held.values():
+            if partition.quiet_since < quiet_before:
+                partition.idle = partition.windows_may_be_open and self._is_idle(partition)
+                partition.quiet_since = time.monotonic()
+            wake_at = partition.core.next_wake
+            if partition.idle or wake_at is not None and wake_at <= now:
+                due.append(partition)
+        return due
 
     def _is_idle(self, partition: Partition) -> bool:
         """Read to the end, and the broker says that this still is the end: silence alone may be a broker away."""
-        if not self._taker.has_windows or partition.ends.keys() != self._taker.kinds.keys():
+        if not partition.place.offsets or partition.ends.keys() != self._taker.kinds.keys():
             return False
         for name, end in partition.ends.items():
             place = TopicPartition(name, partition.number)
@@ -180,11 +187,10 @@ class Stage:
     def _overdue(self, partition: Partition, now: datetime) -> list[Record]:
         records = self._taker.wake(partition, now)
         self._worker.metrics.count("weir_timers_fired", len(records), consumer=self.name)
-        quiet_s = time.monotonic() - partition.quiet_since
-        if self._taker.has_windows and quiet_s > self._settings.idle_close_s:
+        if partition.idle:
+            partition.idle = False
             quiet_since = now - timedelta(seconds=self._settings.idle_close_s)
             records += self._taker.pass_time(partition, quiet_since, now)
-            partition.quiet_since = time.monotonic()
         return records
 
     def _write(self, records: list[Record], cause: Message | None, made: dict[str, int]) -> None:

@@ -20,7 +20,7 @@ from streams.config import Settings
 from streams.core import Core
 from streams.partitioning import Partitioner
 from streams.registry import NotRegistered, RegistryAway
-from streams.shapes import Fold, Step, Window
+from streams.shapes import Fold, Session, Step, Window
 from streams.state import PLACE, Place
 from streams.topology import inputs
 
@@ -44,6 +44,9 @@ class Partition:
     moved: set[str] = field(default_factory=set)
     ends: dict[str, int] = field(default_factory=dict)
     quiet_since: float = field(default_factory=time.monotonic)
+    last_event_at: datetime | None = None
+    windows_may_be_open: bool = True
+    idle: bool = False
 
     def has_seen(self, message: Message) -> bool:
         return message.offset() < self.place.offsets.get(message.topic(), 0)
@@ -53,7 +56,7 @@ class Partition:
         topic = message.topic()
         self.place.offsets[topic] = message.offset() + 1
         self.moved.add(topic)
-        self.quiet_since = time.monotonic()
+        self.quiet_since, self.last_event_at, self.windows_may_be_open = time.monotonic(), None, True
 
     @classmethod
     def restored(cls, number: int, core: Core, cells: dict[bytes, bytes]) -> "Partition":
@@ -78,6 +81,7 @@ class Taker:
         self._topics: dict[type[Event], str] = {}
         self._definitions = Definitions()
         self._refused: dict[tuple[str, int, int], str] = {}
+        self._window_span = max((span_of(step.by) for step in steps if isinstance(step.by, Window)), default=timedelta())
         self._future, self._age = timedelta(seconds=settings.future_s), timedelta(days=settings.expired_days)
 
     @property
@@ -166,7 +170,9 @@ class Taker:
     def pass_time(self, partition: Partition, to: datetime, now: datetime) -> list[Record]:
         """What follows from the end of windows on a partition that is quiet."""
         seq = str(partition.core.seq)
+        partition.last_event_at = partition.last_event_at or partition.core.watermark
         records = [self._record(event, None, seq) for event in partition.core.pass_time(to)]
+        partition.windows_may_be_open = to < partition.last_event_at + self._window_span
         return records + self._failures(partition, now)
 
     def _record(self, event: Event, trace: str | None, seq: str) -> Record:
@@ -195,6 +201,12 @@ class Taker:
             "unprocessable" if isinstance(failed.error, Unprocessable) else "error",
             f"{type(failed.error).__name__}: {failed.error}", f"{self._name}/{failed.step}", now,
         )) for failed in partition.core.drain_failed()]
+
+
+def span_of(window: Window) -> timedelta:
+    """How long after its last event a window may stay open, in event time."""
+    length = window.spans.gap if isinstance(window.spans, Session) else window.spans.size
+    return length + window.grace
 
 
 def now_utc() -> datetime:

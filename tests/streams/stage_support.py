@@ -47,6 +47,7 @@ class Toy:
     codec: Codec = field(default_factory=lambda: Codec(LocalIds(event_classes())))
     workers: dict[int, subprocess.Popen] = field(default_factory=dict)
     all_ever: list[subprocess.Popen] = field(default_factory=list)
+    begun: dict[int, int] = field(default_factory=dict)
 
     def create(self) -> None:
         steps = stages(TOY)[self.key]
@@ -57,6 +58,7 @@ class Toy:
 
     def start(self, slot: int, **settings: object) -> subprocess.Popen:
         environment = self.settings.model_copy(update=settings).environment()
+        self.begun[slot] = len(self.log(slot))
         with (self.logs / f"{self.key}-{slot}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tests.streams.toy_worker", self.key, str(slot)], cwd=ROOT,
@@ -72,6 +74,10 @@ class Toy:
     def log(self, slot: int) -> str:
         path = self.logs / f"{self.key}-{slot}.log"
         return path.read_text() if path.exists() else ""
+
+    def assigned(self, slot: int) -> bool:
+        """Whether the slot's present process has its partitions and their state."""
+        return "assigned partitions=[" in self.log(slot)[self.begun[slot]:]
 
     def publish(self, *events: Event, partition: int = -1) -> None:
         for event in events:
@@ -89,7 +95,7 @@ class Toy:
         """The committed records of a topic, partition by partition."""
         name, found = self.settings.prefix + topic, []
         for number in range(PARTITIONS):
-            low, high = kafka.high_watermark(self.settings, name, number)
+            low, high = state.patiently(lambda n=number: kafka.high_watermark(self.settings, name, n), lambda: None)
             found += kafka.read_to(self.settings, name, number, low, high, timeout_s=30)
         return found
 

@@ -44,7 +44,7 @@ def count(seen: Seen, event: AgentRequested | RunSettled):
     session = event.session or "s"
     run = getattr(event, "run", event.id)
     said = "x" * HUGE if text == "huge" else str(n)
-    return Seen(n=n), [
+    return Seen(n=n, padding=seen.padding), [
         event.then(RequestAdmitted, session=session, run=run, agent="toy", text=said),
         event.then(TokensUsed, session=session, run=run, agent="toy", agent_version=1, model="m", provider="p",
                    tokens=Tokens(input_tokens=n)),
