@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import uvicorn
-
 DRAIN_S = 30
 
 
@@ -66,6 +64,8 @@ def serve(app, sock: socket.socket) -> None:
     uvicorn raises the signal again once it is done, which would kill the process before its engine is closed:
     so the signal is given a harmless handler first.
     """
+    import uvicorn  # slow to load, and whoever only asks for an engine's command does not need it
+
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     config = uvicorn.Config(

@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 import qdrant_edge as edge
 
-from infra.embedded.qdrant import told
 from infra.embedded.qdrant_filters import Rejected, as_list, filter_of, point_id
+from infra.embedded.qdrant_http import told
 from infra.embedded.qdrant_queries import payload_selector, query_request, scoring, scroll_request
 from infra.embedded.qdrant_schema import check_name, edge_config, index_schema
 from infra.embedded.qdrant_updates import Vectors, batch, upsert
