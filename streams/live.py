@@ -144,28 +144,42 @@ async def measure(app: faust.App, view: View) -> None:
 
 async def follow(settings: Settings, worker: Any) -> None:
     """Runs the app until the worker is asked to stop. Raises RuntimeError when Faust gives up."""
+    beating = asyncio.create_task(_beat(worker))
     prefix = f"{settings.prefix}{GROUP}"
     group = f"{prefix}{int(time.time() * 1000)}"
     topics = [settings.prefix + kind.topic() for kind in SHOWN]
-    await asyncio.to_thread(
-        start_group_at, settings, prefix, group, topics, now() - timedelta(minutes=KEPT_MINUTES))
+    since = now() - timedelta(minutes=KEPT_MINUTES)
     view = View()
-    app = make_app(settings, worker.codec, view, group)
-    await asyncio.wait_for(app.start(), START_LIMIT_S)
-    log.info("live views on http://127.0.0.1:%d/api/live; reads %s", settings.live_port, ", ".join(topics))
     try:
-        while not worker.stopping.is_set():
-            worker.beat()
-            if app.crashed:
-                raise RuntimeError(f"Faust gave up: {app.crash_reason!r}")
-            await measure(app, view)
-            if view.lag.stuck:
-                raise RuntimeError(f"no record of {view.lag.stuck[0]} was read for {STUCK_S} s, though there are some")
-            worker.ready(view.lag.behind_s is not None)
-            await asyncio.sleep(0.5)
+        await asyncio.to_thread(start_group_at, settings, prefix, group, topics, since)
+        app = make_app(settings, worker.codec, view, group)
+        await asyncio.wait_for(app.start(), START_LIMIT_S)
+        log.info("live views on http://127.0.0.1:%d/api/live; reads %s", settings.live_port, ", ".join(topics))
+        try:
+            await _watch(app, view, worker)
+        finally:
+            worker.ready(False)
+            await app.stop()
     finally:
-        worker.ready(False)
-        await app.stop()
+        beating.cancel()
+
+
+async def _beat(worker: Any) -> None:
+    """As long as this loop turns, the process lives; a consumer that does not is found by its lag."""
+    while True:
+        worker.beat()
+        await asyncio.sleep(1)
+
+
+async def _watch(app: faust.App, view: View, worker: Any) -> None:
+    while not worker.stopping.is_set():
+        if app.crashed:
+            raise RuntimeError(f"Faust gave up: {app.crash_reason!r}")
+        await measure(app, view)
+        if view.lag.stuck:
+            raise RuntimeError(f"no record of {view.lag.stuck[0]} was read for {STUCK_S} s, though there are some")
+        worker.ready(view.lag.behind_s is not None)
+        await asyncio.sleep(0.5)
 
 
 def run(settings: Settings, worker: Any) -> None:

@@ -1,0 +1,25 @@
+"""Does README.md say what the code says?"""
+
+import re
+from pathlib import Path
+
+from streams import describe
+from streams.cli import COMMANDS
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_every_block_is_what_weir_describe_prints():
+    text = README.read_text()
+    assert re.search(describe.OPEN, text), "README.md has no `weir describe` block: the diagram belongs there"
+    assert describe.readme_blocks(text) == text, "run `./weir describe --readme`"
+
+
+def test_every_command_in_it_is_a_command():
+    named = set(re.findall(r"\./weir ([a-z]+)", README.read_text()))
+    assert named and named <= COMMANDS.keys()
+
+
+def test_every_file_that_it_points_at_is_there():
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", README.read_text())
+    assert [link for link in links if not (README.parent / link).exists()] == []
