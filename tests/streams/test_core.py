@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from schemas.base import Unprocessable
 from schemas.registry import Definitions, Tool
 from streams.core import Core
-from streams.shapes import Call, Each, Fold, Step, Tumbling
+from streams.shapes import Call, Each, Fold, Session, Step, Tumbling
 from tests.streams.toys import (
     COUNT, Count, Counted, Doubled, Grouped, Ping, Rang, append, at, count, double, grouping, none, ping, speak,
 )
@@ -212,6 +212,38 @@ def test_a_window_that_cannot_speak_is_reported_with_its_total_and_others_speak(
     [failed] = core.drain_failed()
     assert (failed.step, failed.key, failed.at, failed.subject) == ("group", "acme/bad", at(0), "[13]")
     assert core.pass_time(at(99)) == []
+
+
+def test_a_window_that_spoke_is_gone_also_when_the_next_event_is_undone():
+    core, changelog = Core(STAGE), {}
+    core.take(ping(1, 0, n=1))
+    changelog.update(core.changes())
+    assert Grouped in map(type, core.take(ping(2, 50, n=1, session="other")))
+    with pytest.raises(Unprocessable):
+        core.take(ping(3, 51, n=12))
+    changelog.update(core.changes())
+    assert [changelog[key] for key in changelog if b'"window","group","acme/s1"' in key] == [None]
+
+
+def test_windows_of_several_steps_speak_in_the_order_of_their_ends():
+    steps = tuple(replace(grouping(Tumbling(timedelta(milliseconds=size))), name=name)
+                  for name, size in (("long", 10), ("short", 2)))
+    core = Core(steps)
+    core.take(ping(1, 0))
+    assert [(group.start, group.end) for group in core.pass_time(at(20))] == [(at(0), at(2)), (at(0), at(10))]
+
+
+def test_time_moves_within_one_take_too():
+    """A step says two events; the first moves the watermark past the session that the second would have joined."""
+    def scatter(event: Counted):
+        moments = (100, 5) if event.total > 1 else (0,)
+        return [event.then(Ping, n, at=at(ms), n=ms) for n, ms in enumerate(moments)]
+
+    core = Core((Step("scatter", Counted, Each(scatter), Ping), grouping(Session(timedelta(milliseconds=10)))))
+    for total in (1, 2):
+        said = core.take(ping(total).then(Counted, total=total))
+    assert [event.numbers for event in said if isinstance(event, Grouped)] == [(0,)]
+    assert [event.n for _, event in core.drain_late()] == [5]
 
 
 def test_a_late_event_is_reported_and_other_steps_take_it():
