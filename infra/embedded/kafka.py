@@ -133,6 +133,7 @@ def service(
         ports=(port, controller_port),
         cwd=str(folder),
         drain_s=15.0,
+        ready_s=120.0,
     )
 
 

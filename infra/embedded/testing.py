@@ -41,7 +41,7 @@ class Engines:
         self.bootstrap = f"127.0.0.1:{port}"
         broker = kafka.service(home, port, controller_port, jar_home=JAR_HOME)
         self.handles = [stack.start(home, [broker], attached=True)]
-        stack.wait_ready(home, timeout_s=90)
+        stack.wait_ready(home, timeout_s=150)
 
     @cached_property
     def registry_url(self) -> str:

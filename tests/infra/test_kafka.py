@@ -106,7 +106,7 @@ def test_killed_with_9_the_broker_comes_back_with_its_data(running):
         known = stack.status(home)["services"]
         return all(known[name]["state"] == "ready" and known[name]["pid"] != killed[name] for name in killed)
 
-    until(again, limit_s=90)
+    until(again, limit_s=120)
     assert read(bootstrap, topic, 500) == [b"%d" % number for number in range(500)]
     kept = httpx.get(f"{url}/schemas/ids/{registered}", timeout=30).json()["schema"]
     assert json.loads(kept) == json.loads(schema["schema"])
