@@ -38,14 +38,14 @@ class ToolRunner:
     async def __call__(self, question: ToolQuestion) -> ToolAnswer | Failure | Uncertain:
         started_at, clock = self._now(), asyncio.get_running_loop().time
         deadline, repeatable = clock() + question.timeout_ms / 1000, question.effect in REPEATABLE
-        retry, doubt = 0, False
+        retry = 0
         while True:
             try:
                 reply = await self._ask(question, deadline - clock())
                 return ToolAnswer(read_result(reply, question.result_chars), started_at, self._now(),
                                   ends=reply.headers.get(ENDS, "").lower() == "true")
             except Refusal as refusal:
-                last, doubt = refusal, doubt or refusal.unsure
+                last = refusal
             pause_s = PAUSE_S * 2**retry * (0.5 + self._chance()) if last.retry_after_s is None else last.retry_after_s
             retry += 1
             if not (repeatable and last.again) or retry > RETRIES or pause_s >= deadline - clock():

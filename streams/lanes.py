@@ -214,7 +214,7 @@ class Lanes:
             except Exception as error:
                 log.exception("port %s raised", name)
                 answer = Failure("error", f"{type(error).__name__}: {error}", started_at, datetime.now(UTC))
-        outcome = answer.reason if isinstance(answer, Failure) else "answered"
+        outcome = answer.reason if isinstance(answer, Failure) else type(answer).__name__.lower()
         self._metrics.count("weir_calls", consumer=NAME, port=name, outcome=outcome)
         self._metrics.observe("weir_call_seconds", time.perf_counter() - began, consumer=NAME, port=name)
         return await self._told(question, answer, given)

@@ -1,0 +1,161 @@
+"""How do the tests of the call runner drive it: processes to be killed, and a tool outside that counts its calls?"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from infra.embedded.serving import bound
+from schemas.agent import ModelAsked, ToolCalled
+from schemas.base import Event, event_classes
+from schemas.codec import Codec, LocalIds, headers_of
+from schemas.operations import DeadLettered
+from schemas.topics import topic_of
+from streams import kafka
+from streams.config import Settings
+from streams.shapes import kinds
+from tests.streams.calls_worker import STEPS
+from tests.streams.stage_support import until
+
+ROOT = Path(__file__).parents[2]
+PARTITIONS = 4
+
+
+@dataclass
+class Tool:
+    """A tool that waits `wait_ms` and says yes; `begun` counts by idempotency key."""
+
+    url: str = ""
+    begun: Counter[str] = field(default_factory=Counter)
+    under_way: int = 0
+
+    async def answer(self, request: Request) -> Response:
+        self.begun[request.headers["idempotency-key"]] += 1
+        self.under_way += 1
+        try:
+            await asyncio.sleep((await request.json())["wait_ms"] / 1000)
+        finally:
+            self.under_way -= 1
+        return JSONResponse({"done": True})
+
+
+@contextlib.contextmanager
+def tool() -> Iterator[Tool]:
+    made = Tool()
+    socket = bound("127.0.0.1", 0)
+    made.url = f"http://127.0.0.1:{socket.getsockname()[1]}"
+    app = Starlette(routes=[Route("/tools/wait", made.answer, methods=["POST"])])
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, lifespan="off"))
+    thread = threading.Thread(target=lambda: server.run(sockets=[socket]), daemon=True)
+    thread.start()
+    until(lambda: server.started, "the tool listens")
+    try:
+        yield made
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join(10)
+
+
+@dataclass
+class Runners:
+    """Call runners by slot, their questions and answers."""
+
+    settings: Settings
+    tool: Tool
+    codec: Codec = field(default_factory=lambda: Codec(LocalIds(event_classes())))
+    workers: dict[int, subprocess.Popen] = field(default_factory=dict)
+    all_ever: list[subprocess.Popen] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        classes = {kind for step in STEPS for kind in (*kinds(step.reads), *kinds(step.writes))} | {DeadLettered}
+        kafka.create_topics(self.settings, [topic_of(kind) for kind in classes])
+        self.producer = kafka.producer(self.settings)
+
+    def start(self, slot: int = 0) -> subprocess.Popen:
+        with self.log_path(slot).open("ab") as log:
+            process = subprocess.Popen([sys.executable, "-m", "tests.streams.calls_worker", str(slot), self.tool.url],
+                                       cwd=ROOT, env=os.environ | self.settings.environment(), stdout=log, stderr=log)
+        self.workers[slot] = process
+        self.all_ever.append(process)
+        return process
+
+    def kill(self, slot: int = 0) -> None:
+        self.workers[slot].send_signal(signal.SIGKILL)
+        self.workers[slot].wait()
+
+    def terminate(self, slot: int = 0) -> int:
+        self.workers[slot].send_signal(signal.SIGTERM)
+        return self.workers[slot].wait(30)
+
+    def log_path(self, slot: int = 0) -> Path:
+        return self.settings.home / f"calls-{slot}.log"
+
+    def put(self, kind: type[Event], value: bytes, key: bytes) -> None:
+        self.producer.produce(self.settings.prefix + kind.topic(), value, key)
+
+    def publish(self, *events: Event) -> None:
+        for event in events:
+            self.producer.produce(self.settings.prefix + event.topic(), self.codec.encode(event),
+                                  event.partition_key().encode(), headers=headers_of(event))
+        assert self.producer.flush(20) == 0
+
+    def events(self, *of: type[Event]) -> list[Event]:
+        """All committed events of these classes, in the order of their partitions."""
+        found = []
+        for kind in of:
+            name = self.settings.prefix + kind.topic()
+            for number in range(PARTITIONS):
+                low, high = kafka.high_watermark(self.settings, name, number)
+                found += [self.codec.decode(kind, message.value(), message.key())
+                          for message in kafka.read_to(self.settings, name, number, low, high, timeout_s=30)]
+        return found
+
+    def close(self) -> None:
+        for process in self.all_ever:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def runners(settings: Settings) -> Iterator[Runners]:
+    with tool() as outside:
+        made = Runners(settings, outside)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def called(session: str, wait_ms: int, effect: str = "pure", nth: int = 0) -> ToolCalled:
+    return ToolCalled(id=uuid4(), at=datetime.now(UTC), tenant="acme", session=session, run=UUID(int=1), agent="a",
+                      step=1, call=f"c{nth}", tool="wait", tool_version=1, arguments=f'{{"wait_ms": {wait_ms}}}',
+                      effect=effect, timeout_ms=20_000)
+
+
+def asked(session: str) -> ModelAsked:
+    return ModelAsked(id=uuid4(), at=datetime.now(UTC), tenant="acme", session=session, run=UUID(int=1), agent="a",
+                      step=1, model="unheard-of", messages=())
+
+
+def by_session(events: list[Event]) -> dict[str, list[UUID]]:
+    found = defaultdict(list)
+    for event in events:
+        found[event.session].append(event.cause or event.id)
+    return found
