@@ -103,22 +103,28 @@ class ShareLimit:
     """Stops a consumer that would put everything into the dead letters: a share of the last 200 records."""
 
     def __init__(self, share_max: float, window: int = WINDOW, least: int = LEAST):
-        self._share_max, self._least = share_max, least
-        self._recent: deque[bool] = deque(maxlen=window)
-        self._dead = 0
+        self._share_max, self._window, self._least = share_max, window, least
+        self._seen = 0
+        self._deaths: deque[int] = deque()
 
     def add(self, dead: bool) -> None:
-        if len(self._recent) == self._recent.maxlen:
-            self._dead -= self._recent[0]
-        self._recent.append(dead)
-        self._dead += dead
+        self._seen += 1
+        if dead:
+            self._deaths.append(self._seen)
+
+    @property
+    def dead(self) -> int:
+        """How many of the last records were dead letters."""
+        while self._deaths and self._deaths[0] <= self._seen - self._window:
+            self._deaths.popleft()
+        return len(self._deaths)
 
     @property
     def exceeded(self) -> bool:
-        return self._dead >= self._least and self._dead > self._share_max * len(self._recent)
+        return self.dead >= self._least and self.dead > self._share_max * min(self._seen, self._window)
 
     def sentence(self, consumer: str, last: str) -> str:
-        return (f"{consumer} stopped: {self._dead} of the last {len(self._recent)} records were dead letters, the last "
+        return (f"{consumer} stopped: {self.dead} of the last {min(self._seen, self._window)} records were dead letters, the last "
                 f"one because {last}. Mend what writes them (or raise WEIR_DEAD_SHARE_MAX), then start it again: "
                 f"nothing was passed over")
 

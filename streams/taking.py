@@ -105,7 +105,7 @@ class Taker:
         """All that follows from a record, a dead letter where it cannot be taken. Raises Unwritable."""
         partition.pass_over(message)
         made, trace = [], None
-        dead = self._refusal(message)
+        dead = self._refusal(message) if self._refused else None
         if dead is None:
             trace = trace_of(message.headers())
             dead, made = self._follow(partition, message, now)
@@ -141,7 +141,7 @@ class Taker:
             return ("error", f"{type(error).__name__}: {error}"), []
 
     def _refusal(self, message: Message) -> tuple[Reason, str] | None:
-        why = self._refused.get((message.topic(), message.partition(), message.offset())) if self._refused else None
+        why = self._refused.get((message.topic(), message.partition(), message.offset()))
         return None if why is None else ("rejected", why)
 
     def _misplaced(self, event: Event, message: Message, now: datetime) -> tuple[Reason, str] | None:
