@@ -1,7 +1,8 @@
-"""What Avro schema does an event class have? Generated from the class, so that no field is written down twice.
+"""What Avro schema does an event class have? Generated from the class, so that no field is written down
+twice.
 
-`python -m schemas.avsc --write` writes them all to `schemas/avro/`, for producers and consumers in other languages;
-`--check` says which of those files differ from the classes.
+`python -m schemas.avsc --write` writes them all to `schemas/avro/`, for producers and consumers in other
+languages; `--check` says which of those files differ from the classes.
 """
 
 import argparse
@@ -106,7 +107,9 @@ def text_of_schema(kind: type[Event]) -> str:
 
 
 def stale(folder: Path = FOLDER) -> dict[Path, str | None]:
-    """The files of the folder that differ from the classes, and what they should hold; None: no class has them."""
+    """The files of the folder that differ from the classes, and what they should hold; None: no class has
+    them.
+    """
     wanted: dict[Path, str | None] = {
         folder / f"{name}.avsc": text_of_schema(kind) for name, kind in event_classes().items()}
     there = {path: path.read_text(encoding="utf-8") for path in folder.glob("*.avsc")}
@@ -128,7 +131,7 @@ def write(folder: Path = FOLDER) -> list[Path]:
 
 def main() -> int:
     """The command line. Exit code 1 where `--check` found a difference."""
-    parser = argparse.ArgumentParser(prog="python -m schemas.avsc", description="Avro schemas of all event classes.")
+    parser = argparse.ArgumentParser("python -m schemas.avsc", description="Avro schemas of all event classes.")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--write", action="store_true", help="write schemas/avro/*.avsc")
     what.add_argument("--check", action="store_true", help="say which of them differ from the classes")

@@ -1,7 +1,7 @@
 """What does every event carry, and how does one event lead to the next?
 
-An event is a past fact. One class is one topic is one key (`key` names the field). Ids derive from causes, so a
-replay makes the same ids again and every consumer can drop a repeat.
+An event is a past fact. One class is one topic is one key (`key` names the field). Ids derive from causes, so
+a replay makes the same ids again and every consumer can drop a repeat.
 """
 
 import re
@@ -51,7 +51,9 @@ E = TypeVar("E", bound="Event")
 
 
 class Unprocessable(Exception):
-    """The only exception that a processor raises: this event can never be processed. It becomes a dead letter."""
+    """The only exception that a processor raises: this event can never be processed. It becomes a dead
+    letter.
+    """
 
 
 class Value(BaseModel):
@@ -72,7 +74,8 @@ class Event(Value):
     cause: UUID | None = None
 
     def then(self, kind: type[E], nth: int | str = 0, /, **fields: Any) -> E:
-        """The event that this one causes: same moment and tenant, and all fields of the same name, unless given.
+        """The event that this one causes: same moment and tenant, and all fields of the same name, unless
+        given.
 
         `nth` tells several events of one class and one cause apart.
         """

@@ -1,7 +1,8 @@
 """What does a change of an event's schema break, and who would have to be deployed first?
 
-Full compatibility, as the registry demands it: readers of the new schema read old records, and readers of the old one
-read new records, so that services can be deployed in any order. A change that breaks is a new event class.
+Full compatibility, as the registry demands it: readers of the new schema read old records, and readers of the
+old one read new records, so that services can be deployed in any order. A change that breaks is a new event
+class.
 """
 
 from typing import Any
@@ -11,8 +12,8 @@ Names = dict[str, Schema]
 PROMOTED = {"int": {"long", "float", "double"}, "long": {"float", "double"}, "float": {"double"},
             "string": {"bytes"}, "bytes": {"string"}}
 READERS_FIRST = "readers of the old schema cannot read new records; deploy all readers before any producer"
-PRODUCERS_FIRST = ("readers of the new schema cannot read old records; deploy producers first, and readers only when "
-                   "the last old record is gone from the topic")
+PRODUCERS_FIRST = ("readers of the new schema cannot read old records; deploy producers first, and readers only "
+                   "when the last old record is gone from the topic")
 
 
 def breaks(old: Schema, new: Schema) -> list[str]:
@@ -56,7 +57,8 @@ def _differences(writer: Schema, reader: Schema, written: Names, read: Names, pa
             return []
         same = [found for branch, found in zip(reader, tried, strict=True)
                 if _type(_resolved(branch, read)) == _type(writer)]
-        return same[0] if same else [f"{path or 'the event'} may be {_named(writer)}, which its reader does not expect"]
+        unexpected = f"{path or 'the event'} may be {_named(writer)}, which its reader does not expect"
+        return same[0] if same else [unexpected]
     if _type(writer) == _type(reader) == "record":
         return _record_differences(writer, reader, written, read, path, seen)
     if _type(writer) == _type(reader) and _type(writer) in ("array", "map"):
@@ -77,7 +79,8 @@ def _record_differences(writer: Schema, reader: Schema, written: Names, read: Na
     for field in reader["fields"]:
         place = f"{path}.{field['name']}"
         if field["name"] in theirs:
-            found += _differences(theirs[field["name"]]["type"], field["type"], written, read, place, seen | {pair})
+            their = theirs[field["name"]]["type"]
+            found += _differences(their, field["type"], written, read, place, seen | {pair})
         elif "default" not in field:
             found.append(f"{place} is not written, and its reader has no default for it")
     return found

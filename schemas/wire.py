@@ -1,7 +1,8 @@
 """What are an event's fields as plain Avro values, and the other way round?
 
-Moments are integers of milliseconds, ids are text, money is the bytes of an integer of 10^-12 dollars. fastavro makes
-the same bytes out of datetime, UUID and Decimal by itself, at about 3 microseconds a value; here it is 0.3.
+Moments are integers of milliseconds, ids are text, money is the bytes of an integer of 10^-12 dollars.
+fastavro makes the same bytes out of datetime, UUID and Decimal by itself, at about 3 microseconds a value;
+here it is 0.3.
 """
 
 import re
@@ -36,7 +37,9 @@ class Unreadable(ValueError):
 
 @cache
 def plain_schema_of(kind: type[Event]) -> Any:
-    """The class's schema without logical types, parsed. Only for reading and writing with itself: no defaults."""
+    """The class's schema without logical types, parsed. Only for reading and writing with itself: no
+    defaults.
+    """
     return fastavro.parse_schema(_without_logical_types(schema_of(kind)))
 
 
@@ -46,7 +49,9 @@ def to_plain(event: Event) -> Fields:
 
 
 def from_plain(kind: type[Event], fields: Fields) -> Fields:
-    """The fields for the class's validation, changed in place. Raises Unreadable where a value is out of all range."""
+    """The fields for the class's validation, changed in place. Raises Unreadable where a value is out of
+    all range.
+    """
     return _from_record(fields, _readers_of(kind))
 
 

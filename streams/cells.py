@@ -1,7 +1,9 @@
-"""What do the folds of a stage remember of each key, when does a state want to be woken, and how is a take undone?
+"""What do the folds of a stage remember of each key, when does a state want to be woken, and how is a take
+undone?
 
 A cell is one remembered value: the state of a step and a key, or an open window's total. Cells are plain dict
-entries; the journal notes the value that each change replaced, so that undoing a take costs what the take changed.
+entries; the journal notes the value that each change replaced, so that undoing a take costs what the take
+changed.
 """
 
 import heapq
@@ -52,7 +54,8 @@ def _set(cells: dict, key: Any, value: Any) -> None:
 class Folds:
     """The states of one Fold, by key, and the times at which they want to be woken.
 
-    A state that still asks for the same `wake_at` after its wake event is not woken for it again: `_woken` remembers.
+    A state that still asks for the same `wake_at` after its wake event is not woken for it again: `_woken`
+    remembers.
     """
 
     def __init__(self, step: Step, journal: Journal):
@@ -109,7 +112,9 @@ class Folds:
             self._dirty_woken[key] = None
 
     def wake_event(self, key: str, wake_at: datetime) -> Event:
-        """The event of a timer. Its id derives from the step, the key and the time, so it is the same in a replay."""
+        """The event of a timer. Its id derives from the step, the key and the time, so it is the same in a
+        replay.
+        """
         kind = self.fold.wakes
         tenant, _, rest = key.partition("/")
         fields = {"tenant": tenant, "at": wake_at} | ({kind.key: rest} if kind.key != "tenant" else {})
@@ -146,7 +151,9 @@ class Folds:
 
 @cache
 def adapter_of(start: Any) -> TypeAdapter:
-    """How the values that begin as `start()` are written as JSON: by the class, else by the function's return type."""
+    """How the values that begin as `start()` are written as JSON: by the class, else by the function's
+    return type.
+    """
     if isinstance(start, type):
         return TypeAdapter(start)
     hints = get_type_hints(start) if hasattr(start, "__annotations__") else {}

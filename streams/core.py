@@ -1,9 +1,9 @@
 """How does one partition of one stage take an event: which steps run, what changes, and what follows from it?
 
-No clock and no Kafka: the stage worker and `Local` both run this. What one step says and another of the stage reads is
-taken at once, in order, before anything else. A unit of work (an event with all that follows from it, a timer, the end
-of a window) changes everything or nothing. A timer or a window that raises cannot be given back to anybody, so it is
-done with, and reported in `drain_failed`; what else is due goes on.
+No clock and no Kafka: the stage worker and `Local` both run this. What one step says and another of the stage
+reads is taken at once, in order, before anything else. A unit of work (an event with all that follows from
+it, a timer, the end of a window) changes everything or nothing. A timer or a window that raises cannot be
+given back to anybody, so it is done with, and reported in `drain_failed`; what else is due goes on.
 """
 
 from collections.abc import Callable, Iterable
@@ -66,7 +66,8 @@ class Core:
                 return lambda event, key: folds.take(event, key, self._definitions)
             case Window():
                 return lambda event, key: self._add(step.name, event, key)
-        raise TypeError(f"{step.name}: a {type(step.by).__name__} does not run in a stage; the call runner has Calls")
+        raise TypeError(f"{step.name}: a {type(step.by).__name__} does not run in a stage; "
+                        f"the call runner has Calls")
 
     def _add(self, name: str, event: Event, key: str) -> tuple:
         if not self._windows[name].take(event, key, self._definitions):
@@ -145,8 +146,8 @@ class Core:
                 continue
             if event.partition_key() != home:
                 raise ValueError(f"{type(event).__name__} has the key {event.partition_key()!r} and was made of one "
-                                 f"with {home!r}: what a stage reads of itself must keep its key; re-key in a step of "
-                                 f"its own")
+                                 f"with {home!r}: what a stage reads of itself must keep its key; re-key in a "
+                                 f"step of its own")
             for run, step, may_say in readers:
                 for made in run(event, home):
                     if type(made) not in may_say:
@@ -180,7 +181,8 @@ class Core:
         except Exception as error:
             self._journal.undo()
             del self._late[late:]
-            self._failed.append(Failed(windows.name, cell[0], from_ms(cell[1]), windows.total_json(cell), error))
+            total = windows.total_json(cell)
+            self._failed.append(Failed(windows.name, cell[0], from_ms(cell[1]), total, error))
             said = []
         windows.forget(cell)
         self._journal.keep()
@@ -198,7 +200,9 @@ class Core:
         return [*records, (b'["core"]', orjson.dumps(own))]
 
     def load(self, key: bytes, value: bytes | None) -> None:
-        """Takes one record of the changelog back. Cells of steps that are no longer in the table are left out."""
+        """Takes one record of the changelog back. Cells of steps that are no longer in the table are left
+        out.
+        """
         what, *place = orjson.loads(key)
         if what == "core" and value is not None:
             own = orjson.loads(value)
@@ -216,4 +220,5 @@ class Core:
 
 
 def _undeclared(step: str, made: object) -> TypeError:
-    return TypeError(f"{step} said a {type(made).__name__}, which its row in the table does not list under writes")
+    return TypeError(f"{step} said a {type(made).__name__}, which its row in the table does not list "
+                     f"under writes")

@@ -1,8 +1,9 @@
 """How does the same table run in memory, with no Kafka: for tests, and for trying an agent at a desk?
 
-Every stage is one `Core` with all keys in one partition, and every Call is asked at once, in the order in which its
-questions arose; so a run here is one of the orders that Kafka allows, and always the same one. There are no batches,
-transactions or restarts here. What would be dead-lettered there is a DeadLettered event here too.
+Every stage is one `Core` with all keys in one partition, and every Call is asked at once, in the order in
+which its questions arose; so a run here is one of the orders that Kafka allows, and always the same one.
+There are no batches, transactions or restarts here. What would be dead-lettered there is a DeadLettered event
+here too.
 """
 
 import asyncio
@@ -29,7 +30,8 @@ class Local:
     `given` is a snapshot of the definitions, or a function that returns the one in force.
     """
 
-    def __init__(self, pipeline: tuple[Step, ...], given: Definitions | Callable[[], Definitions] = Definitions,
+    def __init__(self, pipeline: tuple[Step, ...],
+                 given: Definitions | Callable[[], Definitions] = Definitions,
                  ports: Mapping[str, Callable[[Any], Any]] | None = None):
         self._given = given if callable(given) else lambda: given
         self._ports = dict(ports or {})
@@ -41,8 +43,8 @@ class Local:
         self._calls = [(step, frozenset(kinds(step.reads))) for step in calls(pipeline)]
         for step, _ in self._calls:
             if step.by.port not in self._ports:
-                raise ValueError(f"{step.name} asks the port {step.by.port!r}: give Local ports={{{step.by.port!r}: "
-                                 f"...}}, a function from its question to its answer")
+                raise ValueError(f"{step.name} asks the port {step.by.port!r}: give Local "
+                                 f"ports={{{step.by.port!r}: ...}}, a function from its question to its answer")
         self._loop: asyncio.Runner | None = None
         self._letters = 0
         self.now = NEVER
@@ -58,7 +60,9 @@ class Local:
         return said
 
     def advance(self, to: datetime) -> list[Event]:
-        """Moves time on to `to`: timers fire in their order, then windows that are over speak. What that causes."""
+        """Moves time on to `to`: timers fire in their order, then windows that are over speak. What that
+        causes.
+        """
         said: list[Event] = []
         while (due := self._next_wake()) is not None and due[0] <= to:
             at, key = due
@@ -76,7 +80,7 @@ class Local:
             self._loop = None
 
     def _next_wake(self) -> tuple[datetime, str] | None:
-        return min(((core.next_wake, key) for key, core in self._cores.items() if core.next_wake), default=None)
+        return min(((at, key) for key, core in self._cores.items() if (at := core.next_wake)), default=None)
 
     def _spread(self, made: list[Event], key: str) -> list[Event]:
         made = made + self._letters_of(self._cores[key], key)
@@ -118,11 +122,13 @@ class Local:
 
     def _letters_of(self, core: Core, key: str) -> list[Event]:
         late = [self._dead(f"{key}/{step}", event.topic(), to_json(event), event.tenant, event.at, "late",
-                           f"the windows of {step} that it belongs to were over") for step, event in core.drain_late()]
+                           f"the windows of {step} that it belongs to were over")
+                for step, event in core.drain_late()]
         return late + [self._letter_of(key, failed) for failed in core.drain_failed()]
 
     def _letter_of(self, key: str, failed: Failed) -> DeadLettered:
-        return self._dead(f"{key}/{failed.step}", failed.step, failed.subject, failed.key.partition("/")[0], failed.at,
+        tenant = failed.key.partition("/")[0]
+        return self._dead(f"{key}/{failed.step}", failed.step, failed.subject, tenant, failed.at,
                           *_why(failed.error))
 
     def _letter(self, consumer: str, event: Event, error: Exception) -> DeadLettered:
@@ -130,11 +136,14 @@ class Local:
 
     def _dead(self, consumer: str, source: str, text: str, tenant: str, at: datetime, reason: str,
               detail: str) -> DeadLettered:
-        """There is no record here: the letter's value is the event's JSON, its offset the letter's own number."""
+        """There is no record here: the letter's value is the event's JSON, its offset the letter's own
+        number.
+        """
         self._letters += 1
         return DeadLettered.about(
-            "local", self._letters, at=at, tenant=tenant, source=f"local/{source}", topic_name=source, partition=0,
-            offset=self._letters - 1, record_value=text.encode(), consumer=consumer, reason=reason, detail=detail)
+            "local", self._letters, at=at, tenant=tenant, source=f"local/{source}", topic_name=source,
+            partition=0, offset=self._letters - 1, record_value=text.encode(), consumer=consumer,
+            reason=reason, detail=detail)
 
 
 async def _awaited(answer: Any) -> Any:

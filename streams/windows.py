@@ -1,10 +1,11 @@
 """Which windows does an event belong to, when is a window over, and what is late?
 
-All arithmetic is in whole milliseconds since 1970. A window holds the moments from its start up to, not including,
-its end. It is over when the watermark (the greatest event time that the step has taken in this partition) has reached
-its end plus its grace: then it speaks, once. An event is late when every window it belongs to is over; late events
-are counted and reported, so that accepted + late = taken. A session is a run of events less than `gap` apart; an event
-that touches open sessions joins them into one, and it is late only where it touches none and its own would be over.
+All arithmetic is in whole milliseconds since 1970. A window holds the moments from its start up to, not
+including, its end. It is over when the watermark (the greatest event time that the step has taken in this
+partition) has reached its end plus its grace: then it speaks, once. An event is late when every window it
+belongs to is over; late events are counted and reported, so that accepted + late = taken. A session is a run
+of events less than `gap` apart; an event that touches open sessions joins them into one, and it is late only
+where it touches none and its own would be over.
 """
 
 import heapq
@@ -35,13 +36,15 @@ def length_ms(name: str, length: timedelta, least_ms: int = 1) -> int:
     """A length in whole milliseconds. Raises ValueError where it is below `least_ms` or not whole."""
     whole, rest = divmod(length, MILLISECOND)
     if whole < least_ms or rest:
-        raise ValueError(f"a window's {name} must be whole milliseconds and at least {least_ms}, it is {length!r}: "
-                         f"give it as e.g. timedelta(minutes=1)")
+        raise ValueError(f"a window's {name} must be whole milliseconds and at least {least_ms}, it is "
+                         f"{length!r}: give it as e.g. timedelta(minutes=1)")
     return whole
 
 
 def hops(at_ms: int, size_ms: int, step_ms: int) -> list[Span]:
-    """The windows of a moment, oldest first; they start at multiples of the step. None where the step leaves gaps."""
+    """The windows of a moment, oldest first; they start at multiples of the step. None where the step
+    leaves gaps.
+    """
     first = (at_ms - size_ms) // step_ms * step_ms + step_ms
     return [(start, start + size_ms) for start in range(first, at_ms + 1, step_ms)]
 
@@ -78,7 +81,7 @@ class Windows:
             case Session(gap):
                 self._gap_ms = length_ms("gap", gap)
                 if window.merge is None:
-                    raise ValueError(f"{self.name}: session windows meet, so the window needs merge(total, total)")
+                    raise ValueError(f"{self.name}: sessions meet, so the window needs merge(total, total)")
                 return self._add_to_session
         raise TypeError(f"{self.name}: {window.spans!r} is none of Tumbling, Hopping, Session")
 
@@ -141,7 +144,9 @@ class Windows:
         return None
 
     def close(self, cell: Cell, definitions: Definitions) -> Iterable[Event]:
-        """What a window says when it is over. It must then be forgotten by `forget`, whether that raised or not."""
+        """What a window says when it is over. It must then be forgotten by `forget`, whether that raised
+        or not.
+        """
         key, start_ms, end_ms = cell
         more = (definitions,) if self._given else ()
         return self._window.close(key, from_ms(start_ms), from_ms(end_ms), self._total(cell), *more)
