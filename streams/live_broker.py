@@ -8,26 +8,24 @@ it was tried, and Faust's `exactly_once` writes no transactions: neither is ever
 
 import logging
 import ssl
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import aiokafka
 import faust
-from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 
 from schemas.base import Event
 from schemas.codec import Codec, Undecodable
 from streams import kafka
 from streams.config import Settings
+from streams.state import patiently
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
-ELECTING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR,
-            KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
 PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 CONNECTS = ("security.", "sasl.", "ssl.", "enable.ssl.")
@@ -122,8 +120,12 @@ class EventSchema(faust.Schema):
 def start_group_at(settings: Settings, prefix: str, group: str, topics: Iterable[str], since: datetime) -> None:
     """Gives a new group the offsets of a moment, so that its first member begins there. Raises KafkaException.
 
-    Groups of earlier runs are removed as far as they have no member left: the rest go next time.
+    Groups of earlier runs are removed as far as they have no member left: the rest go next time. A broker that is
+    still electing leaders, as after a start, is asked again.
     """
+    def nothing() -> None:
+        """The event loop beats for this thread."""
+
     admin = kafka.admin(settings)
     listed = admin.list_consumer_groups().result(10).valid
     old = [one.group_id for one in listed
@@ -141,22 +143,11 @@ def start_group_at(settings: Settings, prefix: str, group: str, topics: Iterable
     try:
         since_ms = int(since.timestamp() * 1000)
         asked = [TopicPartition(topic, number, since_ms) for topic in topics for number in known[topic].partitions]
-        found = _patiently(lambda: reader.offsets_for_times(asked, timeout=10))
+        found = patiently(lambda: reader.offsets_for_times(asked, timeout=10), nothing)
         for place in found:
             if place.offset < 0:
-                place.offset = reader.get_watermark_offsets(TopicPartition(place.topic, place.partition), timeout=10)[1]
-        _patiently(lambda: reader.commit(offsets=found, asynchronous=False))
+                end = TopicPartition(place.topic, place.partition)
+                place.offset = patiently(partial(reader.get_watermark_offsets, end, timeout=10), nothing)[1]
+        patiently(lambda: reader.commit(offsets=found, asynchronous=False), nothing)
     finally:
         reader.close()
-
-
-def _patiently(ask: Callable[[], T], limit_s: float = 15) -> T:
-    """Asks again while the brokers are still electing leaders, as after topics were created or a broker started."""
-    deadline = time.monotonic() + limit_s
-    while True:
-        try:
-            return ask()
-        except KafkaException as error:
-            if not error.args[0].retriable() and error.args[0].code() not in ELECTING or time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)

@@ -21,8 +21,8 @@ def measure(settings: Settings, name: str, seconds: float, say: Callable[[str], 
     """Events/s of a work and records/s of restoring its state: `ours`, `peer`, `ours_restore`, `peer_restore`;
     events a second of the worker's own processor time: `ours_cpu`, `peer_cpu`."""
     work = WORKS[name]
-    ours = settings.model_copy(update={"prefix": f"ours-{name}-"})
-    # Faust names its own topics after its app, so it gets no prefix; the two never share a topic.
+    ours = settings.model_copy(update={"prefix": f"{settings.prefix}ours-{name}-"})
+    theirs = settings.model_copy(update={"prefix": f"{settings.prefix}peer-{name}-"})
     count = int(seconds * OURS_A_SECOND[name])
     say(f"{name}: producing {count:,} events for the stage worker")
     ground.prepare(ours, work, events(work, count))
@@ -30,9 +30,9 @@ def measure(settings: Settings, name: str, seconds: float, say: Callable[[str], 
     figures = _ours(ours, work, count, seconds)
     count = int(seconds * PEER_A_SECOND[name])
     say(f"{name}: producing {count:,} events for the Faust agent")
-    ground.prepare(settings, work, events(work, count))
+    ground.prepare(theirs, work, events(work, count))
     say(f"{name}: the Faust agent takes {count:,} events")
-    return figures | _peer(settings, work, count, seconds)
+    return figures | _peer(theirs, work, count, seconds)
 
 
 def _ours(settings: Settings, work: Work, count: int, seconds: float) -> dict[str, float]:
@@ -60,8 +60,8 @@ def _ours(settings: Settings, work: Work, count: int, seconds: float) -> dict[st
 
 def _peer(settings: Settings, work: Work, count: int, seconds: float) -> dict[str, float]:
     ends = Ends(settings)
-    changelog = peer.changelog(work)
-    out = work.writes.topic() if work.name == "fold" else changelog
+    changelog = peer.changelog(settings, work)
+    out = settings.prefix + work.writes.topic() if work.name == "fold" else changelog
     try:
         with ground.child(settings, "streams.bench.peer", work.name) as worker:
             there = ends.topics

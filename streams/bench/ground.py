@@ -169,13 +169,16 @@ class Ends:
 
     def written(self, topic: str) -> int:
         """Records in all partitions, markers of transactions included."""
-        places = (TopicPartition(topic, partition) for partition in range(PARTITIONS))
-        return sum(self._client.get_watermark_offsets(place, timeout=10)[1] for place in places)
+        return sum(self._end(TopicPartition(topic, partition)) for partition in range(PARTITIONS))
+
+    def _end(self, place: TopicPartition) -> int:
+        return state.patiently(lambda: self._client.get_watermark_offsets(place, timeout=10)[1], lambda: None)
 
     def committed(self, topic: str) -> int:
         """The offsets that the group has committed, added up."""
         places = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
-        return sum(max(0, place.offset) for place in self._client.committed(places, timeout=10))
+        known = state.patiently(lambda: self._client.committed(places, timeout=10), lambda: None)
+        return sum(max(0, place.offset) for place in known)
 
     def topics(self) -> set[str]:
         return set(self._client.list_topics(timeout=10).topics)

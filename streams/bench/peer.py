@@ -26,9 +26,13 @@ TABLE = "table"
 APP = "peer"
 
 
-def changelog(work: Work) -> str:
+def changelog(configured: Settings, work: Work) -> str:
     """The topic that Faust keeps a work's table in."""
-    return f"{APP}-{work.name}-{TABLE}-changelog"
+    return f"{app_name(configured, work)}-{TABLE}-changelog"
+
+
+def app_name(configured: Settings, work: Work) -> str:
+    return f"{configured.prefix}{APP}-{work.name}"
 
 
 def make_app(configured: Settings, work: Work) -> faust.App:
@@ -36,7 +40,7 @@ def make_app(configured: Settings, work: Work) -> faust.App:
     data.mkdir(parents=True, exist_ok=True)
     properties = configured.kafka_properties()
     return faust.App(
-        f"{APP}-{work.name}", broker=broker_url(properties), broker_credentials=credentials(properties),
+        app_name(configured, work), broker=broker_url(properties), broker_credentials=credentials(properties),
         store="memory://", datadir=str(data), topic_partitions=PARTITIONS, topic_disable_leader=True,
         broker_max_poll_records=2_000, broker_session_timeout=10, broker_heartbeat_interval=2, web_enabled=False,
         consumer_auto_offset_reset="earliest", producer_linger=0.005, producer_compression_type="lz4",
@@ -44,10 +48,10 @@ def make_app(configured: Settings, work: Work) -> faust.App:
     )
 
 
-def fold(app: faust.App, work: Work, table: Any, encoder: Codec) -> None:
+def fold(app: faust.App, prefix: str, work: Work, table: Any, encoder: Codec) -> None:
     """Decode, table, the same pure function, table, encode, send."""
-    source = app.topic(work.reads.topic(), schema=EventSchema(work.reads, encoder))
-    out = app.topic(work.writes.topic(), key_serializer="raw", value_serializer="raw")
+    source = app.topic(prefix + work.reads.topic(), schema=EventSchema(work.reads, encoder))
+    out = app.topic(prefix + work.writes.topic(), key_serializer="raw", value_serializer="raw")
 
     async def agent(stream: Any) -> None:
         async for verdict in stream:
@@ -61,10 +65,10 @@ def fold(app: faust.App, work: Work, table: Any, encoder: Codec) -> None:
     app.agent(source, name="agent")(agent)
 
 
-def window(app: faust.App, work: Work, table: Any, encoder: Codec) -> None:
+def window(app: faust.App, prefix: str, work: Work, table: Any, encoder: Codec) -> None:
     """Adds up by tenant and minute of event time. Nothing is said at a window's end: Faust closes windows by the
     clock of the wall, and not in every partition."""
-    source = app.topic(work.reads.topic(), schema=EventSchema(work.reads, encoder))
+    source = app.topic(prefix + work.reads.topic(), schema=EventSchema(work.reads, encoder))
     totals = table.tumbling(timedelta(minutes=1), expires=timedelta(days=1)).relative_to(
         lambda event: event.value.at.timestamp())
 
@@ -89,7 +93,7 @@ def nothing_yet() -> dict[str, Any]:
 async def run(configured: Settings, work: Work) -> None:
     app = make_app(configured, work)
     table = app.Table(TABLE, partitions=PARTITIONS, default=None if work.name == "fold" else nothing_yet)
-    {"fold": fold, "window": window}[work.name](app, work, table, codec())
+    {"fold": fold, "window": window}[work.name](app, configured.prefix, work, table, codec())
     begun: list[float] = []
 
     @app.on_partitions_assigned.connect

@@ -1,0 +1,111 @@
+"""Does the benchmark measure the same work on both sides, count it whole, and judge it as asked?"""
+
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from schemas.topics import topics
+from streams.bench import beside, engine, ground, whole
+from streams.bench.engine import TARGETS, Target, chosen, row_of
+from streams.bench.ground import Unmeasured
+from streams.bench.work import WORKS, Tally, events, tally
+from streams.config import Settings
+from streams.core import Core
+
+
+def test_the_fold_takes_sixteen_fields_and_tells_sixteen():
+    work = WORKS["fold"]
+    assert len(work.reads.model_fields) == len(work.writes.model_fields) == 16
+    verdict = next(events(work, 1))
+    state, [said] = tally(Tally(2, 5, 1, 0), verdict)
+    assert (state.verdicts, state.findings, said.step) == (3, 5 + verdict.findings, 3)
+    assert said.partition_key() == verdict.partition_key() and said.cause == verdict.id
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_input_is_the_same_in_every_run_and_in_order(name: str):
+    first, second = ([*events(WORKS[name], 500)] for _ in range(2))
+    assert [one.id for one in first] == [one.id for one in second]
+    assert [one.at for one in first] == sorted(one.at for one in first)
+    assert len({one.id for one in first}) == 500
+
+
+def test_each_session_of_the_fold_is_seen_twice():
+    assert set(Counter(one.partition_key() for one in events(WORKS["fold"], 2_000)).values()) == {2}
+
+
+def test_windows_close_while_the_input_is_taken():
+    work = WORKS["window"]
+    core = Core((work.step,))
+    said = [made for event in events(work, 20_000) for made in core.take(event)]
+    assert said and all(isinstance(made, work.writes) for made in said) and not core.drain_late()
+
+
+@pytest.mark.parametrize("target, ours, peer, met, words", [
+    (Target("a", "", "", least=100, times=5), 120, 20, True, "≥ 100 and ≥ 5 × peer"),
+    (Target("a", "", "", least=100, times=5), 120, 30, False, "≥ 100 and ≥ 5 × peer"),
+    (Target("a", "", "", least=100, times=5), 99, 1, False, "≥ 100 and ≥ 5 × peer"),
+    (Target("a", "", "", least=100, times=5), 120, None, False, "≥ 100 and ≥ 5 × peer"),
+    (Target("a", "", "", most=2), 2, None, True, "≤ 2"),
+    (Target("a", "", "", most=2), 2.01, None, False, "≤ 2"),
+    (Target("a", "", ""), 7, 2, None, ""),
+])
+def test_a_row_is_judged(target: Target, ours: float, peer: float | None, met: bool | None, words: str):
+    row = row_of(target, ours, peer)
+    assert (row.met, row.target) == (met, words)
+
+
+def test_rows_are_chosen_by_name_or_part():
+    assert chosen([]) == set(TARGETS)
+    assert chosen(["landing", "whole"]) == {"landing", *engine.WHOLE}
+    with pytest.raises(SystemExit, match="no row speed"):
+        chosen(["speed"])
+
+
+def test_metrics_are_read_from_the_text():
+    text = '# TYPE x counter\nx_total{consumer="a"} 3\nx_total{consumer="b"} 4.5\nxy 9\n'
+    assert beside.number_of(text, "x") == 7.5
+    with pytest.raises(Unmeasured, match="no z"):
+        beside.number_of(text, "z")
+
+
+def test_a_worker_that_ends_is_quoted(tmp_path: Path):
+    with ground.child(Settings(home=tmp_path), "streams.bench.ours", "nonsense") as worker:
+        with pytest.raises(Unmeasured, match=r"(?s)waiting.*KeyError: 'nonsense'"):
+            worker.wait_until(lambda: False, 60, "waiting")
+
+
+def test_the_memory_of_a_stack_is_that_of_its_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    import os
+
+    monkeypatch.setattr(whole.stack, "status", lambda home: {"pid": os.getpid()})
+    alone = whole.resident_bytes(tmp_path)
+    with ground.child(Settings(home=tmp_path), "http.server", "0"):
+        assert whole.resident_bytes(tmp_path) > alone > 10_000_000
+
+
+def test_a_table_shows_every_row():
+    result = {"cores": 2, "load_before": 0.1, "rows": [
+        {"what": "w", "ours": 1234, "peer": None, "ratio": None, "unit": "ms", "target": "", "met": None},
+        {"what": "v", "ours": 1, "peer": 2, "ratio": 0.5, "unit": "s", "target": "≥ 1", "met": False}]}
+    assert engine.table(result).row_count == 2
+
+
+def test_parts_name_rows_and_rows_are_in_a_part():
+    assert {row for rows in engine.PARTS.values() for row in rows} == set(TARGETS)
+
+
+@pytest.mark.engine
+def test_both_sides_do_the_whole_work(own_settings: Settings):
+    settings = own_settings.model_copy(update={"metrics_port": ground.free_ports(1)[0]})
+    said: list[str] = []
+    figures = beside.measure(settings, "fold", 0.1, said.append)
+    assert all(figures[name] > 0 for name in (
+        "ours", "peer", "ours_cpu", "peer_cpu", "ours_restore", "peer_restore"))
+    out = WORKS["fold"].writes.topic()
+    assert topics()[out].partitions == ground.PARTITIONS
+    counts = SimpleNamespace(ours=ground.span(settings, f"{settings.prefix}ours-fold-{out}").records,
+                             peer=ground.span(settings, f"{settings.prefix}peer-fold-{out}").records)
+    assert (counts.ours, counts.peer) == (1_500, 180)
