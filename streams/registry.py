@@ -90,11 +90,12 @@ class Registry:
         return known
 
     def _compatible(self, subject: str) -> None:
-        from confluent_kafka.schema_registry import ServerConfig
+        from confluent_kafka.schema_registry import ConfigCompatibilityLevel, ServerConfig
 
+        wanted = ConfigCompatibilityLevel(COMPATIBILITY)
         now = self._ask(lambda: self._client.get_config(subject))
-        if now is None or now.compatibility_level != COMPATIBILITY:
-            self._ask(lambda: self._client.set_config(subject, ServerConfig(compatibility=COMPATIBILITY)))
+        if now is None or now.compatibility_level != wanted:
+            self._ask(lambda: self._client.set_config(subject, ServerConfig(compatibility=wanted)))
 
     def _refusal(self, kind: type[Event], subject: str, schema: dict[str, Any], error: Exception) -> str:
         from schemas.compat import breaks
