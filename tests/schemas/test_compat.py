@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Annotated
@@ -130,7 +131,8 @@ def versions(path: Path, most: int = 2) -> list[dict]:
     return [json.loads(git("show", f"{commit}:{place}")) for commit in commits]
 
 
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git repository: there is nothing to compare with")
+@pytest.mark.skipif(not (ROOT / ".git").exists() or shutil.which("git") is None,
+                    reason="no git repository, or no git: there is nothing to compare with")
 @pytest.mark.parametrize("name", CLASSES)
 def test_no_class_breaks_what_was_committed(name):
     for committed in versions(FOLDER / f"{name}.avsc"):
