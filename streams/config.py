@@ -62,6 +62,11 @@ class Settings(BaseSettings):
         return {f"WEIR_{name.upper()}": _as_variable(value) for name, value in self
                 if value != type(self).model_fields[name].default}
 
+    def child_environment(self) -> dict[str, str]:
+        """The whole environment of a child process that shall have these settings and no others."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("WEIR_")}
+        return inherited | self.environment()
+
     def bootstrap(self) -> str:
         return self.kafka.get("bootstrap.servers", f"127.0.0.1:{self.kafka_port}")
 

@@ -27,6 +27,8 @@ Edge = tuple[str, str]
 OUTSIDE, ANYWHERE = "outside", "anywhere"
 OPEN, CLOSE = r"<!-- weir describe --(\w+) -->", "<!-- end -->"
 SHAPES = {Each: ("[", "]"), Fold: ("[[", "]]"), Window: ("[/", "/]"), Call: ("{{", "}}")}
+LEGEND = ("Thick arrows cross Kafka, thin ones stay in memory, dotted ones only watch. Double-sided boxes keep a state "
+          "for each key, slanted ones add up a window, hexagons call the world outside.")
 WATCHED_LEAST = 4
 """A step that hears this many others and tells nobody but sinks is a watcher: its edges carry no names."""
 
@@ -151,7 +153,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    "diagram": lambda: f"```mermaid\n{mermaid()}\n```",
+    "diagram": lambda: f"```mermaid\n{mermaid()}\n```\n\n{LEGEND}",
     "topics": topics_table,
     "settings": settings_table,
     "commands": commands,

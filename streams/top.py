@@ -99,16 +99,13 @@ def cell(name: str, row: dict[str, Any]) -> str:
 
 def show(settings: Settings, minutes: int = 60, by: By = "all", once: bool = False, as_json: bool = False,
          say: Callable[[str], None] = print) -> None:
-    """`weir top`: until Ctrl-C, or one time. Raises SystemExit with a sentence when the live views are away."""
-    try:
-        if as_json:
-            say(json.dumps(fetch(settings, minutes)))
-        elif once:
-            Console().print(render(fetch(settings, minutes), by))
-        else:
-            _follow(settings, minutes, by)
-    except Away as error:
-        raise SystemExit(str(error)) from error
+    """`weir top`: until Ctrl-C, or one time. Raises Away, with a sentence."""
+    if as_json:
+        say(json.dumps(fetch(settings, minutes)))
+    elif once:
+        Console().print(render(fetch(settings, minutes), by))
+    else:
+        _follow(settings, minutes, by)
 
 
 def _follow(settings: Settings, minutes: int, by: By) -> None:

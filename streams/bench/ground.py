@@ -102,11 +102,10 @@ class Child:
 
     def __init__(self, settings: Settings, module: str, *arguments: str):
         self.log = settings.home / f"{module.rsplit('.', 1)[-1]}-{'-'.join(arguments)}-{time.monotonic_ns()}.log"
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("WEIR_")}
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments], cwd=ROOT, stdout=out, stderr=out,
-                env=environment | settings.environment() | {"WEIR_HOME": str(settings.home)})
+                env=settings.child_environment() | {"WEIR_HOME": str(settings.home.resolve())})
 
     def wait_until(self, done: Callable[[], bool], limit_s: float, what: str) -> None:
         """Raises Unmeasured when the process ends, or time does, before `done()`."""
