@@ -18,8 +18,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+WIDTH = None if sys.stdout.isatty() else 160
+"""A file or a program that reads is no narrow window."""
+
+out = Console(highlight=False, width=WIDTH)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
 ROOT = Path(__file__).parents[2]
