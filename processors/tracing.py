@@ -2,16 +2,18 @@
 
 A step's span is told as soon as the step is over; the run's own span, their parent, when the run is. Ids derive from
 the events, so a replay makes the same trace. Only leaves carry tokens and cost: added up over a trace they are right.
+What a span shows of texts is what screening let pass: the span of an answer waits for the screened answer.
 """
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from processors.text import cut, label
 from schemas.agent import (
-    ModelFailed, ModelResponded, PassagesFound, RequestAdmitted, RequestBlocked, RunEvent, RunFinished, Tokens,
-    ToolFailed, ToolReturned, ToolUncertain,
+    ModelFailed, ModelResponded, PassagesFound, RequestAdmitted, RequestBlocked, RequestCleared, ResponseBlocked,
+    ResponseCleared, ResultCleared, RunEvent, RunFinished, Tokens, ToolFailed, ToolReturned, ToolUncertain,
 )
 from schemas.codec import trace_of
 from schemas.guardrails import VerdictReached
@@ -20,20 +22,27 @@ from schemas.tracing import SpanEnded
 PREVIEW_CHARS = 2_000
 RUNS_MAX = 100
 CALLS_MAX = 200
+MODEL = ""
 
-Traced = (RequestAdmitted | RequestBlocked | VerdictReached | ModelResponded | ModelFailed | ToolReturned | ToolFailed
-          | ToolUncertain | PassagesFound | RunFinished)
+Traced = (RequestAdmitted | RequestCleared | RequestBlocked | VerdictReached | ModelResponded | ResponseCleared
+          | ResponseBlocked | ModelFailed | ToolReturned | PassagesFound | ResultCleared | ToolFailed | ToolUncertain
+          | RunFinished)
 
 
 @dataclass(frozen=True)
 class Trail:
-    """A run's trace so far. `said` is what the next model call answers, `calls` the arguments asked, by call."""
+    """A run's trace so far. `said` is what the next model call answers, `calls` the arguments asked, by call.
+
+    `unshown` are spans whose text is being screened: a tool's by its call, a model's by `MODEL`.
+    """
 
     trace: str
     parent: str | None = None
     user: str | None = None
     said: str = ""
     calls: dict[str, str] = field(default_factory=dict)
+    unshown: dict[str, SpanEnded] = field(default_factory=dict)
+    began: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,13 +59,13 @@ def trace(state: Open, event: Traced) -> tuple[Open | None, list[SpanEnded]]:
     if isinstance(event, RunFinished):
         rest = {run: other for run, other in state.runs.items() if run != key}
         return (Open(rest) if rest else None), [_root(trail, event)]
-    span = _span(trail, event)
-    if key not in state.runs and not isinstance(event, RequestAdmitted):
-        return state, [span]  # what comes after a run's end must not open it again
-    runs = {**state.runs, key: _after(trail, event)}
+    trail, spans = _step(trail, event)
+    runs = {**state.runs, key: trail}
+    if not trail.began and not trail.unshown:
+        del runs[key]  # what comes after a run's end must not open it again
     if len(runs) > RUNS_MAX:
         del runs[next(iter(runs))]
-    return Open(runs), [span]
+    return (Open(runs) if runs else None), spans
 
 
 def root_span(run: UUID) -> str:
@@ -77,53 +86,83 @@ def _span_id(text: str) -> str | None:
     return text if fine else None
 
 
-def _after(trail: Trail, event: Traced) -> Trail:
-    """What later spans of the run need to know of this event."""
+def _step(trail: Trail, event: Traced) -> tuple[Trail, list[SpanEnded]]:
+    """The trail after an event, and the spans that are over and may be shown."""
     match event:
         case RequestAdmitted():
-            return replace(trail, said=cut(event.text, PREVIEW_CHARS))
-        case ModelResponded():
-            calls = {call.id: cut(call.arguments, PREVIEW_CHARS) for call in event.tool_calls[:CALLS_MAX]}
-            return replace(trail, calls=calls)
-        case ToolReturned():
-            return replace(trail, said=cut(event.content, PREVIEW_CHARS), calls=_without(trail.calls, event.call))
-        case PassagesFound():
-            return replace(trail, said=_titles(event), calls=_without(trail.calls, event.call))
-        case ToolFailed() | ToolUncertain():
-            return replace(trail, said=cut(event.detail, PREVIEW_CHARS), calls=_without(trail.calls, event.call))
-    return trail
-
-
-def _without(calls: dict[str, str], call: str) -> dict[str, str]:
-    return {other: arguments for other, arguments in calls.items() if other != call}
-
-
-def _span(trail: Trail, event: Traced) -> SpanEnded:
-    match event:
-        case RequestAdmitted():
-            return _made(trail, event, "admission", "admission", output="admitted")
+            return replace(trail, began=True), [_made(trail, event, "admission", "admission", output="admitted")]
+        case RequestCleared():
+            return replace(trail, said=cut(event.text, PREVIEW_CHARS)), []
         case RequestBlocked():
-            return _made(trail, event, "guardrail", "guardrail request", error="blocked", output=event.detail)
+            return trail, [_made(trail, event, "guardrail", "guardrail request", error="blocked", output=event.detail)]
         case VerdictReached():
-            return _made(trail, event, "guardrail", f"guardrail {event.rule}",
-                         output=f"{event.stage}: {event.findings} × {event.category}, {event.action}"
-                                f"{'' if event.enforced else ' (shadow)'}")
+            return trail, [_verdict_span(trail, event)]
         case ModelResponded():
-            return _made(trail, event, "chat", f"chat {event.model}", request_model=event.model, input=trail.said,
-                         output=event.content or " ".join(f"{c.name}({c.arguments})" for c in event.tool_calls))
+            return _waiting(trail, MODEL, _chat_span(trail, event)), []
         case ModelFailed():
-            return _made(trail, event, "chat", f"chat {event.model}", request_model=event.model, input=trail.said,
-                         error=event.reason, output=event.detail)
+            return trail, [_chat_span(trail, event, error=event.reason, output=event.detail)]
+        case ToolReturned():
+            return _waiting(trail, event.call, _tool_span(trail, event)), []
         case PassagesFound():
-            return _made(trail, event, "retrieval", f"retrieval {event.tool}", output=_titles(event),
-                         input=trail.calls.get(event.call, ""))
-    return _tool_span(trail, event)
+            return _waiting(trail, event.call, _search_span(trail, event)), []
+        case ToolFailed() | ToolUncertain():
+            return _answered(trail, event.call, event.detail), [_failed_tool_span(trail, event)]
+    return _shown(trail, event)
 
 
-def _tool_span(trail: Trail, event: ToolReturned | ToolFailed | ToolUncertain) -> SpanEnded:
-    error = {ToolReturned: "", ToolUncertain: "uncertain"}.get(type(event), getattr(event, "reason", ""))
-    return _made(trail, event, "execute_tool", f"execute_tool {event.tool}", error=error,
-                 output=event.content if isinstance(event, ToolReturned) else event.detail,
+def _shown(trail: Trail, event: ResponseCleared | ResponseBlocked | ResultCleared) -> tuple[Trail, list[SpanEnded]]:
+    """The text of a span has been screened: now it is told."""
+    key = event.call if isinstance(event, ResultCleared) else MODEL
+    span = trail.unshown.get(key)
+    trail = replace(trail, unshown={other: waits for other, waits in trail.unshown.items() if other != key})
+    match event:
+        case ResponseCleared():
+            output = event.content or " ".join(f"{c.name}({c.arguments})" for c in event.tool_calls)
+            calls = {call.id: cut(call.arguments, PREVIEW_CHARS) for call in event.tool_calls[:CALLS_MAX]}
+            trail = replace(trail, calls=calls)
+        case ResponseBlocked():
+            output = f"blocked by rule {event.rule}"
+        case ResultCleared():
+            output = event.content
+            trail = _answered(trail, event.call, event.content)
+    if span is None:
+        return trail, []
+    keeps = span.operation == "retrieval"  # its sources say more than the beginning of the first
+    return trail, [span if keeps else span.model_copy(update={"output": cut(output, PREVIEW_CHARS)})]
+
+
+def _waiting(trail: Trail, key: str, span: SpanEnded) -> Trail:
+    return replace(trail, unshown={**trail.unshown, key: span})
+
+
+def _answered(trail: Trail, call: str, said: str) -> Trail:
+    rest = {other: arguments for other, arguments in trail.calls.items() if other != call}
+    return replace(trail, said=cut(said, PREVIEW_CHARS), calls=rest)
+
+
+def _verdict_span(trail: Trail, event: VerdictReached) -> SpanEnded:
+    shadow = "" if event.enforced else " (shadow)"
+    return _made(trail, event, "guardrail", f"guardrail {event.rule}",
+                 output=f"{event.stage}: {event.findings} × {event.category}, {event.action}{shadow}")
+
+
+def _chat_span(trail: Trail, event: ModelResponded | ModelFailed, **fields: Any) -> SpanEnded:
+    return _made(trail, event, "chat", f"chat {event.model}", request_model=event.model, input=trail.said, **fields)
+
+
+def _tool_span(trail: Trail, event: ToolReturned | ToolFailed | ToolUncertain, **fields: Any) -> SpanEnded:
+    return _made(trail, event, "execute_tool", f"execute_tool {event.tool}", input=trail.calls.get(event.call, ""),
+                 **fields)
+
+
+def _failed_tool_span(trail: Trail, event: ToolFailed | ToolUncertain) -> SpanEnded:
+    reason = event.reason if isinstance(event, ToolFailed) else "uncertain"
+    return _tool_span(trail, event, error=reason or "failed", output=event.detail)
+
+
+def _search_span(trail: Trail, event: PassagesFound) -> SpanEnded:
+    titles = "\n".join(f"{p.document}#{p.nth} {p.title} ({p.score:.3f})" for p in event.passages)
+    return _made(trail, event, "retrieval", f"retrieval {event.tool}", output=titles,
                  input=trail.calls.get(event.call, ""))
 
 
@@ -134,12 +173,8 @@ def _root(trail: Trail, finished: RunFinished) -> SpanEnded:
                  tokens=Tokens(), cost_usd=None, request_model=finished.model)
 
 
-def _titles(found: PassagesFound) -> str:
-    return cut("\n".join(f"{p.document}#{p.nth} {p.title} ({p.score:.3f})" for p in found.passages), PREVIEW_CHARS)
-
-
 def _made(trail: Trail, event: RunEvent, operation: str, name: str, error: str = "", input: str = "", output: str = "",
-          **fields) -> SpanEnded:
+          **fields: Any) -> SpanEnded:
     started: datetime = getattr(event, "started_at", event.at)
     return event.then(SpanEnded, **({
         "trace": trail.trace, "span": event.id.hex[:16], "parent": root_span(event.run), "name": label(name),

@@ -30,8 +30,9 @@ def per_minute(of) -> Window:
 TO_AGENT = (RequestCleared | RequestBlocked | ResponseCleared | ResponseBlocked | ResultCleared | ModelFailed
             | ToolFailed | ToolUncertain | RunCancelled | Woke)
 FROM_AGENT = ModelAsked | ToolCalled | PassagesAsked | RunFinished
-TO_TRACE = (RequestAdmitted | RequestBlocked | VerdictReached | ModelResponded | ModelFailed | ToolReturned
-            | ToolFailed | ToolUncertain | PassagesFound | RunFinished)
+TO_TRACE = (RequestAdmitted | RequestCleared | RequestBlocked | VerdictReached | ModelResponded | ResponseCleared
+            | ResponseBlocked | ModelFailed | ToolReturned | PassagesFound | ResultCleared | ToolFailed
+            | ToolUncertain | RunFinished)
 
 PIPELINE = (
     #    step               reads                              by                                                   writes

@@ -1,28 +1,39 @@
 """Do the spans of a run make one tree, with the times, the errors and the costs that its events had?"""
 
+from collections import deque
+
 import pytest
 
+from processors.guardrails import screen_request, screen_response, screen_result
 from processors.tracing import PREVIEW_CHARS, RUNS_MAX, Open, trace
 from schemas.agent import (
-    ModelFailed, Passage, PassagesFound, RequestAdmitted, RequestBlocked, RunFinished, ToolFailed, ToolReturned,
-    ToolUncertain,
+    ModelFailed, ModelResponded, Passage, PassagesFound, RequestAdmitted, RequestBlocked, RunFinished, ToolFailed,
+    ToolReturned, ToolUncertain,
 )
 from schemas.guardrails import VerdictReached
-from tests.processors.support import at, call, failed, ident, of_run, of_tool, responded
+from tests.processors.support import AGENT, at, call, company, failed, ident, of_run, of_tool, responded
 
+SCREENS = {RequestAdmitted: screen_request, ModelResponded: screen_response,
+           (ToolReturned, PassagesFound): screen_result}
+CARD = "4111 1111 1111 1111"
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def run_of(*events, state=None):
-    state, spans = state or Open(), []
-    for event in events:
+def run_of(*events, given=company(AGENT.model_copy(update={"policy": None}))):
+    """The state and the spans after these events, screened as the stage does it."""
+    state, spans, queue = Open(), [], deque(events)
+    while queue:
+        event = queue.popleft()
         state, more = trace(state or Open(), event)
         spans += more
+        for kinds, screen in SCREENS.items():
+            if isinstance(event, kinds):
+                queue.extendleft(reversed(screen(event, given)))
     return state, spans
 
 
 def admitted(run="r1", **fields):
-    return of_run(RequestAdmitted, run, run, text="Where is A-1?", user="ada", **fields)
+    return of_run(RequestAdmitted, run, run, **({"text": "Where is A-1?", "user": "ada"} | fields))
 
 
 def finished(run="r1", outcome="completed", **fields):
@@ -106,7 +117,7 @@ def test_previews_and_state_are_bounded():
 
 def test_what_comes_after_the_end_has_a_span_and_leaves_no_state():
     state, spans = run_of(admitted(), finished(), of_tool(ToolReturned, content="late"))
-    assert (len(spans), state) == (3, Open())
+    assert (len(spans), state) == (3, None)
     assert spans[-1].trace == spans[0].trace
 
 
@@ -114,3 +125,14 @@ def test_two_runs_of_a_session_do_not_mix():
     _, spans = run_of(admitted("a"), admitted("b"), of_run(ModelFailed, "x", "b", 1, step=1, model="small", reason="r",
                                                           started_at=at(0)), finished("a"), finished("b"))
     assert [span.trace for span in spans] == [ident(run).hex for run in "abbab"]
+
+
+def test_no_span_shows_what_screening_took_out():
+    _, spans = run_of(
+        admitted(text=f"charge {CARD}"), responded(calls=(call("lookup", f'{{"order":"{CARD}"}}'),), seconds=1),
+        of_tool(ToolReturned, content=f"done with {CARD}", seconds=2),
+        responded(step=2, content="password: tR7vK2mX9pLq4ZsB8w", seconds=4), given=company())
+    shown = {span.name: (span.input, span.output) for span in spans if span.operation != "guardrail"}
+    assert shown == {"admission": ("", "admitted"), "execute_tool lookup": ('{"order": "[card]"}', "done with [card]"),
+                     "chat small": ("done with [card]", "blocked by rule secret")}
+    assert [span.input for span in spans if span.operation == "chat"] == ["charge [card]", "done with [card]"]

@@ -146,11 +146,11 @@ def test_the_first_request_shows_a_tool_call_and_every_answer_is_of_the_script(p
 
 
 def test_cards_and_accounts_never_reach_the_model(played):
-    asked = "".join(event.model_dump_json() for _, said in played for event in said
+    after = "".join(event.model_dump_json() for _, said in played for event in said
                     if type(event).__name__ in ("ModelAsked", "RequestCleared", "RunFinished", "SpanEnded"))
-    answered = {verdict.rule for _, said in played for verdict in said if isinstance(verdict, VerdictReached)}
-    assert answered == {"card", "iban", "email", "secret"}
-    assert not [secret for secret in ("3704 0044", "gala.meyer", "tR7vK2") if secret in asked.split("admission")[0]]
+    rules = {verdict.rule for _, said in played for verdict in said if isinstance(verdict, VerdictReached)}
+    assert rules == {"card", "iban", "email", "secret"}
+    assert not [text for text in ("4111 1111", "3704 0044", "gala.meyer", "tR7vK2") if text in after]
 
 
 def test_the_sample_folder_survives_a_copy(tmp_path):
