@@ -59,7 +59,7 @@ class Registry:
                 found = self._ask(lambda: self._client.lookup_schema(subject, avro(schema)))
                 if found is None:
                     raise NotRegistered(f"the registry has no {kind.__name__} of this version under {subject}: run "
-                                        f"`weir apply`, which registers the schemas, and start this worker again")
+                                        f"`weir deploy`, which registers the schemas, and start this worker again")
                 known = found.schema_id
                 self._facts.put("ids", place, known)
         return known

@@ -36,6 +36,8 @@ def service(
     settings = {
         "quarkus.http.host": "127.0.0.1",
         "quarkus.http.port": port,
+        "quarkus.management.host": "127.0.0.1",  # by default a second port, 9000, on every interface
+        "quarkus.management.port": 0,
         "quarkus.log.level": "WARN",
         "apicurio.storage.kind": "kafkasql",
         "apicurio.kafkasql.bootstrap.servers": bootstrap,

@@ -37,7 +37,7 @@ class Engines:
 
     def __init__(self, home: Path):
         self.home = home
-        port, controller_port, self.registry_port = free_ports(3)
+        port, controller_port = free_ports(2)
         self.bootstrap = f"127.0.0.1:{port}"
         broker = kafka.service(home, port, controller_port, jar_home=JAR_HOME)
         self.handles = [stack.start(home, [broker], attached=True)]
@@ -46,10 +46,11 @@ class Engines:
     @cached_property
     def registry_url(self) -> str:
         home = self.home / "with-registry"
-        service = registry.service(home, self.registry_port, self.bootstrap, jar_home=JAR_HOME)
+        port = free_ports(1)[0]  # asked for now: one kept since the start may be a client's by this time
+        service = registry.service(home, port, self.bootstrap, jar_home=JAR_HOME)
         self.handles.append(stack.start(home, [service], attached=True))
         stack.wait_ready(home, timeout_s=150)
-        return registry.url(self.registry_port)
+        return registry.url(port)
 
     def close(self) -> None:
         for handle in reversed(self.handles):
