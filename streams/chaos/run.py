@@ -1,7 +1,6 @@
 """Does everything stay exact while processes are killed at random? A stack of its own, load, kills, then the count."""
 
 import shutil
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 from schemas.operations import DeadLettered
 from sinks import qdrant
 from streams import app
+from streams.bench.ground import free_block
 from streams.chaos import check, plan, world
 from streams.client import OUTCOMES
 from streams.commands.common import percentile
@@ -20,15 +20,16 @@ from streams.config import Settings
 from streams.deploy import apply_and_wait
 
 Say = Callable[[str], None]
+PORTS = 32
 MUST_BE_NOTHING = ("lost", "doubled", "out_of_order", "repeated_effects", "unbalanced")
 
 
 def own_settings(home: Path, control: str) -> Settings:
-    """A stack beside any other: its own folder and free ports."""
-    ports = iter(free_ports(7))
-    return Settings(home=home, kafka_port=next(ports), registry_port=next(ports), clickhouse_port=next(ports),
-                    qdrant_port=next(ports), live_port=next(ports), services_port=next(ports),
-                    metrics_port=free_block(24), control=control)
+    """A stack beside any other: its own folder and free ports (the broker takes two, each worker one)."""
+    first = free_block(PORTS)
+    return Settings(home=home, kafka_port=first, registry_port=first + 2, clickhouse_port=first + 3,
+                    qdrant_port=first + 4, live_port=first + 5, services_port=first + 6, metrics_port=first + 7,
+                    control=control)
 
 
 def run(home: Path, kills: int, seed: int, control: str, say: Say, bar: Callable[[int, str], None],
@@ -109,28 +110,3 @@ def report(settings: Settings, codec: Any, people: world.People, outside: world.
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
-
-
-def free_block(count: int) -> int:
-    """The first of `count` free ports in a row."""
-    for first in range(21_000, 30_000, count):
-        if all(_free(port) for port in range(first, first + count)):
-            return first
-    raise OSError("no free ports between 21000 and 30000: stop what listens there")
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
