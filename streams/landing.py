@@ -199,6 +199,7 @@ class Landing:
             self._lanes[place] = Lane(self._kinds[each.topic], *place, pending=range_of(each.metadata))
             start.append(TopicPartition(*place, each.offset if each.offset >= 0 else OFFSET_BEGINNING))
         consumer.assign(start)
+        consumer.resume(start)  # a pause outlives its assignment: a partition that came back so was never read again
         replayed = {f"{lane.topic}[{lane.partition}]": lane.pending for lane in self._lanes.values() if lane.pending}
         log.info("%s has %d partitions, replays %s", self._name, len(start), replayed or "nothing")
         self._worker.ready(True)
