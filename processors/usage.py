@@ -28,7 +28,8 @@ def price(
     """
     own = definition.price if isinstance(definition, Model) else None
     with localcontext(_EXACT):
-        cost_usd = _by(own, tokens) if own else _by_the_book(provider, response_model, tokens, at)
+        upstream = definition.upstream if isinstance(definition, Model) else ""
+        cost_usd = _by(own, tokens) if own else _by_the_book(provider, (response_model, upstream), tokens, at)
         return None if cost_usd is None else min(cost_usd.quantize(PICO_DOLLAR), COST_MAX_USD)
 
 
@@ -41,14 +42,17 @@ def _by(own: Price, tokens: Tokens) -> Decimal:
             + tokens.output_tokens * own.output) / MILLION
 
 
-def _by_the_book(provider: str, response_model: str, tokens: Tokens, at: datetime) -> Decimal | None:
+def _by_the_book(provider: str, names: tuple[str, ...], tokens: Tokens, at: datetime) -> Decimal | None:
+    """The price of the first name that the book knows: what the provider calls the model, else what it was asked for."""
     cached, written = _of_the_input(tokens)
     used = Usage(input_tokens=tokens.input_tokens, cache_read_tokens=cached, cache_write_tokens=written,
                  output_tokens=tokens.output_tokens)
-    try:
-        return calc_price(used, model_ref=response_model, provider_id=provider, genai_request_timestamp=at).total_price
-    except (LookupError, ValueError):
-        return None
+    for name in filter(None, names):
+        try:
+            return calc_price(used, model_ref=name, provider_id=provider, genai_request_timestamp=at).total_price
+        except (LookupError, ValueError):
+            continue
+    return None
 
 
 def _of_the_input(tokens: Tokens) -> tuple[int, int]:

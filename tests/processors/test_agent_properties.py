@@ -96,7 +96,7 @@ def unanswered(messages):
     return waiting
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32))
 def test_any_interleaving_ends_each_run_once_and_leaves_no_call_unanswered(seed):
     session, said = drive(random.Random(seed))

@@ -100,7 +100,7 @@ def test_every_event_that_is_read_has_an_example():
 
 @pytest.mark.parametrize("kind", sorted({kind for step in PIPELINE for kind in kinds(step.reads)}, key=str),
                          ids=lambda kind: kind.__name__)
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_valid_event_is_taken_or_unprocessable(kind, data):
     event = data.draw(events_of(kind))
@@ -116,7 +116,7 @@ def test_any_valid_event_is_taken_or_unprocessable(kind, data):
 
 
 @pytest.mark.parametrize("kind", kinds(agent.Heard), ids=lambda kind: kind.__name__)
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_the_agent_takes_whatever_answer_it_waits_for(kind, data):
     event = data.draw(events_of(kind))

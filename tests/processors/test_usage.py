@@ -41,11 +41,12 @@ def test_the_price_book_knows_models_by_provider_and_counts_cached_tokens_once()
     when = datetime(2025, 1, 1, tzinfo=UTC)
     assert price(FREE_OF_PRICE, "openai", "gpt-4o-2024-08-06", tokens, when) == Decimal("0.003")
     assert price(None, "openai", "gpt-4o", tokens, when) == Decimal("0.003")
+    assert price(FREE_OF_PRICE, "openai", "our-alias", tokens, when) == Decimal("0.003")  # by what was asked for
 
 
 @pytest.mark.parametrize(("provider", "name"), [("openai", "no-such-model"), ("nobody", "gpt-4o"), ("", "")])
 def test_what_nobody_knows_has_no_price(provider, name):
-    assert price(FREE_OF_PRICE, provider, name, Tokens(input_tokens=5), NOON) is None
+    assert price(None, provider, name, Tokens(input_tokens=5), NOON) is None
 
 
 def test_the_largest_numbers_have_a_price_too():
