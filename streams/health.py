@@ -19,16 +19,23 @@ HUNG = 7
 class Heart:
     """When did the worker last say that it goes on? A thread ends the process when that was too long ago.
 
-    It also ends one that was paused for longer than the limit: its partitions belong to somebody else by now.
+    It also ends one that was paused for longer than the limit: its partitions belong to somebody else by now. Until
+    the worker is ready for the first time it owns nothing, and may take as long as its imports take.
     """
 
-    def __init__(self, limit_s: float, end: Callable[[int], None] = os._exit):
-        self._limit_s, self._end = limit_s, end
+    def __init__(self, limit_s: float, end: Callable[[int], None] = os._exit, starting_s: float = 0):
+        self._settled_s, self._end = limit_s, end
+        self._limit_s = max(limit_s, starting_s)
         self._last = time.monotonic()
         self._stopped = threading.Event()
 
     def beat(self) -> None:
         self._last = time.monotonic()
+
+    def settle(self) -> None:
+        """The start is over: from now on the limit counts."""
+        self.beat()
+        self._limit_s = self._settled_s
 
     @property
     def silent_s(self) -> float:
@@ -45,7 +52,7 @@ class Heart:
         self._stopped.set()
 
     def _watch(self) -> None:
-        while not self._stopped.wait(min(0.5, self._limit_s / 4)):
+        while not self._stopped.wait(min(0.5, self._settled_s / 4)):
             if not self.well:
                 log.error("no sign of life for %.1f s (limit %.1f s): the process ends, so that another takes over",
                           self.silent_s, self._limit_s)

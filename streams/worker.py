@@ -26,6 +26,7 @@ from streams.telemetry import Metrics, Outward
 log = logging.getLogger(__name__)
 
 SILENCE_S = 8.0
+STARTING_S = 60.0
 FAILED = 3
 REPEAT_S = 10.0
 
@@ -36,7 +37,7 @@ class Worker:
     def __init__(self, settings: Settings, name: str, port: int | None = None, ids: Ids | None = None,
                  follows: bool = True, silence_s: float = SILENCE_S):
         self.name, self.stopping, self.metrics = name, threading.Event(), Metrics()
-        self._heart = Heart(silence_s)
+        self._heart = Heart(silence_s, starting_s=STARTING_S)
         self._ready = False
         ids = ids or Registry(settings, self.beat)
         self.codec = Codec(ids)
@@ -52,6 +53,8 @@ class Worker:
         self._heart.beat()
 
     def ready(self, ready: bool) -> None:
+        if ready and not self._ready:
+            self._heart.settle()
         self._ready = ready
         self.metrics.gauge("weir_ready", float(ready))
 
