@@ -5,6 +5,7 @@ A figure is read from the records that a worker wrote: from the timestamp of the
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -29,6 +30,7 @@ from streams.config import Settings
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
+BLOCKS = range(20_000, 32_000)
 LOG_LINES = 15
 
 
@@ -41,19 +43,30 @@ def codec() -> Codec:
     return Codec(LocalIds(event_classes()))
 
 
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+def free_block(count: int) -> int:
+    """The first of `count` free ports in a row, below those that the kernel gives to outgoing connections.
+
+    Begins to look at a place of its own, so that two runs at a time do not meet.
+    """
+    starts = list(range(BLOCKS.start, BLOCKS.stop - count, count))
+    random.shuffle(starts)
+    for start in starts:
+        with contextlib.ExitStack() as held:
+            try:
+                for port in range(start, start + count):
+                    held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return start
+    raise Unmeasured(f"there are no {count} free ports in a row from {BLOCKS.start} to {BLOCKS.stop}: stop what listens")
 
 
 @contextlib.contextmanager
 def own_engines(settings: Settings, home: Path, with_clickhouse: bool = False) -> Iterator[Settings]:
     """Settings that point at a broker of our own in `home`, which is emptied before and removed after."""
     shutil.rmtree(home, ignore_errors=True)
-    kafka_port, controller_port, clickhouse_port, metrics_port = free_ports(4)
+    kafka_port = free_block(4)
+    controller_port, clickhouse_port, metrics_port = range(kafka_port + 1, kafka_port + 4)
     services = [broker.service(home, kafka_port, controller_port, jar_home=ROOT / ".weir" / "jars")]
     if with_clickhouse:
         services.append(app.engine("clickhouse", clickhouse, home, clickhouse_port))

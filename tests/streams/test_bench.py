@@ -64,6 +64,11 @@ def test_rows_are_chosen_by_name_or_part():
         chosen(["speed"])
 
 
+def test_a_block_of_ports_is_free_and_not_always_the_same():
+    blocks = [ground.free_block(8) for _ in range(20)]
+    assert len(set(blocks)) > 1 and all(first in ground.BLOCKS for first in blocks)
+
+
 def test_metrics_are_read_from_the_text():
     text = '# TYPE x counter\nx_total{consumer="a"} 3\nx_total{consumer="b"} 4.5\nxy 9\n'
     assert beside.number_of(text, "x") == 7.5
@@ -99,7 +104,7 @@ def test_parts_name_rows_and_rows_are_in_a_part():
 
 @pytest.mark.engine
 def test_both_sides_do_the_whole_work(own_settings: Settings):
-    settings = own_settings.model_copy(update={"metrics_port": ground.free_ports(1)[0]})
+    settings = own_settings.model_copy(update={"metrics_port": ground.free_block(1)})
     said: list[str] = []
     figures = beside.measure(settings, "fold", 0.1, said.append)
     assert all(figures[name] > 0 for name in (
