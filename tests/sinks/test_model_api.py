@@ -28,6 +28,7 @@ QUESTION = ChatQuestion(
 def server():
     with faulty() as running:
         yield running
+    LOOP.run(HTTP.aclose())
 
 
 def ask(question, *urls, timeout_ms=2_000, each_ms=1_000, key=None, pauses=None):

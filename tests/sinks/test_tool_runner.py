@@ -17,6 +17,8 @@ LOOP, HTTP, FRESH = asyncio.Runner(), client(10), client(10, reuse=False)
 def server():
     with faulty() as running:
         yield running
+    LOOP.run(HTTP.aclose())
+    LOOP.run(FRESH.aclose())
 
 
 @pytest.fixture(autouse=True)

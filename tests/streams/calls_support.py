@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import uvicorn
+from confluent_kafka import TopicPartition
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -85,6 +86,10 @@ class Runners:
         classes = {kind for step in STEPS for kind in (*kinds(step.reads), *kinds(step.writes))} | {DeadLettered}
         kafka.create_topics(self.settings, [topic_of(kind) for kind in classes])
         self.producer = kafka.producer(self.settings)
+        self._said = sorted({self.settings.prefix + kind.topic() for step in STEPS for kind in kinds(step.writes)})
+        self._listener = kafka.consumer(self.settings, "listener")
+        self._listener.assign([TopicPartition(topic, n, 0) for topic in self._said for n in range(PARTITIONS)])
+        self._heard = 0
 
     def start(self, slot: int = 0) -> subprocess.Popen:
         with self.log_path(slot).open("ab") as log:
@@ -114,6 +119,12 @@ class Runners:
                                   event.partition_key().encode(), headers=headers_of(event))
         assert self.producer.flush(20) == 0
 
+    def heard(self) -> int:
+        """How many answers of any class have come so far: cheap, to wait for."""
+        while messages := self._listener.consume(1_000, 0.02):
+            self._heard += sum(message.error() is None for message in messages)
+        return self._heard
+
     def events(self, *of: type[Event]) -> list[Event]:
         """All committed events of these classes, in the order of their partitions."""
         found = []
@@ -126,6 +137,7 @@ class Runners:
         return found
 
     def close(self) -> None:
+        self._listener.close()
         for process in self.all_ever:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGCONT)

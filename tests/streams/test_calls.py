@@ -35,7 +35,7 @@ def test_killed_in_mid_call_each_question_has_one_answer_in_order(world):
         until(lambda heard=heard: sum(world.tool.begun.values()) >= heard + 12 and world.tool.under_way, "calls go on")
         world.kill(nth % 2)
         world.start(nth % 2)
-    until(lambda: len(world.events(*ANSWERS)) >= len(questions), "all are answered", 60)
+    until(lambda: world.heard() >= len(questions), "all are answered", 60)
     assert {slot: world.terminate(slot) for slot in (0, 1)} == {0: 0, 1: 0}
 
     answers = world.events(*ANSWERS)
@@ -57,10 +57,10 @@ def test_a_call_that_must_happen_once_is_uncertain_after_a_crash(world):
     world.start()
     questions = [called(f"s{nth}", 8_000, "once") for nth in range(6)] + [called("s0", 1, "pure")]
     world.publish(*questions)
-    until(lambda: world.tool.under_way == 6, "all calls are under way")
+    until(lambda: len(world.tool.begun) == 6, "all calls are under way")
     world.kill()
     world.start()
-    until(lambda: len(world.events(*ANSWERS)) == 7, "all are answered")
+    until(lambda: world.heard() == 7, "all are answered")
     assert {a.cause for a in world.events(ToolUncertain)} == {q.id for q in questions[:6]}
     assert {a.cause for a in world.events(ToolReturned)} == {questions[6].id}
     assert max(world.tool.begun.values()) == 1
@@ -68,13 +68,13 @@ def test_a_call_that_must_happen_once_is_uncertain_after_a_crash(world):
 
 def test_asked_to_end_it_finishes_what_runs_and_nothing_is_repeated(world):
     world.start()
-    questions = [called(f"s{nth}", 1_200) for nth in range(40)] + [called(f"s{nth}", 5) for nth in range(40)]
+    questions = [called(f"s{nth}", 4_000) for nth in range(40)] + [called(f"s{nth}", 5) for nth in range(40)]
     world.publish(*questions)
-    until(lambda: world.tool.under_way == 40, "the slow ones are under way")
+    until(lambda: len(world.tool.begun) == 40, "the slow ones are under way")
     assert world.terminate() == 0
     assert {a.cause for a in world.events(ToolReturned)} == {q.id for q in questions[:40]}
     world.start()
-    until(lambda: len(world.events(*ANSWERS)) == 80, "the others are answered")
+    until(lambda: world.heard() == 80, "the others are answered")
     assert set(world.tool.begun.values()) == {1}
 
 
@@ -82,9 +82,9 @@ def test_a_rebalance_repeats_nothing(world):
     world.start(0)
     questions = [called(f"s{nth}", 6_000 if nth < 8 else 300) for nth in range(60)]
     world.publish(*questions)
-    until(lambda: world.tool.under_way >= 8, "calls are under way")
+    until(lambda: len(world.tool.begun) >= 8, "calls are under way")
     world.start(1)
-    until(lambda: len(world.events(*ANSWERS)) == 60, "all are answered", 60)
+    until(lambda: world.heard() == 60, "all are answered", 60)
     assert Counter(a.cause for a in world.events(*ANSWERS)) == Counter(q.id for q in questions)
     moved = sum(world.tool.begun.values()) - 60
     assert moved <= 8, "only a call that outlasted the handing over may be made by the new owner"
@@ -94,10 +94,10 @@ def test_paused_for_long_it_ends_itself_and_nothing_doubles(world):
     world.start(0), world.start(1)
     until(lambda: all(f"assigned partitions={PARTITIONS} " in world.log_path(slot).read_text() for slot in (0, 1)),
           "both have partitions")
-    world.publish(*[called(f"s{nth}", 700, "once") for nth in range(80)])
-    until(lambda: world.tool.under_way >= 60, "calls are under way")
+    world.publish(*[called(f"s{nth}", 1_500, "once") for nth in range(80)])
+    until(lambda: len(world.tool.begun) >= 60, "calls are under way")
     os.kill(world.workers[0].pid, signal.SIGSTOP)
-    until(lambda: len(world.events(*ANSWERS)) == 80, "the other takes over")
+    until(lambda: world.heard() == 80, "the other takes over")
     os.kill(world.workers[0].pid, signal.SIGCONT)
     assert world.workers[0].wait(10) != 0
     assert Counter(Counter(a.cause for a in world.events(*ANSWERS)).values()) == {1: 80}
@@ -111,7 +111,7 @@ def test_what_cannot_be_asked_is_told_and_the_partition_goes_on(world):
     world.put(ToolCalled, world.codec.encode(wrong), b"acme/other")
     unknown, model, fine = called("s1", 1).model_copy(update={"tool": "gone"}), asked("s1"), called("s1", 1)
     world.publish(unknown, model, fine)
-    until(lambda: len(world.events(*ANSWERS, ModelFailed)) == 3 and len(world.events(DeadLettered)) == 2, "all is told")
+    until(lambda: world.heard() == 3 and len(world.events(DeadLettered)) == 2, "all is told")
     assert {a.cause: a.reason for a in world.events(ToolFailed, ModelFailed)} == {
         unknown.id: "unknown_tool", model.id: "unknown_model"}
     assert {(d.reason, d.record_value) for d in world.events(DeadLettered)} == {
@@ -122,19 +122,19 @@ def test_answers_whose_offsets_a_broker_lost_are_found(world):
     world.start()
     first = [called(f"s{nth}", 1) for nth in range(20)]
     world.publish(*first)
-    until(lambda: len(world.events(*ANSWERS)) == 20, "all are answered")
+    until(lambda: world.heard() == 20, "all are answered")
     member = kafka.consumer(world.settings, "calls")
     topic = world.settings.prefix + ToolCalled.topic()
     world.terminate()
     before = member.committed([TopicPartition(topic, number) for number in range(PARTITIONS)], timeout=10)
     world.start()
     world.publish(*[called(f"s{nth}", 1) for nth in range(20)])
-    until(lambda: len(world.events(*ANSWERS)) == 40, "all are answered")
+    until(lambda: world.heard() == 40, "all are answered")
     world.kill()
     _commit_again(world.settings, before)
     world.start()
     world.publish(called("s1", 1))
-    until(lambda: len(world.events(*ANSWERS)) >= 41, "the last one is answered")
+    until(lambda: world.heard() >= 41, "the last one is answered")
     assert set(world.tool.begun.values()) == {1}
     member.close()
 
@@ -142,7 +142,7 @@ def test_answers_whose_offsets_a_broker_lost_are_found(world):
 def test_without_offsets_and_with_answers_it_does_not_begin_again(world):
     world.start()
     world.publish(called("s1", 1))
-    until(lambda: len(world.events(*ANSWERS)) == 1, "it is answered")
+    until(lambda: world.heard() == 1, "it is answered")
     world.kill()
     group, client = f"{world.settings.prefix}calls", kafka.admin(world.settings)
 
