@@ -188,8 +188,9 @@ class Stage:
         self._write(records, message, made)
 
     def _overdue(self, partition: Partition, now: datetime) -> list[Record]:
+        before = partition.core.seq
         records = self._taker.wake(partition, now)
-        self._worker.metrics.count("weir_timers_fired", len(records), consumer=self.name)
+        self._worker.metrics.count("weir_timers_fired", partition.core.seq - before, consumer=self.name)
         if partition.idle:
             partition.idle = False
             quiet_since = now - timedelta(seconds=self._settings.idle_close_s)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from confluent_kafka import Message
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from schemas.agent import AgentRequested, RunCancelled, RunSettled
 from schemas.base import Event, event_classes
@@ -48,6 +48,7 @@ class Toy:
     workers: dict[int, subprocess.Popen] = field(default_factory=dict)
     all_ever: list[subprocess.Popen] = field(default_factory=list)
     begun: dict[int, int] = field(default_factory=dict)
+    _tails: dict[str, tuple[Consumer, list[int]]] = field(default_factory=dict)
 
     def create(self) -> None:
         steps = stages(TOY)[self.key]
@@ -91,7 +92,7 @@ class Toy:
     def flush(self) -> None:
         assert self._producer.flush(20) == 0
 
-    def messages(self, topic: str, first: dict[int, int] | None = None) -> list[Message]:
+    def messages(self, topic: str) -> list[Message]:
         """The committed records of a topic, partition by partition."""
         name, found = self.settings.prefix + topic, []
         for number in range(PARTITIONS):
@@ -103,9 +104,21 @@ class Toy:
         return [self.codec.decode(kind, m.value(), m.key()) for m in self.messages(kind.topic())]
 
     def count(self, kind: type[Event]) -> int:
-        return len(self.messages(kind.topic()))
+        """How many committed records are on the topic by now, counted on from the last time."""
+        name = self.settings.prefix + kind.topic()
+        if name not in self._tails:
+            tail = kafka.consumer(self.settings, "tail", **{"enable.partition.eof": True})
+            tail.assign([TopicPartition(name, number, 0) for number in range(PARTITIONS)])
+            self._tails[name] = tail, [0, 0, 0, 0]
+        tail, counts = self._tails[name]
+        while batch := tail.consume(5_000, 0.1):
+            for message in batch:
+                counts[message.partition()] += message.error() is None
+        return sum(counts)
 
     def close(self) -> None:
+        for tail, _ in self._tails.values():
+            tail.close()
         for process in self.all_ever:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGCONT)

@@ -89,7 +89,7 @@ def test_killed_workers_lose_double_and_reorder_nothing(bootstrap, tmp_path):
                 bench.kill(slot)
             keep_alive(bench)
 
-        sent = traffic(bench, lambda elapsed: len(killed) < 7, 600, chaos)
+        sent = traffic(bench, lambda elapsed: len(killed) < 5, 300, chaos)
         until(lambda: keep_alive(bench) or bench.count(RequestAdmitted) >= len(sent), "all taken")
         assert check(bench, sent) > 2 * len(sent)
 
