@@ -80,13 +80,14 @@ def traffic(bench: Toy, goes_on: Callable[[float], bool], rate: int, chaos: Call
 def test_killed_workers_lose_double_and_reorder_nothing(bootstrap, tmp_path):
     with toy(bootstrap, "tenant", tmp_path, idle_close_s=600, batch_events=200) as bench:
         bench.start(0), bench.start(1)
-        dice, killed = random.Random(3), []
+        dice, killed, moved = random.Random(3), [], [0]
 
         def chaos(elapsed: float) -> None:
             slot = dice.randrange(2)
-            if elapsed > 1.2 * len(killed) and bench.assigned(slot):
-                killed.append(slot)
+            if elapsed > 1.2 * len(killed) and bench.assigned(slot) and bench.count(RequestAdmitted) > moved[-1] + 50:
+                killed.append(slot)  # in the midst of its work: things went on since the last kill
                 bench.kill(slot)
+                moved.append(bench.count(RequestAdmitted))
             keep_alive(bench)
 
         sent = traffic(bench, lambda elapsed: len(killed) < 5, 300, chaos)
