@@ -47,7 +47,7 @@ def sink_of(settings: Settings, name: str) -> Sink:
         from sinks.qdrant import Qdrant
         return Qdrant(settings.qdrant(), settings.qdrant_key.get_secret_value(), settings.qdrant_collection)
     from sinks.clickhouse import ClickHouse
-    return ClickHouse(settings.clickhouse(), settings.clickhouse_database)
+    return ClickHouse(settings.clickhouse(), settings.clickhouse_database, deduplicate=settings.control != "tokens")
 
 
 def written_by_steps() -> set[type[Event]]:

@@ -22,6 +22,7 @@ from streams.state import ANSWER_S, PLACE, patiently, topic
 from streams.taking import Partition, Record, Taker, Unwritable, now_utc
 from streams.topology import inputs, stages
 from streams.transactions import Aborted, Lost, TooLarge, Transactions
+from streams.untransacted import Untransacted
 from streams.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -53,14 +54,18 @@ class Stage:
         partitions = partitions_of(settings, reads, writes, self._changelog, worker)
         self._taker = Taker(settings, self.name, steps, worker.codec, partitions)
         self._ownership = Ownership(settings, key, self._taker, worker)
-        self._transactions = Transactions(kafka.producer(
-            settings, f"{self.name}-{slot}", **{"linger.ms": LINGER_MS}))
+        self._transactions = self._maker(settings, slot)
         self._consumer = kafka.consumer(settings, self.name, slot, **{
             "enable.partition.eof": self._taker.has_windows})
         self._careful = 0
         self._lag_at = time.monotonic()
         log.info("start worker=%s slot=%d reads=%s writes=%s owns=%s partitions=%d", self.name, slot,
                  ",".join(reads), ",".join(writes), self._changelog, partitions)
+
+    def _maker(self, settings: Settings, slot: int) -> Transactions | Untransacted:
+        if settings.control == "transactions":
+            return Untransacted(kafka.producer(settings), last=self._changelog)
+        return Transactions(kafka.producer(settings, f"{self.name}-{slot}", **{"linger.ms": LINGER_MS}))
 
     def run(self) -> None:
         """Until SIGTERM. Raises SystemExit with a sentence when most records are dead letters."""
