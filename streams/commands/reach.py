@@ -1,5 +1,6 @@
 """How does a command reach the engines, and what does it say when one is not there?"""
 
+import logging
 from typing import Any
 
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
@@ -9,6 +10,8 @@ from sinks import clickhouse
 from streams.commands.common import Problem
 from streams.config import Settings
 from streams.registry import Registry
+
+logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # a Problem says it, once
 
 
 def codec_of(settings: Settings) -> Codec:
