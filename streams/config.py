@@ -58,14 +58,12 @@ class Settings(BaseSettings):
     otlp_endpoint: str = Field("", description="where spans and metrics of the pipeline itself go; empty: nowhere")
 
     def environment(self) -> dict[str, str]:
-        """The environment variables that give a child process these settings: all that differ from their defaults."""
-        return {f"WEIR_{name.upper()}": _as_variable(value) for name, value in self
-                if value != type(self).model_fields[name].default}
+        """The environment variables that give a child process these settings, and none of its parent's."""
+        return {f"WEIR_{name.upper()}": _as_variable(value) for name, value in self}
 
     def child_environment(self) -> dict[str, str]:
         """The whole environment of a child process that shall have these settings and no others."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("WEIR_")}
-        return inherited | self.environment()
+        return os.environ | self.environment()
 
     def bootstrap(self) -> str:
         return self.kafka.get("bootstrap.servers", f"127.0.0.1:{self.kafka_port}")

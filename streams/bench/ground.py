@@ -5,10 +5,8 @@ A figure is read from the records that a worker wrote: from the timestamp of the
 
 import contextlib
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,12 +23,12 @@ from schemas.codec import Codec, LocalIds
 from schemas.operations import DeadLettered
 from schemas.topics import topics
 from streams import app, kafka, state
+from streams.aside import free_block
 from streams.bench.work import Work
 from streams.config import Settings
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
-BLOCKS = range(20_000, 32_000)
 LOG_LINES = 15
 
 
@@ -41,24 +39,6 @@ class Unmeasured(Exception):
 def codec() -> Codec:
     """A codec without a registry: the same ids in every process of the benchmark."""
     return Codec(LocalIds(event_classes()))
-
-
-def free_block(count: int) -> int:
-    """The first of `count` free ports in a row, below those that the kernel gives to outgoing connections.
-
-    Begins to look at a place of its own, so that two runs at a time do not meet.
-    """
-    starts = list(range(BLOCKS.start, BLOCKS.stop - count, count))
-    random.shuffle(starts)
-    for start in starts:
-        with contextlib.ExitStack() as held:
-            try:
-                for port in range(start, start + count):
-                    held.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return start
-    raise Unmeasured(f"there are no {count} free ports in a row from {BLOCKS.start} to {BLOCKS.stop}: stop what listens")
 
 
 @contextlib.contextmanager

@@ -15,7 +15,8 @@ from infra.embedded import stack
 from schemas.agent import AgentRequested, RunFinished
 from schemas.registry import Agent, Definition, Model, Tenant, Tool
 from streams import app
-from streams.bench.ground import Unmeasured, free_block
+from streams.aside import own_settings
+from streams.bench.ground import Unmeasured
 from streams.chaos import plan
 from streams.client import Client, request
 from streams.commands.common import percentile
@@ -25,7 +26,6 @@ from streams.config import Settings
 from streams.deploy import apply_and_wait
 
 RUNS_A_SECOND = 5
-PORTS = 24
 KILLED = "stage-session-0"
 KILLS = 30
 BACK_WITHIN_S = 40
@@ -83,14 +83,6 @@ def running(home: Path) -> Iterator[Settings]:
     finally:
         app.stop(ours)
         shutil.rmtree(home, ignore_errors=True)
-
-
-def own_settings(home: Path) -> Settings:
-    """The defaults, on ports of our own. The broker's controller takes the port after the broker's."""
-    first = free_block(PORTS)
-    return Settings.model_construct(home=home, kafka_port=first, registry_port=first + 2, clickhouse_port=first + 3,
-                                    qdrant_port=first + 4, live_port=first + 5, services_port=first + 6,
-                                    metrics_port=first + 7)
 
 
 def definitions(url: str) -> list[Definition]:

@@ -10,7 +10,7 @@ from typing import Any
 from schemas.operations import DeadLettered
 from sinks import qdrant
 from streams import app
-from streams.bench.ground import free_block
+from streams.aside import own_settings
 from streams.chaos import check, plan, world
 from streams.client import OUTCOMES
 from streams.commands.common import percentile
@@ -20,23 +20,14 @@ from streams.config import Settings
 from streams.deploy import apply_and_wait
 
 Say = Callable[[str], None]
-PORTS = 32
 MUST_BE_NOTHING = ("lost", "doubled", "out_of_order", "repeated_effects", "unbalanced")
-
-
-def own_settings(home: Path, control: str) -> Settings:
-    """A stack beside any other: its own folder and free ports (the broker takes two, each worker one)."""
-    first = free_block(PORTS)
-    return Settings(home=home, kafka_port=first, registry_port=first + 2, clickhouse_port=first + 3,
-                    qdrant_port=first + 4, live_port=first + 5, services_port=first + 6, metrics_port=first + 7,
-                    control=control)
 
 
 def run(home: Path, kills: int, seed: int, control: str, say: Say, bar: Callable[[int, str], None],
         rate_s: float = 8, gap_s: tuple[float, float] = (1.5, 3.5), keep: bool = False) -> dict[str, Any]:
     """The whole run; what it found, as the command's JSON. `control` switches one guarantee off."""
     shutil.rmtree(home, ignore_errors=True)
-    settings = own_settings(home, control)
+    settings = own_settings(home, control=control)
     say("starting a stack of its own")
     app.start(settings, lambda done, total, words: None, slots=2, script=None)
     try:

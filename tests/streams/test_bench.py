@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from schemas.topics import topics
+from streams import aside
 from streams.bench import beside, engine, ground, whole
 from streams.bench.engine import TARGETS, Target, chosen, row_of
 from streams.bench.ground import Unmeasured
@@ -65,8 +66,8 @@ def test_rows_are_chosen_by_name_or_part():
 
 
 def test_a_block_of_ports_is_free_and_not_always_the_same():
-    blocks = [ground.free_block(8) for _ in range(20)]
-    assert len(set(blocks)) > 1 and all(first in ground.BLOCKS for first in blocks)
+    blocks = [aside.free_block(8) for _ in range(20)]
+    assert len(set(blocks)) > 1 and all(first in aside.PORTS for first in blocks)
 
 
 def test_metrics_are_read_from_the_text():
@@ -104,7 +105,7 @@ def test_parts_name_rows_and_rows_are_in_a_part():
 
 @pytest.mark.engine
 def test_both_sides_do_the_whole_work(own_settings: Settings):
-    settings = own_settings.model_copy(update={"metrics_port": ground.free_block(1)})
+    settings = own_settings.model_copy(update={"metrics_port": aside.free_block(1)})
     said: list[str] = []
     figures = beside.measure(settings, "fold", 0.1, said.append)
     assert all(figures[name] > 0 for name in (

@@ -1,0 +1,62 @@
+"""What do the tests of the whole share? One whole stack, on ports and a folder of its own, and a world that misbehaves."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from schemas.codec import Codec
+from schemas.registry import Agent, Definition, Limits, Model, Tenant, Tool
+from streams import app
+from streams.aside import own_settings
+from streams.client import Client
+from streams.commands.reach import codec_of
+from streams.company import Company
+from streams.config import Settings
+from streams.deploy import apply_and_wait
+from tests.sinks.faults import FAULTS, Faulty, faulty
+
+ORDER = {"type": "object", "properties": {"order": {"type": "string"}}, "required": ["order"]}
+FAULTS_OF_MODELS = ("garbage", "html", "500", "hang", "negative_tokens", "blank", "not_json", "oversize", "401")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """All engines and workers, as `./weir up` starts them."""
+    settings = own_settings(tmp_path_factory.mktemp("stack"), idle_close_s=1.0, landing_age_s=0.3)
+    app.start(settings, lambda done, total, words: None)
+    try:
+        yield settings
+    finally:
+        app.stop(settings)
+
+
+@pytest.fixture(scope="session")
+def codec(stack: Settings) -> Codec:
+    return codec_of(stack)
+
+
+@pytest.fixture(scope="session")
+def world(stack: Settings) -> Iterator[Faulty]:
+    """A server with a path a fault, and definitions of a tenant whose agents meet each of them."""
+    with faulty() as made:
+        apply_and_wait(stack, Company(definitions(made.url), ()))
+        yield made
+
+
+@pytest.fixture(scope="session")
+def client(stack: Settings, codec: Codec, world: Faulty) -> Iterator[Client]:
+    with Client(stack, codec) as made:
+        yield made
+
+
+def definitions(url: str) -> list[Definition]:
+    models = [Model(name=fault, provider="faulty", base_url=f"{url}/{fault}", upstream="stub", timeout_ms=1_500)
+              for fault in FAULTS if fault in FAULTS_OF_MODELS or fault == "good"]
+    models.append(Model(name="hang", provider="faulty", base_url=f"{url}/hang", upstream="stub", timeout_ms=1_500))
+    agents = [Agent(name=f"asks-{model.name}".replace("_", "-"), prompt="Help.", model=model.name, limits=Limits(seconds=60))
+              for model in models]
+    agents.append(Agent(name="falls-back", prompt="Help.", model="500", fallback=("good",)))
+    tools = [Tool(name=name, url=f"{url}/{name}", parameters=ORDER, effect="pure", timeout_ms=1_500)
+             for name in ("html", "oversize")]
+    return [Tenant(name="acme", requests_per_minute=100_000, burst=10_000, request_chars=100_000),
+            Tenant(name="tight", requests_per_minute=1, burst=1), *models, *agents, *tools]
