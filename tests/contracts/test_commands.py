@@ -30,7 +30,7 @@ def weir(stack, world):
 def test_a_recording_comes_out_equal_and_lands(weir, tmp_path):
     file = tmp_path / "talks.jsonl"
     file.write_text("\n".join(line(talk) for talk in CONVERSATIONS * 3))
-    counts = {"conversations": 9, "model_calls": 21, "tool_calls": 12, "runs": 15}
+    counts = {"conversations": 9, "model_calls": 24, "tool_calls": 12, "runs": 15}
     assert weir("replay", str(file), "--json") == counts | {"equal": 9, "landed": counts}
 
 
@@ -78,11 +78,11 @@ def test_every_ready_query_runs(weir, name):
     (("query", "--named", "nonsense"), "lists them"),
     (("up",), "is up already"),
     (("schema", "Nothing"), "there is no event"),
-    (("dlq", "show", "nowhere"), "lists"),
+    (("dlq", "show", "nowhere"), "no dead letter"),
     (("describe",), "--diagram"),
 ])
 def test_a_mistake_is_answered_with_what_to_do(weir, arguments, says):
-    assert says.split()[0] in weir(*arguments, code=1)
+    assert says in " ".join(weir(*arguments, code=1).split())
 
 
 def test_topics_status_and_letters_are_shown(weir):

@@ -5,13 +5,12 @@ from collections import Counter
 
 import pytest
 
-from schemas.agent import RunFinished
-from streams.client import request
+from streams.client import Watch, request
 from streams.definitions import read_all
 from streams.local import Local
 from streams.ports import ports
+from streams.shapes import kinds
 from streams.topology import PIPELINE
-from streams.chaos.check import read_log
 from tests.contracts.waiting import until
 
 pytestmark = pytest.mark.engine
@@ -21,24 +20,19 @@ CLOCK = {"at", "started_at", "wait_ms", "until", "cost_usd"}
 
 @pytest.mark.parametrize("agent", ["asks-good", "asks-500", "falls-back"])
 def test_local_and_kafka_say_the_same(stack, codec, client, agent):
-    asked = request("acme", agent, "Where is my order?")
-    assert client.ask(asked) is not None
-    here = {event.id: event for event in in_memory(stack, codec, asked) if getattr(event, "run", None) == asked.id}
-    there = {}
-
-    def read() -> bool:
-        there.update({event.id: event for events in read_log(stack, codec).values() for _, event in events
-                      if getattr(event, "run", None) == asked.id})
-        return len(there) >= len(here)
-
-    until(read, 30, lambda: f"on Kafka {Counter(type(e).__name__ for e in there.values())}")
-    assert sorted(type(e).__name__ for e in here.values()) == sorted(type(e).__name__ for e in there.values())
-    assert any(isinstance(event, RunFinished) for event in there.values())
-    assert {i: without_clock(event) for i, event in here.items()} == {i: without_clock(e) for i, e in there.items()}
+    asked, there = request("acme", agent, "Where is my order?"), {}
+    here = of_run(asked.id, in_memory(stack, codec, asked))
+    with Watch(stack, codec, {kind for step in PIPELINE for kind in kinds(step.writes)},
+               lambda event: there.update(of_run(asked.id, [event]))):
+        assert client.ask(asked) is not None
+        until(lambda: len(there) >= len(here), 30, lambda: f"Kafka said {Counter(name for name, _ in there.values())}")
+    assert here == there and "RunFinished" in {name for name, _ in here.values()}
 
 
-def without_clock(event):
-    return type(event).__name__, event.model_dump(exclude=CLOCK)
+def of_run(run, events):
+    """Class and content by id, of the events of a run, without what a clock decides."""
+    return {event.id: (type(event).__name__, event.model_dump(exclude=CLOCK)) for event in events
+            if getattr(event, "run", None) == run}
 
 
 def in_memory(settings, codec, asked):
