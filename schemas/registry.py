@@ -16,7 +16,7 @@ from schemas.agent import Effect, Label
 from schemas.base import Count, Event, Value
 from schemas.guardrails import Action, Stage
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Kind = Literal["tenant", "agent", "model", "tool", "policy"]
 
 

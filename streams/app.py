@@ -23,6 +23,8 @@ from streams.topology import SINKS, stages
 
 ROOT = Path(__file__).parents[1]
 COMPANY = ROOT / "infra" / "company"
+PRELOAD = ("streams.worker", "streams.stage", "streams.calls", "streams.ports", "streams.landing")
+"""What workers need and may be loaded before they are forked: nothing here starts a thread when it is loaded."""
 Progress = Callable[[int, int, str], None]
 
 
@@ -61,7 +63,8 @@ def worker(settings: Settings, kind: str, what: str, slot: int, port: int) -> Se
     slots = [] if kind == "live" else ["--slot", str(slot)]
     argv = (sys.executable, "-m", "streams.worker", kind, *more, *slots, "--port", str(port))
     return Service(name, argv, kind, env=environment(settings), cwd=str(ROOT), ports=(port,), after=("deploy",),
-                   ready={"http": f"http://127.0.0.1:{port}/readyz"}, drain_s=15)
+                   ready={"http": f"http://127.0.0.1:{port}/readyz"}, drain_s=15, entry="streams.worker:main",
+                   preload=PRELOAD)
 
 
 def environment(settings: Settings) -> dict[str, str]:

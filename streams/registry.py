@@ -50,9 +50,7 @@ class Registry:
 
     def id_of(self, kind: type[Event]) -> int:
         """The id under which the class's schema is registered."""
-        subject = subject_of(self._settings, kind)
-        schema = canonical(schema_of(kind))
-        place = f"{subject}:{hashlib.sha256(schema.encode()).hexdigest()}"
+        subject, schema, place = self._place(kind)
         with self._lock:
             known = self._facts.get("ids", place)
             if known is None:
@@ -63,6 +61,15 @@ class Registry:
                 known = found.schema_id
                 self._facts.put("ids", place, known)
         return known
+
+    def _place(self, kind: type[Event]) -> tuple[str, str, str]:
+        """Subject, schema, and the name under which the id of both is kept."""
+        subject, schema = subject_of(self._settings, kind), canonical(schema_of(kind))
+        return subject, schema, f"{subject}:{hashlib.sha256(schema.encode()).hexdigest()}"
+
+    def knows(self, kind: type[Event]) -> int | None:
+        """The id that this registry once gave to the class's schema, without asking it again."""
+        return self._facts.get("ids", self._place(kind)[2])
 
     def schema_with(self, schema_id: int) -> dict[str, Any] | None:
         """The schema of an id; None where the registry says that there is none."""
@@ -87,6 +94,9 @@ class Registry:
         if known is None:
             raise SystemExit(f"the registry at {self._settings.registry()} does not know how to register {subject}: "
                              f"is WEIR_REGISTRY_URL the address of its Confluent-compatible API?")
+        with self._lock:  # so that no worker need ask
+            self._facts.put("schemas", str(known), schema)
+            self._facts.put("ids", self._place(kind)[2], known)
         return known
 
     def _compatible(self, subject: str) -> None:
@@ -196,12 +206,20 @@ def avro(schema: str) -> Any:
 
 
 def register_all(settings: Settings, progress: Callable[[int, int], None] = lambda done, of: None) -> dict[str, int]:
-    """Registers every event class and returns ids by class name. Raises SystemExit with a sentence when refused."""
+    """Registers every event class and returns ids by class name. Raises SystemExit with a sentence when refused.
+
+    The embedded registry keeps its schemas beside our notes of them, so it is not asked twice; a real one always is.
+    """
     registry, kinds = Registry(settings), event_classes()
     done: dict[str, int] = {}
     progress(0, len(kinds))
+
+    def make(kind: type[Event]) -> int:
+        noted = None if settings.registry_url else registry.knows(kind)
+        return registry.register(kind) if noted is None else noted
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for name, schema_id in zip(kinds, pool.map(registry.register, kinds.values()), strict=True):
+        for name, schema_id in zip(kinds, pool.map(make, kinds.values()), strict=True):
             done[name] = schema_id
             progress(len(done), len(kinds))
     return done

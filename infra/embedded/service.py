@@ -37,7 +37,8 @@ class Service:
     `after` names services that must be ready before this one is started, `ports` are all that it binds (the
     first is the one to show), `drain_s` is how long it may take to stop after SIGTERM, `ready_s` how long to
     become ready after a start. `env` is added to the supervisor's own environment. What runs `once` is ready
-    when it has ended with exit code 0, and needs no probe.
+    when it has ended with exit code 0, and needs no probe. With an `entry` (`module:function`) it is forked off the
+    supervisor, which has loaded the modules of `preload`; `argv` is then what one would type to start it by itself.
     """
 
     name: str
@@ -52,6 +53,8 @@ class Service:
     drain_s: float = 10.0
     ready_s: float = 60.0
     once: bool = False
+    entry: str = ""
+    preload: tuple[str, ...] = ()
 
     @property
     def port(self) -> int | None:

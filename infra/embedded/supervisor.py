@@ -5,8 +5,8 @@ Run as `python -m infra.embedded.supervisor SPEC.json [LOCK_FD]` with the file t
 
     wait until all of `after` are ready -> start -> probe until ready -> wait for its end -> again
 
-What dies is started again at once, and if it keeps dying after 0.5 s, 1 s, ... 10 s; half a minute of health
-forgets that. Only before the whole stack was ready for the first time does a service get no more than three
+What dies is started again at once, and if it keeps dying after 0.5 s, 1 s, ... 10 s; five seconds of health
+forget that. Only before the whole stack was ready for the first time does a service get no more than three
 tries and its time limit: then everything is stopped and the reason is left in `run/supervisor.json`.
 
 Nothing outlives the supervisor. A child asks the kernel to be killed with it (Linux), and a reaper, forked
@@ -26,13 +26,15 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
+from infra.embedded import forking
 from infra.embedded.reaper import Reaper
 from infra.embedded.service import Service, StackError, from_json, is_ready
 
 FIRST_TRIES = 3
 BACKOFF_MOST_S = 10.0
-HEALTHY_S = 30.0
+HEALTHY_S = 5.0
 LOG_MOST_BYTES = 10 * 1024 * 1024
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
@@ -57,7 +59,7 @@ class Kept:
 
     service: Service
     state: str = "waiting"
-    process: subprocess.Popen | None = None
+    process: subprocess.Popen | forking.Forked | None = None
     restarts: int = 0
     since: float = field(default_factory=time.time)
     last_exit: int | str | None = None
@@ -111,6 +113,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.over.set)
         tasks = [asyncio.create_task(self.keep(one)) for one in self.kept.values()]
+        await asyncio.sleep(0)  # those that wait for nothing are started, and start while this loads
+        forking.load_ahead(one.service for one in self.kept.values())
         for task in tasks:
             task.add_done_callback(self.check)
         self.tell()
@@ -160,16 +164,7 @@ class Supervisor:
         one.ended.clear()
         try:
             with open_log(Path(service.log)) as out:
-                one.process = subprocess.Popen(
-                    service.argv,
-                    cwd=service.cwd,
-                    env={**os.environ, **service.env},
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=out,
-                    start_new_session=True,
-                    preexec_fn=lambda: die_with(parent),
-                )
+                one.process = start(service, out, parent)
         except OSError as error:  # no such program, a full disk, no memory
             one.process, one.last_exit = None, str(error)
             one.ended.set()
@@ -228,6 +223,22 @@ class Supervisor:
         else:
             what = f"ended {deaths} times before it was ready (last exit: {one.last_exit})"
         return f"{service.name} {what}; see {service.log}, which ends with:\n{last_lines(Path(service.log))}"
+
+
+def start(service: Service, out: IO[bytes], parent: int) -> subprocess.Popen | forking.Forked:
+    """Its process, in a session of its own, which ends with this one. Raises OSError."""
+    if service.entry:
+        return forking.fork(service, Path(service.log), lambda: die_with(parent))
+    return subprocess.Popen(
+        service.argv,
+        cwd=service.cwd,
+        env={**os.environ, **service.env},
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=out,
+        start_new_session=True,
+        preexec_fn=lambda: die_with(parent),
+    )
 
 
 def last_lines(path: Path, count: int = 12) -> str:
