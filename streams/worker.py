@@ -103,7 +103,7 @@ class Rarely(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         words = "".join(c for c in record.getMessage()[:80] if not c.isdigit())
         now = time.monotonic()
-        if now - self._last.get(words, -REPEAT_S) < REPEAT_S and record.name == "streams.kafka":
+        if now - self._last.get(words, -REPEAT_S) < REPEAT_S and "rdkafka#" in words:
             return False
         if len(self._last) > 1_000:
             self._last.clear()
@@ -116,6 +116,7 @@ def start_logging() -> None:
     handler.setFormatter(Line())
     handler.addFilter(Rarely())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a call says nothing that the spans do not
 
 
 def runner(kind: str) -> Any:

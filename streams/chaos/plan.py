@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -68,23 +68,22 @@ def service_kind(name: str) -> str:
     return head if last.isdigit() else name
 
 
-def choices(names: list[str], kills: int, seed: int) -> Iterator[str]:
-    """Which service dies next, `kills` times; the broker at most once in fifteen, and every kind at least once
-    where there are kills enough."""
+def choices(names: list[str], kills: int, seed: int) -> list[str]:
+    """Which service dies next: every kind once where there are kills enough, the rest by weight, in random order.
+
+    The broker dies at most once in fifteen kills, as it takes all others along for a quarter of a minute.
+    """
     chance = random.Random(seed)
     known = [name for name in names if service_kind(name) in WEIGHTS]
-    first = sorted(known, key=lambda name: -WEIGHTS[service_kind(name)])
-    brokers_left = max(1, kills // 15)
-    for number in range(kills):
-        pool = [n for n in known if service_kind(n) != "kafka" or brokers_left]
-        name = first[number // 2] if number % 2 == 0 and number // 2 < len(first) else chance.choices(
-            pool, [WEIGHTS[service_kind(n)] for n in pool])[0]
-        if service_kind(name) == "kafka":
-            if not brokers_left:
-                name = chance.choice([n for n in known if service_kind(n) != "kafka"])
-            else:
-                brokers_left -= 1
-        yield name
+    by_kind = {service_kind(name): name for name in known}
+    chosen = chance.sample(sorted(by_kind.values()), min(kills, len(by_kind)))
+    others = [name for name in known if service_kind(name) != "kafka"]
+    chosen += chance.choices(others, [WEIGHTS[service_kind(name)] for name in others], k=kills - len(chosen))
+    more_brokers = kills // 15 - 1
+    if more_brokers > 0:
+        chosen[len(by_kind):len(by_kind) + more_brokers] = [by_kind["kafka"]] * more_brokers
+    chance.shuffle(chosen)
+    return chosen
 
 
 def kill_all(settings: Settings, kills: int, seed: int, gap_s: tuple[float, float], pause: bool,
