@@ -22,6 +22,17 @@ class Batch:
     fields: list[Plain]
 
 
+@dataclass(frozen=True)
+class Bodies:
+    """The same, unread: each value is one whole event in Avro, under the class's own schema and without framing."""
+
+    kind: type[Event]
+    partition: int
+    offsets: list[int]
+    seqs: list[int]
+    values: list[bytes]
+
+
 class Sink(Protocol):
     """Where batches go. `prepare` and `write` may run in different threads."""
 
@@ -31,12 +42,15 @@ class Sink(Protocol):
     epoch: str
     """Changes whenever the same records make other rows than before."""
 
-    def prepare(self, batch: Batch) -> Any:
+    def prepare(self, batch: Batch | Bodies) -> Any:
         """What `write` takes. Looks at nothing but the batch.
 
         Raises ValueError, TypeError or OverflowError where a value can never be stored; the runtime then finds the
         record that holds it and puts that one among the dead letters.
         """
+
+    def takes_bytes(self, kind: type[Event]) -> bool:
+        """Whether `prepare` takes Bodies of this class too, with the same outcome."""
 
     def write(self, prepared: Any, token: str) -> None:
         """Stores it. Raises whatever the world does; the runtime tries again with the same until it is stored."""

@@ -5,6 +5,7 @@ An insert is one block with a token of the records' exact places; tables and the
 4,000 for good.
 """
 
+import logging
 import string
 from collections.abc import Mapping
 from hashlib import sha256
@@ -13,12 +14,17 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
+import lz4.frame
 from clickhouse_connect.datatypes.registry import get_from_name
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
 
-from sinks.base import Batch
+from schemas.base import Event
+from sinks.avro_rows import AvroRows, avro_rows, read, takes
+from sinks.base import Batch, Bodies
 from sinks.rows import Columns, columns, epoch
 
+log = logging.getLogger(__name__)
 ONCE = {
     "async_insert": 0,
     "deduplicate_blocks_in_dependent_materialized_views": 1,
@@ -128,23 +134,47 @@ class ClickHouse:
         self._deduplicate = deduplicate
         self._client: Client | None = None
         self._types: dict[str, dict[str, Any]] = {}
+        self._no_avro: set[str] = set()
 
-    def prepare(self, batch: Batch) -> Columns:
-        return columns(batch)
+    def takes_bytes(self, kind: type[Event]) -> bool:
+        return takes(kind)
 
-    def write(self, prepared: Columns, token: str) -> None:
+    def prepare(self, batch: Batch | Bodies) -> Columns | AvroRows:
+        return avro_rows(batch) if isinstance(batch, Bodies) else columns(batch)
+
+    def write(self, prepared: Columns | AvroRows, token: str) -> None:
         client = self._client = self._client or connect(self._url, self._database)
-        token_setting = {"insert_deduplication_token": token} if self._deduplicate else {}
+        settings = self._settings | ({"insert_deduplication_token": token} if self._deduplicate else {})
         try:
-            types = self._types_of(client, prepared.table)
-            client.insert(prepared.table, prepared.values, column_names=prepared.names, column_oriented=True,
-                          column_types=[types[name] for name in prepared.names],
-                          settings=self._settings | token_setting)
+            if isinstance(prepared, AvroRows):
+                self._insert_bytes(client, prepared, settings)
+            else:
+                self._insert(client, prepared, settings)
         except Exception:
             self._client = None
             self._types.clear()
             client.close()
             raise
+
+    def _insert(self, client: Client, made: Columns, settings: dict[str, Any]) -> None:
+        types = self._types_of(client, made.table)
+        client.insert(made.table, made.values, column_names=made.names, column_oriented=True,
+                      column_types=[types[name] for name in made.names], settings=settings)
+
+    def _insert_bytes(self, client: Client, made: AvroRows, settings: dict[str, Any]) -> None:
+        """As Avro; where the server refuses that, the same rows as columns, under the same token.
+
+        A server that refused one and took the other is not asked again: its Avro is another than ours.
+        """
+        if made.table not in self._no_avro:
+            try:
+                client.raw_insert(made.table, column_names=made.names, insert_block=lz4.frame.compress(made.file),
+                                  settings=settings, fmt="Avro", compression="lz4")
+                return
+            except DatabaseError as error:
+                log.warning("%s refused Avro, tried again as columns: %s", made.table, str(error)[:300])
+        self._insert(client, columns(read(made.bodies)), settings)
+        self._no_avro.add(made.table)
 
     def _types_of(self, client: Client, table: str) -> dict[str, Any]:
         if table not in self._types:

@@ -79,6 +79,9 @@ class Qdrant:
         self._client = client_of(url, key)
         self._collection, self._embedder = collection, embedder or Embedder()
 
+    def takes_bytes(self, kind: type[Event]) -> bool:
+        return False  # what is embedded has to be read
+
     def prepare(self, batch: Batch) -> list[Chunk]:
         """The last word on each place; the batch is in order."""
         last: dict[str, Chunk] = {}

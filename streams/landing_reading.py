@@ -16,8 +16,10 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 from schemas.base import Event
 from schemas.codec import HEAD, Codec, Undecodable
 from schemas.plain import Plain, plain_of, plain_of_value
-from sinks.base import Batch, Sink
+from schemas.walk import Unfit, check, walk_of
+from sinks.base import Batch, Bodies, Sink
 
+UNWALKABLE = (Undecodable, Unfit, IndexError, TypeError, UnicodeDecodeError)
 UNSTORABLE = (ValueError, TypeError, OverflowError, KeyError)
 DAY_MS = 86_400_000
 EARLIEST_MS = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp() * 1000)
@@ -47,11 +49,33 @@ class Reader:
 
         Raises what the registry's client raises while the registry is away.
         """
+        whole = self._unread(kind, messages)
+        if whole is not None:
+            return whole, []
         good, bad = self._readable(kind, messages, validate=False)
         try:
             return self._prepared(kind, good), bad
         except UNSTORABLE:
             return self._one_by_one(kind, messages)
+
+    def _unread(self, kind: type[Event], messages: list[Message]) -> Any:
+        """The batch for a sink that takes bytes; None where they have to be read, as one bad record is enough for."""
+        if not messages or kind not in self._ours or not self._sink.takes_bytes(kind):
+            return None
+        walk, texts, ids, values, begin = walk_of(kind), [], [], [], HEAD.size
+        text, identity = texts.append, ids.append
+        try:
+            for message in messages:
+                value = message.value()
+                if not self._written_with_our_schema(kind, value):
+                    return None
+                self._check_age(walk(value, begin, text, identity), message)
+                values.append(value[begin:])
+            check(texts, ids)
+        except UNWALKABLE:
+            return None
+        return self._sink.prepare(Bodies(kind, messages[0].partition(), [m.offset() for m in messages],
+                                         list(map(seq_of, messages)), values))
 
     def _one_by_one(self, kind: type[Event], messages: list[Message]) -> tuple[Any, list[Bad]]:
         good, bad = self._readable(kind, messages, validate=True)

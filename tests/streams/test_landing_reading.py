@@ -13,13 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.avsc import schema_of
-from schemas.base import event_classes
+from schemas.base import Event, event_classes
 from schemas.codec import HEAD, Codec, LocalIds, from_json
 from schemas.feedback import FeedbackGiven
 from schemas.usage import TokensUsed
+from sinks.avro_rows import AvroRows, avro_rows, takes
+from sinks.avro_rows import read as values_of
+from sinks.base import Bodies
 from sinks.rows import columns
 from streams.landing import written_by_steps
-from streams.landing_reading import Reader, seq_of
+from streams.landing_reading import Bad, Reader, seq_of
 
 EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
 CODEC = Codec(LocalIds(event_classes()))
@@ -61,19 +64,32 @@ class Sink:
 
     name, rows_max, epoch = "rows", 1_000, "e"
 
+    def __init__(self, bytes_too: bool = True):
+        self._bytes_too = bytes_too
+
+    def takes_bytes(self, kind: type[Event]) -> bool:
+        return self._bytes_too and takes(kind)
+
     def prepare(self, batch: Any) -> Any:
-        return columns(batch)
+        return avro_rows(batch) if isinstance(batch, Bodies) else columns(batch)
 
 
-def reader() -> Reader:
-    return Reader(CODEC, Sink(), written_by_steps(), kept_days=365)
+def reader(bytes_too: bool = True) -> Reader:
+    return Reader(CODEC, Sink(bytes_too), written_by_steps(), kept_days=365)
 
 
 def read(kind, *records: Record) -> tuple[list[int], list[tuple[int, str]]]:
+    """Offsets stored, offsets and reasons of the others: whether or not the sink takes bytes, they are the same."""
     for number, record in enumerate(records):
         record.number = number
-    prepared, bad = reader().read(kind, list(records))
-    stored = prepared.values[prepared.names.index("kafka_offset")] if prepared else []
+    first, second = (outcome(*reader(bytes_too).read(kind, list(records))) for bytes_too in (True, False))
+    assert first == second
+    return first
+
+
+def outcome(prepared: Any, bad: list[Bad]) -> tuple[list[int], list[tuple[int, str]]]:
+    made = columns(values_of(prepared.bodies)) if isinstance(prepared, AvroRows) else prepared
+    stored = made.values[made.names.index("kafka_offset")] if made else []
     return stored, [(each.message.offset(), each.reason) for each in bad]
 
 
@@ -121,6 +137,12 @@ def test_what_comes_from_outside_is_validated_whole(record, reason):
     fine = good(GIVEN, written=GIVEN.at)
     record.written = GIVEN.at
     assert read(FeedbackGiven, fine, record) == ([0], [(1, reason)])
+
+
+def test_a_batch_without_a_bad_record_is_not_read_at_all():
+    prepared, bad = reader().read(TokensUsed, [good(number=7, has=[("weir_seq", b"5")]), good(number=9)])
+    assert isinstance(prepared, AvroRows) and not bad
+    assert (prepared.bodies.offsets, prepared.bodies.seqs, prepared.bodies.partition) == ([7, 9], [5, 0], 2)
 
 
 def test_a_batch_of_nothing_but_bad_records_has_no_rows():
