@@ -12,6 +12,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 from qdrant_client import QdrantClient, models
 
+from schemas.base import Event
 from schemas.knowledge import ChunkPrepared
 from schemas.plain import Plain
 from sinks.base import Batch
