@@ -80,9 +80,10 @@ class Event(Value):
         `nth` tells several events of one class and one cause apart.
         """
         own = self.__dict__
-        made = {name: own[name] for name in _shared(type(self), kind)} | fields
+        made = {name: own[name] for name in _shared(type(self), kind)}
+        made.update(fields)
         made["id"], made["cause"] = derived_id(self.id, f"{kind.__name__}/{nth}"), self.id
-        return kind(**made)
+        return kind.model_validate(made)
 
     @classmethod
     def about(cls, *subject: Any, **fields: Any) -> Self:
