@@ -3,8 +3,8 @@
 The wire is the registry's framing: a zero byte, the schema's id in four bytes, Avro. Headers carry the W3C
 trace context and the CloudEvents attributes. Parsed schemas are cached by id; writer and reader are resolved
 only where they differ (that doubles the price of a read: 11 against 22 microseconds for 16 fields). Where
-they are the same, the bytes are read as plain values (`schemas/wire.py`), and the class validates them. Events are
-written by code of their class (`schemas/written.py`).
+they are the same, the bytes are read as plain values (`schemas/wire.py`), and the class validates them.
+Events are written by code of their class (`schemas/written.py`).
 """
 
 import io

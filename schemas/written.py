@@ -1,8 +1,8 @@
 """How is an event written as Avro? By a function of its class, which goes over the event and no schema.
 
-fastavro walks the schema beside the values and wants them made plain before: 12 microseconds for 16 fields, against 5
-here, of the same bytes. The code of a writer is made out of the class's schema, as `dataclasses` makes its methods: a
-loop over the fields would cost half of what is won.
+fastavro walks the schema beside the values and wants them made plain before: 10 microseconds for 16 fields,
+against 5 here, of the same bytes. The code of a writer is made out of the class's schema, as `dataclasses` makes
+its methods: a loop over the fields would cost half of what is won.
 """
 
 import re
@@ -19,13 +19,13 @@ from schemas.base import Event, milliseconds
 Write = Callable[[Event], bytes]
 SURROGATES = re.compile("[\ud800-\udfff]")
 EXACT = Context(prec=MONEY["precision"] + MONEY["scale"])
-LONG_BITS = 63
+LONG_MIN, LONG_MAX = -2**63, 2**63 - 1
 double = struct.Struct("<d").pack
 
 
 def _varint(number: int) -> bytes:
     """A whole number as Avro has it: zigzag, seven bits a byte. Raises OverflowError beyond 64 bits."""
-    if number.bit_length() > LONG_BITS:
+    if not LONG_MIN <= number <= LONG_MAX:
         raise OverflowError(f"{number} has more than 64 bits, which is all that Avro's long holds")
     left = number << 1 if number >= 0 else (-number << 1) - 1
     out = bytearray()
@@ -58,7 +58,7 @@ def _text(text: str) -> bytes:
 
 @lru_cache(maxsize=20_000)
 def id_text(identity: UUID) -> bytes:
-    """An id as text. The same ids come again and again: a run's in all its events, a cause's in what it causes."""
+    """An id as text. The same ids come again and again: a run's in all its events, a cause's in what follows."""
     return str(identity).encode()
 
 
@@ -84,8 +84,8 @@ PIECES = {
     "decimal": "money(x)",
 }
 NAMES: dict[str, Any] = {
-    "text": _text, "id_text": id_text, "small": SMALL, "small_max": SMALL_MAX, "varint": _varint, "double": double,
-    "milliseconds": milliseconds, "plain_bytes": _bytes, "money": _money,
+    "text": _text, "id_text": id_text, "small": SMALL, "small_max": SMALL_MAX, "varint": _varint,
+    "double": double, "milliseconds": milliseconds, "plain_bytes": _bytes, "money": _money,
 }
 
 

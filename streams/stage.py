@@ -28,6 +28,7 @@ from streams.worker import Worker
 log = logging.getLogger(__name__)
 
 POLL_S = 0.05
+TOGETHER = 32
 TRANSACTION_S = 1.0
 LAG_S = 5.0
 LINGER_MS = 5
@@ -164,16 +165,14 @@ class Stage:
         """One transaction; returns how many of the messages are in it. Raises Aborted, Refused, Lost."""
         began, now, taken, made = time.perf_counter(), now_utc(), 0, {}
         held, touched = self._ownership.held, {partition.number: partition for partition in due}
+        until = began + TRANSACTION_S
         self._transactions.begin()
         for partition in due:
             self._write(self._overdue(partition, now), None, made)
         most = int(not due) if self._careful else len(messages)
-        for message in messages[:most]:
-            partition = touched[message.partition()] = held[message.partition()]
-            self._take(partition, message, now, made)
-            taken += 1
-            if time.perf_counter() - began > TRANSACTION_S:
-                break
+        while taken < most and (not taken or time.perf_counter() < until):
+            taken += self._take(messages[taken:min(taken + TOGETHER, most)], now, until, made)
+        touched |= {message.partition(): held[message.partition()] for message in messages[:taken]}
         self._write_state(touched, messages[0] if taken == 1 and not due else None)
         self._transactions.commit(positions(touched.values()), self._consumer)
         for partition in touched.values():
@@ -182,15 +181,18 @@ class Stage:
         self._say(messages[:taken], made, time.perf_counter() - began)
         return taken
 
-    def _take(self, partition: Partition, message: Message, now: datetime, made: dict[str, int]) -> None:
+    def _take(self, messages: list[Message], now: datetime, until: float, made: dict[str, int]) -> int:
+        """Takes the first of the messages, and more until then; returns how many."""
         try:
-            records = self._taker.take(partition, message, now)
+            taken = self._taker.take(self._ownership.held, messages, now, until)
         except Unwritable as error:
-            raise Refused(message, error) from error
+            raise Refused(error.message, error) from error
         if self._taker.share.exceeded:
             self._transactions.abort()
             raise SystemExit(self._taker.share.sentence(self.name, self._taker.last_death))
-        self._write(records, message, made)
+        for message, records in zip(messages, taken, strict=False):
+            self._write(records, message, made)
+        return len(taken)
 
     def _overdue(self, partition: Partition, now: datetime) -> list[Record]:
         before = partition.core.seq

@@ -2,8 +2,12 @@
 
 No Kafka client here: bytes in, records to be written out. A stage decides the order between its topics, so what it
 takes is numbered, and what follows carries the number (`weir_seq`).
+
+Some dozens of records are taken together, in three passes: all are read, then all are taken, in order, then what
+follows is written. One pass's code fits into the processor's caches and all of it does not: a third is saved.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +21,7 @@ from schemas.operations import DeadLettered, Reason
 from schemas.registry import Definitions
 from streams import deadletters
 from streams.config import Settings
-from streams.core import Core
+from streams.core import Core, Failed
 from streams.partitioning import Partitioner
 from streams.registry import NotRegistered, RegistryAway
 from streams.shapes import Fold, Session, Step, Window
@@ -30,8 +34,19 @@ Record = tuple[str, bytes, bytes, Headers]
 SEQ = "weir_seq"
 
 
+Refusal = tuple[Reason, str]
+"""Why a record is a dead letter."""
+
+Taken = tuple[Refusal | None, list[Event], int, list[tuple[str, Event]], list[Failed]]
+"""The refusal, or what follows from a record: events, the record's number, late events by step, what failed."""
+
+
 class Unwritable(Exception):
     """What followed from a record cannot be written; the record itself has to become a dead letter."""
+
+    def __init__(self, message: Message, why: str):
+        super().__init__(why)
+        self.message = message
 
 
 @dataclass
@@ -101,58 +116,73 @@ class Taker:
         """From now on this record is a dead letter: what follows from it was tried and cannot be written."""
         self._refused[message.topic(), message.partition(), message.offset()] = why
 
-    def take(self, partition: Partition, message: Message, now: datetime) -> list[Record]:
-        """All that follows from a record, a dead letter where it cannot be taken. Raises Unwritable."""
-        partition.pass_over(message)
-        made, trace = [], None
-        dead = self._refusal(message) if self._refused else None
-        if dead is None:
-            trace = trace_of(message.headers())
-            dead, made = self._follow(partition, message, now)
-        self.share.add(dead is not None)
-        if dead is not None:
-            return [self._letter(deadletters.letter(message, *dead, self._name, now))]
+    def take(self, held: dict[int, Partition], messages: list[Message], now: datetime,
+             until: float = math.inf) -> list[list[Record]]:
+        """What follows from each record, a dead letter where it cannot be taken. Raises Unwritable.
+
+        Takes the first, and others until `time.perf_counter()` has reached `until`.
+        """
+        read = [self._read(message) for message in messages]
+        latest, oldest = now + self._future, now - self._age
+        taken: list[Taken] = []
+        for message, event in zip(messages, read, strict=True):
+            taken.append(self._taken(held[message.partition()], message, event, latest, oldest))
+            if time.perf_counter() >= until:
+                break
+        return [self._written(held[message.partition()], message, each, now)
+                for message, each in zip(messages, taken, strict=False)]
+
+    def _read(self, message: Message) -> Event | Refusal:
+        if self._refused:
+            why = self._refused.get((message.topic(), message.partition(), message.offset()))
+            if why is not None:
+                return "rejected", why
         try:
-            seq = str(partition.core.seq)
-            records = [self._record(event, trace, seq) for event in made]
-            late = partition.core.drain_late()
-            for step, event in late:
-                records.append(self._late(message, step, event, now))
-            return records + self._failures(partition, now)
+            return self._codec.decode(self.kinds[message.topic()], message.value(), message.key() or b"")
+        except Undecodable as error:
+            return error.reason, error.detail
+
+    def _taken(self, partition: Partition, message: Message, event: Event | Refusal, latest: datetime,
+               oldest: datetime) -> Taken:
+        partition.pass_over(message)
+        core = partition.core
+        refusal = event if type(event) is tuple else self._misplaced(event, message, latest, oldest)
+        made: list[Event] = []
+        if refusal is None:
+            try:
+                made = core.take(event)
+            except Unprocessable as error:
+                refusal = "unprocessable", str(error)
+            except Exception as error:  # a processor's mistake: the partition goes on without this record
+                refusal = "error", f"{type(error).__name__}: {error}"
+        self.share.add(refusal is not None)
+        return refusal, made, core.seq, core.drain_late(), core.drain_failed()
+
+    def _written(self, partition: Partition, message: Message, taken: Taken, now: datetime) -> list[Record]:
+        refusal, made, seq, late, failed = taken
+        if refusal is not None:
+            return [self._letter(deadletters.letter(message, *refusal, self._name, now))]
+        try:
+            number, trace = b"%d" % seq, trace_of(message.headers())
+            records = [self._record(event, trace, number) for event in made]
+            if late:
+                records += [self._late(message, step, event, now) for step, event in late]
+            return records + self._failures(failed, partition, seq, now) if failed else records
         except (NotRegistered, RegistryAway):
             raise
         except Exception as error:  # whatever an encoder meets in a value that a step made
-            raise Unwritable(f"what follows from it cannot be written: {type(error).__name__}: {error}") from error
+            raise Unwritable(message, f"what follows from it cannot be written: {type(error).__name__}: {error}"
+                             ) from error
 
-    def _follow(self, partition: Partition, message: Message,
-                now: datetime) -> tuple[tuple[Reason, str] | None, list[Event]]:
-        try:
-            event = self._codec.decode(self.kinds[message.topic()], message.value(), message.key() or b"")
-        except Undecodable as error:
-            return (error.reason, error.detail), []
-        misplaced = self._misplaced(event, message, now)
-        if misplaced is not None:
-            return misplaced, []
-        try:
-            return None, partition.core.take(event)
-        except Unprocessable as error:
-            return ("unprocessable", str(error)), []
-        except Exception as error:  # a processor's mistake: the partition goes on without this record
-            return ("error", f"{type(error).__name__}: {error}"), []
-
-    def _refusal(self, message: Message) -> tuple[Reason, str] | None:
-        why = self._refused.get((message.topic(), message.partition(), message.offset()))
-        return None if why is None else ("rejected", why)
-
-    def _misplaced(self, event: Event, message: Message, now: datetime) -> tuple[Reason, str] | None:
+    def _misplaced(self, event: Event, message: Message, latest: datetime, oldest: datetime) -> Refusal | None:
         """A record on a partition that is not its key's would split the state of the key in two."""
         home = self._partitioner.of(message.key())
         if home != message.partition():
             return "wrong_key", (f"its key belongs on partition {home}, not {message.partition()}: set "
                                  f"partitioner=murmur2_random where it is produced")
-        if event.at > now + self._future and self._from_outside(message):
+        if event.at > latest and self._from_outside(message):
             return "future", f"it happened at {event.at.isoformat()}, more than {self._future} from now"
-        if event.at < now - self._age and self._from_outside(message):
+        if event.at < oldest and self._from_outside(message):
             return "expired", f"it happened at {event.at.isoformat()}, more than {self._age} ago"
         return None
 
@@ -164,24 +194,25 @@ class Taker:
         seq, records = partition.core.seq, []
         for event in partition.core.fire(now):
             seq += type(event) in self._wakes
-            records.append(self._record(event, None, str(seq)))
-        return records + self._failures(partition, now)
+            records.append(self._record(event, None, b"%d" % seq))
+        return records + self._failures(partition.core.drain_failed(), partition, partition.core.seq, now)
 
     def pass_time(self, partition: Partition, to: datetime, now: datetime) -> list[Record]:
         """What follows from the end of windows on a partition that is quiet."""
-        seq = str(partition.core.seq)
-        partition.last_event_at = partition.last_event_at or partition.core.watermark
-        records = [self._record(event, None, seq) for event in partition.core.pass_time(to)]
+        core = partition.core
+        seq = b"%d" % core.seq
+        partition.last_event_at = partition.last_event_at or core.watermark
+        records = [self._record(event, None, seq) for event in core.pass_time(to)]
         partition.windows_may_be_open = to < partition.last_event_at + self._window_span
-        return records + self._failures(partition, now)
+        return records + self._failures(core.drain_failed(), partition, core.seq, now)
 
-    def _record(self, event: Event, trace: str | None, seq: str) -> Record:
+    def _record(self, event: Event, trace: str | None, seq: bytes) -> Record:
         kind = type(event)
         topic = self._topics.get(kind)
         if topic is None:
             topic = self._topics[kind] = self._settings.prefix + kind.topic()
         headers = headers_of(event, traceparent_of(event, trace) if trace else None)
-        headers.append((SEQ, seq.encode()))
+        headers.append((SEQ, seq))
         return topic, self._codec.encode(event), event.partition_key().encode(), headers
 
     def _letter(self, letter: DeadLettered) -> Record:
@@ -195,12 +226,12 @@ class Taker:
         return self._letter(deadletters.letter_about(
             event, self._codec.encode(event), message, "late", detail, f"{self._name}/{step}", now))
 
-    def _failures(self, partition: Partition, now: datetime) -> list[Record]:
+    def _failures(self, failed: list[Failed], partition: Partition, seq: int, now: datetime) -> list[Record]:
         return [self._letter(deadletters.letter_of_timer(
-            failed.key, failed.at.isoformat(), failed.subject, partition.number, partition.core.seq,
-            "unprocessable" if isinstance(failed.error, Unprocessable) else "error",
-            f"{type(failed.error).__name__}: {failed.error}", f"{self._name}/{failed.step}", now,
-        )) for failed in partition.core.drain_failed()]
+            each.key, each.at.isoformat(), each.subject, partition.number, seq,
+            "unprocessable" if isinstance(each.error, Unprocessable) else "error",
+            f"{type(each.error).__name__}: {each.error}", f"{self._name}/{each.step}", now,
+        )) for each in failed]
 
 
 def span_of(window: Window) -> timedelta:
