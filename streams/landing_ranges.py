@@ -80,6 +80,8 @@ class Lane:
     buffer: list[Message] = field(default_factory=list)
     size: int = 0
     since: float = 0.0
+    newest: int = -1
+    """Offset of the last record taken: a record that comes again is passed over."""
     cut: Cut | None = None
     stored: int | None = None
     """Next offset after what is stored, as long as no commit has said so."""
@@ -94,8 +96,10 @@ class Lane:
         return len(self.buffer) + (len(self.cut.messages) if self.cut else 0)
 
     def add(self, message: Message, now: float) -> None:
-        if self.buffer and message.offset() <= self.buffer[-1].offset():
+        offset = message.offset()
+        if offset <= self.newest:
             return
+        self.newest = offset
         if not self.buffer:
             self.since = now
         self.buffer.append(message)

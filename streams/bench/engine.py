@@ -49,6 +49,7 @@ TARGETS = {target.name: target for target in (
     Target("window_cpu", "the same by processor", "events/cpu-s"),
     Target("restore", "restore of a stage's state", "records/s", least=100_000),
     Target("landing", "decode to row in ClickHouse", "rows/s", least=50_000),
+    Target("landing_cpu", "the same by processor", "rows/cpu-s"),
     Target("result_p50", "request to result, p50", "ms", most=60),
     Target("result_p99", "request to result, p99", "ms", most=250),
     Target("queryable_p99", "event to queryable, p99", "s", most=5),
@@ -57,7 +58,7 @@ TARGETS = {target.name: target for target in (
     Target("resident", "whole stack, resident", "GB", most=3.5),
     Target("ready", "whole stack, ready, warm", "s", most=25),
 )}
-PARTS = {"beside": ("fold", "fold_cpu", "restore", "window", "window_cpu"), "landing": ("landing",), "whole": WHOLE}
+PARTS = {"beside": ("fold", "fold_cpu", "restore", "window", "window_cpu"), "landing": ("landing", "landing_cpu"), "whole": WHOLE}
 
 
 def run(settings: Settings, seconds: float, progress: Progress, only: list[str] | None = None) -> dict[str, Any]:
@@ -111,9 +112,10 @@ def _beside(settings: Settings, seconds: float, wanted: set[str], say: Callable[
 
 
 def _landing(settings: Settings, seconds: float, wanted: set[str], say: Callable[[str], None]) -> dict:
-    if "landing" not in wanted:
+    if not wanted & {*PARTS["landing"]}:
         return {}
-    return {"landing": (rows.measure(settings, _home(settings, "landing"), seconds, say), None)}
+    figures = rows.measure(settings, _home(settings, "landing"), seconds, say)
+    return {name: (value, None) for name, value in figures.items()}
 
 
 def _whole(settings: Settings, seconds: float, wanted: set[str], say: Callable[[str], None]) -> dict:

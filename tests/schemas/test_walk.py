@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas import topics  # noqa: F401 - every event class
 from schemas.avsc import schema_of
 from schemas.base import event_classes
 from schemas.codec import HEAD, Codec, LocalIds, from_json

@@ -60,7 +60,7 @@ def test_a_row_is_judged(target: Target, ours: float, peer: float | None, met: b
 
 def test_rows_are_chosen_by_name_or_part():
     assert chosen([]) == set(TARGETS)
-    assert chosen(["landing", "whole"]) == {"landing", *engine.WHOLE}
+    assert chosen(["landing", "whole"]) == {"landing", "landing_cpu", *engine.WHOLE}
     with pytest.raises(SystemExit, match="no row speed"):
         chosen(["speed"])
 
