@@ -28,13 +28,15 @@ PRELOAD = ("streams.worker", "streams.stage", "streams.calls", "streams.ports", 
 Progress = Callable[[int, int, str], None]
 
 
-def engines(settings: Settings) -> list[Service]:
-    """The embedded engines that the settings ask for."""
+def engines(settings: Settings, progress: Progress) -> list[Service]:
+    """The embedded engines that the settings ask for; what they need is fetched on first use."""
     home, jars, made = settings.home.resolve(), ROOT / ".weir" / "jars", []
     if not settings.kafka:
-        made.append(kafka.service(home, settings.kafka_port, jar_home=jars))
+        made.append(kafka.service(home, settings.kafka_port, jar_home=jars,
+                                  progress=lambda done, total: progress(done, total, "fetching Kafka")))
     if not settings.registry_url:
-        made.append(registry.service(home, settings.registry_port, settings.bootstrap(), jar_home=jars))
+        made.append(registry.service(home, settings.registry_port, settings.bootstrap(), jar_home=jars,
+                                     progress=lambda done, total: progress(done, total, "fetching the registry")))
     if not settings.clickhouse_url:
         made.append(engine("clickhouse", clickhouse, home, settings.clickhouse_port))
     if not settings.qdrant_url:
@@ -85,9 +87,9 @@ def scripted_services(settings: Settings, script: Path) -> Service:
                    ready={"http": f"http://127.0.0.1:{port}{scripted.READY_PATH}"})
 
 
-def stack(settings: Settings, slots: int = 1, script: Path | None = COMPANY / "script.yaml") -> list[Service]:
+def stack(settings: Settings, progress: Progress, slots: int = 1, script: Path | None = None) -> list[Service]:
     """All services of a stack on this machine."""
-    below = engines(settings)
+    below = engines(settings, progress)
     beside = [scripted_services(settings, script)] if script else []
     return [*below, *beside, deployment(settings, tuple(s.name for s in below)), *workers(settings, slots)]
 
@@ -103,8 +105,7 @@ def start(settings: Settings, progress: Progress, slots: int = 1, script: Path |
     `progress(done, total, words)` is told of every service that becomes ready.
     """
     home = settings.home.resolve()
-    progress(0, 1, "fetching what is missing")
-    services = stack(settings, slots, script)
+    services = stack(settings, progress, slots, script)
     embedded.start(home, services)
 
     def told(known: dict) -> None:

@@ -1,0 +1,23 @@
+"""Does everything stay exact while processes are killed? A short chaos run on a stack of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
+ROOT = Path(__file__).parents[2]
+
+
+def test_nothing_is_lost_doubled_or_out_of_order_under_kills(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "streams.cli", "chaos", "--kills", "4", "--rate", "6", "--seed", "3", "--json"],
+        cwd=ROOT, capture_output=True, text=True, timeout=380, env=os.environ | {"WEIR_HOME": str(tmp_path)}, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert sum(found["kills"].values()) == 4 and found["requests"] > 20
+    assert found["outcomes"]["RunFinished"] == found["requests"] == found["effects"]
+    assert not any(found[name] for name in ("lost", "doubled", "out_of_order", "repeated_effects", "unbalanced"))
