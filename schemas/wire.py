@@ -55,13 +55,13 @@ def _without_logical_types(schema: Any) -> Any:
             for name, part in schema.items() if name != "default"}
 
 
-def _money_from_bytes(units: bytes) -> Decimal:
+def money_from_bytes(units: bytes) -> Decimal:
     if len(units) > BYTES_MAX:
         raise Unreadable(f"an amount of {len(units)} bytes; {MONEY['precision']} digits fit into {BYTES_MAX}")
     return Decimal(int.from_bytes(units, "big", signed=True)).scaleb(-SCALE, EXACT)
 
 
-def _moment(at_ms: int) -> datetime:
+def moment(at_ms: int) -> datetime:
     try:
         return EPOCH + at_ms * MILLISECOND
     except OverflowError as error:
@@ -84,7 +84,7 @@ def _readers_of(kind: type[BaseModel]) -> tuple[tuple[str, Convert], ...]:
 def _reader(hint: Any) -> Convert | None:
     """How a value of that type is read; None where validation takes it as it is."""
     hint, inner = _bare(hint)
-    plain = {datetime: _moment, Decimal: _money_from_bytes}.get(hint)
+    plain = {datetime: moment, Decimal: money_from_bytes}.get(hint)
     if plain is not None:
         return plain
     if isinstance(hint, type) and issubclass(hint, BaseModel):
