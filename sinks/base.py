@@ -42,6 +42,11 @@ class Sink(Protocol):
     epoch: str
     """Changes whenever the same records make other rows than before."""
 
+    def greatest_offset(self, kind: type[Event], partition: int) -> int | None:
+        """Of the records of a partition that are stored; None where there are none, or where again does no harm.
+
+        Raises whatever the world does."""
+
     def prepare(self, batch: Batch | Bodies) -> Any:
         """What `write` takes. Looks at nothing but the batch.
 

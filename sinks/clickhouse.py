@@ -22,7 +22,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from schemas.base import Event
 from sinks.avro_rows import AvroRows, avro_rows, read, takes
 from sinks.base import Batch, Bodies
-from sinks.rows import Columns, columns, epoch
+from sinks.rows import TABLES, Columns, columns, epoch
 
 log = logging.getLogger(__name__)
 ONCE = {
@@ -31,6 +31,10 @@ ONCE = {
     "max_insert_block_size": 1_048_449,
     "max_partitions_per_insert_block": 1_000,
 }
+GREATEST_OFFSET = """
+SELECT maxOrNull(kafka_offset) FROM `{table}`
+WHERE kafka_topic = {{topic:String}} AND kafka_partition = {{partition:UInt32}}
+"""
 LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migrations
 (
@@ -138,6 +142,11 @@ class ClickHouse:
 
     def takes_bytes(self, kind: type[Event]) -> bool:
         return takes(kind)
+
+    def greatest_offset(self, kind: type[Event], partition: int) -> int | None:
+        with connect(self._url, self._database) as client:
+            return client.query(GREATEST_OFFSET.format(table=TABLES[kind].name), parameters={
+                "topic": kind.topic(), "partition": partition}).result_rows[0][0]
 
     def prepare(self, batch: Batch | Bodies) -> Columns | AvroRows:
         return avro_rows(batch) if isinstance(batch, Bodies) else columns(batch)

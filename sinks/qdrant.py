@@ -83,6 +83,9 @@ class Qdrant:
     def takes_bytes(self, kind: type[Event]) -> bool:
         return False  # what is embedded has to be read
 
+    def greatest_offset(self, kind: type[Event], partition: int) -> int | None:
+        return None  # what comes again is only stored where nothing newer is
+
     def prepare(self, batch: Batch) -> list[Chunk]:
         """The last word on each place; the batch is in order."""
         last: dict[str, Chunk] = {}

@@ -35,6 +35,10 @@ PULL_S = 0.05
 DRAIN_S = 5.0
 RETRY_S = (0.2, 0.5, 1.0, 2.0)
 GARBAGE = 100_000
+OFFSETS_GONE = (
+    "the offsets of the group {group} are gone, but {sink} has rows of {topic} partition {partition} up to offset "
+    "{last}: beginning at the earliest record would land them twice. Set the group's offset for it to {next} "
+    "(kafka-consumer-groups --reset-offsets), or let Weir write into another database (WEIR_CLICKHOUSE_DATABASE)")
 HIGH = 4
 """Batches in memory, in rows or bytes, above which reading pauses."""
 
@@ -65,7 +69,7 @@ class Landing:
         self._kinds = {settings.prefix + kind.topic(): kind for kind in events}
         self._limits = Limits(min(settings.landing_rows, sink.rows_max), settings.landing_age_s)
         self._reader = Reader(worker.codec, sink, written_by_steps(), settings.retention_days)
-        self._consumer = kafka.consumer(settings, self._name, slot)
+        self._consumer, self._consumer_group = kafka.consumer(settings, self._name, slot), settings.prefix + self._name
         self._ledger = Ledger(settings, self._name, slot, worker, self._consumer)
         self._lanes: dict[Place, Lane] = {}
         self._paused: set[Place] = set()
@@ -133,6 +137,8 @@ class Landing:
     def _cut(self, now: float) -> None:
         """Makes the cuts that are due and reads what they hold."""
         for lane in self._lanes.values():
+            if lane.new and not self._is_new_indeed(lane, now):
+                continue
             cut = lane.cut or lane.make_cut(self._limits, self._sink.epoch, now)
             if not cut or cut.read:
                 continue
@@ -145,6 +151,28 @@ class Landing:
             cut.read = cut.recorded or not bad
             if cut.recorded:
                 lane.stored = None
+
+    def _is_new_indeed(self, lane: Lane, now: float) -> bool:
+        """Whether the sink has said that it holds no rows of a partition without offsets; it is asked by the writer.
+
+        Raises SystemExit with a sentence where it holds some: the group's offsets were lost, and with them the
+        ranges and tokens that keep a row from landing twice.
+        """
+        if not lane.buffer:
+            return False
+        if lane.looking is None:
+            lane.looking = self._writer.submit(self._sink.greatest_offset, lane.kind, lane.partition)
+        if not lane.looking.done():
+            return False
+        looked, lane.looking = lane.looking, None
+        if (error := looked.exception()) is not None:
+            self._put_off(lane, error, now)
+        elif (last := looked.result()) is not None:
+            raise SystemExit(OFFSETS_GONE.format(group=self._consumer_group, topic=lane.topic, sink=self._sink.name,
+                                                 partition=lane.partition, last=last, next=last + 1))
+        else:
+            lane.new = False
+        return not lane.new
 
     def _record(self) -> None:
         """One commit of the new cuts' ranges, and of how far idle partitions are stored."""
@@ -180,11 +208,7 @@ class Landing:
         self._writing = None
         error = future.exception()
         if error is not None:
-            pause_s = RETRY_S[min(self._failures, len(RETRY_S) - 1)]
-            self._not_before, self._failures = now + pause_s, self._failures + 1
-            self._worker.ready(False)
-            log.warning("%s did not take the rows of %s[%d], try %d, the same again in %.1f s: %s: %s",
-                        self._sink.name, *lane.place, self._failures, pause_s, type(error).__name__, str(error)[:300])
+            self._put_off(lane, error, now)
             return
         if self._failures:
             self._failures = 0
@@ -194,12 +218,20 @@ class Landing:
                                        table=lane.kind.__name__)
             lane.finish()
 
+    def _put_off(self, lane: Lane, error: BaseException, now: float) -> None:
+        pause_s = RETRY_S[min(self._failures, len(RETRY_S) - 1)]
+        self._not_before, self._failures = now + pause_s, self._failures + 1
+        self._worker.ready(False)
+        log.warning("%s did not take the rows of %s[%d], try %d, the same again in %.1f s: %s: %s",
+                    self._sink.name, *lane.place, self._failures, pause_s, type(error).__name__, str(error)[:300])
+
     def _assigned(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         """Positions come from the broker, never from memory: the previous owner may have gone on."""
         start = []
         for each in self._ledger.committed(partitions):
             place = each.topic, each.partition
-            self._lanes[place] = Lane(self._kinds[each.topic], *place, pending=range_of(each.metadata))
+            self._lanes[place] = Lane(self._kinds[each.topic], *place, pending=range_of(each.metadata),
+                                      new=each.offset < 0)
             start.append(TopicPartition(*place, each.offset if each.offset >= 0 else OFFSET_BEGINNING))
         consumer.assign(start)
         consumer.resume(start)  # a pause outlives its assignment: a partition that came back so was never read again

@@ -7,6 +7,7 @@ form anew after a crash: 90,000 rows became 94,110.
 
 import json
 from bisect import bisect_right
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +81,9 @@ class Lane:
     buffer: list[Message] = field(default_factory=list)
     size: int = 0
     since: float = 0.0
+    new: bool = False
+    """No offset was ever committed for it, and nobody has looked yet whether there are rows of it all the same."""
+    looking: Future[int | None] | None = None
     newest: int = -1
     """Offset of the last record taken: a record that comes again is passed over."""
     cut: Cut | None = None

@@ -213,6 +213,31 @@ def test_too_many_dead_letters_stop_the_worker_and_pass_nothing_over(bed):
     assert figures(at)["letters"] == 0
 
 
+def test_without_offsets_and_with_rows_it_does_not_begin_again(bed):
+    at = bed("clickhouse", clickhouse_server, landing_age_s=0.1)
+    migrate(at.settings.clickhouse(), "weir", ROOT / "infra" / "clickhouse", {"retention_days": 3650})
+    at.publish(*map(used, range(50)))
+    at.producer.flush()
+    at.start(0)
+    until(lambda: there(at, lambda now: now["rows"] == 50), "all rows are there")
+    at.workers[0].kill()
+    at.workers[0].wait()
+    group, admin = f"{at.settings.prefix}landing-clickhouse", kafka.admin(at.settings)
+
+    def deleted() -> bool:  # a member that was killed stays in the group until its session ends
+        try:
+            admin.delete_consumer_groups([group])[group].result(10)
+        except kafka.KafkaException:
+            return False
+        return True
+
+    until(deleted, "the group is deleted")
+    at.start(0)
+    assert at.workers[0].wait(30) != 0
+    assert "has rows of" in (at.home / "worker-0.log").read_text()
+    assert figures(at)["rows"] == figures(at)["calls"] == 50
+
+
 def test_the_last_word_on_each_chunk_stands_after_kills(bed):
     at = bed("qdrant", qdrant_server, landing_age_s=0.1)
     key, name = "", at.settings.qdrant_collection
