@@ -1,5 +1,6 @@
 """What do the tests of the whole share? One whole stack, on ports and a folder of its own, and a world that misbehaves."""
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -13,21 +14,23 @@ from streams.commands.reach import codec_of
 from streams.company import Company
 from streams.config import Settings
 from streams.deploy import apply_and_wait
+from tests.contracts.containers import servers
 from tests.sinks.faults import FAULTS, Faulty, faulty
 
 ORDER = {"type": "object", "properties": {"order": {"type": "string"}}, "required": ["order"]}
 FAULTS_OF_MODELS = ("garbage", "html", "500", "hang", "negative_tokens", "blank", "not_json", "oversize", "401")
 
 
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """All engines and workers, as `./weir up` starts them."""
-    settings = own_settings(tmp_path_factory.mktemp("stack"), idle_close_s=1.0, landing_age_s=0.3)
-    app.start(settings, lambda done, total, words: None)
-    try:
+@pytest.fixture(scope="session", params=["embedded", pytest.param("containers", marks=pytest.mark.docker)])
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """All workers, as `./weir up` starts them: on the embedded engines, and on real servers where Docker is there."""
+    home, quick = tmp_path_factory.mktemp("stack"), {"idle_close_s": 1.0, "landing_age_s": 0.3}
+    with contextlib.ExitStack() as opened:
+        settings = own_settings(home, **quick) if request.param == "embedded" else opened.enter_context(
+            servers(home, **quick))
+        app.start(settings, lambda done, total, words: None)
+        opened.callback(app.stop, settings)
         yield settings
-    finally:
-        app.stop(settings)
 
 
 @pytest.fixture(scope="session")
