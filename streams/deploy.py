@@ -5,11 +5,12 @@ Everything here may be done again at any time and then changes nothing. It is on
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from pathlib import Path
 
-from schemas.topics import MESSAGE_BYTES_MAX, Topic, topics
+from infra.embedded.service import StackError
+from schemas.topics import Topic, topics
 from sinks import clickhouse, qdrant
 from streams import app, definitions, kafka, registry, state
 from streams.company import Company
@@ -53,7 +54,21 @@ def apply(settings: Settings, company: Company) -> Sequence[str]:
 
 
 def apply_and_wait(settings: Settings, company: Company) -> Sequence[str]:
-    """The same, and returns when every worker of the stack on this machine knows them."""
+    """The same, and returns when every worker of the stack on this machine knows them, and search finds the documents."""
     changed = apply(settings, company)
     app.await_definitions(settings, len(definitions.read_all(settings, codec_of(settings)).bodies))
+    await_documents(settings, company)
     return changed
+
+
+def await_documents(settings: Settings, company: Company, timeout_s: float = 60) -> None:
+    """Returns when every document can be found by a search. Raises StackError."""
+    wanted, deadline = {(one.tenant, one.document) for one in company.documents}, time.monotonic() + timeout_s
+    while wanted:
+        stored = qdrant.places(settings.qdrant(), settings.qdrant_key.get_secret_value(), settings.qdrant_collection)
+        wanted -= {(tenant, document) for tenant, document, _ in stored}
+        if wanted and time.monotonic() > deadline:
+            raise StackError(f"{len(wanted)} documents did not come to Qdrant within {timeout_s:.0f} s: see "
+                             ".weir/log/landing-qdrant-0.log")
+        if wanted:
+            time.sleep(0.1)
