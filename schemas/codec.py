@@ -156,7 +156,7 @@ def headers_of(event: Event, traceparent: str | None = None) -> Headers:
     return [
         ("traceparent", (traceparent or traceparent_of(event)).encode()),
         CE_VERSION,
-        ("ce_id", id_text(event.id)),
+        ("ce_id", id_text(event.id).encode()),
         _type_header(type(event)),
         ("ce_source", f"/weir/{event.tenant}".encode()),
         ("ce_time", event.at.isoformat(timespec="milliseconds").encode()),
@@ -170,9 +170,11 @@ def _type_header(kind: type[Event]) -> tuple[str, bytes]:
 
 def traceparent_of(event: Event, trace: str | None = None) -> str:
     """A W3C traceparent: the run is the trace unless another is given, the event is the span."""
+    span = id_text(event.id)
     if trace is None:
-        trace = (getattr(event, "run", None) or event.id).hex
-    return f"00-{trace}-{event.id.hex[:16]}-01"
+        run = getattr(event, "run", None)
+        trace = (span if run is None else id_text(run)).replace("-", "")
+    return f"00-{trace}-{span[:8]}{span[9:13]}{span[14:18]}-01"
 
 
 def trace_of(headers: Headers | None) -> str | None:

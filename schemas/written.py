@@ -53,13 +53,14 @@ def _text(text: str) -> bytes:
         encoded = text.encode()
     except UnicodeEncodeError:
         encoded = SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text).encode()
-    return _long(len(encoded)) + encoded
+    size = len(encoded)
+    return (SMALL[size] if size < SMALL_MAX else _varint(size)) + encoded
 
 
 @lru_cache(maxsize=20_000)
-def id_text(identity: UUID) -> bytes:
+def id_text(identity: UUID) -> str:
     """An id as text. The same ids come again and again: a run's in all its events, a cause's in what follows."""
-    return str(identity).encode()
+    return str(identity)
 
 
 def _bytes(value: bytes) -> bytes:
@@ -75,7 +76,7 @@ def _money(money: Decimal) -> bytes:
 # How a value `x` is written: an expression of bytes. Small numbers and short ids, most of all values, pay no call.
 PIECES = {
     "string": "text(x)",
-    "uuid": "b'H' + id_text(x)",
+    "uuid": "b'H' + id_text(x).encode()",
     "long": "small[x] if 0 <= x < small_max else varint(x)",
     "timestamp-millis": "varint(milliseconds(x))",
     "boolean": "b'\\1' if x else b'\\0'",

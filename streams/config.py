@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     replication: Annotated[int, Field(ge=1)] = Field(1, description="replication factor of the topics")
     partitions: Annotated[int, Field(ge=1)] = Field(4, description="partitions of each topic, when it is created")
 
-    batch_events: Annotated[int, Field(ge=1)] = Field(1_000, description="most events in one transaction")
+    batch_events: Annotated[int, Field(ge=1)] = Field(4_000, description="most events in one transaction")
     idle_close_s: float = Field(5.0, gt=0, description="quiet seconds after which a partition's windows may close")
     future_s: float = Field(300, gt=0, description="how far in the future an event's time may lie")
     expired_days: float = Field(30, gt=0, description="how old an event's time may be")
