@@ -1,7 +1,8 @@
 """What do the records of a batch hold, and which of them can never be stored?
 
-What our own steps wrote is read without being validated again: its values are checked by column instead. Everything
-else, and everything in doubt, is validated event by event, so that one bad record never holds up a partition.
+What our own steps wrote is not validated again: a sink that takes bytes is given them as they are, after a walk that
+lets nothing through that reading would refuse; for the others values are read and checked by column. Everything else,
+and everything in doubt, is validated event by event, so that one bad record never holds up a partition.
 
 Nothing here depends on the clock: a replay must find the same records bad as the first try did.
 """
