@@ -10,7 +10,7 @@ sure of are read again as plain values (`schemas/wire.py`), which says what is w
 import io
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Protocol
 
@@ -200,6 +200,3 @@ def from_json(kind: type[Event], text: str) -> Event:
         raise Undecodable("invalid", first_error(error)) from error
     except json.JSONDecodeError as error:
         raise Undecodable("invalid", f"not JSON: {error}") from error
-
-
-Decode = Callable[[type[Event], bytes], Event]

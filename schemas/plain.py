@@ -5,14 +5,14 @@ bytes. Building the pydantic event costs about as much again as reading it, and 
 """
 
 import io
-from functools import cache
 from typing import Any
 
 import fastavro
 
-from schemas.avsc import parsed_schema_of, schema_of
+from schemas.avsc import parsed_schema_of
 from schemas.base import Event
 from schemas.codec import HEAD
+from schemas.wire import plain_schema_of
 
 Plain = dict[str, Any]
 
@@ -25,7 +25,7 @@ def plain_of_value(kind: type[Event], value: bytes) -> Plain:
     """
     body = io.BytesIO(value)
     body.seek(HEAD.size)
-    fields = fastavro.schemaless_reader(body, _plain_schema_of(kind), None)
+    fields = fastavro.schemaless_reader(body, plain_schema_of(kind), None)
     if body.tell() != len(value):
         raise ValueError(f"{len(value) - body.tell()} bytes are left over after the event")
     return fields
@@ -36,21 +36,4 @@ def plain_of(event: Event) -> Plain:
     body = io.BytesIO()
     fastavro.schemaless_writer(body, parsed_schema_of(type(event)), event.model_dump())
     body.seek(0)
-    return fastavro.schemaless_reader(body, _plain_schema_of(type(event)), None)
-
-
-@cache
-def _plain_schema_of(kind: type[Event]) -> Any:
-    return fastavro.parse_schema(_without_logical_types(schema_of(kind)))
-
-
-def _without_logical_types(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return [_without_logical_types(branch) for branch in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "logicalType" in schema:
-        return schema["type"]
-    # Defaults only matter when two schemas are resolved, which is never done with this one.
-    return {name: _without_logical_types(part) if name in ("type", "fields", "items", "values") else part
-            for name, part in schema.items() if name != "default"}
+    return fastavro.schemaless_reader(body, plain_schema_of(type(event)), None)

@@ -5,15 +5,14 @@ answer topics, from where the committed metadata says that they stood. Then the 
 offsets, and what is answered already is skipped when it is read.
 """
 
-import functools
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
 
 from streams.answered import Answers, Position
 from streams.config import Settings
+from streams.kafka import or_end
 from streams.lanes import NAME, Lanes, Part
 from streams.offsets import Tracker
 from streams.shapes import Step, kinds
@@ -23,18 +22,6 @@ from streams.worker import Worker
 log = logging.getLogger(__name__)
 
 REVOKE_S = 4.0
-
-
-def or_end(callback: Callable[..., None]) -> Callable[..., None]:
-    """An exception in a rebalance callback kills the consumer with an opaque error: the process ends, saying why."""
-    @functools.wraps(callback)
-    def guarded(self: "Holding", *args: Any) -> None:
-        try:
-            callback(self, *args)
-        except BaseException as error:
-            log.exception("rebalance")
-            self.worker.end(f"partitions could not be taken over: {error}")
-    return guarded
 
 
 class Holding:

@@ -5,6 +5,7 @@ dynamic ones in 6 to 7 s; a random transactional id hid everything behind the de
 time-out. `range` keeps one partition number of all topics in one worker; cooperative-sticky and roundrobin do not.
 """
 
+import functools
 import logging
 import struct
 import time
@@ -72,6 +73,21 @@ def generation(group_metadata: Any) -> int:
     opaque bytes: a 7-byte magic, then a native int32.
     """
     return struct.unpack("=i", group_metadata[7:11])[0]
+
+
+def or_end(callback: Callable[..., None]) -> Callable[..., None]:
+    """An exception in a rebalance callback kills the consumer with an opaque error: the process ends, saying why.
+
+    For methods of what has a `worker`.
+    """
+    @functools.wraps(callback)
+    def guarded(self: Any, *args: Any) -> None:
+        try:
+            callback(self, *args)
+        except BaseException as error:
+            log.exception("rebalance")
+            self.worker.end(f"partitions could not be taken over: {error}")
+    return guarded
 
 
 def is_fatal(error: KafkaError) -> bool:

@@ -7,15 +7,14 @@ One that stays behind has lost state, and the worker refuses to go on. Revoked: 
 unread only if nobody had a turn in between.
 """
 
-import functools
 import logging
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from streams.config import Settings
+from streams.kafka import or_end
 from streams.state import ANSWER_S, Place, Restorer, patiently
 from streams.taking import Partition, Taker
 from streams.worker import Worker
@@ -24,18 +23,6 @@ log = logging.getLogger(__name__)
 
 READS = 10
 PAUSE_S = 0.1
-
-
-def or_end(callback: Callable[..., None]) -> Callable[..., None]:
-    """An exception in a rebalance callback kills the consumer with an opaque error: the process ends, saying why."""
-    @functools.wraps(callback)
-    def guarded(self: "Ownership", *args: Any) -> None:
-        try:
-            callback(self, *args)
-        except BaseException as error:
-            log.exception("rebalance")
-            self.worker.end(f"partitions could not be taken over: {error}")
-    return guarded
 
 
 class Ownership:
