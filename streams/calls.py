@@ -32,13 +32,12 @@ from streams.worker import Worker
 
 log = logging.getLogger(__name__)
 
-IDLE_S = 0.005
+IDLE_S, BUSY_S = 0.005, 0.001  # between two looks for questions; the shorter one while there lately were some
 GAP_S = 0.01
 READ_MAX = 500
 OPEN_BYTES_MAX = 128 * 1024 * 1024
 RECORD_BYTES_MAX = MESSAGE_BYTES_MAX - 65_536
-DRAIN_S = 10.0
-LAG_S = 5.0
+DRAIN_S, LAG_S = 10.0, 5.0
 Record = tuple[str, bytes, bytes, Headers, int]
 
 
@@ -60,7 +59,7 @@ class Calls:
             "queued.min.messages": 1_000, "queued.max.messages.kbytes": 16_384})
         self._finished: list[tuple[Finished, list[Record]]] = []
         self._marks: list[Mark] = []
-        self._committed_at = self._lag_at = 0.0
+        self._committed_at = self._lag_at = self._busy_until = 0.0
         check_topics(settings, steps, worker)
         log.info("start worker=%s slot=%d reads=%s writes=%s", NAME, slot, ",".join(self._holding.asks), ",".join(
             sorted({settings.prefix + kind.topic() for step in steps for kind in kinds(step.writes)})))
@@ -74,7 +73,7 @@ class Calls:
             self._transactions.init()
             while not self._worker.stopping.is_set():
                 self._given = self._worker.given()
-                self._pump(IDLE_S)
+                self._pump(BUSY_S if time.monotonic() < self._busy_until else IDLE_S)
                 self._take()
             self._worker.ready(False)
             self._drain(hold.parts.values(), DRAIN_S)
@@ -105,6 +104,7 @@ class Calls:
             else:
                 skipped.append(Place(part.topic, part.partition, message.offset()))
         if questions:
+            self._busy_until = time.monotonic() + LAG_S
             self._lanes.dispatch(questions)
         if skipped:
             self._lanes.forget(skipped)

@@ -75,7 +75,8 @@ class Watch:
 
     def _follow(self) -> None:
         while not self._stop.is_set():
-            for message in self._consumer.consume(1_000, 0.05):
+            first = self._consumer.poll(0.05)  # consume() with a time to wait waits for all of it
+            for message in () if first is None else (first, *self._consumer.consume(1_000, 0)):
                 if message.error():
                     continue
                 try:

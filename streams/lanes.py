@@ -133,6 +133,8 @@ class Lanes:
     def _dispatch(self, questions: list[Question]) -> None:
         for question in questions:
             key = question.part.topic, question.event.partition_key()
+            if not question.part.step.by.ordered:
+                key = question.part.topic, f"{question.part.partition}@{question.offset}"
             lane = self._lanes.get(key)
             if lane is None:
                 self._lanes[key] = deque([question])

@@ -64,11 +64,15 @@ class Window:
 
 @dataclass(frozen=True)
 class Call:
-    """`ask(event) -> question | Impossible`, the port named `port` answers it, `tell(event, answer) -> events`."""
+    """`ask(event) -> question | Impossible`, the port named `port` answers it, `tell(event, answer) -> events`.
+
+    The questions of one key are asked one after the other, unless they are not `ordered`.
+    """
 
     ask: Callable[..., Any]
     port: str
     tell: Callable[..., Any]
+    ordered: bool = True
 
 
 @dataclass(frozen=True)
