@@ -8,7 +8,8 @@ import math
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from schemas.agent import AgentRequested, RequestAdmitted, RequestRefused, RunSettled
+from processors import children
+from schemas.agent import AgentRequested, RequestAdmitted, RequestRefused, RunSettled, ToolFailed
 from schemas.registry import Agent, Definitions, Tenant
 
 REMEMBERED_REQUESTS = 200
@@ -28,7 +29,7 @@ class Bucket:
 
 def admit(
     bucket: Bucket, event: AgentRequested | RunSettled, given: Definitions
-) -> tuple[Bucket | None, list[RequestAdmitted | RequestRefused]]:
+) -> tuple[Bucket | None, list[RequestAdmitted | RequestRefused | ToolFailed]]:
     """Admit or refuse a request; a settled run gives its place back."""
     if isinstance(event, RunSettled):
         return replace(bucket, running=max(0, bucket.running - 1)), []
@@ -37,13 +38,18 @@ def admit(
     tenant = given.find("tenant", event.tenant)
     if tenant is None:
         # Names that nobody defined must not grow the state.
-        return None, [_refuse(event, "unknown_tenant", f"no tenant {event.tenant!r} is defined: apply one")]
+        return None, _told(event, _refuse(event, "unknown_tenant", f"no tenant {event.tenant!r} is defined: apply one"))
     bucket = replace(_refill(bucket, tenant, event.at), recent=(*bucket.recent, event.id.hex)[-REMEMBERED_REQUESTS:])
     refusal = _refusal(event, tenant, given) or _no_room(bucket, event, tenant)
     if refusal:
-        return bucket, [refusal]
+        return bucket, _told(event, refusal)
     admitted = _of_run(event, RequestAdmitted, agent_version=given.version("agent", event.agent))
     return replace(bucket, tokens=bucket.tokens - 1, running=bucket.running + 1), [admitted]
+
+
+def _told(event: AgentRequested, refusal: RequestRefused) -> list[RequestRefused | ToolFailed]:
+    """A refusal, told to the agent that asked as well, where one did."""
+    return [refusal, *children.refused(event, refusal.reason, refusal.detail)]
 
 
 def _refill(bucket: Bucket, tenant: Tenant, at: datetime) -> Bucket:

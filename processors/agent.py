@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from processors import conversation
+from processors import children, conversation
 from processors.calling import plan_calls, wrong_with
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in, error_result, user_says
 from processors.session import Phase, Run, Session, blocked_run, end_run, outcome_of, with_results
@@ -31,17 +31,18 @@ Moved = tuple[Session, list[Event]]
 
 def advance(
     session: Session, event: Heard, given: Definitions
-) -> tuple[Session, list[ModelAsked | ToolCalled | PassagesAsked | RunFinished]]:
+) -> tuple[Session, list[Event]]:
     """Take one event. When a run has ended, the request that waited longest begins."""
     move = NEXT.get((session.phase, type(event)))
     if move is None:
         return session, []
+    before = session
     session, events = move.act(session, event, given)
     while session.run is None and session.waiting:
         request, *rest = session.waiting
         session, more = _begin(replace(session, waiting=tuple(rest)), request, event, given)
         events = [*events, *more]
-    return session, events
+    return session, [*events, *children.consequences(before, event, events)]
 
 
 def _take(session: Session, request: RequestCleared, given: Definitions) -> Moved:

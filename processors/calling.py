@@ -4,11 +4,13 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 
+from processors import children
 from processors.arguments import Unfit, read_arguments
 from processors.conversation import error_result
 from processors.session import Pending, Run
 from processors.text import clean, compact
-from schemas.agent import PassagesAsked, ResponseCleared, ToolCalled, ToolRequest
+from schemas.agent import AgentRequested, PassagesAsked, ResponseCleared, ToolCalled, ToolRequest
+from schemas.base import Event
 from schemas.registry import Definitions, Tool
 
 CALLS_MAX = 64
@@ -17,12 +19,15 @@ REPEATS_MAX = 3
 PASSAGES, PASSAGES_MAX = 5, 50
 
 
+Made = ToolCalled | PassagesAsked | AgentRequested
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is called, and what the model is told at once. `repeated` names a call made too often."""
 
     run: Run
-    events: tuple[ToolCalled | PassagesAsked, ...]
+    events: tuple[Made, ...]
     repeated: str = ""
 
 
@@ -45,8 +50,10 @@ def plan_calls(run: Run, said: ResponseCleared, given: Definitions) -> Plan:
         if repeats[same] >= REPEATS_MAX:
             return Plan(run, (), repeated=request.name)
         try:
-            events.append(_call(run, said, nth, request, given))
-            pending.append(Pending(request.id, request.name))
+            made = _call(run, said, nth, request, given, events)
+            events.append(made)
+            child = made.id if isinstance(made, AgentRequested) else None
+            pending.append(Pending(request.id, request.name, child=child))
         except Unfit as unfit:
             pending.append(Pending(request.id, request.name, error_result("not_called", str(unfit))))
     run = replace(run, pending=tuple(pending), repeats=repeats, tool_calls=run.tool_calls + len(events))
@@ -62,14 +69,19 @@ def _same(request: ToolRequest) -> str:
     return hashlib.sha256(f"{request.name}\n{arguments}".encode("utf-8", "replace")).hexdigest()[:16]
 
 
-def _call(run: Run, said: ResponseCleared, nth: int, request: ToolRequest, given: Definitions
-          ) -> ToolCalled | PassagesAsked:
+def _call(run: Run, said: ResponseCleared, nth: int, request: ToolRequest, given: Definitions, before: list[Event]
+          ) -> Made:
     version = run.tool_versions.get(request.name)
     tool = None if version is None else given.find("tool", request.name, version)
     if not isinstance(tool, Tool):
         known = ", ".join(run.tool_versions) or "none"
         raise Unfit(f"there is no tool of this name; the tools are: {known}")
     arguments = read_arguments(tool, request.arguments)
+    if tool.via == "agent":
+        wrong = children.too_many(run, before, given)
+        if wrong:
+            raise Unfit(wrong)
+        return children.request_of(run, said, nth, request, tool, arguments, given)
     if tool.via == "search":
         query, limit = arguments.get("query"), arguments.get("limit", PASSAGES)
         if not isinstance(query, str) or not query.strip():

@@ -26,12 +26,14 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Pending:
-    """A call that the model asked for, and its result once there is one."""
+    """A call that the model asked for, and its result once there is one. `child` is the run of an agent that was
+    asked."""
 
     call: str
     tool: str
     content: str | None = None
     ends: bool = False
+    child: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -133,10 +135,12 @@ def outcome_of(
         event, RunFinished, asked.run.hex, outcome=outcome, reason=label(reason), detail=detail, text=asked.text,
         answer=answer, model=run.model, model_calls=run.model_calls, tool_calls=run.tool_calls, tokens=run.tokens,
         cost_usd=None if nothing_priced else run.cost_usd, unpriced_calls=run.unpriced_calls, started_at=asked.at,
-        wait_ms=ms_between(asked.at, event.at), traceparent=asked.traceparent)
+        wait_ms=ms_between(asked.at, event.at), traceparent=asked.traceparent,
+        parent_run=asked.parent.run if asked.parent else None)
 
 
 def blocked_run(event: RequestBlocked) -> RunFinished:
     """A request that was blocked is a run that never began."""
     return event.then(RunFinished, event.run.hex, outcome="blocked", reason=event.rule, detail=event.detail,
-                      cost_usd=Decimal(0), started_at=event.at, wait_ms=0)
+                      cost_usd=Decimal(0), started_at=event.at, wait_ms=0,
+                      parent_run=event.parent.run if event.parent else None)

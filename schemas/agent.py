@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from uuid import UUID
 
 from schemas.base import Count, Event, Instant, Money, Personal, SessionEvent, Value
-from schemas.values import Effect, Label, Message, Outcome, Tokens, ToolRequest, ToolSpec
+from schemas.values import Effect, Label, Message, Outcome, Parent, Tokens, ToolRequest, ToolSpec
 
 FAMILY = "agent"
 class AgentRequested(Event):
@@ -22,6 +22,7 @@ class AgentRequested(Event):
     channel: Label | None = None
     metadata: dict[str, str] = {}
     traceparent: Label | None = None
+    parent: Parent | None = None
 
 
 class RunEvent(SessionEvent):
@@ -39,6 +40,7 @@ class RequestAdmitted(RunEvent):
     channel: Label | None = None
     metadata: dict[str, str] = {}
     traceparent: Label | None = None
+    parent: Parent | None = None
 
 
 class RequestRefused(RunEvent):
@@ -60,6 +62,7 @@ class RequestCleared(RunEvent):
     user: Personal | None = None
     metadata: dict[str, str] = {}
     traceparent: Label | None = None
+    parent: Parent | None = None
 
 
 class RequestBlocked(RunEvent):
@@ -69,6 +72,7 @@ class RequestBlocked(RunEvent):
     text: Personal = ""
     user: Personal | None = None
     traceparent: Label | None = None
+    parent: Parent | None = None
 
 
 class ModelAsked(RunEvent):
@@ -255,6 +259,7 @@ class RunFinished(RunEvent):
     started_at: Instant
     wait_ms: Count
     traceparent: Label | None = None
+    parent_run: UUID | None = None
 
 
 class RunSettled(Event):
@@ -265,3 +270,24 @@ class RunSettled(Event):
     run: UUID
     outcome: Outcome
     cost_usd: Money | None = None
+
+
+class ChildFinished(Event):
+    """An agent that another one asked has ended, told by way of its tenant: the parent has a session of its own."""
+
+    family: ClassVar[str] = FAMILY
+    run: UUID
+    parent: Parent
+    outcome: Outcome
+    reason: Label = ""
+    detail: str = ""
+    answer: Personal | None = None
+    started_at: Instant
+
+
+class ChildCancelled(Event):
+    """The run that asked for this child is over: nobody waits for it any more."""
+
+    family: ClassVar[str] = FAMILY
+    run: UUID
+    child: UUID

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from schemas.agent import Effect, Label
 from schemas.base import Count, Event, Value
@@ -18,6 +18,11 @@ from schemas.guardrails import Action, Stage
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Kind = Literal["tenant", "agent", "model", "tool", "policy"]
+
+
+TASK = {"type": "object", "required": ["task"], "properties": {"task": {
+    "type": "string", "description": "What is to be done, with all that is needed to do it: the other agent knows "
+                                     "nothing else of this conversation."}}}
 
 
 class Definition(Value):
@@ -39,12 +44,14 @@ class Tenant(Definition):
 
 
 class Limits(Value):
-    """When a run is stopped, whatever it is doing."""
+    """When a run is stopped, whatever it is doing; how deep agents may ask agents, and how many in one turn."""
 
     steps: Annotated[int, Field(ge=1)] = 12
     tokens: Annotated[int, Field(ge=1)] = 200_000
     cost_usd: Annotated[Decimal, Field(gt=0)] = Decimal("1")
     seconds: Annotated[float, Field(gt=0)] = 300
+    depth: Annotated[int, Field(ge=0)] = 3
+    fan_out: Annotated[int, Field(ge=1)] = 20
 
 
 class Agent(Definition):
@@ -85,11 +92,13 @@ class Model(Definition):
 class Tool(Definition):
     """What an agent may call. `parameters` is a JSON Schema; header values may be secrets (`env:NAME`).
 
-    `terminal` ends the run with the tool's result as its answer. A tool of kind `search` reads the tenant's knowledge.
+    `terminal` ends the run with the tool's result as its answer. A tool of kind `search` reads the tenant's knowledge;
+    one of kind `agent` has another agent do the `task`, and one that is terminal too hands the conversation over to it.
     """
 
     kind: ClassVar[str] = "tool"
-    via: Literal["http", "search"] = "http"
+    via: Literal["http", "search", "agent"] = "http"
+    agent: Name | None = None
     url: str = ""
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
     headers: dict[str, str] = {}
@@ -98,6 +107,14 @@ class Tool(Definition):
     timeout_ms: Annotated[int, Field(ge=1)] = 30_000
     result_chars: Annotated[int, Field(ge=1)] = 100_000
     terminal: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _takes_a_task(cls, data: Any) -> Any:
+        """An agent as a tool takes a text, unless it declares something else."""
+        if isinstance(data, dict) and data.get("via") == "agent" and "parameters" not in data:
+            return data | {"parameters": TASK}
+        return data
 
 
 class Rule(Value):

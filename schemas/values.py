@@ -1,6 +1,7 @@
 """What do events carry that is more than a number or a text: messages, tool wishes, tokens?"""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import Field
 
@@ -35,6 +36,19 @@ class ToolSpec(Value):
     name: str
     description: str = ""
     parameters: str
+
+
+class Parent(Value):
+    """The call of an agent that a request came from, and how many agents stand above it."""
+
+    run: UUID
+    session: Annotated[str, Field(min_length=1, max_length=200)]
+    agent: Label
+    agent_version: Count
+    step: Count
+    call: Label
+    tool: Label
+    depth: Count = 1
 
 
 class Tokens(Value):

@@ -13,7 +13,9 @@ from schemas.avsc import schema_of
 from schemas.base import Event
 from schemas.topics import Topic, topics
 from streams.config import Settings
-from streams.describe import from_outside, readers, writers
+from streams.describe import readers, writers
+from streams.shapes import kinds
+from streams.topology import FROM_SERVICES
 
 AVRO = "application/vnd.apache.avro;version=1.9.0"
 BINDING = "0.5.0"
@@ -80,7 +82,7 @@ def _channel(settings: Settings, topic: Topic) -> dict[str, Any]:
 def _operations(kind: type[Event]) -> dict[str, Any]:
     """What Weir does on the event's channel. An event of the pipeline may be read by anybody, so it is sent."""
     name, wrote, read = kind.__name__, writers().get(kind, []), readers().get(kind, [])
-    outside = kind in from_outside() or not wrote
+    outside = kind in kinds(FROM_SERVICES) or not wrote
     action, verb = ("receive", "take") if outside else ("send", "tell")
     by = read if outside else wrote
     return {f"{verb}{name}": {

@@ -160,6 +160,10 @@ def _twice(sources: list[Source]) -> Iterator[str]:
 def _dangling(sources: list[Source]) -> Iterator[str]:
     """References of agents to what the folder does not define."""
     defined = {(source.definition.kind, source.definition.name) for source in sources}
+    for source in (source for source in sources if isinstance(source.definition, Tool) and source.definition.agent):
+        name = source.definition.agent
+        if ("agent", name) not in defined:
+            yield source.says(f"there is no agent {name!r}: correct the name or add its file", "agent")
     for source in (source for source in sources if isinstance(source.definition, Agent)):
         agent = source.definition
         wanted = [("model", agent.model, "model"), *(("model", name, "fallback") for name in agent.fallback),
@@ -181,6 +185,8 @@ def _unusable_tools(sources: list[Source]) -> Iterator[str]:
             yield source.says(f"parameters are no JSON Schema that can be used: {wrong}", "parameters")
         if tool.via == "http" and not re.match(r"https?://\S+$", tool.url):
             yield source.says(f"url {tool.url!r} is no http address: give one, or `via: search`", "url")
+        if (tool.via == "agent") != (tool.agent is not None):
+            yield source.says("`via: agent` and `agent: NAME` belong together: give both or neither", "via")
 
 
 def _documents(folder: Path, tenants: list[str], mistakes: list[str]) -> Iterator[DocumentPublished]:

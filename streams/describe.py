@@ -18,13 +18,13 @@ from schemas.topics import topics
 from streams.cli import COMMANDS
 from streams.config import Settings
 from streams.shapes import Call, Each, Fold, Kinds, Step, Window, kinds
-from streams.topology import PIPELINE, SINKS, inputs, stages
+from streams.topology import FROM_SERVICES, PIPELINE, SINKS, stages
 
 Pipeline = tuple[Step, ...]
 Sinks = dict[str, Kinds]
 Edge = tuple[str, str]
 
-OUTSIDE, ANYWHERE = "outside", "anywhere"
+OUTSIDE, ANYWHERE = "services", "anywhere"
 OPEN, CLOSE = r"<!-- weir describe --(\w+) -->", "<!-- end -->"
 SHAPES = {Each: ("[", "]"), Fold: ("[[", "]]"), Window: ("[/", "/]"), Call: ("{{", "}}")}
 LEGEND = ("Thick arrows cross Kafka, thin ones stay in memory, dotted ones only watch. Double-sided boxes keep a state "
@@ -34,8 +34,8 @@ WATCHED_LEAST = 4
 
 
 def writers(pipeline: Pipeline = PIPELINE) -> dict[type[Event], list[str]]:
-    """Who writes each event class: steps, the runtime for what it makes itself."""
-    found: dict[type[Event], list[str]] = {}
+    """Who writes each event class: other services, steps, the runtime for what it makes itself."""
+    found: dict[type[Event], list[str]] = {kind: [OUTSIDE] for kind in kinds(FROM_SERVICES)}
     for step in pipeline:
         for kind in kinds(step.writes):
             found.setdefault(kind, []).append(step.name)
@@ -84,7 +84,7 @@ def _edges(pipeline: Pipeline, sinks: Sinks) -> dict[Edge, list[str]]:
     targets = [(step.name, step.reads) for step in pipeline] + list(sinks.items())
     for target, reads in targets:
         for kind in kinds(reads):
-            made_by = [name for name in wrote.get(kind, [OUTSIDE]) if not name.endswith("(timer)")]
+            made_by = [name for name in wrote.get(kind, []) if not name.endswith("(timer)")]
             for source in made_by:
                 source = ANYWHERE if kind is DeadLettered else source
                 source = stage_of.get(source, source) if target in sinks else source
@@ -111,7 +111,7 @@ def topics_rows(settings: Settings) -> list[dict[str, Any]]:
         "retention": "for ever" if topic.retention is None else f"{topic.retention.days} days",
         "cleanup": topic.config()["cleanup.policy"], "owner": topic.owner,
         "personal data": "yes" if topic.personal else "no",
-        "written by": ", ".join(wrote.get(topic.event, ["services"])),
+        "written by": ", ".join(wrote.get(topic.event, [OUTSIDE])),
         "read by": ", ".join(read.get(topic.event, ["every worker" if topic.compacted else "consumers"])),
     } for topic in topics(settings.partitions).values()]
 
@@ -182,10 +182,3 @@ def rewrite_readme(path: Path) -> bool:
         path.write_text(after)
     return after != before
 
-
-def from_outside(pipeline: Pipeline = PIPELINE, sinks: Sinks = SINKS) -> tuple[type[Event], ...]:
-    """The events that other services write: Weir reads them and no step makes them."""
-    wrote = writers(pipeline)
-    read = [kind for steps in stages(pipeline).values() for kind in inputs(steps)]
-    read += [kind for sink in sinks.values() for kind in kinds(sink)]
-    return tuple(dict.fromkeys(kind for kind in read if kind not in wrote))

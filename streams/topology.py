@@ -6,11 +6,11 @@ document and the topics to create are drawn from this table.
 
 from datetime import timedelta
 
-from processors import admission, agent, feedback, guardrails, ingest, model, retrieval, tools, tracing, usage
+from processors import admission, agent, children, feedback, guardrails, ingest, model, retrieval, tools, tracing, usage
 from schemas.agent import (
-    AgentRequested, ModelAsked, ModelFailed, ModelResponded, PassagesAsked, PassagesFound, RequestAdmitted,
-    RequestBlocked, RequestCleared, RequestRefused, ResponseBlocked, ResponseCleared, ResultCleared, RunCancelled,
-    RunFinished, RunSettled, ToolCalled, ToolFailed, ToolReturned, ToolUncertain, Woke,
+    AgentRequested, ChildCancelled, ChildFinished, ModelAsked, ModelFailed, ModelResponded, PassagesAsked,
+    PassagesFound, RequestAdmitted, RequestBlocked, RequestCleared, RequestRefused, ResponseBlocked, ResponseCleared,
+    ResultCleared, RunCancelled, RunFinished, RunSettled, ToolCalled, ToolFailed, ToolReturned, ToolUncertain, Woke,
 )
 from schemas.base import Event
 from schemas.feedback import FeedbackGiven, FeedbackJoined
@@ -27,16 +27,17 @@ def per_minute(of) -> Window:
 
 
 # fmt: off
+FROM_SERVICES = AgentRequested | RunCancelled | FeedbackGiven | DocumentPublished | DocumentWithdrawn
 TO_AGENT = (RequestCleared | RequestBlocked | ResponseCleared | ResponseBlocked | ResultCleared | ModelFailed
             | ToolFailed | ToolUncertain | RunCancelled | Woke)
-FROM_AGENT = ModelAsked | ToolCalled | PassagesAsked | RunFinished
+FROM_AGENT = ModelAsked | ToolCalled | PassagesAsked | AgentRequested | RunFinished | ChildFinished | ChildCancelled
 TO_TRACE = (RequestAdmitted | RequestCleared | RequestBlocked | VerdictReached | ModelResponded | ResponseCleared
             | ResponseBlocked | ModelFailed | ToolReturned | PassagesFound | ResultCleared | ToolFailed
             | ToolUncertain | RunFinished)
 
 PIPELINE = (
     #    step               reads                              by                                                   writes
-    Step("admit",           AgentRequested | RunSettled,       Fold(admission.Bucket, admission.admit),             RequestAdmitted | RequestRefused, given=True),
+    Step("admit",           AgentRequested | RunSettled,       Fold(admission.Bucket, admission.admit),             RequestAdmitted | RequestRefused | ToolFailed, given=True),
     Step("screen_request",  RequestAdmitted,                   Each(guardrails.screen_request),                     VerdictReached | RequestCleared | RequestBlocked, given=True),
     Step("screen_response", ModelResponded,                    Each(guardrails.screen_response),                    VerdictReached | ResponseCleared | ResponseBlocked, given=True),
     Step("screen_result",   ToolReturned | PassagesFound,      Each(guardrails.screen_result),                      VerdictReached | ResultCleared, given=True),
@@ -44,6 +45,8 @@ PIPELINE = (
     Step("ask_model",       ModelAsked,                        Call(model.ask, "chat", model.tell),                 ModelResponded | ModelFailed, given=True),
     Step("use_tool",        ToolCalled,                        Call(tools.ask, "tool", tools.tell, ordered=False),  ToolReturned | ToolFailed | ToolUncertain, given=True),
     Step("search",          PassagesAsked,                     Call(retrieval.ask, "search", retrieval.tell, ordered=False), PassagesFound | ToolFailed, given=True),
+    Step("return_child",    ChildFinished,                     Each(children.result),                               ToolReturned | ToolFailed),
+    Step("cancel_child",    ChildCancelled,                    Each(children.cancel),                               RunCancelled),
     Step("trace",           TO_TRACE,                          Fold(tracing.Open, tracing.trace),                   SpanEnded),
     Step("join_feedback",   RunFinished | FeedbackGiven,       Fold(feedback.Runs, feedback.join),                  FeedbackJoined),
     Step("meter",           ModelResponded,                    Each(usage.meter),                                   TokensUsed),

@@ -9,7 +9,7 @@ import pytest
 from schemas.base import event_classes
 from schemas.topics import topics
 from streams.shapes import Call, Fold, Window, kinds
-from streams.topology import PIPELINE, SINKS, inputs, stages
+from streams.topology import FROM_SERVICES, PIPELINE, SINKS, inputs, stages
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("schemas", "processors", "sinks", "streams", "infra", "tests")
@@ -86,12 +86,18 @@ def test_state_has_the_key_of_what_it_reads(step):
         assert len({kind.key for kind in kinds(step.reads)}) == 1
 
 
-def test_a_class_is_written_inside_a_stage_or_outside_it_never_both():
+def test_what_a_stage_hears_comes_from_inside_or_from_outside_never_both():
     for steps in stages().values():
-        inside = {kind for step in steps for kind in kinds(step.writes)}
+        inside = {kind for step in steps for kind in kinds(step.writes)} & {
+            kind for step in steps for kind in kinds(step.reads)}
         outside = {kind for step in PIPELINE if step not in steps for kind in kinds(step.writes)}
-        assert not inside & outside
+        assert not inside & (outside | {*kinds(FROM_SERVICES)})
         assert not set(inputs(steps)) & inside
+
+
+def test_what_no_step_writes_comes_from_other_services():
+    wrote = {kind for step in PIPELINE for kind in kinds(step.writes)}
+    assert {kind for steps in stages().values() for kind in inputs(steps) if kind not in wrote} <= {*kinds(FROM_SERVICES)}
 
 
 def test_nothing_is_said_in_vain():

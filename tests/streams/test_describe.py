@@ -68,7 +68,7 @@ def test_a_thin_arrow_stays_in_one_stage():
 def test_every_topic_has_a_row_with_its_readers():
     rows = {row["topic"]: row for row in describe.topics_rows(DEFAULTS)}
     assert rows.keys() == topics().keys()
-    assert rows["weir.agent.agent-requested"]["written by"] == "services"
+    assert rows["weir.agent.agent-requested"]["written by"] == "services, agent"
     assert rows["weir.operations.dead-lettered"]["written by"] == "any worker"
     assert rows["weir.usage.tokens-used"] == {
         "topic": "weir.usage.tokens-used", "key": "tenant", "partitions": 4, "retention": "390 days",

@@ -1,0 +1,109 @@
+"""Do agents that ask agents end as declared: joined, handed over, stopped by depth, cancelled, refused?
+
+The example of `infra/examples/team` runs whole, in memory, with its scripted model and tool.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+
+from infra.embedded import scripted
+from schemas.agent import AgentRequested, ModelAsked, RunCancelled, RunFinished, ToolFailed, ToolReturned
+from schemas.base import EPOCH
+from schemas.operations import DeadLettered
+from schemas.registry import Agent, Definitions, Limits, Tenant
+from sinks.model_api import ModelApi
+from sinks.tool_runner import ToolRunner
+from streams import company
+from streams.local import Local
+from streams.topology import PIPELINE
+
+TEAM = Path(__file__).parents[2] / "infra/examples/team"
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def team():
+    """Runs one request to its end: `run(text, agent, *changed definitions)` gives every event."""
+    app = scripted.application(scripted.load(TEAM / "script.yaml"))
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app))
+    ports = {"chat": ModelApi(http, str), "tool": ToolRunner(http, str), "search": None}
+    opened = []
+
+    def run(text, agent, *changed, **asked):
+        whole = {(d.kind, d.name): d for d in (*company.load(TEAM, 1).definitions, *changed)}
+        local = Local(PIPELINE, Definitions.of(*whole.values()), ports)
+        opened.append(local)
+        return local, local.send(AgentRequested(id=UUID(int=1), at=NOON, tenant="trips", agent=agent, text=text, **asked))
+
+    yield run
+    for local in opened:
+        local.close()
+
+
+def outcomes(events):
+    return {event.agent: (event.outcome, event.answer) for event in events if isinstance(event, RunFinished)}
+
+
+def test_parts_are_joined_in_the_order_of_the_calls_and_one_may_fail(team):
+    _, events = team("Plan a weekend in Bergen", "coordinator")
+    ended = outcomes(events)
+    assert ended["coordinator"] == ("completed", "The plan for the weekend stands, but nobody could say what to pack.")
+    assert ended["routes"] == ("completed", "Up to Ulriken and along the ridge, 15 km.")
+    assert ended["gear"][0] == "failed"
+    last = [event for event in events if isinstance(event, ModelAsked) and event.agent == "coordinator"][-1]
+    assert [message.name for message in last.messages if message.role == "tool"] == [
+        "ask_weather", "ask_routes", "ask_gear"]
+    assert not [event for event in events if isinstance(event, DeadLettered)]
+    parents = {event.agent: event.parent_run for event in events if isinstance(event, RunFinished)}
+    assert parents == {"coordinator": None, "weather": UUID(int=1), "routes": UUID(int=1), "gear": UUID(int=1)}
+
+
+def test_handed_over_the_other_agents_answer_is_final(team):
+    _, events = team("My invoice is wrong", "front_desk")
+    said = "Billing here: we send you a corrected one today."
+    assert outcomes(events) == {"front_desk": ("completed", said), "billing": ("completed", said)}
+    assert sum(isinstance(event, ModelAsked) for event in events) == 2
+
+
+def test_a_circle_ends_by_its_depth(team):
+    _, events = team("mirror", "mirror")
+    finished = [event.answer for event in events if isinstance(event, RunFinished)]
+    assert finished == ["Nobody is behind me.", "There was somebody behind me.", "There was somebody behind me."]
+
+
+def test_more_than_the_fan_out_are_told_so(team):
+    one = Agent(name="coordinator", prompt="Plan.", model="small", limits=Limits(fan_out=1),
+                tools=("ask_weather", "ask_routes", "ask_gear"))
+    _, events = team("Plan a weekend in Bergen", "coordinator", one)
+    last = [event for event in events if isinstance(event, ModelAsked) and event.agent == "coordinator"][-1]
+    told = [message.content for message in last.messages if message.role == "tool"]
+    assert "Saturday" in told[0] and all("limits.fan_out" in text for text in told[1:])
+
+
+def test_a_child_that_may_not_enter_fails_its_call(team):
+    _, events = team("My invoice is wrong", "front_desk", Tenant(name="trips", burst=1, requests_per_minute=1e-9))
+    told = [event for event in events if isinstance(event, ToolFailed)]
+    assert [event.reason for event in told] == ["agent_refused_quota"] and told[0].run == UUID(int=1)
+    assert "billing" not in outcomes(events)
+
+
+def test_what_ends_the_parent_ends_the_children_that_still_work(team):
+    """Children that never answer: the parent's time is over, and theirs is with it."""
+    hurried = Agent(name="front_desk", prompt="Hand over.", model="small", tools=("to_billing",),
+                    limits=Limits(seconds=5))
+    local, events = team("My invoice is wrong", "front_desk", hurried)
+    assert any(isinstance(event, ToolReturned) for event in events)
+    stuck = Local(tuple(step for step in PIPELINE if step.name != "return_child"), local._given, local._ports)
+    try:
+        stuck.send(AgentRequested(id=UUID(int=2), at=NOON, tenant="trips", agent="front_desk", text="My invoice is wrong"))
+        later = stuck.advance(NOON.replace(minute=1))
+    finally:
+        stuck.close()
+    ended = [event for event in later if isinstance(event, RunFinished)]
+    assert [(event.outcome, event.reason) for event in ended] == [("stopped", "seconds")]
+    assert [event.run for event in later if isinstance(event, RunCancelled)] != []
+    assert EPOCH < ended[0].at
