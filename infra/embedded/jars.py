@@ -16,14 +16,17 @@ import hashlib
 import os
 import shutil
 import tarfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 from infra.embedded.service import StackError
 
 PINS = Path(__file__).parent / "pins"
 AT_ONCE = 8
+PAUSES_S = (0.5, 1.0, 2.0, 4.0)
 Progress = Callable[[int, int], None]
 
 
@@ -93,7 +96,7 @@ def fetch_one(coordinate: str, sha256: str, cache: Path) -> Path:
     wanted = MavenContext(repo_cache=cache).project(group, artifact).at_version(version)
     for _ in range(2):  # a file that an interrupted run left incomplete is fetched once more
         before = (held := wanted.artifact(classifier, packaging)).cached_path.exists()
-        file = held.resolve()
+        file = _resolved(held)
         with file.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         if found == sha256:
@@ -105,6 +108,18 @@ def fetch_one(coordinate: str, sha256: str, cache: Path) -> Path:
         f"{coordinate} is not the file that was pinned (sha256 {found[:12]}… instead of {sha256[:12]}…): "
         f"a proxy or mirror may have changed it; fetch it another way, or correct infra/embedded/pins"
     )
+
+
+def _resolved(held: Any) -> Path:
+    """The artifact's file. One name that did not resolve, one connection that broke must not end a first start."""
+    for pause_s in PAUSES_S:
+        try:
+            return held.resolve()
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
+            time.sleep(pause_s)
+    return held.resolve()
 
 
 def _gather(files: list[Path], final: Path) -> None:

@@ -36,6 +36,7 @@ class Repository:
 def repository(monkeypatch, tmp_path):
     """A set named "small" of three jars, and the repository that has them."""
     monkeypatch.setattr(jars, "PINS", tmp_path / "pins")
+    monkeypatch.setattr(jars, "PAUSES_S", (0, 0))
     (tmp_path / "pins").mkdir()
     (tmp_path / "pins" / "small.txt").write_text("".join(f"g:{name}:1.0 {SHA256}\n" for name in "abc"))
     there = Repository()
@@ -50,6 +51,19 @@ def test_a_set_is_fetched_once_and_progress_told(repository, tmp_path):
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert jars.provide("small", tmp_path / "jars") == folder
     assert len(repository.asked) == 3
+
+
+def test_a_connection_that_breaks_now_and_then_is_tried_again(repository, tmp_path, monkeypatch):
+    fine, tries = repository.resolve, iter((True, True, False) * 3)
+
+    def shaky(artifact):
+        if next(tries):
+            raise requests.ConnectionError("Temporary failure in name resolution")
+        return fine(artifact)
+
+    repository.resolve = shaky
+    monkeypatch.setattr(jars, "AT_ONCE", 1)
+    assert len([*jars.provide("small", tmp_path / "jars").iterdir()]) == 3
 
 
 def test_a_wrong_file_is_refused_and_nothing_is_left(repository, tmp_path):
