@@ -26,13 +26,13 @@ Secret = Callable[[str], str]
 
 class Refusal(Exception):
     """The world said no, or nothing. `reason` is a short name, `again` whether asking again may help, `unsure`
-    whether what was asked may have been done nevertheless."""
+    whether what was asked may have been done nevertheless, `begun` whether a part of the answer was heard already."""
 
     def __init__(self, reason: str, detail: str, again: bool = False, unsure: bool = False,
-                 retry_after_s: float | None = None):
+                 retry_after_s: float | None = None, begun: bool = False):
         super().__init__(detail)
         self.reason, self.detail, self.again, self.unsure = reason, detail, again, unsure
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.begun = retry_after_s, begun
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What does a model answer, asked over the OpenAI-compatible chat completions protocol?
+"""Which endpoint answers a question, after how many attempts?
 
 Each endpoint is tried up to three times, with jittered pauses and as long as Retry-After asks; then the next one.
 What asking again cannot mend (a timeout, a 400, an answer that makes no sense) goes to the next endpoint at once. The
@@ -6,30 +6,31 @@ question's time bounds all of it.
 """
 
 import asyncio
-import json
 import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
+from functools import partial
 
 import httpx
-from pydantic import ValidationError
 
-from schemas.agent import Message, Tokens, ToolRequest
-from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure
-from sinks.http import Refusal, Reply, Secret, bounded, context_headers, fetch, now_utc, with_secrets
+from schemas.calls import ChatAnswer, ChatQuestion, Failure
+from sinks.attempt import ask
+from sinks.http import Refusal, Secret, now_utc
 
 RETRIES = 2
 PAUSE_S = 0.25
-UNFINISHED = ("length", "content_filter")
+Heard = Callable[[ChatQuestion, int, str, bool], None]
+"""`heard(question, attempt, text, last)`: text of an attempt as it comes; attempts are counted from 1."""
 
 
 class ModelApi:
     """The port `chat`: an async callable that never raises for what the world does."""
 
     def __init__(self, http: httpx.AsyncClient, secret: Secret, now: Callable[[], datetime] = now_utc,
-                 sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, chance: Callable[[], float] = random.random):
+                 sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, chance: Callable[[], float] = random.random,
+                 heard: Heard = lambda *_: None):
         self._http, self._secret, self._now, self._sleep, self._chance = http, secret, now, sleep, chance
+        self._heard = heard
 
     async def __call__(self, question: ChatQuestion) -> ChatAnswer | Failure:
         started_at, deadline = self._now(), asyncio.get_running_loop().time() + question.timeout_ms / 1000
@@ -42,7 +43,8 @@ class ModelApi:
                     break
                 attempts += 1
                 try:
-                    said = read_answer(await self._ask(endpoint, question, left_s))
+                    said = await ask(self._http, endpoint, question, self._secret, left_s,
+                                     partial(self._heard, question, attempts))
                     return ChatAnswer(endpoint.name, endpoint.provider, **said, started_at=started_at, at=self._now(),
                                       attempts=attempts)
                 except Refusal as refusal:
@@ -51,87 +53,11 @@ class ModelApi:
                 if not last.again or retry == RETRIES or pause_s >= deadline - asyncio.get_running_loop().time():
                     break
                 await self._sleep(pause_s)
+            if last.begun:  # somebody reads its text already: another model's would contradict it
+                break
         return Failure(last.reason, last.detail, started_at, self._now(), attempts, tried)
-
-    async def _ask(self, endpoint: Endpoint, question: ChatQuestion, left_s: float) -> Reply:
-        headers = context_headers(question.context) | {
-            "content-type": "application/json", "accept": "application/json",
-            "idempotency-key": question.idempotency_key}
-        if endpoint.api_key:
-            headers["authorization"] = "Bearer " + with_secrets(endpoint.api_key, self._secret)
-        return await fetch(self._http, "POST", endpoint.base_url.rstrip("/") + "/chat/completions", headers,
-                           min(left_s, endpoint.timeout_ms / 1000), json.dumps(request_body(endpoint, question)).encode())
 
     def _pause_s(self, refusal: Refusal, retry: int) -> float:
         if refusal.retry_after_s is not None:
             return refusal.retry_after_s
         return PAUSE_S * 2**retry * (0.5 + self._chance())
-
-
-def request_body(endpoint: Endpoint, question: ChatQuestion) -> dict[str, Any]:
-    """The request, as the protocol has it. What is not set is left out."""
-    body: dict[str, Any] = {"model": endpoint.upstream, "messages": [message_body(m) for m in question.messages]}
-    if question.tools:
-        body["tools"] = [{"type": "function", "function": {
-            "name": tool.name, "description": tool.description, "parameters": json.loads(tool.parameters)}}
-            for tool in question.tools]
-    if question.temperature is not None:
-        body["temperature"] = question.temperature
-    if question.max_output_tokens is not None:
-        newer = endpoint.provider == "openai"  # its newer models refuse the name that all others know
-        body["max_completion_tokens" if newer else "max_tokens"] = question.max_output_tokens
-    if question.user is not None:
-        body["user"] = question.user
-    return body
-
-
-def message_body(message: Message) -> dict[str, Any]:
-    body: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_calls:
-        body["tool_calls"] = [{"id": call.id, "type": "function", "function": {
-            "name": call.name, "arguments": call.arguments}} for call in message.tool_calls]
-    if message.tool_call_id is not None:
-        body["tool_call_id"] = message.tool_call_id
-    if message.name is not None:
-        body["name"] = message.name
-    return body
-
-
-def read_answer(reply: Reply) -> dict[str, Any]:
-    """The fields of a ChatAnswer in a completion. Raises Refusal where it is none, or is empty."""
-    if reply.content_type and "json" not in reply.content_type:
-        raise Refusal("bad_content_type", f"{reply.content_type} instead of JSON: see that base_url ends before "
-                      f"/chat/completions. It begins {bounded(reply.body[:100])}")
-    try:
-        said = json.loads(reply.body)
-    except (ValueError, RecursionError) as error:
-        raise Refusal("bad_json", f"{error}, it begins {bounded(reply.body[:100])}", again=True) from error
-    try:
-        choice = said["choices"][0]
-        message = choice["message"]
-        calls = tuple(ToolRequest(id=call["id"], name=call["function"]["name"], arguments=call["function"]["arguments"])
-                      for call in message.get("tool_calls") or ())
-        content = message.get("content")
-        content = message.get("refusal") if content is None else content
-        finish_reason = choice.get("finish_reason") or ("tool_calls" if calls else "stop")
-        model = said.get("model") or ""
-        tokens = tokens_of(said.get("usage") or {})
-    except (KeyError, IndexError, TypeError, AttributeError, ValidationError) as error:
-        raise Refusal("bad_answer", f"not a chat completion ({type(error).__name__}: {error}): "
-                      f"{bounded(reply.body[:100])}"[:500]) from error
-    if not (isinstance(content, str | None) and isinstance(finish_reason, str) and isinstance(model, str)):
-        raise Refusal("bad_answer", f"content, finish_reason and model should be text: {bounded(choice)}")
-    if not content and not calls and finish_reason not in UNFINISHED:
-        raise Refusal("empty_answer", "neither text nor a tool call", again=True)
-    return {"response_model": model, "content": content, "tool_calls": calls, "finish_reason": finish_reason,
-            "tokens": tokens}
-
-
-def tokens_of(usage: dict[str, Any]) -> Tokens:
-    """Tokens by kind. Raises ValidationError for counts that are none, TypeError or AttributeError for no object."""
-    read, written = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
-    counts = {
-        "input_tokens": usage.get("prompt_tokens"), "output_tokens": usage.get("completion_tokens"),
-        "cached_input_tokens": read.get("cached_tokens"), "reasoning_tokens": written.get("reasoning_tokens"),
-        "cache_write_tokens": usage.get("cache_creation_input_tokens")}
-    return Tokens.model_validate({name: count for name, count in counts.items() if count is not None}, strict=True)

@@ -11,7 +11,8 @@ import pytest
 from schemas.agent import Message, Tokens, ToolRequest, ToolSpec
 from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure
 from sinks.http import Reply, client, retry_after
-from sinks.model_api import ModelApi, message_body, read_answer
+from sinks.model_api import ModelApi
+from sinks.openai_chat import message_body, read_answer
 from tests.sinks.faults import GOOD, faulty
 
 LOOP, HTTP = asyncio.Runner(), client(10)
