@@ -7,10 +7,12 @@ turns of a run from 1.
 from typing import ClassVar, Literal
 from uuid import UUID
 
+from schemas.asking import ModelAsked, ModelFailed, ModelResponded, ResponseBlocked, ResponseCleared  # noqa: F401
 from schemas.base import Count, Event, Instant, Money, Personal, SessionEvent, Value
-from schemas.values import Effect, Label, Message, Outcome, Parent, Tokens, ToolRequest, ToolSpec
+from schemas.runs import FAMILY, RunEvent
+from schemas.values import Effect, Label, Message, Outcome, Parent, Tokens, ToolRequest, ToolSpec  # noqa: F401
 
-FAMILY = "agent"
+
 class AgentRequested(Event):
     """A service asks an agent. Without a session the request is a session of its own."""
 
@@ -23,14 +25,6 @@ class AgentRequested(Event):
     metadata: dict[str, str] = {}
     traceparent: Label | None = None
     parent: Parent | None = None
-
-
-class RunEvent(SessionEvent):
-    """An event of one run of an agent, which keeps the definition's version it began with."""
-
-    run: UUID
-    agent: Label
-    agent_version: Count = 0
 
 
 class RequestAdmitted(RunEvent):
@@ -73,73 +67,6 @@ class RequestBlocked(RunEvent):
     user: Personal | None = None
     traceparent: Label | None = None
     parent: Parent | None = None
-
-
-class ModelAsked(RunEvent):
-    """A question to a model: all that the call needs. `model` and `fallback` name model definitions."""
-
-    family: ClassVar[str] = FAMILY
-    step: Count
-    model: Label
-    fallback: tuple[str, ...] = ()
-    messages: tuple[Message, ...]
-    tools: tuple[ToolSpec, ...] = ()
-    temperature: float | None = None
-    max_output_tokens: Count | None = None
-    timeout_ms: Count = 60_000
-    user: Personal | None = None
-
-
-class ModelResponded(RunEvent):
-    """A model answered. `model` is the definition that answered, `response_model` what the provider calls itself."""
-
-    family: ClassVar[str] = FAMILY
-    step: Count
-    model: Label
-    provider: Label
-    response_model: Label = ""
-    content: Personal | None = None
-    tool_calls: tuple[ToolRequest, ...] = ()
-    finish_reason: Label
-    tokens: Tokens
-    cost_usd: Money | None = None
-    attempts: Count = 1
-    fell_back: bool = False
-    started_at: Instant
-    wait_ms: Count
-    user: Personal | None = None
-
-
-class ModelFailed(RunEvent):
-    family: ClassVar[str] = FAMILY
-    step: Count
-    model: Label
-    reason: Label
-    detail: str = ""
-    attempts: Count = 1
-    started_at: Instant
-    wait_ms: Count = 0
-
-
-class ResponseCleared(RunEvent):
-    """A model's answer as screened: what the agent goes on with."""
-
-    family: ClassVar[str] = FAMILY
-    step: Count
-    content: Personal | None = None
-    tool_calls: tuple[ToolRequest, ...] = ()
-    finish_reason: Label
-    tokens: Tokens
-    cost_usd: Money | None = None
-
-
-class ResponseBlocked(RunEvent):
-    family: ClassVar[str] = FAMILY
-    step: Count
-    rule: Label
-    detail: str = ""
-    tokens: Tokens
-    cost_usd: Money | None = None
 
 
 class ToolCalled(RunEvent):

@@ -1,0 +1,74 @@
+"""What is asked of a model in a run, what came back, and what of it may be used?"""
+
+from typing import ClassVar
+
+from schemas.base import Count, Instant, Money, Personal
+from schemas.runs import FAMILY, RunEvent
+from schemas.values import Label, Message, Tokens, ToolRequest, ToolSpec
+
+
+class ModelAsked(RunEvent):
+    """A question to a model: all that the call needs. `model` and `fallback` name model definitions."""
+
+    family: ClassVar[str] = FAMILY
+    step: Count
+    model: Label
+    fallback: tuple[str, ...] = ()
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    temperature: float | None = None
+    max_output_tokens: Count | None = None
+    timeout_ms: Count = 60_000
+    user: Personal | None = None
+
+
+class ModelResponded(RunEvent):
+    """A model answered. `model` is the definition that answered, `response_model` what the provider calls itself."""
+
+    family: ClassVar[str] = FAMILY
+    step: Count
+    model: Label
+    provider: Label
+    response_model: Label = ""
+    content: Personal | None = None
+    tool_calls: tuple[ToolRequest, ...] = ()
+    finish_reason: Label
+    tokens: Tokens
+    cost_usd: Money | None = None
+    attempts: Count = 1
+    fell_back: bool = False
+    started_at: Instant
+    wait_ms: Count
+    user: Personal | None = None
+
+
+class ModelFailed(RunEvent):
+    family: ClassVar[str] = FAMILY
+    step: Count
+    model: Label
+    reason: Label
+    detail: str = ""
+    attempts: Count = 1
+    started_at: Instant
+    wait_ms: Count = 0
+
+
+class ResponseCleared(RunEvent):
+    """A model's answer as screened: what the agent goes on with."""
+
+    family: ClassVar[str] = FAMILY
+    step: Count
+    content: Personal | None = None
+    tool_calls: tuple[ToolRequest, ...] = ()
+    finish_reason: Label
+    tokens: Tokens
+    cost_usd: Money | None = None
+
+
+class ResponseBlocked(RunEvent):
+    family: ClassVar[str] = FAMILY
+    step: Count
+    rule: Label
+    detail: str = ""
+    tokens: Tokens
+    cost_usd: Money | None = None
