@@ -9,18 +9,21 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from functools import partial
 
 import httpx
 
 from schemas.calls import ChatAnswer, ChatQuestion, Failure
-from sinks.attempt import ask
+from sinks.attempt import Hear, ask
 from sinks.http import Refusal, Secret, now_utc
 
 RETRIES = 2
 PAUSE_S = 0.25
-Heard = Callable[[ChatQuestion, int, str, bool], None]
-"""`heard(question, attempt, text, last)`: text of an attempt as it comes; attempts are counted from 1."""
+Heard = Callable[[ChatQuestion, int], Hear]
+"""`heard(question, attempt)`: who is told the text of this attempt as it comes; attempts are counted from 1."""
+
+
+def unheard(_question: ChatQuestion, _attempt: int) -> Hear:
+    return lambda _text, _last: None
 
 
 class ModelApi:
@@ -28,7 +31,7 @@ class ModelApi:
 
     def __init__(self, http: httpx.AsyncClient, secret: Secret, now: Callable[[], datetime] = now_utc,
                  sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, chance: Callable[[], float] = random.random,
-                 heard: Heard = lambda *_: None):
+                 heard: Heard = unheard):
         self._http, self._secret, self._now, self._sleep, self._chance = http, secret, now, sleep, chance
         self._heard = heard
 
@@ -44,7 +47,7 @@ class ModelApi:
                 attempts += 1
                 try:
                     said = await ask(self._http, endpoint, question, self._secret, left_s,
-                                     partial(self._heard, question, attempts))
+                                     self._heard(question, attempts))
                     return ChatAnswer(endpoint.name, endpoint.provider, **said, started_at=started_at, at=self._now(),
                                       attempts=attempts)
                 except Refusal as refusal:
