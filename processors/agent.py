@@ -10,23 +10,22 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from processors import children, conversation
-from processors.calling import plan_calls, wrong_with
-from processors.conversation import CONTEXT_CHARS_MAX, chars_in, error_result, user_says
-from processors.session import Phase, Run, Session, blocked_run, end_run, outcome_of, with_results
-from processors.usage import add_cost, add_tokens
+from processors.answers import block, collect, fail, hear
+from processors.asking import ask
+from processors.conversation import CONTEXT_CHARS_MAX, user_says
+from processors.session import Moved, Phase, Run, Session, blocked_run, end_run, outcome_of
 from schemas.agent import (
-    Message, ModelAsked, ModelFailed, PassagesAsked, RequestBlocked, RequestCleared, ResponseBlocked, ResponseCleared,
-    ResultCleared, RunCancelled, RunFinished, ToolCalled, ToolFailed, ToolUncertain, Woke,
+    ModelFailed, RequestBlocked, RequestCleared, ResponseBlocked, ResponseCleared, ResultCleared, RunCancelled,
+    ToolFailed, ToolUncertain, Woke,
 )
 from schemas.base import Event
-from schemas.registry import Agent, Definitions, Model, Tool
+from schemas.registry import Agent, Definitions
 
 WAITING_MAX = 20
 CANCELLED_REMEMBERED = 20
 
 Heard = (RequestCleared | RequestBlocked | ResponseCleared | ResponseBlocked | ResultCleared | ModelFailed | ToolFailed
          | ToolUncertain | RunCancelled | Woke)
-Moved = tuple[Session, list[Event]]
 
 
 def advance(
@@ -69,123 +68,7 @@ def _begin(session: Session, request: RequestCleared, event: Event, given: Defin
     versions = {name: version for name in agent.tools if (version := given.version("tool", name)) is not None}
     run = Run(request, deadline=event.at + timedelta(seconds=agent.limits.seconds), tool_versions=versions)
     kept = conversation.recent(session.messages, agent.history_messages, CONTEXT_CHARS_MAX // 2)
-    return _ask(replace(session, run=run, messages=(*kept, user_says(request.text))), event, given)
-
-
-def _ask(session: Session, event: Event, given: Definitions) -> Moved:
-    """Ask the model, unless a limit is reached."""
-    run, request = session.run, session.run.request
-    agent = given.find("agent", request.agent, request.agent_version)
-    reached = _limit_reached(agent, run)
-    if reached:
-        return end_run(session, event, "stopped", *reached)
-    messages = conversation.to_send(agent, session.messages)
-    if chars_in(messages) > CONTEXT_CHARS_MAX:
-        detail = f"the conversation has more than {CONTEXT_CHARS_MAX:,} characters: begin a new session"
-        kept = session.messages if run.step else session.messages[:-1]  # a question too long is not kept
-        return end_run(replace(session, messages=kept), event, "failed", "too_large", detail)
-    run = replace(run, step=run.step + 1)
-    model = given.find("model", agent.model)
-    timeout = {"timeout_ms": model.timeout_ms} if isinstance(model, Model) else {}
-    asked = run.says(
-        event, ModelAsked, step=run.step, model=agent.model, fallback=agent.fallback, messages=messages,
-        tools=conversation.tool_specs(run.tool_versions, given), temperature=agent.temperature,
-        max_output_tokens=agent.max_output_tokens, **timeout)
-    return replace(session, run=run), [asked]
-
-
-def _limit_reached(agent: Agent, run: Run) -> tuple[str, str] | None:
-    """The limit that forbids another step, and a sentence on it. An answer that is there is never thrown away."""
-    limits, spent = agent.limits, run.tokens.input_tokens + run.tokens.output_tokens
-    values = {"steps": (run.step, limits.steps), "tokens": (spent, limits.tokens),
-              "cost_usd": (run.cost_usd, limits.cost_usd)}
-    for name, (value, limit) in values.items():
-        if value >= limit:
-            return name, f"reached {value} of at most {limit}: raise limits.{name} of agent {agent.name!r}"
-    return None
-
-
-def _hear(session: Session, said: ResponseCleared, given: Definitions) -> Moved:
-    if not session.run.awaits(said):
-        return session, []
-    session = _counted(session, said)
-    if said.finish_reason == "length":
-        return end_run(session, said, "failed", "truncated", "the answer reached the model's limit on output tokens: "
-                       "raise the agent's max_output_tokens")
-    if said.finish_reason == "content_filter":
-        return end_run(session, said, "failed", "content_filter", "the provider withheld the answer")
-    message = Message(role="assistant", content=said.content, tool_calls=said.tool_calls)
-    if chars_in((*session.messages, message)) > CONTEXT_CHARS_MAX:
-        return end_run(session, said, "failed", "too_large", "the answer is too long for the conversation: "
-                       "set the agent's max_output_tokens")
-    if said.tool_calls:
-        return _act(session, said, message, given)
-    if not said.content:
-        return end_run(session, said, "failed", "empty_answer", "the model said nothing and called nothing")
-    return end_run(_with(session, message), said, "completed", answer=said.content)
-
-
-def _act(session: Session, said: ResponseCleared, message: Message, given: Definitions) -> Moved:
-    wrong = wrong_with(said.tool_calls)
-    if wrong:
-        return end_run(session, said, "failed", "bad_tool_calls", wrong)
-    plan = plan_calls(session.run, said, given)
-    if plan.repeated:
-        return end_run(session, said, "stopped", "loop", f"the model called {plan.repeated!r} with the same arguments "
-                       "3 times: it makes no progress")
-    session = replace(_with(session, message), run=plan.run)
-    if plan.events:
-        return session, list(plan.events)
-    return _ask(with_results(session), said, given)
-
-
-def _collect(session: Session, result: ResultCleared | ToolFailed | ToolUncertain, given: Definitions) -> Moved:
-    """Keep a result; when it was the last one, go on with all of them."""
-    run = session.run
-    if not run.awaits(result):
-        return session, []
-    content = _told(result)
-    pending = tuple(replace(p, content=content, ends=_ends(run, result, given))
-                    if p.call == result.call and p.content is None else p for p in run.pending)
-    session = replace(session, run=replace(run, pending=pending))
-    if pending == run.pending or any(p.content is None for p in pending):
-        return session, []
-    last = next((p for p in pending if p.ends), None)
-    session = with_results(session)
-    if last:
-        return end_run(session, result, "completed", reason="tool", detail=f"ended by tool {last.tool!r}",
-                       answer=last.content)
-    return _ask(session, result, given)
-
-
-def _told(result: ResultCleared | ToolFailed | ToolUncertain) -> str:
-    """A result as the model reads it."""
-    if isinstance(result, ResultCleared):
-        return result.content
-    if isinstance(result, ToolFailed):
-        return error_result(result.reason, result.detail)
-    return error_result("unknown", f"nobody knows whether this was done ({result.detail}): do not do it again, say "
-                        "that it must be looked at")
-
-
-def _ends(run: Run, result: ResultCleared | ToolFailed | ToolUncertain, given: Definitions) -> bool:
-    if not isinstance(result, ResultCleared):
-        return False
-    tool = given.find("tool", result.tool, run.tool_versions.get(result.tool, 0))
-    return result.ends or (isinstance(tool, Tool) and tool.terminal)
-
-
-def _fail(session: Session, failed: ModelFailed, given: Definitions) -> Moved:
-    if not session.run.awaits(failed):
-        return session, []
-    run = replace(session.run, model_calls=session.run.model_calls + 1, unpriced_calls=session.run.unpriced_calls + 1)
-    return end_run(replace(session, run=run), failed, "failed", failed.reason, failed.detail)
-
-
-def _block(session: Session, blocked: ResponseBlocked, given: Definitions) -> Moved:
-    if not session.run.awaits(blocked):
-        return session, []
-    return end_run(_counted(session, blocked), blocked, "blocked", blocked.rule, blocked.detail)
+    return ask(replace(session, run=run, messages=(*kept, user_says(request.text))), event, given)
 
 
 def _refuse(session: Session, blocked: RequestBlocked, given: Definitions) -> Moved:
@@ -216,17 +99,6 @@ def _wake(session: Session, woke: Woke, given: Definitions) -> Moved:
                    f"limits.seconds of agent {agent.name!r}")
 
 
-def _counted(session: Session, said: ResponseCleared | ResponseBlocked) -> Session:
-    run = session.run
-    return replace(session, run=replace(
-        run, model_calls=run.model_calls + 1, tokens=add_tokens(run.tokens, said.tokens),
-        cost_usd=add_cost(run.cost_usd, said.cost_usd), unpriced_calls=run.unpriced_calls + (said.cost_usd is None)))
-
-
-def _with(session: Session, message: Message) -> Session:
-    return replace(session, messages=(*session.messages, message))
-
-
 @dataclass(frozen=True)
 class Move:
     """What is done at an event in a phase, and in which phases the session may be afterwards."""
@@ -247,12 +119,12 @@ NEXT: dict[tuple[Phase, type[Event]], Move] = {
     (IDLE,     RequestBlocked):  Move(_refuse,  frozenset({IDLE})),
     (THINKING, RequestBlocked):  Move(_refuse,  frozenset({THINKING})),
     (ACTING,   RequestBlocked):  Move(_refuse,  frozenset({ACTING})),
-    (THINKING, ResponseCleared): Move(_hear,    ANY),
-    (THINKING, ResponseBlocked): Move(_block,   OVER),
-    (THINKING, ModelFailed):     Move(_fail,    OVER),
-    (ACTING,   ResultCleared):   Move(_collect, ANY),
-    (ACTING,   ToolFailed):      Move(_collect, ANY),
-    (ACTING,   ToolUncertain):   Move(_collect, ANY),
+    (THINKING, ResponseCleared): Move(hear,     ANY),
+    (THINKING, ResponseBlocked): Move(block,    OVER),
+    (THINKING, ModelFailed):     Move(fail,     OVER),
+    (ACTING,   ResultCleared):   Move(collect,  ANY),
+    (ACTING,   ToolFailed):      Move(collect,  ANY),
+    (ACTING,   ToolUncertain):   Move(collect,  ANY),
     (IDLE,     RunCancelled):    Move(_cancel,  frozenset({IDLE})),
     (THINKING, RunCancelled):    Move(_cancel,  OVER),
     (ACTING,   RunCancelled):    Move(_cancel,  ANY),

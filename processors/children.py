@@ -13,10 +13,10 @@ from processors.session import Run, Session
 from processors.text import clean, compact, label, ms_between
 from processors.tracing import root_span
 from schemas.agent import (
-    AgentRequested, ChildCancelled, ChildFinished, RequestBlocked, RequestCleared, ResponseCleared, RunCancelled,
-    RunFinished, ToolFailed, ToolReturned,
+    AgentRequested, RequestBlocked, RequestCleared, ResponseCleared, RunCancelled, RunFinished, ToolFailed, ToolReturned,
 )
 from schemas.base import Event
+from schemas.children import ChildCancelled, ChildFinished
 from schemas.codec import trace_of
 from schemas.registry import Agent, Definitions, Tool
 from schemas.values import Parent, ToolRequest

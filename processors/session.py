@@ -101,6 +101,10 @@ class Session:
         )
 
 
+Moved = tuple[Session, list[Event]]
+"""A session after an event, and what is said of it."""
+
+
 def end_run(
     session: Session, event: Event, outcome: Outcome, reason: str = "", detail: str = "", answer: str | None = None
 ) -> tuple[Session, list[Event]]:

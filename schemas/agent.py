@@ -197,24 +197,3 @@ class RunSettled(Event):
     run: UUID
     outcome: Outcome
     cost_usd: Money | None = None
-
-
-class ChildFinished(Event):
-    """An agent that another one asked has ended, told by way of its tenant: the parent has a session of its own."""
-
-    family: ClassVar[str] = FAMILY
-    run: UUID
-    parent: Parent
-    outcome: Outcome
-    reason: Label = ""
-    detail: str = ""
-    answer: Personal | None = None
-    started_at: Instant
-
-
-class ChildCancelled(Event):
-    """The run that asked for this child is over: nobody waits for it any more."""
-
-    family: ClassVar[str] = FAMILY
-    run: UUID
-    child: UUID

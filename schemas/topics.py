@@ -7,7 +7,7 @@ partition of each in one worker.
 from dataclasses import dataclass
 from datetime import timedelta
 
-from schemas import agent, feedback, guardrails, knowledge, operations, registry, tracing, usage  # noqa: F401
+from schemas import agent, children, feedback, guardrails, knowledge, operations, registry, tracing, usage  # noqa: F401
 from schemas.avsc import schema_of
 from schemas.base import PERSONAL, Event, event_classes
 

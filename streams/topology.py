@@ -8,11 +8,12 @@ from datetime import timedelta
 
 from processors import admission, agent, children, feedback, guardrails, ingest, model, retrieval, tools, tracing, usage
 from schemas.agent import (
-    AgentRequested, ChildCancelled, ChildFinished, ModelAsked, ModelFailed, ModelResponded, PassagesAsked,
+    AgentRequested, ModelAsked, ModelFailed, ModelResponded, PassagesAsked,
     PassagesFound, RequestAdmitted, RequestBlocked, RequestCleared, RequestRefused, ResponseBlocked, ResponseCleared,
     ResultCleared, RunCancelled, RunFinished, RunSettled, ToolCalled, ToolFailed, ToolReturned, ToolUncertain, Woke,
 )
 from schemas.base import Event
+from schemas.children import ChildCancelled, ChildFinished
 from schemas.feedback import FeedbackGiven, FeedbackJoined
 from schemas.guardrails import VerdictReached
 from schemas.knowledge import ChunkPrepared, ChunkRetired, DocumentPublished, DocumentWithdrawn

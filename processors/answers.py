@@ -1,0 +1,107 @@
+"""What does an answer do to the run that waits for it: a model's, a tool's, or none at all?"""
+
+from dataclasses import replace
+
+from processors.asking import ask
+from processors.calling import plan_calls, wrong_with
+from processors.conversation import CONTEXT_CHARS_MAX, chars_in, error_result
+from processors.session import Moved, Run, Session, end_run, with_results
+from processors.usage import add_cost, add_tokens
+from schemas.agent import (
+    Message, ModelFailed, ResponseBlocked, ResponseCleared, ResultCleared, ToolFailed, ToolUncertain,
+)
+from schemas.registry import Definitions, Tool
+
+
+def hear(session: Session, said: ResponseCleared, given: Definitions) -> Moved:
+    if not session.run.awaits(said):
+        return session, []
+    session = _counted(session, said)
+    if said.finish_reason == "length":
+        return end_run(session, said, "failed", "truncated", "the answer reached the model's limit on output tokens: "
+                       "raise the agent's max_output_tokens")
+    if said.finish_reason == "content_filter":
+        return end_run(session, said, "failed", "content_filter", "the provider withheld the answer")
+    message = Message(role="assistant", content=said.content, tool_calls=said.tool_calls)
+    if chars_in((*session.messages, message)) > CONTEXT_CHARS_MAX:
+        return end_run(session, said, "failed", "too_large", "the answer is too long for the conversation: "
+                       "set the agent's max_output_tokens")
+    if said.tool_calls:
+        return _act(session, said, message, given)
+    if not said.content:
+        return end_run(session, said, "failed", "empty_answer", "the model said nothing and called nothing")
+    return end_run(_with(session, message), said, "completed", answer=said.content)
+
+
+def _act(session: Session, said: ResponseCleared, message: Message, given: Definitions) -> Moved:
+    wrong = wrong_with(said.tool_calls)
+    if wrong:
+        return end_run(session, said, "failed", "bad_tool_calls", wrong)
+    plan = plan_calls(session.run, said, given)
+    if plan.repeated:
+        return end_run(session, said, "stopped", "loop", f"the model called {plan.repeated!r} with the same arguments "
+                       "3 times: it makes no progress")
+    session = replace(_with(session, message), run=plan.run)
+    if plan.events:
+        return session, list(plan.events)
+    return ask(with_results(session), said, given)
+
+
+def collect(session: Session, result: ResultCleared | ToolFailed | ToolUncertain, given: Definitions) -> Moved:
+    """Keep a result; when it was the last one, go on with all of them."""
+    run = session.run
+    if not run.awaits(result):
+        return session, []
+    content = _told(result)
+    pending = tuple(replace(p, content=content, ends=_ends(run, result, given))
+                    if p.call == result.call and p.content is None else p for p in run.pending)
+    session = replace(session, run=replace(run, pending=pending))
+    if pending == run.pending or any(p.content is None for p in pending):
+        return session, []
+    last = next((p for p in pending if p.ends), None)
+    session = with_results(session)
+    if last:
+        return end_run(session, result, "completed", reason="tool", detail=f"ended by tool {last.tool!r}",
+                       answer=last.content)
+    return ask(session, result, given)
+
+
+def _told(result: ResultCleared | ToolFailed | ToolUncertain) -> str:
+    """A result as the model reads it."""
+    if isinstance(result, ResultCleared):
+        return result.content
+    if isinstance(result, ToolFailed):
+        return error_result(result.reason, result.detail)
+    return error_result("unknown", f"nobody knows whether this was done ({result.detail}): do not do it again, say "
+                        "that it must be looked at")
+
+
+def _ends(run: Run, result: ResultCleared | ToolFailed | ToolUncertain, given: Definitions) -> bool:
+    if not isinstance(result, ResultCleared):
+        return False
+    tool = given.find("tool", result.tool, run.tool_versions.get(result.tool, 0))
+    return result.ends or (isinstance(tool, Tool) and tool.terminal)
+
+
+def fail(session: Session, failed: ModelFailed, given: Definitions) -> Moved:
+    if not session.run.awaits(failed):
+        return session, []
+    run = replace(session.run, model_calls=session.run.model_calls + 1, unpriced_calls=session.run.unpriced_calls + 1)
+    return end_run(replace(session, run=run), failed, "failed", failed.reason, failed.detail)
+
+
+def block(session: Session, blocked: ResponseBlocked, given: Definitions) -> Moved:
+    if not session.run.awaits(blocked):
+        return session, []
+    return end_run(_counted(session, blocked), blocked, "blocked", blocked.rule, blocked.detail)
+
+
+def _counted(session: Session, said: ResponseCleared | ResponseBlocked) -> Session:
+    run = session.run
+    return replace(session, run=replace(
+        run, model_calls=run.model_calls + 1, tokens=add_tokens(run.tokens, said.tokens),
+        cost_usd=add_cost(run.cost_usd, said.cost_usd), unpriced_calls=run.unpriced_calls + (said.cost_usd is None)))
+
+
+def _with(session: Session, message: Message) -> Session:
+    return replace(session, messages=(*session.messages, message))

@@ -1,0 +1,43 @@
+"""What is the model asked next, and which limit forbids another step?"""
+
+from dataclasses import replace
+
+from processors import conversation
+from processors.conversation import CONTEXT_CHARS_MAX, chars_in
+from processors.session import Moved, Run, Session, end_run
+from schemas.agent import ModelAsked
+from schemas.base import Event
+from schemas.registry import Agent, Definitions, Model
+
+
+def ask(session: Session, event: Event, given: Definitions) -> Moved:
+    """Ask the model, unless a limit is reached."""
+    run, request = session.run, session.run.request
+    agent = given.find("agent", request.agent, request.agent_version)
+    reached = _limit_reached(agent, run)
+    if reached:
+        return end_run(session, event, "stopped", *reached)
+    messages = conversation.to_send(agent, session.messages)
+    if chars_in(messages) > CONTEXT_CHARS_MAX:
+        detail = f"the conversation has more than {CONTEXT_CHARS_MAX:,} characters: begin a new session"
+        kept = session.messages if run.step else session.messages[:-1]  # a question too long is not kept
+        return end_run(replace(session, messages=kept), event, "failed", "too_large", detail)
+    run = replace(run, step=run.step + 1)
+    model = given.find("model", agent.model)
+    timeout = {"timeout_ms": model.timeout_ms} if isinstance(model, Model) else {}
+    asked = run.says(
+        event, ModelAsked, step=run.step, model=agent.model, fallback=agent.fallback, messages=messages,
+        tools=conversation.tool_specs(run.tool_versions, given), temperature=agent.temperature,
+        max_output_tokens=agent.max_output_tokens, **timeout)
+    return replace(session, run=run), [asked]
+
+
+def _limit_reached(agent: Agent, run: Run) -> tuple[str, str] | None:
+    """The limit that forbids another step, and a sentence on it. An answer that is there is never thrown away."""
+    limits, spent = agent.limits, run.tokens.input_tokens + run.tokens.output_tokens
+    values = {"steps": (run.step, limits.steps), "tokens": (spent, limits.tokens),
+              "cost_usd": (run.cost_usd, limits.cost_usd)}
+    for name, (value, limit) in values.items():
+        if value >= limit:
+            return name, f"reached {value} of at most {limit}: raise limits.{name} of agent {agent.name!r}"
+    return None
