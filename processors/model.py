@@ -5,7 +5,7 @@ from processors.usage import price
 from schemas.agent import ModelAsked, ModelFailed, ModelResponded
 from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure, Impossible, Uncertain
 from schemas.codec import traceparent_of
-from schemas.registry import Definitions, Model
+from schemas.registry import Agent, Definitions, Model, Policy
 
 
 def ask(asked: ModelAsked, given: Definitions) -> ChatQuestion | Impossible:
@@ -19,6 +19,7 @@ def ask(asked: ModelAsked, given: Definitions) -> ChatQuestion | Impossible:
         idempotency_key=str(asked.id), user=asked.user,
         context={"tenant": asked.tenant, "session": asked.session, "run": str(asked.run), "agent": asked.agent,
                  "step": str(asked.step), "traceparent": traceparent_of(asked)},
+        audible=audible(asked, given),
     )
 
 
@@ -36,7 +37,7 @@ def tell(
             content=None if answer.content is None else clean(answer.content),
             finish_reason=label(answer.finish_reason), tokens=answer.tokens, cost_usd=cost_usd,
             attempts=answer.attempts, fell_back=answer.endpoint != asked.model, started_at=answer.started_at,
-            wait_ms=wait_ms)]
+            wait_ms=wait_ms, first_token_ms=answer.first_token_ms)]
     reason = answer.reason if isinstance(answer, Failure) else "uncertain"
     return [asked.then(
         ModelFailed, at=answer.at, model=label(getattr(answer, "model", "") or asked.model), reason=label(reason),
@@ -45,4 +46,15 @@ def tell(
 
 
 def _endpoint(model: Model) -> Endpoint:
-    return Endpoint(model.name, model.provider, model.base_url, model.upstream, model.api_key, model.timeout_ms)
+    return Endpoint(model.name, model.provider, model.base_url, model.upstream, model.api_key, model.timeout_ms,
+                    model.stream, model.first_token_ms, model.idle_ms)
+
+
+def audible(asked: ModelAsked, given: Definitions) -> bool:
+    """Whether people may read along: not where a policy may still redact or block what the model is saying."""
+    agent = given.find("agent", asked.agent, asked.agent_version)
+    if not isinstance(agent, Agent) or agent.policy is None:
+        return isinstance(agent, Agent)
+    policy = given.find("policy", agent.policy)
+    return isinstance(policy, Policy) and (policy.shadow or not any(
+        "response" in rule.at and rule.action != "flag" for rule in policy.rules))

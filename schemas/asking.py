@@ -23,7 +23,10 @@ class ModelAsked(RunEvent):
 
 
 class ModelResponded(RunEvent):
-    """A model answered. `model` is the definition that answered, `response_model` what the provider calls itself."""
+    """A model answered. `model` is the definition that answered, `response_model` what the provider calls itself.
+
+    `first_token_ms` is known where the answer was streamed: from this attempt's sending to its first token.
+    """
 
     family: ClassVar[str] = FAMILY
     step: Count
@@ -39,6 +42,7 @@ class ModelResponded(RunEvent):
     fell_back: bool = False
     started_at: Instant
     wait_ms: Count
+    first_token_ms: Count | None = None
     user: Personal | None = None
 
 

@@ -40,11 +40,14 @@ class Endpoint:
     upstream: str
     api_key: str | None = None
     timeout_ms: int = 60_000
+    stream: bool = False
+    first_token_ms: int = 30_000
+    idle_ms: int = 15_000
 
 
 @dataclass(frozen=True)
 class ChatQuestion:
-    """Messages for the first endpoint that answers, in order."""
+    """Messages for the first endpoint that answers, in order. `audible`: whether its text may be told as it comes."""
 
     endpoints: tuple[Endpoint, ...]
     messages: tuple[Message, ...]
@@ -55,11 +58,15 @@ class ChatQuestion:
     idempotency_key: str
     user: str | None = None
     context: dict[str, str] = field(default_factory=dict)
+    audible: bool = False
 
 
 @dataclass(frozen=True)
 class ChatAnswer:
-    """`endpoint` is the name of the one that answered; `attempts` counts all requests sent, to any."""
+    """`endpoint` is the name of the one that answered; `attempts` counts all requests sent, to any.
+
+    `first_token_ms` counts from the sending of the one that was answered; None where the answer came in one piece.
+    """
 
     endpoint: str
     provider: str
@@ -71,6 +78,7 @@ class ChatAnswer:
     started_at: datetime
     at: datetime
     attempts: int = 1
+    first_token_ms: int | None = None
 
 
 @dataclass(frozen=True)

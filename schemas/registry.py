@@ -78,7 +78,12 @@ class Price(Value):
 
 
 class Model(Definition):
-    """A model behind an OpenAI-compatible endpoint. `api_key` names a secret (`env:NAME`), it is never the secret."""
+    """A model and where it is asked. `api_key` names a secret (`env:NAME`), it is never the secret.
+
+    Provider `anthropic` is asked over Anthropic's messages protocol, every other one over OpenAI's chat completions.
+    With `stream` the answer comes as it is written: it is then given up where the first token takes longer than
+    `first_token_ms`, or the next one longer than `idle_ms`.
+    """
 
     kind: ClassVar[str] = "model"
     provider: Label
@@ -86,6 +91,9 @@ class Model(Definition):
     upstream: str
     api_key: Annotated[str, Field(pattern=r"^env:[A-Z][A-Z0-9_]*$")] | None = None
     timeout_ms: Annotated[int, Field(ge=1)] = 60_000
+    stream: bool = False
+    first_token_ms: Annotated[int, Field(ge=1)] = 30_000
+    idle_ms: Annotated[int, Field(ge=1)] = 15_000
     price: Price | None = None
 
 

@@ -7,7 +7,9 @@ partition of each in one worker.
 from dataclasses import dataclass
 from datetime import timedelta
 
-from schemas import agent, children, feedback, guardrails, knowledge, operations, registry, tracing, usage  # noqa: F401
+from schemas import (  # noqa: F401 - together they know every event class
+    agent, children, feedback, guardrails, knowledge, operations, registry, stream, tracing, usage,
+)
 from schemas.avsc import schema_of
 from schemas.base import PERSONAL, Event, event_classes
 
@@ -20,8 +22,9 @@ READ_WHOLE = {"place": 1}
 
 MONTH = timedelta(days=30)
 OWNERS = {"agent": "agent-platform", "guardrails": "security", "usage": "finance", "knowledge": "knowledge",
-          "feedback": "product", "tracing": "observability", "operations": "operations", "registry": "governance"}
-RETENTION = {"operations": 3 * MONTH, "usage": 13 * MONTH, "feedback": 13 * MONTH}
+          "feedback": "product", "tracing": "observability", "operations": "operations", "registry": "governance",
+          "stream": "agent-platform"}
+RETENTION = {"stream": timedelta(days=1), "operations": 3 * MONTH, "usage": 13 * MONTH, "feedback": 13 * MONTH}
 
 
 @dataclass(frozen=True)

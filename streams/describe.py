@@ -18,7 +18,7 @@ from schemas.topics import topics
 from streams.cli import COMMANDS
 from streams.config import Settings
 from streams.shapes import Call, Each, Fold, Kinds, Step, Window, kinds
-from streams.topology import FROM_SERVICES, PIPELINE, SINKS, stages
+from streams.topology import FROM_SERVICES, HINTS, PIPELINE, SINKS, stages
 
 Pipeline = tuple[Step, ...]
 Sinks = dict[str, Kinds]
@@ -41,6 +41,9 @@ def writers(pipeline: Pipeline = PIPELINE) -> dict[type[Event], list[str]]:
             found.setdefault(kind, []).append(step.name)
         if isinstance(step.by, Fold) and step.by.wakes:
             found.setdefault(step.by.wakes, []).append(f"{step.name} (timer)")
+    for name, hints in HINTS.items():
+        if any(step.name == name for step in pipeline):
+            found.setdefault(hints, []).append(name)
     found.setdefault(DeadLettered, []).append("any worker")
     return found
 
@@ -69,6 +72,7 @@ def mermaid(pipeline: Pipeline = PIPELINE, sinks: Sinks = SINKS) -> str:
         label = "" if target in watchers else f"|{'<br/>'.join(names)}|"
         arrow = "-.->" if target in watchers else "-->" if _fused(source, target, pipeline) else "==>"
         lines.append(f"  {source} {arrow}{label} {target}")
+    lines += [f"  {step.name} ==>|{HINTS[step.name].__name__}| {OUTSIDE}" for step in pipeline if step.name in HINTS]
     return "\n".join(lines)
 
 

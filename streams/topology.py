@@ -18,6 +18,7 @@ from schemas.feedback import FeedbackGiven, FeedbackJoined
 from schemas.guardrails import VerdictReached
 from schemas.knowledge import ChunkPrepared, ChunkRetired, DocumentPublished, DocumentWithdrawn
 from schemas.operations import DeadLettered
+from schemas.stream import ModelChunk
 from schemas.tracing import SpanEnded
 from schemas.usage import TokensUsed, UsageTotalled
 from streams.shapes import Call, Each, Fold, Kinds, Step, Tumbling, Window, kinds
@@ -62,6 +63,9 @@ SINKS = {
     "qdrant": ChunkPrepared | ChunkRetired,
 }
 # fmt: on
+
+HINTS = {"ask_model": ModelChunk}
+"""What a Call tells while it is under way: at most once, outside of its transaction, to whoever reads along."""
 
 
 def stages(pipeline: tuple[Step, ...] = PIPELINE) -> dict[str, tuple[Step, ...]]:

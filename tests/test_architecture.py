@@ -9,7 +9,7 @@ import pytest
 from schemas.base import event_classes
 from schemas.topics import topics
 from streams.shapes import Call, Fold, Window, kinds
-from streams.topology import FROM_SERVICES, PIPELINE, SINKS, inputs, stages
+from streams.topology import FROM_SERVICES, HINTS, PIPELINE, SINKS, inputs, stages
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("schemas", "processors", "sinks", "streams", "infra", "tests")
@@ -110,6 +110,7 @@ def test_nothing_is_said_in_vain():
 def test_every_class_is_somewhere_in_the_picture():
     used = {kind for step in PIPELINE for kind in (*kinds(step.reads), *kinds(step.writes))}
     used |= {kind for sink in SINKS.values() for kind in kinds(sink)}
+    used |= {*HINTS.values()}
     assert {kind.__name__ for kind in event_classes().values() if kind not in used} == {"DefinitionApplied"}
 
 
