@@ -30,14 +30,15 @@ def tell(
     wait_ms = ms_between(answer.started_at, answer.at)
     if isinstance(answer, ChatAnswer):
         cost_usd = price(given.find("model", answer.endpoint), answer.provider, answer.response_model,
-                         answer.tokens, answer.started_at)
+                         answer.tokens, answer.started_at, answer.service_tier)
         return [asked.then(
             ModelResponded, at=answer.at, model=label(answer.endpoint), provider=label(answer.provider),
             response_model=label(answer.response_model), tool_calls=answer.tool_calls,
             content=None if answer.content is None else clean(answer.content),
             finish_reason=label(answer.finish_reason), tokens=answer.tokens, cost_usd=cost_usd,
             attempts=answer.attempts, fell_back=answer.endpoint != asked.model, started_at=answer.started_at,
-            wait_ms=wait_ms, first_token_ms=answer.first_token_ms)]
+            wait_ms=wait_ms, first_token_ms=answer.first_token_ms,
+            charge=asked.charge.model_copy(update={"service_tier": label(answer.service_tier)}))]
     reason = answer.reason if isinstance(answer, Failure) else "uncertain"
     return [asked.then(
         ModelFailed, at=answer.at, model=label(getattr(answer, "model", "") or asked.model), reason=label(reason),

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in, error_result, tool_says
 from processors.text import label, ms_between
+from processors.usage import charge_of
 from schemas.agent import Message, Outcome, RequestBlocked, RequestCleared, RunFinished, Tokens
 from schemas.base import E, Event
 
@@ -60,7 +61,8 @@ class Run:
     def says(self, event: Event, kind: type[E], nth: int | str = 0, **fields: Any) -> E:
         """The next event of this run, caused by `event`, which may be of another one."""
         asked = self.request
-        known = {"run": asked.run, "agent": asked.agent, "agent_version": asked.agent_version, "user": asked.user}
+        known = {"run": asked.run, "agent": asked.agent, "agent_version": asked.agent_version, "user": asked.user,
+                 "charge": charge_of(asked.metadata)}
         return event.then(kind, nth, **{k: v for k, v in known.items() if k in kind.model_fields}, **fields)
 
 

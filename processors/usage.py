@@ -1,69 +1,56 @@
-"""What do model calls cost, call by call, and a tenant minute by minute?"""
+"""What do model calls cost a tenant, call by call and minute by minute, and by which contract?"""
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from decimal import Decimal
 
-from genai_prices import Usage, calc_price
-
+from processors.prices import COST_MAX_USD, EXACT, PICO_DOLLAR, by_list, exactly, price
+from processors.text import label
 from schemas.agent import ModelResponded, RunFinished, RunSettled, Tokens
-from schemas.registry import Definition, Model, Price
+from schemas.registry import Currency, Definitions, Tenant
 from schemas.usage import TokensUsed, UsageTotalled
+from schemas.values import Charge
 
-MILLION = Decimal(1_000_000)
-PICO_DOLLAR = Decimal("0.000000000001")
-COST_MAX_USD = Decimal(10) ** 26 - 1
+__all__ = ["add", "add_cost", "add_tokens", "charge_of", "charged", "close", "meter", "price", "settle"]
 COUNT_MAX = 2**53
-_EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)
-"""Python's default of 28 digits would round, or fail, where money on the wire has 38."""
 
 
-def price(
-    definition: Definition | None, provider: str, response_model: str, tokens: Tokens, at: datetime
-) -> Decimal | None:
-    """US dollars of one call, exact to 12 decimals: by the definition's own price, else by the price book at `at`.
+def charge_of(metadata: dict[str, str]) -> Charge:
+    """Whom a request's calls are charged to, as its metadata say."""
+    return Charge(feature=label(metadata.get("feature", "")), team=label(metadata.get("team", "")))
 
-    None where nobody knows the price. Input includes what was read from and written to a cache, and output includes
-    reasoning, so neither is counted twice.
+
+def meter(said: ModelResponded, given: Definitions) -> list[TokensUsed]:
+    """From the session's key to the tenant's, with what the tenant pays by its contract."""
+    tenant = given.find("tenant", said.tenant)
+    usd, amount, currency = charged(said, tenant if isinstance(tenant, Tenant) else None, given)
+    return [said.then(TokensUsed, charged_usd=usd, charged=amount, currency=currency)]
+
+
+def charged(
+    call: ModelResponded | TokensUsed, tenant: Tenant | None, given: Definitions
+) -> tuple[Decimal | None, Decimal | None, str]:
+    """What a tenant pays for a call: US dollars, the same in its contract's currency, and that currency.
+
+    A model that the contract names costs what the contract says; all others what they cost, less the discount.
     """
-    own = definition.price if isinstance(definition, Model) else None
-    with localcontext(_EXACT):
-        upstream = definition.upstream if isinstance(definition, Model) else ""
-        cost_usd = _by(own, tokens) if own else _by_the_book(provider, (response_model, upstream), tokens, at)
-        return None if cost_usd is None else min(cost_usd.quantize(PICO_DOLLAR), COST_MAX_USD)
+    contract = tenant.contract if tenant else None
+    if contract is None:
+        return call.cost_usd, call.cost_usd, "USD"
+    own = contract.models.get(call.model) or contract.models.get(call.response_model)
+    usd = by_list(own, call.tokens, call.charge.service_tier) if own else (
+        None if call.cost_usd is None else exactly(EXACT.multiply(call.cost_usd, 1 - contract.discount)))
+    rate = rate_at(given, contract.currency, call.at)
+    return usd, None if usd is None or rate is None else exactly(EXACT.divide(usd, rate)), contract.currency
 
 
-def _by(own: Price, tokens: Tokens) -> Decimal:
-    cached, written = _of_the_input(tokens)
-    plain = tokens.input_tokens - cached - written
-    cached_price = own.input if own.cached_input is None else own.cached_input
-    written_price = own.input if own.cache_write is None else own.cache_write
-    return (plain * own.input + cached * cached_price + written * written_price
-            + tokens.output_tokens * own.output) / MILLION
-
-
-def _by_the_book(provider: str, names: tuple[str, ...], tokens: Tokens, at: datetime) -> Decimal | None:
-    """The price of the first name that the book knows: what the provider calls the model, else what it was asked for."""
-    cached, written = _of_the_input(tokens)
-    used = Usage(input_tokens=tokens.input_tokens, cache_read_tokens=cached, cache_write_tokens=written,
-                 output_tokens=tokens.output_tokens)
-    for name in filter(None, names):
-        try:
-            return calc_price(used, model_ref=name, provider_id=provider, genai_request_timestamp=at).total_price
-        except (LookupError, ValueError):
-            continue
-    return None
-
-
-def _of_the_input(tokens: Tokens) -> tuple[int, int]:
-    """Tokens read from and written to the cache; a provider that reports more than the input is held to it."""
-    cached = min(tokens.cached_input_tokens, tokens.input_tokens)
-    return cached, min(tokens.cache_write_tokens, tokens.input_tokens - cached)
-
-
-def meter(said: ModelResponded) -> list[TokensUsed]:
-    """From the session's key to the tenant's: re-keying is a step, so that the table shows it."""
-    return [said.then(TokensUsed)]
+def rate_at(given: Definitions, currency: str, at: datetime) -> Decimal | None:
+    """US dollars for one unit of a currency on the day of `at`; None where nobody knows."""
+    if currency == "USD":
+        return Decimal(1)
+    known = given.find("currency", currency)
+    rates = known.rates if isinstance(known, Currency) else ()
+    return max(((rate.since, rate.usd) for rate in rates if rate.since <= at.date()), default=(None, None))[1]
 
 
 def settle(finished: RunFinished) -> list[RunSettled]:
@@ -98,15 +85,9 @@ def close(tenant: str, start: datetime, end: datetime, total: Total) -> list[Usa
 
 def add_cost(a: Decimal, b: Decimal | None) -> Decimal:
     """The exact sum, as far as money on the wire goes; nothing where nobody knows what `b` was."""
-    return min(_EXACT.add(a, b or Decimal(0)), COST_MAX_USD)
+    return min(EXACT.add(a, b or Decimal(0)), COST_MAX_USD)
 
 
 def add_tokens(a: Tokens, b: Tokens) -> Tokens:
     """The sum, kind by kind, as far as a count goes."""
-    return Tokens(
-        input_tokens=min(a.input_tokens + b.input_tokens, COUNT_MAX),
-        cached_input_tokens=min(a.cached_input_tokens + b.cached_input_tokens, COUNT_MAX),
-        cache_write_tokens=min(a.cache_write_tokens + b.cache_write_tokens, COUNT_MAX),
-        output_tokens=min(a.output_tokens + b.output_tokens, COUNT_MAX),
-        reasoning_tokens=min(a.reasoning_tokens + b.reasoning_tokens, COUNT_MAX),
-    )
+    return Tokens(**{kind: min(getattr(a, kind) + getattr(b, kind), COUNT_MAX) for kind in Tokens.model_fields})

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from schemas.base import Count, Instant, Money, Personal
 from schemas.runs import FAMILY, RunEvent
-from schemas.values import Label, Message, Tokens, ToolRequest, ToolSpec
+from schemas.values import Charge, Label, Message, Tokens, ToolRequest, ToolSpec
 
 
 class ModelAsked(RunEvent):
@@ -20,6 +20,7 @@ class ModelAsked(RunEvent):
     max_output_tokens: Count | None = None
     timeout_ms: Count = 60_000
     user: Personal | None = None
+    charge: Charge = Charge()
 
 
 class ModelResponded(RunEvent):
@@ -44,6 +45,7 @@ class ModelResponded(RunEvent):
     wait_ms: Count
     first_token_ms: Count | None = None
     user: Personal | None = None
+    charge: Charge = Charge()
 
 
 class ModelFailed(RunEvent):

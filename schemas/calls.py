@@ -79,6 +79,7 @@ class ChatAnswer:
     at: datetime
     attempts: int = 1
     first_token_ms: int | None = None
+    service_tier: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from pydantic import Field, TypeAdapter, model_validator
 from schemas.agent import Effect, Label
 from schemas.base import Count, Event, Value
 from schemas.guardrails import Action, Stage
+from schemas.prices import Budget, Contract, Price, Rate
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-Kind = Literal["tenant", "agent", "model", "tool", "policy"]
+Kind = Literal["tenant", "agent", "model", "tool", "policy", "currency"]
 
 
 TASK = {"type": "object", "required": ["task"], "properties": {"task": {
@@ -41,6 +42,15 @@ class Tenant(Definition):
     burst: Annotated[int, Field(ge=1)] = 20
     concurrent_runs: Annotated[int, Field(ge=1)] = 1_000
     request_chars: Annotated[int, Field(ge=1)] = 100_000
+    budget_usd: Budget | None = None
+    contract: Contract | None = None
+
+
+class Currency(Definition):
+    """A currency by its ISO code, with its rates by the day from which each holds."""
+
+    kind: ClassVar[str] = "currency"
+    rates: Annotated[tuple[Rate, ...], Field(min_length=1)]
 
 
 class Limits(Value):
@@ -66,15 +76,6 @@ class Agent(Definition):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     history_messages: Annotated[int, Field(ge=1)] = 200
-
-
-class Price(Value):
-    """US dollars a million tokens, where the price book does not know the model."""
-
-    input: Annotated[Decimal, Field(ge=0)]
-    output: Annotated[Decimal, Field(ge=0)]
-    cached_input: Annotated[Decimal, Field(ge=0)] | None = None
-    cache_write: Annotated[Decimal, Field(ge=0)] | None = None
 
 
 class Model(Definition):
@@ -141,7 +142,7 @@ class Policy(Definition):
     rules: tuple[Rule, ...]
 
 
-KINDS: dict[str, type[Definition]] = {c.kind: c for c in (Tenant, Agent, Model, Tool, Policy)}
+KINDS: dict[str, type[Definition]] = {c.kind: c for c in (Tenant, Agent, Model, Tool, Policy, Currency)}
 
 
 class DefinitionApplied(Event):

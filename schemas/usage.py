@@ -5,10 +5,15 @@ from uuid import UUID
 
 from schemas.agent import Label, Tokens
 from schemas.base import Count, Event, Instant, Money, Personal
+from schemas.values import Charge
 
 
 class TokensUsed(Event):
-    """The tokens of one model call. No `cost_usd` means that nobody knows the price, never that it was free."""
+    """The tokens of one model call. No `cost_usd` means that nobody knows the price, never that it was free.
+
+    `cost_usd` is what its provider asks, `charged_usd` what the tenant pays by its contract, and `charged` the same in
+    the contract's currency, at the rate of the day; none where nobody knows that rate.
+    """
 
     family: ClassVar[str] = "usage"
     session: Label
@@ -20,6 +25,11 @@ class TokensUsed(Event):
     provider: Label
     tokens: Tokens
     cost_usd: Money | None = None
+    response_model: Label = ""
+    charge: Charge = Charge()
+    charged_usd: Money | None = None
+    charged: Money | None = None
+    currency: Label = "USD"
 
 
 class UsageTotalled(Event):

@@ -52,10 +52,30 @@ class Parent(Value):
 
 
 class Tokens(Value):
-    """Tokens of one model call by kind. Input includes cached, output includes reasoning (OpenTelemetry GenAI)."""
+    """Tokens of one model call by kind. Input includes cached, output includes reasoning (OpenTelemetry GenAI).
+
+    Both include audio and images. What is written to a cache is kept for five minutes, or for an hour where
+    `cache_write_1h_tokens` says so, which is a part of `cache_write_tokens`.
+    """
 
     input_tokens: Count = 0
     cached_input_tokens: Count = 0
     cache_write_tokens: Count = 0
     output_tokens: Count = 0
     reasoning_tokens: Count = 0
+    cache_write_1h_tokens: Count = 0
+    input_audio_tokens: Count = 0
+    cached_audio_tokens: Count = 0
+    output_audio_tokens: Count = 0
+    input_image_tokens: Count = 0
+    cached_image_tokens: Count = 0
+    output_image_tokens: Count = 0
+
+
+class Charge(Value):
+    """Whom in the tenant's house a call is charged to (metadata `feature` and `team` of its request), and at which of
+    its provider's tiers: `priority`, `flex`, `batch`; empty for the usual one."""
+
+    feature: Label = ""
+    team: Label = ""
+    service_tier: Label = ""

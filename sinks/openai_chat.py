@@ -64,7 +64,7 @@ def read_answer(reply: Reply) -> dict[str, Any]:
         content = message.get("refusal") if content is None else content
         finish_reason = choice.get("finish_reason") or ("tool_calls" if calls else "stop")
         model = said.get("model") or ""
-        tokens = tokens_of(said.get("usage") or {})
+        tokens, service_tier = tokens_of(said.get("usage") or {}), said.get("service_tier")
     except (KeyError, IndexError, TypeError, AttributeError, ValidationError) as error:
         raise Refusal("bad_answer", f"not a chat completion ({type(error).__name__}: {error}): "
                       f"{bounded(reply.body[:100])}"[:500]) from error
@@ -73,7 +73,7 @@ def read_answer(reply: Reply) -> dict[str, Any]:
     if not content and not calls and finish_reason not in UNFINISHED:
         raise Refusal("empty_answer", "neither text nor a tool call", again=True)
     return {"response_model": model, "content": content, "tool_calls": calls, "finish_reason": finish_reason,
-            "tokens": tokens}
+            "tokens": tokens, "service_tier": service_tier if isinstance(service_tier, str) else ""}
 
 
 def tokens_of(usage: dict[str, Any]) -> Tokens:
@@ -82,5 +82,7 @@ def tokens_of(usage: dict[str, Any]) -> Tokens:
     counts = {
         "input_tokens": usage.get("prompt_tokens"), "output_tokens": usage.get("completion_tokens"),
         "cached_input_tokens": read.get("cached_tokens"), "reasoning_tokens": written.get("reasoning_tokens"),
-        "cache_write_tokens": usage.get("cache_creation_input_tokens")}
+        "cache_write_tokens": usage.get("cache_creation_input_tokens"),
+        "input_audio_tokens": read.get("audio_tokens"), "output_audio_tokens": written.get("audio_tokens"),
+        "input_image_tokens": read.get("image_tokens"), "output_image_tokens": written.get("image_tokens")}
     return Tokens.model_validate({name: count for name, count in counts.items() if count is not None}, strict=True)

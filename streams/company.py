@@ -1,6 +1,7 @@
 """What does a folder of YAML define: tenants, agents, models, tools, policies, and the documents that agents know?
 
     tenants/*.yaml  agents/*.yaml  models/*.yaml  tools/*.yaml  policies/*.yaml
+    currencies/*.yaml
     documents/*.md            known to every tenant of the folder
     documents/<tenant>/*.md   known to that tenant
 
@@ -23,7 +24,8 @@ from schemas.registry import KINDS, Agent, Definition, Tenant, Tool
 from streams.client import now
 from streams.config import settings
 
-FOLDERS = {"tenants": "tenant", "agents": "agent", "models": "model", "tools": "tool", "policies": "policy"}
+FOLDERS = {"tenants": "tenant", "agents": "agent", "models": "model", "tools": "tool", "policies": "policy",
+           "currencies": "currency"}
 DOCUMENTS = "documents"
 DOCUMENT_BYTES_MAX = 7 * 1024 * 1024
 SERVICES_PORT = "${services_port}"

@@ -51,7 +51,7 @@ PIPELINE = (
     Step("cancel_child",    ChildCancelled,                    Each(children.cancel),                               RunCancelled),
     Step("trace",           TO_TRACE,                          Fold(tracing.Open, tracing.trace),                   SpanEnded),
     Step("join_feedback",   RunFinished | FeedbackGiven,       Fold(feedback.Runs, feedback.join),                  FeedbackJoined),
-    Step("meter",           ModelResponded,                    Each(usage.meter),                                   TokensUsed),
+    Step("meter",           ModelResponded,                    Each(usage.meter),                                   TokensUsed, given=True),
     Step("settle",          RunFinished,                       Each(usage.settle),                                  RunSettled),
     Step("total_usage",     TokensUsed,                        per_minute(usage),                                   UsageTotalled),
     Step("chunk",           DocumentPublished | DocumentWithdrawn, Fold(ingest.Document, ingest.chunk),             ChunkPrepared | ChunkRetired),

@@ -11,7 +11,7 @@ from processors.usage import COUNT_MAX, Total, add, add_tokens, close, meter, pr
 from schemas.agent import RunFinished, Tokens
 from schemas.registry import Model, Price
 from schemas.usage import TokensUsed
-from tests.processors.support import MODEL, NOON, ident, of_run, responded
+from tests.processors.support import MODEL, NOON, company, ident, of_run, responded
 
 FREE_OF_PRICE = Model(name="m", provider="openai", base_url="b", upstream="gpt-4o")
 
@@ -58,7 +58,7 @@ def test_the_largest_numbers_have_a_price_too():
 
 
 def test_metering_and_settling_keep_what_is_asked_about():
-    [used] = meter(responded(user="ada"))
+    [used] = meter(responded(user="ada"), company())
     assert (used.session, used.model, used.provider, used.tokens, used.cost_usd, used.user, used.key) == (
         "s", "small", "openai", Tokens(input_tokens=10, output_tokens=5), Decimal("0.001"), "ada", "tenant")
     finished = of_run(RunFinished, "1", outcome="failed", started_at=NOON, wait_ms=1, cost_usd="0.5")
