@@ -3,13 +3,17 @@
 from dataclasses import replace
 
 from processors.asking import ask
+from processors.arguments import Unfit
 from processors.calling import plan_calls, wrong_with
-from processors.conversation import CONTEXT_CHARS_MAX, chars_in, error_result
-from processors.session import Moved, Run, Session, end_run, with_results
+from processors.conversation import CONTEXT_CHARS_MAX, chars_in, error_result, user_says
+from processors.output import ERROR_CHARS, complaint, read_output
+from processors.session import Moved, Pending, Run, Session, agent_of, end_run, with_results
+from processors.text import cut
 from processors.usage import add_cost, add_tokens
 from schemas.agent import (
     Message, ModelFailed, ResponseBlocked, ResponseCleared, ResultCleared, ToolFailed, ToolUncertain,
 )
+from schemas.base import Event
 from schemas.registry import Definitions, Tool
 
 
@@ -30,7 +34,26 @@ def hear(session: Session, said: ResponseCleared, given: Definitions) -> Moved:
         return _act(session, said, message, given)
     if not said.content:
         return end_run(session, said, "failed", "empty_answer", "the model said nothing and called nothing")
-    return end_run(_with(session, message), said, "completed", answer=said.content)
+    return _answer(_with(session, message), said, given)
+
+
+def _answer(session: Session, said: ResponseCleared, given: Definitions) -> Moved:
+    """End the run with an answer that its agent promises; one that does not fit is shown to the model with what is wrong.
+
+    The last text of a run that fails is kept in `answer`, and never as a result: its outcome is `failed`.
+    """
+    run, agent = session.run, agent_of(session.run, given)
+    try:
+        return end_run(session, said, "completed", answer=read_output(agent, said.content))
+    except Unfit as unfit:
+        if run.repairs >= agent.output_repairs:
+            return end_run(session, said, "failed", "bad_output", _unfit_after(run.repairs, unfit), said.content)
+        session = replace(_with(session, user_says(complaint(unfit))), run=replace(run, repairs=run.repairs + 1))
+        return ask(session, said, given)
+
+
+def _unfit_after(repairs: int, unfit: Unfit) -> str:
+    return f"the answer does not fit the agent's output schema, after {repairs} repairs: {cut(str(unfit), ERROR_CHARS)}"
 
 
 def _act(session: Session, said: ResponseCleared, message: Message, given: Definitions) -> Moved:
@@ -61,9 +84,17 @@ def collect(session: Session, result: ResultCleared | ToolFailed | ToolUncertain
     last = next((p for p in pending if p.ends), None)
     session = with_results(session)
     if last:
-        return end_run(session, result, "completed", reason="tool", detail=f"ended by tool {last.tool!r}",
-                       answer=last.content)
+        return _ended_by(last, session, result, given)
     return ask(session, result, given)
+
+
+def _ended_by(last: Pending, session: Session, result: Event, given: Definitions) -> Moved:
+    """A tool's result is the run's answer, and must be what the agent promises too."""
+    try:
+        answer = read_output(agent_of(session.run, given), last.content or "")
+    except Unfit as unfit:
+        return end_run(session, result, "failed", "bad_output", _unfit_after(0, unfit), last.content)
+    return end_run(session, result, "completed", reason="tool", detail=f"ended by tool {last.tool!r}", answer=answer)
 
 
 def _told(result: ResultCleared | ToolFailed | ToolUncertain) -> str:

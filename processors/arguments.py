@@ -1,8 +1,9 @@
-"""Are a tool call's arguments, as a model wrote them, what the tool's JSON Schema asks for?"""
+"""Is what a model wrote what a JSON Schema asks for: a tool call's arguments, or any other value?"""
 
 import json
 import re
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import jsonschema
@@ -11,6 +12,7 @@ from processors.text import cut
 from schemas.registry import Tool
 
 DETAIL_CHARS = 500
+ERRORS_MAX = 50
 _REMOTE_REFERENCE = re.compile(r'"\$(?:ref|dynamicRef)":\s*"(?!#)')
 
 
@@ -21,15 +23,15 @@ class Unfit(Exception):
 def read_arguments(tool: Tool, arguments: str) -> dict[str, Any]:
     """The arguments as an object that the tool's schema accepts. Raises Unfit."""
     try:
-        value = json.loads(arguments or "{}", parse_constant=_no_constant)
+        value = json.loads(arguments or "{}", parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         raise Unfit(f"the arguments are not valid JSON ({cut(str(error), DETAIL_CHARS)}): write one JSON object"
                     ) from error
     if not isinstance(value, dict):
         raise Unfit(f"the arguments are a JSON {type(value).__name__}: write one JSON object")
-    wrong = _first_violation(tool, value)
+    wrong = violations(tool.parameters, value, most=1)
     if wrong:
-        raise Unfit(wrong)
+        raise Unfit(wrong[0])
     return value
 
 
@@ -44,13 +46,18 @@ def schema_error(schema: dict[str, Any]) -> str | None:
     return None
 
 
-def _first_violation(tool: Tool, value: dict[str, Any]) -> str | None:
+def violations(schema: dict[str, Any], value: Any, most: int = 5) -> list[str]:
+    """How a value breaks a schema, worst first, a sentence each; empty where it fits."""
     try:
-        validator = _validator(json.dumps(tool.parameters, sort_keys=True))
-        error = jsonschema.exceptions.best_match(validator.iter_errors(value))
+        errors = list(islice(_validator(json.dumps(schema, sort_keys=True)).iter_errors(value), ERRORS_MAX))
+        errors.sort(key=jsonschema.exceptions.relevance, reverse=True)
+        best = jsonschema.exceptions.best_match(errors)
+    except Unfit as unfit:
+        return [str(unfit)]
     except Exception as error:  # a schema or a value can make the library raise nearly anything, e.g. on huge numbers
-        return f"the arguments could not be checked ({type(error).__name__}: {cut(str(error), DETAIL_CHARS)})"
-    return None if error is None else f"{error.json_path}: {cut(error.message, DETAIL_CHARS)}"
+        return [f"it could not be checked ({type(error).__name__}: {cut(str(error), DETAIL_CHARS)})"]
+    ordered = [best, *(error for error in errors if error is not best and not error.context)] if best else []
+    return [f"{error.json_path}: {cut(error.message, DETAIL_CHARS)}" for error in ordered[:most]]
 
 
 @lru_cache(maxsize=1_000)
@@ -58,9 +65,10 @@ def _validator(schema: str) -> jsonschema.Draft202012Validator:
     made = json.loads(schema)
     wrong = schema_error(made)
     if wrong:
-        raise Unfit(f"the tool's schema cannot be used: {wrong}")
+        raise Unfit(f"the schema cannot be used: {wrong}")
     return jsonschema.Draft202012Validator(made)
 
 
-def _no_constant(name: str) -> None:
+def no_constant(name: str) -> None:
+    """For JSON as its standard has it, which Python's reader extends by NaN and infinities."""
     raise ValueError(f"{name} is no JSON number")

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from processors import conversation
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in
-from processors.session import Moved, Run, Session, end_run
+from processors.output import schema_text
+from processors.session import Moved, Run, Session, agent_of, end_run
 from schemas.agent import ModelAsked
 from schemas.base import Event
 from schemas.registry import Agent, Definitions, Model
@@ -12,8 +13,7 @@ from schemas.registry import Agent, Definitions, Model
 
 def ask(session: Session, event: Event, given: Definitions) -> Moved:
     """Ask the model, unless a limit is reached."""
-    run, request = session.run, session.run.request
-    agent = given.find("agent", request.agent, request.agent_version)
+    run, agent = session.run, agent_of(session.run, given)
     reached = _limit_reached(agent, run)
     if reached:
         return end_run(session, event, "stopped", *reached)
@@ -28,7 +28,7 @@ def ask(session: Session, event: Event, given: Definitions) -> Moved:
     asked = run.says(
         event, ModelAsked, step=run.step, model=agent.model, fallback=agent.fallback, messages=messages,
         tools=conversation.tool_specs(run.tool_versions, given), temperature=agent.temperature,
-        max_output_tokens=agent.max_output_tokens, **timeout)
+        max_output_tokens=agent.max_output_tokens, output_schema=schema_text(agent), **timeout)
     return replace(session, run=run), [asked]
 
 

@@ -7,6 +7,7 @@ beginning of what is sent at the next.
 import json
 from collections.abc import Iterable
 
+from processors.output import instruction
 from processors.text import compact, cut
 from schemas.agent import Message, ToolSpec
 from schemas.registry import Agent, Definitions, Tool
@@ -48,7 +49,8 @@ def recent(messages: tuple[Message, ...], count_max: int, chars_max: int) -> tup
 
 
 def to_send(agent: Agent, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    return (Message(role="system", content=agent.prompt), *messages)
+    """The prompt stands first and never changes within a run, so that providers find it in their caches."""
+    return (Message(role="system", content=agent.prompt + instruction(agent)), *messages)
 
 
 def tool_specs(versions: dict[str, int], given: Definitions) -> tuple[ToolSpec, ...]:

@@ -20,6 +20,7 @@ def ask(asked: ModelAsked, given: Definitions) -> ChatQuestion | Impossible:
         context={"tenant": asked.tenant, "session": asked.session, "run": str(asked.run), "agent": asked.agent,
                  "step": str(asked.step), "traceparent": traceparent_of(asked)},
         audible=audible(asked, given),
+        output_schema=asked.output_schema,
     )
 
 
@@ -48,12 +49,14 @@ def tell(
 
 def _endpoint(model: Model) -> Endpoint:
     return Endpoint(model.name, model.provider, model.base_url, model.upstream, model.api_key, model.timeout_ms,
-                    model.stream, model.first_token_ms, model.idle_ms)
+                    model.stream, model.first_token_ms, model.idle_ms, model.json_schema)
 
 
 def audible(asked: ModelAsked, given: Definitions) -> bool:
     """Whether people may read along: not where a policy may still redact or block what the model is saying."""
     agent = given.find("agent", asked.agent, asked.agent_version)
+    if asked.purpose:
+        return False  # no turn of the conversation
     if not isinstance(agent, Agent) or agent.policy is None:
         return isinstance(agent, Agent)
     policy = given.find("policy", agent.policy)

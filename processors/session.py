@@ -15,6 +15,7 @@ from processors.text import label, ms_between
 from processors.usage import charge_of
 from schemas.agent import Message, Outcome, RequestBlocked, RequestCleared, RunFinished, Tokens
 from schemas.base import E, Event
+from schemas.registry import Agent, Definitions
 
 RUNS_REMEMBERED = 20
 
@@ -39,7 +40,8 @@ class Pending:
 
 @dataclass(frozen=True)
 class Run:
-    """A run under way. `repeats` counts equal calls, `tool_versions` are those that it began with."""
+    """A run under way. `repeats` counts equal calls, `repairs` answers that did not fit the agent's output schema,
+    `tool_versions` are those that it began with."""
 
     request: RequestCleared
     deadline: datetime
@@ -47,6 +49,7 @@ class Run:
     tool_versions: dict[str, int] = field(default_factory=dict)
     pending: tuple[Pending, ...] = ()
     repeats: dict[str, int] = field(default_factory=dict)
+    repairs: int = 0
     model: str = ""
     model_calls: int = 0
     tool_calls: int = 0
@@ -105,6 +108,11 @@ class Session:
 
 Moved = tuple[Session, list[Event]]
 """A session after an event, and what is said of it."""
+
+
+def agent_of(run: Run, given: Definitions) -> Agent:
+    """The agent of a run under way, in the version that it began with: no version is ever forgotten."""
+    return given.find("agent", run.request.agent, run.request.agent_version)
 
 
 def end_run(

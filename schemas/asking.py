@@ -8,7 +8,11 @@ from schemas.values import Charge, Label, Message, Tokens, ToolRequest, ToolSpec
 
 
 class ModelAsked(RunEvent):
-    """A question to a model: all that the call needs. `model` and `fallback` name model definitions."""
+    """A question to a model: all that the call needs. `model` and `fallback` name model definitions.
+
+    `output_schema` is the JSON Schema, as JSON text, that the answer must fit; `purpose` says what a question is for that
+    is no turn of the conversation (`summary`).
+    """
 
     family: ClassVar[str] = FAMILY
     step: Count
@@ -21,6 +25,8 @@ class ModelAsked(RunEvent):
     timeout_ms: Count = 60_000
     user: Personal | None = None
     charge: Charge = Charge()
+    output_schema: str = ""
+    purpose: Label = ""
 
 
 class ModelResponded(RunEvent):

@@ -32,7 +32,7 @@ class Uncertain:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One model to try. `api_key` is a reference (`env:NAME`), resolved by the sink."""
+    """One model to try. `api_key` is a reference (`env:NAME`), resolved by the sink. `json_schema`: it has a strict mode."""
 
     name: str
     provider: str
@@ -43,11 +43,13 @@ class Endpoint:
     stream: bool = False
     first_token_ms: int = 30_000
     idle_ms: int = 15_000
+    json_schema: bool = False
 
 
 @dataclass(frozen=True)
 class ChatQuestion:
-    """Messages for the first endpoint that answers, in order. `audible`: whether its text may be told as it comes."""
+    """Messages for the first endpoint that answers, in order. `audible`: whether its text may be told as it comes;
+    `output_schema`: what its answer must fit, as JSON text."""
 
     endpoints: tuple[Endpoint, ...]
     messages: tuple[Message, ...]
@@ -59,6 +61,7 @@ class ChatQuestion:
     user: str | None = None
     context: dict[str, str] = field(default_factory=dict)
     audible: bool = False
+    output_schema: str = ""
 
 
 @dataclass(frozen=True)

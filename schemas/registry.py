@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, model_validator
 from schemas.agent import Effect, Label
 from schemas.base import Count, Event, Value
 from schemas.guardrails import Action, Stage
+from schemas.limits import Limits
 from schemas.prices import Budget, Contract, Price, Rate
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -53,18 +54,10 @@ class Currency(Definition):
     rates: Annotated[tuple[Rate, ...], Field(min_length=1)]
 
 
-class Limits(Value):
-    """When a run is stopped, whatever it is doing; how deep agents may ask agents, and how many in one turn."""
-
-    steps: Annotated[int, Field(ge=1)] = 12
-    tokens: Annotated[int, Field(ge=1)] = 200_000
-    cost_usd: Annotated[Decimal, Field(gt=0)] = Decimal("1")
-    seconds: Annotated[float, Field(gt=0)] = 300
-    depth: Annotated[int, Field(ge=0)] = 3
-    fan_out: Annotated[int, Field(ge=1)] = 20
-
-
 class Agent(Definition):
+    """Who answers. With `output`, a JSON Schema, its answer is JSON that fits it, or the run fails: a model is told what
+    was wrong up to `output_repairs` times."""
+
     kind: ClassVar[str] = "agent"
     prompt: str
     model: Name
@@ -76,6 +69,8 @@ class Agent(Definition):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     history_messages: Annotated[int, Field(ge=1)] = 200
+    output: dict[str, Any] | None = None
+    output_repairs: Annotated[int, Field(ge=0, le=10)] = 2
 
 
 class Model(Definition):
@@ -84,6 +79,7 @@ class Model(Definition):
     Provider `anthropic` is asked over Anthropic's messages protocol, every other one over OpenAI's chat completions.
     With `stream` the answer comes as it is written: it is then given up where the first token takes longer than
     `first_token_ms`, or the next one longer than `idle_ms`.
+    `json_schema`: the provider itself can hold an answer to a JSON Schema (`response_format`).
     """
 
     kind: ClassVar[str] = "model"
@@ -96,6 +92,7 @@ class Model(Definition):
     first_token_ms: Annotated[int, Field(ge=1)] = 30_000
     idle_ms: Annotated[int, Field(ge=1)] = 15_000
     price: Price | None = None
+    json_schema: bool = False
 
 
 class Tool(Definition):

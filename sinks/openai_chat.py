@@ -31,7 +31,28 @@ def request_body(endpoint: Endpoint, question: ChatQuestion) -> dict[str, Any]:
         body["max_completion_tokens" if newer else "max_tokens"] = question.max_output_tokens
     if question.user is not None:
         body["user"] = question.user
+    if question.output_schema and endpoint.json_schema:
+        body["response_format"] = response_format(json.loads(question.output_schema))
     return body
+
+
+def response_format(schema: dict[str, Any]) -> dict[str, Any]:
+    """The provider's own way to hold an answer to a schema: strictly, where the schema is one that it can be strict
+    with (it refuses any other as a bad request)."""
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": _closed(schema)}}
+
+
+def _closed(schema: Any) -> bool:
+    """Does every object in a schema name and require all its fields, and allow no other?"""
+    if isinstance(schema, list):
+        return all(map(_closed, schema))
+    if not isinstance(schema, dict):
+        return True
+    fields = schema.get("properties", {})
+    if schema.get("type") == "object" or fields:
+        if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(fields):
+            return False
+    return all(map(_closed, schema.values()))
 
 
 def message_body(message: Message) -> dict[str, Any]:

@@ -66,7 +66,8 @@ def load(folder: Path, services_port: int | None = None) -> Company:
     mistakes: list[str] = []
     port = str(services_port or settings().services_port)
     sources = [source for path, kind in _files(folder, mistakes) if (source := _read(path, kind, port, mistakes))]
-    mistakes += [*_twice(sources), *_dangling(sources), *_unusable_tools(sources)]
+    mistakes += [*_twice(sources), *_dangling(sources), *_unusable_tools(sources),
+                 *_unusable_outputs(sources)]
     tenants = [s.definition.name for s in sources if isinstance(s.definition, Tenant)]
     documents = [*_documents(folder / DOCUMENTS, tenants, mistakes)]
     if mistakes:
@@ -189,6 +190,13 @@ def _unusable_tools(sources: list[Source]) -> Iterator[str]:
             yield source.says(f"url {tool.url!r} is no http address: give one, or `via: search`", "url")
         if (tool.via == "agent") != (tool.agent is not None):
             yield source.says("`via: agent` and `agent: NAME` belong together: give both or neither", "via")
+
+
+def _unusable_outputs(sources: list[Source]) -> Iterator[str]:
+    for source in (source for source in sources if isinstance(source.definition, Agent)):
+        wrong = schema_error(source.definition.output or {})
+        if wrong:
+            yield source.says(f"output is no JSON Schema that can be used: {wrong}", "output")
 
 
 def _documents(folder: Path, tenants: list[str], mistakes: list[str]) -> Iterator[DocumentPublished]:

@@ -1,0 +1,23 @@
+"""Does a question become the body that the chat completions protocol wants?"""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from schemas.calls import ChatQuestion, Endpoint
+from sinks.openai_chat import request_body
+
+
+@pytest.mark.parametrize(("schema", "strict"), [
+    ({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}, True),
+    ({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}, False),
+    ({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}, False),
+    ({"type": "array", "items": {"type": "object", "properties": {}, "additionalProperties": False}}, True),
+])
+def test_a_schema_goes_to_a_model_that_knows_them_strictly_where_it_can_be(schema, strict):
+    endpoint = Endpoint("m", "openai", "http://m/v1", "u", json_schema=True)
+    asked = ChatQuestion((endpoint,), (), (), None, None, 1_000, "k", output_schema=json.dumps(schema))
+    body = request_body(endpoint, asked)
+    assert body["response_format"]["json_schema"] == {"name": "answer", "schema": schema, "strict": strict}
+    assert "response_format" not in request_body(replace(endpoint, json_schema=False), asked)
