@@ -35,6 +35,21 @@ def read_arguments(tool: Tool, arguments: str) -> dict[str, Any]:
     return value
 
 
+def result_error(schema: dict[str, Any], content: str) -> str | None:
+    """Where a tool's result breaks the schema that it declares (`returns`); None where it does not.
+
+    Text that is no JSON is a JSON string: a tool that answers in words declares `type: string`.
+    """
+    try:
+        value = json.loads(content, parse_constant=no_constant)
+    except (ValueError, RecursionError):
+        value = content
+    wrong = violations(schema, value, most=1)
+    if not wrong or isinstance(value, int | float) and not violations(schema, content, most=1):
+        return None  # "42" is a number, and is a text
+    return f"the result is not what the tool's `returns` says: {wrong[0]}"
+
+
 def schema_error(schema: dict[str, Any]) -> str | None:
     """What is wrong with a JSON Schema itself; None where it can be used."""
     if _REMOTE_REFERENCE.search(json.dumps(schema)):

@@ -1,6 +1,6 @@
 """What is a tool asked, and what does its answer mean?"""
 
-from processors.arguments import Unfit, read_arguments
+from processors.arguments import Unfit, read_arguments, result_error
 from processors.text import clean, label, ms_between
 from schemas.agent import ToolCalled, ToolFailed, ToolReturned, ToolUncertain
 from schemas.calls import Failure, Impossible, ToolAnswer, ToolQuestion, Uncertain
@@ -23,7 +23,10 @@ def ask(called: ToolCalled, given: Definitions) -> ToolQuestion | Impossible:
         return Impossible("invalid_arguments", str(unfit))
     return ToolQuestion(
         called.tool, tool.url, tool.method, tool.headers, called.arguments or "{}", called.timeout_ms,
-        tool.result_chars, called.effect, idempotency_key=str(called.id),
+        tool.result_chars, called.effect, idempotency_key=str(called.id), via=tool.via, places=tool.places,
+        body_type=tool.body_type, entry=tool.entry, server=tool.server, mcp_tool=tool.mcp_tool,
+        request_topic=tool.request_topic, reply_topic=tool.reply_topic, reconcile=tool.reconcile,
+        concurrency=tool.concurrency,
         context={"tenant": called.tenant, "session": called.session, "run": str(called.run), "agent": called.agent,
                  "call": called.call, "traceparent": traceparent_of(called)},
     )
@@ -35,7 +38,21 @@ def tell(
     """What became of the call: done, not done, or nobody knows."""
     times = {"at": answer.at, "started_at": answer.started_at, "wait_ms": ms_between(answer.started_at, answer.at)}
     if isinstance(answer, ToolAnswer):
+        wrong = _wrong_with(called, answer, given)
+        if wrong:
+            return [called.then(ToolFailed, reason="bad_result", detail=clean(wrong), **times)]
         return [called.then(ToolReturned, content=clean(answer.content), ends=answer.ends, **times)]
     if isinstance(answer, Uncertain):
         return [called.then(ToolUncertain, detail=clean(answer.detail), **times)]
     return [called.then(ToolFailed, reason=label(answer.reason), detail=clean(answer.detail), **times)]
+
+
+def _wrong_with(called: ToolCalled, answer: ToolAnswer, given: Definitions) -> str | None:
+    """Where a result breaks the tool's own schema of it; None where it does not, or where there is none."""
+    tool = given.find("tool", called.tool, called.tool_version)
+    if not isinstance(tool, Tool) or tool.returns is None:
+        return None
+    wrong = result_error(tool.returns, answer.content)
+    if wrong and called.effect in ("once", "reconcilable"):
+        return f"{wrong}. It was carried out, so it must not be called again for that"
+    return wrong

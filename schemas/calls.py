@@ -3,10 +3,12 @@
 A port never raises for what the world does: a failure is a value too.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from schemas.agent import Message, Passage, Tokens, ToolRequest, ToolSpec
+from schemas.tools import McpServer, Place, Reconcile
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,10 @@ class ChatAnswer:
 
 @dataclass(frozen=True)
 class ToolQuestion:
-    """An HTTP call. `arguments` is JSON text; header values may be secret references (`env:NAME`)."""
+    """A call of a tool. `arguments` is JSON text; header values may be secret references (`env:NAME`).
+
+    `begun`: it was begun before a crash, so first it must be asked whether it happened.
+    """
 
     tool: str
     url: str
@@ -99,6 +104,17 @@ class ToolQuestion:
     effect: str
     idempotency_key: str
     context: dict[str, str] = field(default_factory=dict)
+    via: str = "http"
+    places: Mapping[str, Place] = field(default_factory=dict)
+    body_type: str = ""
+    entry: str = ""
+    server: McpServer | None = None
+    mcp_tool: str = ""
+    request_topic: str = ""
+    reply_topic: str = ""
+    reconcile: Reconcile | None = None
+    concurrency: int | None = None
+    begun: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from schemas.base import Count, Event, Value
 from schemas.guardrails import Action, Stage
 from schemas.limits import Limits
 from schemas.prices import Budget, Contract, Price, Rate
+from schemas.tools import ENTRY, McpServer, Method, Place, Reconcile, Via
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Kind = Literal["tenant", "agent", "model", "tool", "policy", "currency"]
@@ -100,19 +101,34 @@ class Tool(Definition):
 
     `terminal` ends the run with the tool's result as its answer. A tool of kind `search` reads the tenant's knowledge;
     one of kind `agent` has another agent do the `task`, and one that is terminal too hands the conversation over to it.
+    An `openapi` tool is an `operation` of a `spec`, a `python` one an `entry` (package.module:function), an `mcp` one
+    the `mcp_tool` of a `server`, a `kafka` one a service between `request_topic` and `reply_topic`. `returns` is the
+    JSON Schema of a result, `concurrency` how many calls of it one call runner has under way.
     """
 
     kind: ClassVar[str] = "tool"
-    via: Literal["http", "search", "agent"] = "http"
+    via: Via = "http"
     agent: Name | None = None
     url: str = ""
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    method: Method = "POST"
     headers: dict[str, str] = {}
     parameters: dict[str, Any] = {"type": "object", "properties": {}}
+    returns: dict[str, Any] | None = None
     effect: Effect = "once"
+    reconcile: Reconcile | None = None
     timeout_ms: Annotated[int, Field(ge=1)] = 30_000
     result_chars: Annotated[int, Field(ge=1)] = 100_000
+    concurrency: Annotated[int, Field(ge=1)] | None = None
     terminal: bool = False
+    entry: Annotated[str, Field(pattern=f"^$|{ENTRY}")] = ""
+    spec: str = ""
+    operation: str = ""
+    places: dict[str, Place] = {}
+    body_type: str = ""
+    server: McpServer | None = None
+    mcp_tool: str = ""
+    request_topic: str = ""
+    reply_topic: str = ""
 
     @model_validator(mode="before")
     @classmethod

@@ -61,12 +61,13 @@ def now_utc() -> datetime:
 
 
 async def fetch(http: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str], timeout_s: float,
-                content: bytes | None = None, params: Mapping[str, str] | None = None) -> Reply:
-    """The answer to one request, sent once. Raises Refusal, whatever the other side does."""
+                content: bytes | None = None, params: Any = None, bytes_max: int = BODY_BYTES_MAX) -> Reply:
+    """The answer to one request, sent once, of which no more than `bytes_max` are read. Raises Refusal, whatever the
+    other side does."""
     try:
         async with asyncio.timeout(timeout_s):
             async with http.stream(method, url, headers=headers, content=content, params=params) as answer:
-                body = await _body(answer)
+                body = await _body(answer, bytes_max)
     except TimeoutError as error:
         raise Refusal("timeout", f"no answer within {timeout_s:.1f} s", unsure=True) from error
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
@@ -78,13 +79,16 @@ async def fetch(http: httpx.AsyncClient, method: str, url: str, headers: Mapping
     return Reply(answer.status_code, answer.headers, body)
 
 
-async def _body(answer: httpx.Response) -> bytes:
+async def _body(answer: httpx.Response, bytes_max: int) -> bytes:
+    """The whole body; of an error only as much as is told."""
     parts, size = [], 0
     async for part in answer.aiter_bytes():
         parts.append(part)
         size += len(part)
-        if size > BODY_BYTES_MAX:
-            raise Refusal("too_large", f"the answer has more than {BODY_BYTES_MAX} bytes")
+        if answer.status_code >= 300 and size > 4 * DETAIL_CHARS:
+            break
+        if size > bytes_max:
+            raise Refusal("too_large", f"the answer has more than {bytes_max:,} bytes, which is the most that is read")
     return b"".join(parts)
 
 

@@ -1,84 +1,163 @@
-"""What does a tool return, called over HTTP?
+"""What does a tool return, however it is reached?
 
 Only a tool that may be called twice is. Where the answer to any other was lost, nobody knows whether it was done: that
-is `Uncertain`, not a failure, or a model would be told that nothing happened and try again.
+is `Uncertain`, not a failure, or a model would be told that nothing happened and try again. A reconcilable tool is
+asked instead, by its second operation and with the same key, and called again only when that says that it was not done.
 """
 
 import asyncio
-import json
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import httpx
 
 from schemas.calls import Failure, ToolAnswer, ToolQuestion, Uncertain
-from sinks.http import Refusal, Reply, Secret, context_headers, fetch, now_utc, with_secrets
+from sinks.http import Refusal, Secret, now_utc
+from sinks.tool_results import Discreet, Kind, Result, settled
+from sinks.tools_http import REPEATABLE, HttpTools
 
 RETRIES = 2
 PAUSE_S = 0.2
-REPEATABLE = ("pure", "idempotent")
-TEXT_TYPES = ("json", "text/plain", "text/csv", "text/markdown", "xml", "yaml")
-ENDS = "weir-ends"
+RECONCILE_S = 10.0
+DONE = ("too_large", "bad_content_type", "bad_result")
+"""Refusals of a result that came: whatever was asked has been done."""
 
 
 class ToolRunner:
     """The port `tool`: an async callable that never raises for what the world does.
 
-    `fresh` is a client without reused connections, for what may be called only once.
+    `fresh` is a client without reused connections, for what may be called only once. `more` are further ways to reach a
+    tool, by the name that definitions give them as `via`.
     """
 
     def __init__(self, http: httpx.AsyncClient, secret: Secret, fresh: httpx.AsyncClient | None = None,
                  now: Callable[[], datetime] = now_utc, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-                 chance: Callable[[], float] = random.random):
-        self._http, self._fresh, self._secret = http, fresh or http, secret
-        self._now, self._sleep, self._chance = now, sleep, chance
+                 chance: Callable[[], float] = random.random, more: Mapping[str, Kind] | None = None):
+        self._web = HttpTools(http, fresh or http)
+        self._kinds: dict[str, Kind] = {"http": self._web, "openapi": self._web, **(more or {})}
+        self._secret, self._now, self._sleep, self._chance = secret, now, sleep, chance
+        self._places: dict[tuple[str, int], asyncio.Semaphore] = {}
 
     async def __call__(self, question: ToolQuestion) -> ToolAnswer | Failure | Uncertain:
-        started_at, clock = self._now(), asyncio.get_running_loop().time
-        deadline, repeatable = clock() + question.timeout_ms / 1000, question.effect in REPEATABLE
-        retry = 0
+        started_at, secret = self._now(), Discreet(self._secret)
+        call = Attempts(question, asyncio.get_running_loop().time() + question.timeout_ms / 1000)
+        try:
+            async with self._place(call):
+                result = await self._through(call, secret)
+        except Refusal as refusal:
+            return self._refused(question, refusal, call, secret, started_at)
+        return ToolAnswer(secret.hide(result.text), started_at, self._now(), ends=result.ends)
+
+    def _refused(self, question: ToolQuestion, last: Refusal, call: "Attempts", secret: Discreet,
+                 started_at: datetime) -> Failure | Uncertain:
+        detail, repeatable = secret.hide(last.detail), question.effect in REPEATABLE
+        if last.unsure and not repeatable:
+            return Uncertain(f"{last.reason}: {detail}. Whether {question.tool} was carried out is not known",
+                             started_at, self._now())
+        if last.reason in DONE and not repeatable:
+            detail += ". It was carried out, so it must not be called again for that"
+        return Failure(last.reason, detail, started_at, self._now(), max(1, call.sent))
+
+    @asynccontextmanager
+    async def _place(self, call: "Attempts") -> AsyncIterator[None]:
+        """Waits until fewer calls of this tool are under way than it allows. Raises Refusal when time is over."""
+        limit, tool = call.question.concurrency, call.question.tool
+        if limit is None:
+            yield
+            return
+        places = self._places.setdefault((tool, limit), asyncio.Semaphore(limit))
+        try:
+            async with asyncio.timeout(max(0.0, call.left_s())):
+                await places.acquire()
+        except TimeoutError as error:
+            raise Refusal("busy", f"{limit} calls of {tool} were under way all the time (its concurrency), so this one "
+                          "was not begun") from error
+        try:
+            yield
+        finally:
+            places.release()
+
+    async def _through(self, call: "Attempts", secret: Secret) -> Result:
+        """The result, after as many attempts as the tool's effect allows. Raises the last Refusal."""
+        question, begun = call.question, call.question.begun
         while True:
+            if begun:
+                found = await self._happened(question, secret)
+                if found is not None:
+                    return found
+                begun = False
+                if call.sent > RETRIES or call.left_s() <= 0:
+                    raise Refusal("not_done", f"the answer was lost, and {question.tool} was not carried out")
             try:
-                reply = await self._ask(question, deadline - clock())
-                return ToolAnswer(read_result(reply, question.result_chars), started_at, self._now(),
-                                  ends=reply.headers.get(ENDS, "").lower() == "true")
+                return await self._once(call, secret)
             except Refusal as refusal:
                 last = refusal
-            pause_s = PAUSE_S * 2**retry * (0.5 + self._chance()) if last.retry_after_s is None else last.retry_after_s
-            retry += 1
-            if not (repeatable and last.again) or retry > RETRIES or pause_s >= deadline - clock():
-                break
-            await self._sleep(pause_s)
-        if last.unsure and not repeatable:
-            return Uncertain(f"{last.reason}: {last.detail}. Whether {question.tool} was carried out is not known",
-                             started_at, self._now())
-        return Failure(last.reason, last.detail, started_at, self._now(), retry)
+            if last.unsure and question.effect == "reconcilable" and question.reconcile:
+                begun = True
+            elif not last.again or call.sent > RETRIES or not call.may_repeat():
+                raise last
+            elif not await self._paused(call, last):
+                raise last
 
-    async def _ask(self, question: ToolQuestion, left_s: float) -> Reply:
-        headers = context_headers(question.context) | {"idempotency-key": question.idempotency_key}
-        headers |= {name.lower(): with_secrets(value, self._secret) for name, value in question.headers.items()}
-        http = self._http if question.effect in REPEATABLE else self._fresh
-        if question.method == "GET":
-            return await fetch(http, "GET", question.url, headers, left_s, params=query_of(question.arguments))
-        headers = {"content-type": "application/json"} | headers
-        return await fetch(http, question.method, question.url, headers, left_s,
-                           content=question.arguments.encode("utf-8", "replace"))
+    async def _paused(self, call: "Attempts", last: Refusal) -> bool:
+        """Waits before the next attempt; False where there is no time left for it."""
+        pause_s = PAUSE_S * 2 ** (call.sent - 1) * (0.5 + self._chance())
+        pause_s = pause_s if last.retry_after_s is None else last.retry_after_s
+        if pause_s >= call.left_s():
+            return False
+        await self._sleep(pause_s)
+        return True
+
+    async def _once(self, call: "Attempts", secret: Secret) -> Result:
+        kind = self._kinds.get(call.question.via)
+        if kind is None:
+            raise Refusal("unknown_kind", f"nothing here reaches a tool via {call.question.via}")
+        call.sent += 1
+        return await kind(call.question, call.left_s(), secret)
+
+    async def _happened(self, question: ToolQuestion, secret: Secret) -> Result | None:
+        """Asks the second operation until it says whether the first happened. Raises Refusal, unsure, when it never
+        does: it has a time of its own, because the call may have used all of its."""
+        second = question.reconcile
+        if second is None:
+            raise Refusal("begun", "it was begun before a crash, and has no `reconcile` to be asked", unsure=True)
+        clock = asyncio.get_running_loop().time
+        deadline, tried = clock() + RECONCILE_S, 0
+        while True:
+            try:
+                try:
+                    asked = await self._second(question, deadline - clock(), secret)
+                except Refusal as refusal:
+                    asked = refusal
+                return settled(asked)
+            except Refusal as refusal:
+                pause_s, tried = PAUSE_S * 2**tried * (0.5 + self._chance()), tried + 1
+                if not refusal.again or pause_s >= deadline - clock():
+                    raise
+                await self._sleep(pause_s)
+
+    async def _second(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
+        second = question.reconcile
+        if second.url:
+            return await self._web.happened(question, left_s, secret)
+        asked = replace(question, effect="pure", reconcile=None, mcp_tool=second.mcp_tool, entry=second.entry,
+                        arguments=f'{{"idempotency_key": "{question.idempotency_key}"}}')
+        return await self._once(Attempts(asked, asyncio.get_running_loop().time() + left_s), secret)
 
 
-def query_of(arguments: str) -> dict[str, str]:
-    """Arguments as a query string has them: text as it is, anything else as JSON."""
-    values: Any = json.loads(arguments or "{}")
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+class Attempts:
+    """One call, how often it was sent, and how long it may still take."""
 
+    def __init__(self, question: ToolQuestion, deadline: float):
+        self.question, self._deadline, self.sent = question, deadline, 0
 
-def read_result(reply: Reply, chars_max: int) -> str:
-    """The result as text, exactly as received. Raises Refusal where it is none that a model should see."""
-    kind = reply.content_type
-    if kind and not any(text in kind for text in TEXT_TYPES) or kind.endswith("xhtml+xml"):
-        raise Refusal("bad_content_type", f"the tool answered {reply.status} with {kind}: it should be JSON or plain text")
-    text = reply.body.decode("utf-8", "replace")
-    if len(text) > chars_max:
-        raise Refusal("too_large", f"the result has {len(text)} characters, the tool's limit (result_chars) is {chars_max}")
-    return text
+    def left_s(self) -> float:
+        return self._deadline - asyncio.get_running_loop().time()
+
+    def may_repeat(self) -> bool:
+        """Whether what was surely not done may be tried again by itself."""
+        effect = self.question.effect
+        return effect in REPEATABLE or effect == "reconcilable" and self.question.reconcile is not None

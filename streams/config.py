@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     expired_days: float = Field(30, gt=0, description="how old an event's time may be")
     dead_share_max: float = Field(0.5, gt=0, le=1, description="share of dead letters at which a consumer stops")
     calls_at_once: Annotated[int, Field(ge=1)] = Field(500, description="most calls in flight in one call runner")
+    python_tools: str = Field(
+        "", description="Python packages and modules, with commas between, whose functions may be tools; empty: none")
+    mcp_commands: str = Field(
+        "", description="programs, with commas between, that may be started as MCP servers; empty: none")
     landing_rows: Annotated[int, Field(ge=1)] = Field(20_000, description="most rows in one insert")
     landing_age_s: float = Field(1.0, gt=0, description="longest wait of an event for others of its insert")
     retention_days: Annotated[int, Field(ge=1)] = Field(365, description="how long ClickHouse keeps rows")
@@ -80,6 +84,11 @@ class Settings(BaseSettings):
 
     def qdrant(self) -> str:
         return self.qdrant_url or f"http://127.0.0.1:{self.qdrant_port}"
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """The names in a setting that is a list with commas."""
+    return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
 def _as_variable(value: object) -> str:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 NAME = "calls"
 LEASE_PAUSE_S = 0.05
+MARKED = ("once", "reconcilable")
+"""Effects of which a crash must leave a trace: the one is never begun again, the other first asked about."""
 Port = Callable[[Any], Awaitable[Any]]
 
 
@@ -168,11 +170,8 @@ class Lanes:
 
     async def _begun(self, question: Question) -> asyncio.Task[Outcome] | None:
         """The call, ended; None where it may not be begun any more."""
-        if question.started:
-            now = datetime.now(UTC)
-            detail = "it was begun before a crash; whether it was done is not known, and it is not begun again"
-            return await self._ended(question, self._told(question, Uncertain(detail, question.event.at, now),
-                                                          self._given()))
+        if question.started and not self._may_be_asked(question):
+            return await self._ended(question, self._told(question, _unknown(question), self._given()))
         async with self._free:
             while question.part.live and not self._may_begin():
                 await asyncio.sleep(LEASE_PAUSE_S)
@@ -183,9 +182,20 @@ class Lanes:
                 asked = self._with(given, question, question.part.step.by.ask)
             except Exception as error:
                 return await self._ended(question, _dead(error))
-            if getattr(asked, "effect", None) == "once" and not await self._marked(question):
+            if question.started:
+                asked = replace(asked, begun=True)
+            elif getattr(asked, "effect", None) in MARKED and not await self._marked(question):
                 return None
             return await self._ended(question, self._answer(question, asked, given))
+
+    def _may_be_asked(self, question: Question) -> bool:
+        """Whether of a call that was begun before a crash somebody can say if it happened."""
+        try:
+            asked = self._with(self._given(), question, question.part.step.by.ask)
+        except Exception as error:
+            log.error("what was begun before a crash cannot be asked about", exc_info=error)
+            return False
+        return getattr(asked, "effect", None) == "reconcilable" and getattr(asked, "reconcile", None) is not None
 
     async def _ended(self, question: Question, work: Any) -> asyncio.Task[Outcome]:
         task = self._calls[question.place] = self._start(work)
@@ -248,6 +258,11 @@ class Lanes:
         self._tasks.add(task)  # the loop itself holds tasks weakly
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _unknown(question: Question) -> Uncertain:
+    detail = "it was begun before a crash; whether it was done is not known, and it is not begun again"
+    return Uncertain(detail, question.event.at, datetime.now(UTC))
 
 
 async def _dead(error: Exception) -> Outcome:

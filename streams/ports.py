@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx
+
 from schemas.calls import Failure, SearchAnswer, SearchQuestion
 from sinks.http import client
 from sinks.model_api import ModelApi
 from sinks.tool_runner import ToolRunner
-from streams.config import Settings, secret
+from sinks.tools_python import PythonTools
+from streams.config import Settings, names_in, secret
 
 SPARE = 50
 
@@ -16,7 +19,14 @@ SPARE = 50
 def ports(settings: Settings) -> dict[str, Callable[[Any], Awaitable[Any]]]:
     """Models and tools over one HTTP client, those that must not be called twice over another, and search."""
     http, fresh = (client(settings.calls_at_once + SPARE, reuse) for reuse in (True, False))
-    return {"chat": ModelApi(http, secret), "tool": ToolRunner(http, secret, fresh), "search": LateSearch(settings)}
+    return {"chat": ModelApi(http, secret), "tool": tool_port(settings, http, fresh), "search": LateSearch(settings)}
+
+
+def tool_port(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient | None = None) -> ToolRunner:
+    """Every way to reach a tool that the settings allow."""
+    return ToolRunner(http, secret, fresh, more={
+        "python": PythonTools(names_in(settings.python_tools)),
+    })
 
 
 class LateSearch:

@@ -106,3 +106,17 @@ def test_a_search_is_of_the_events_tenant():
 def test_the_definition_that_answered_sets_the_price():
     dear = MODEL.model_copy(update={"name": "spare", "price": MODEL.price.model_copy(update={"input": 200})})
     assert model.tell(ASKED, chat_answer(endpoint="spare"), company(dear))[0].cost_usd == 200
+
+
+@pytest.mark.parametrize("returns, content, wrong", [
+    ({"type": "object", "required": ["status"]}, '{"status": "sent"}', ""),
+    ({"type": "object", "properties": {"n": {"type": "integer"}}}, '{"n": "many"}', "$.n: 'many' is not of type"),
+    ({"type": "object"}, "no JSON", "$: 'no JSON' is not of type 'object'"), ({"type": "string"}, "in words", ""),
+    ({"type": "string"}, "42", ""), ({"type": "integer"}, "42", ""), ({"type": "nothing"}, "42", "cannot be used"),
+])
+def test_a_result_is_held_to_what_the_tool_returns(returns, content, wrong):
+    tool = GIVEN.find("tool", "lookup").model_copy(update={"returns": returns})
+    [said] = tools.tell(CALLED, ToolAnswer(content, at(0), at(1)), company(tool))
+    assert (said.reason, wrong in said.detail) == ("bad_result", True) if wrong else said.content == content
+    [said] = tools.tell(CALLED.then(ToolCalled, "x", effect="once"), ToolAnswer(content, at(0), at(1)), company(tool))
+    assert not wrong or "must not be called again" in said.detail

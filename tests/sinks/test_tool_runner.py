@@ -7,7 +7,8 @@ import pytest
 
 from schemas.calls import Failure, ToolAnswer, ToolQuestion, Uncertain
 from sinks.http import client
-from sinks.tool_runner import ToolRunner, query_of
+from sinks.tool_runner import ToolRunner
+from sinks.tools_http import query_of
 from tests.sinks.faults import FAULTS, faulty, reply
 
 LOOP, HTTP, FRESH = asyncio.Runner(), client(10), client(10, reuse=False)

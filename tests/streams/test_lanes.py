@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -51,3 +52,31 @@ def test_calls_of_one_session(ordered, at_once):
         lanes.close()
     assert sorted(one.offset for one in done) == [0, 1, 2]
     assert max(most) == at_once
+
+
+@pytest.mark.parametrize("effect, reconcile, begun", [
+    ("once", None, None), ("once", "who", None), ("reconcilable", None, None), ("reconcilable", "who", True)])
+def test_what_was_begun_before_a_crash_is_asked_about_or_left_alone(effect, reconcile, begun):
+    @dataclass(frozen=True)
+    class Asked:
+        effect: str
+        reconcile: str | None
+        begun: bool = False
+
+    asked = []
+
+    async def port(question):
+        asked.append(question)
+        return ToolAnswer("done", NOW, NOW)
+
+    told = Call(lambda event: Asked(effect, reconcile), "tool", lambda event, answer: [
+        event.then(ToolReturned, content=type(answer).__name__, started_at=NOW)])
+    part = Part("tools", 0, Step("use", ToolCalled, told, ToolReturned), Tracker(0))
+    lanes = Lanes({"tool": port}, Definitions, 10, lambda: True, threading.Event(), Metrics())
+    try:
+        lanes.dispatch([Question(part, 0, called(0), started=True)])
+        [event] = lanes.done.get(timeout=5).outcome.events
+    finally:
+        lanes.close()
+    assert event.content == ("ToolAnswer" if begun else "Uncertain")
+    assert [question.begun for question in asked] == ([True] if begun else [])
