@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from processors import children, conversation
+from processors import children, conversation, patterns
 from processors.answers import block, collect, fail, hear
 from processors.asking import ask
 from processors.conversation import CONTEXT_CHARS_MAX, user_says
@@ -65,10 +65,12 @@ def _begin(session: Session, request: RequestCleared, event: Event, given: Defin
         detail = f"version {request.agent_version} of agent {request.agent!r} is not defined: apply it again"
         failed = outcome_of(Run(request, deadline=event.at), event, "failed", "agent_missing", detail)
         return session.without(request.run), [failed]
-    versions = {name: version for name in agent.tools if (version := given.version("tool", name)) is not None}
+    tools = () if agent.pattern == "single" else agent.tools
+    versions = {name: version for name in tools if (version := given.version("tool", name)) is not None}
     run = Run(request, deadline=event.at + timedelta(seconds=agent.limits.seconds), tool_versions=versions)
     kept = conversation.recent(session.messages, agent.history_messages, CONTEXT_CHARS_MAX // 2)
-    return ask(replace(session, run=run, messages=(*kept, user_says(request.text))), event, given)
+    session = replace(session, run=run, messages=(*kept, user_says(request.text)))
+    return ask(patterns.begun(session, agent), event, given)
 
 
 def _refuse(session: Session, blocked: RequestBlocked, given: Definitions) -> Moved:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from processors import patterns
 from processors.asking import ask
 from processors.arguments import Unfit
 from processors.calling import plan_calls, wrong_with
@@ -30,24 +31,32 @@ def hear(session: Session, said: ResponseCleared, given: Definitions) -> Moved:
     if chars_in((*session.messages, message)) > CONTEXT_CHARS_MAX:
         return end_run(session, said, "failed", "too_large", "the answer is too long for the conversation: "
                        "set the agent's max_output_tokens")
+    agent = agent_of(session.run, given)
+    if said.tool_calls and patterns.tools_forbidden(session, agent):
+        return end_run(session, said, "failed", "bad_tool_calls", "the model called a tool where none was offered")
     if said.tool_calls:
         return _act(session, said, message, given)
     if not said.content:
         return end_run(session, said, "failed", "empty_answer", "the model said nothing and called nothing")
-    return _answer(_with(session, message), said, given)
+    turn = patterns.turn(session, said, agent, given)
+    if turn.failed:
+        return end_run(turn.session, said, "failed", *turn.failed)
+    if turn.final is None:
+        return ask(turn.session, said, given)
+    return _answer(turn, said, given)
 
 
-def _answer(session: Session, said: ResponseCleared, given: Definitions) -> Moved:
+def _answer(turn: patterns.Turn, said: ResponseCleared, given: Definitions) -> Moved:
     """End the run with an answer that its agent promises; one that does not fit is shown to the model with what is wrong.
 
     The last text of a run that fails is kept in `answer`, and never as a result: its outcome is `failed`.
     """
-    run, agent = session.run, agent_of(session.run, given)
+    session, run, agent = turn.session, turn.session.run, agent_of(turn.session.run, given)
     try:
-        return end_run(session, said, "completed", answer=read_output(agent, said.content))
+        return end_run(session, said, "completed", detail=turn.detail, answer=read_output(agent, turn.final))
     except Unfit as unfit:
         if run.repairs >= agent.output_repairs:
-            return end_run(session, said, "failed", "bad_output", _unfit_after(run.repairs, unfit), said.content)
+            return end_run(session, said, "failed", "bad_output", _unfit_after(run.repairs, unfit), turn.final)
         session = replace(_with(session, user_says(complaint(unfit))), run=replace(run, repairs=run.repairs + 1))
         return ask(session, said, given)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from processors import conversation
+from processors import conversation, patterns
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in
 from processors.output import schema_text
 from processors.session import Moved, Run, Session, agent_of, end_run
@@ -17,18 +17,22 @@ def ask(session: Session, event: Event, given: Definitions) -> Moved:
     reached = _limit_reached(agent, run)
     if reached:
         return end_run(session, event, "stopped", *reached)
-    messages = conversation.to_send(agent, session.messages)
+    own = patterns.own_question(session, agent, given)
+    messages = own.messages if own else conversation.to_send(agent, session.messages)
     if chars_in(messages) > CONTEXT_CHARS_MAX:
         detail = f"the conversation has more than {CONTEXT_CHARS_MAX:,} characters: begin a new session"
         kept = session.messages if run.step else session.messages[:-1]  # a question too long is not kept
         return end_run(replace(session, messages=kept), event, "failed", "too_large", detail)
     run = replace(run, step=run.step + 1)
-    model = given.find("model", agent.model)
+    name = own.model if own else agent.model
+    model = given.find("model", name)
+    versions = {} if own else run.tool_versions
     timeout = {"timeout_ms": model.timeout_ms} if isinstance(model, Model) else {}
     asked = run.says(
-        event, ModelAsked, step=run.step, model=agent.model, fallback=agent.fallback, messages=messages,
-        tools=conversation.tool_specs(run.tool_versions, given), temperature=agent.temperature,
-        max_output_tokens=agent.max_output_tokens, output_schema=schema_text(agent), **timeout)
+        event, ModelAsked, step=run.step, model=name, fallback=agent.fallback, messages=messages,
+        tools=conversation.tool_specs(versions, given), temperature=agent.temperature,
+        max_output_tokens=agent.max_output_tokens,
+        output_schema=schema_text(agent) if patterns.answers_next(session) else None, **timeout)
     return replace(session, run=run), [asked]
 
 

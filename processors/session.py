@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in, error_result, tool_says
+from processors.progress import Course, Flow
 from processors.text import label, ms_between
 from processors.usage import charge_of
 from schemas.agent import Message, Outcome, RequestBlocked, RequestCleared, RunFinished, Tokens
@@ -56,6 +57,8 @@ class Run:
     tokens: Tokens = Tokens()
     cost_usd: Decimal = Decimal(0)
     unpriced_calls: int = 0
+    course: Course | None = None
+    flow: Flow | None = None
 
     def awaits(self, event: Any) -> bool:
         """Is this an answer to the step that the run is at?"""
@@ -121,6 +124,8 @@ def end_run(
     """End the run under way. What it did stays in the history; a call without a result gets a result that says so."""
     unknown = error_result("unknown", "the run ended before the result of this call was known")
     session = with_results(session, unknown)
+    if session.run.course:  # what was said on the way to no answer is not kept
+        session = replace(session, messages=session.run.course.kept)
     said = outcome_of(session.run, event, outcome, reason, detail, answer)
     return session.without(session.run.request.run), [said]
 

@@ -16,6 +16,7 @@ from schemas.agent import Effect, Label
 from schemas.base import Count, Event, Value
 from schemas.guardrails import Action, Stage
 from schemas.limits import Limits
+from schemas.patterns import Critique, Pattern, Plan, Workflow
 from schemas.prices import Budget, Contract, Price, Rate
 from schemas.tools import ENTRY, McpServer, Method, Place, Reconcile, Via
 
@@ -72,6 +73,10 @@ class Agent(Definition):
     history_messages: Annotated[int, Field(ge=1)] = 200
     output: dict[str, Any] | None = None
     output_repairs: Annotated[int, Field(ge=0, le=10)] = 2
+    pattern: Pattern = "loop"
+    plan: Plan | None = None
+    critique: Critique | None = None
+    workflow: Workflow | None = None
 
 
 class Model(Definition):
