@@ -32,7 +32,7 @@ def ask(session: Session, event: Event, given: Definitions) -> Moved:
         event, ModelAsked, step=run.step, model=name, fallback=agent.fallback, messages=messages,
         tools=conversation.tool_specs(versions, given), temperature=agent.temperature,
         max_output_tokens=agent.max_output_tokens,
-        output_schema=schema_text(agent) if patterns.answers_next(session) else None, **timeout)
+        output_schema=schema_text(agent) if patterns.answers_next(session) else "", **timeout)
     return replace(session, run=run), [asked]
 
 

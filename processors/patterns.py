@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from processors.conversation import tool_specs, user_says
+from processors.output import instruction
 from processors.progress import Course
 from processors.session import Session
 from processors.text import cut
@@ -89,7 +90,8 @@ def own_question(session: Session, agent: Agent, given: Definitions) -> Own | No
         parts += [course.trouble] if course.trouble else []
         parts += [plan.prompt] if plan.prompt else []
         parts.append(PLANNER % plan.steps)
-    system = Message(role="system", content=agent.prompt)
+    promised = instruction(agent) if course.stage == "answering" else ""
+    system = Message(role="system", content=agent.prompt + promised)
     return Own((system, *history, user_says("\n\n".join(parts))), agent.model)
 
 
