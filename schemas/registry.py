@@ -8,12 +8,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, TypeAdapter, model_validator
 
 from schemas.agent import Effect, Label
-from schemas.base import Count, Event, Value
+from schemas.base import Count, Event, Instant, Value
 from schemas.guardrails import Action, Stage
 from schemas.limits import Limits
 from schemas.patterns import Critique, Pattern, Plan, Workflow
@@ -21,7 +21,7 @@ from schemas.prices import Budget, Contract, Price, Rate
 from schemas.tools import ENTRY, McpServer, Method, Place, Reconcile, Via
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-Kind = Literal["tenant", "agent", "model", "tool", "policy", "currency"]
+Kind = Literal["tenant", "agent", "model", "tool", "policy", "currency", "key"]
 
 
 TASK = {"type": "object", "required": ["task"], "properties": {"task": {
@@ -160,7 +160,24 @@ class Policy(Definition):
     rules: tuple[Rule, ...]
 
 
-KINDS: dict[str, type[Definition]] = {c.kind: c for c in (Tenant, Agent, Model, Tool, Policy, Currency)}
+Scope = Literal["request", "read", "feedback", "approve", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{32,64}$")]
+
+
+class ApiKey(Definition):
+    """Who may call the edge, for which tenant, to do what. The secret is not here: only SHA-256 of salt and secret."""
+
+    kind: ClassVar[str] = "key"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$")]
+    tenant: Name
+    scopes: tuple[Scope, ...] = ("request", "read", "feedback")
+    salt: Hex
+    sha256: Hex
+    expires: Instant | None = None
+
+
+KINDS: dict[str, type[Definition]] = {c.kind: c for c in (Tenant, Agent, Model, Tool, Policy, Currency, ApiKey)}
 
 
 class DefinitionApplied(Event):

@@ -51,20 +51,21 @@ def engine(name: str, module: ModuleType, home: Path, port: int) -> Service:
 
 
 def workers(settings: Settings, slots: int = 1) -> list[Service]:
-    """The pipeline: one worker a stage and slot, call runners, a worker a sink, the live views."""
+    """The pipeline: one worker a stage and slot, call runners, a worker a sink, the live views, the edge."""
     names = [("stage", key, slot) for key in stages() for slot in range(slots)]
     names += [("calls", "", slot) for slot in range(slots)]
     names += [("landing", sink, 0) for sink in SINKS]
-    names += [("live", "", 0)]
+    names += [("live", "", 0), ("edge", "", 0)]
     return [worker(settings, *name, port=settings.metrics_port + place) for place, name in enumerate(names)]
 
 
 def worker(settings: Settings, kind: str, what: str, slot: int, port: int) -> Service:
     name = "-".join(filter(None, (kind, what, str(slot))))
     more = [what] if what else []
-    slots = [] if kind == "live" else ["--slot", str(slot)]
+    slots = [] if kind in ("live", "edge") else ["--slot", str(slot)]
     argv = (sys.executable, "-m", "streams.worker", kind, *more, *slots, "--port", str(port))
-    return Service(name, argv, kind, env=environment(settings), cwd=str(ROOT), ports=(port,), after=("deploy",),
+    ports = (port, settings.edge_port) if kind == "edge" else (port,)
+    return Service(name, argv, kind, env=environment(settings), cwd=str(ROOT), ports=ports, after=("deploy",),
                    ready={"http": f"http://127.0.0.1:{port}/readyz"}, drain_s=15, entry="streams.worker:main",
                    preload=PRELOAD)
 
@@ -139,7 +140,7 @@ def running(settings: Settings, progress: Progress) -> Iterator[None]:
 def await_definitions(settings: Settings, wanted: int, timeout_s: float = 30) -> None:
     """Returns when every worker that uses definitions has read that many of them. Raises StackError."""
     deadline = time.monotonic() + timeout_s
-    late = [name for name in embedded.status(settings.home.resolve())["services"] if name.startswith(("stage", "calls"))]
+    late = [name for name in embedded.status(settings.home.resolve())["services"] if name.startswith(("stage", "calls", "edge"))]
     while late:
         known = embedded.status(settings.home.resolve())["services"]
         late = [name for name in late if definitions_of(known[name]["port"]) < wanted]

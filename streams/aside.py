@@ -34,4 +34,5 @@ def own_settings(home: Path, **more: Any) -> Settings:
     first = free_block(NEEDED)
     return Settings.model_construct(**{
         "home": home, "kafka_port": first, "registry_port": first + 2, "clickhouse_port": first + 3,
-        "qdrant_port": first + 4, "live_port": first + 5, "services_port": first + 6, "metrics_port": first + 7} | more)
+        "qdrant_port": first + 4, "live_port": first + 5, "services_port": first + 6, "edge_port": first + 7,
+        "metrics_port": first + 8} | more)

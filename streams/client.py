@@ -140,6 +140,13 @@ class Client:
         return self.wait([asked.id], timeout_s).get(asked.id)
 
 
+def places(consumer: Consumer, topics: Iterable[str], since_ms: int, timeout_s: float = 10) -> list[TopicPartition]:
+    """Where to begin in each partition of the topics to read what is not older than a moment."""
+    wanted = [TopicPartition(topic, partition, since_ms) for topic in topics
+              for partition in consumer.list_topics(topic, timeout=timeout_s).topics[topic].partitions]
+    return consumer.offsets_for_times(wanted, timeout=timeout_s)
+
+
 def ends(consumer: Consumer, topics: Iterable[str]) -> list[TopicPartition]:
     """Where each partition of the topics ends now, uncommitted records left out."""
     found = []

@@ -25,6 +25,7 @@ Count = Literal[
     "weir_state_records_restored",  # changelog records read at an assignment, by consumer
     "weir_calls",                 # calls of ports, by consumer, port and outcome
     "weir_rows_landed",           # rows inserted, by consumer and table
+    "weir_edge_requests",         # HTTP requests, by path and status
 ]
 Gauge = Literal[
     "weir_partitions_owned",      # partitions in this worker's hands, by consumer
@@ -32,6 +33,7 @@ Gauge = Literal[
     "weir_calls_in_flight",       # by consumer
     "weir_definitions",           # versions of definitions that the worker has read
     "weir_ready",                 # 1 when the worker does its work
+    "weir_edge_in_flight",        # HTTP requests under way
 ]
 Timing = Literal[
     "weir_transaction_seconds",   # from begin to committed, by consumer
@@ -39,6 +41,7 @@ Timing = Literal[
     "weir_restore_seconds",       # of the state of all partitions assigned at once, by consumer
     "weir_call_seconds",          # by consumer and port
     "weir_insert_seconds",        # by consumer and table
+    "weir_edge_seconds",          # from an HTTP request to the head of its answer, by path
 ]
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 BATCH_BOUNDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)

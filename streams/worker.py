@@ -131,7 +131,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     """What to run. `--port` is the port of the health pages; 0 picks a free one."""
     parser = argparse.ArgumentParser(prog="python -m streams.worker", description=__doc__.splitlines()[0])
     kinds = parser.add_subparsers(dest="kind", required=True)
-    for kind, what in (("stage", "key"), ("calls", None), ("landing", "sink"), ("live", None)):
+    for kind, what in (("stage", "key"), ("calls", None), ("landing", "sink"), ("live", None),
+                       ("edge", None)):
         one = kinds.add_parser(kind)
         if what:
             one.add_argument("what", metavar=what)
@@ -147,8 +148,8 @@ def main(argv: list[str] | None = None) -> None:
     name = "-".join((asked.kind, *which, str(asked.slot)))
     configured = settings()
     worker = Worker(configured, name, configured.metrics_port if asked.port is None else asked.port,
-                    follows=asked.kind in ("stage", "calls"))
-    slot = [] if asked.kind == "live" else [asked.slot]
+                    follows=asked.kind in ("stage", "calls", "edge"))
+    slot = [] if asked.kind in ("live", "edge") else [asked.slot]
     execute(worker, lambda: runner(asked.kind)(configured, *which, *slot, worker))
 
 

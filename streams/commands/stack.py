@@ -39,7 +39,8 @@ def up(slots: Slots = 1) -> None:
 
 
 def print_ports(chosen: Settings) -> None:
-    rows = [("Kafka", chosen.bootstrap(), "any Kafka client"),
+    rows = [("edge", f"http://{chosen.edge_host}:{chosen.edge_port}/v1", "OpenAI's and Anthropic's clients; /openapi.json"),
+            ("Kafka", chosen.bootstrap(), "any Kafka client"),
             ("schema registry", chosen.registry(), "Confluent-compatible"),
             ("ClickHouse", chosen.clickhouse(), f"HTTP protocol, database {chosen.clickhouse_database}"),
             ("Qdrant", chosen.qdrant(), f"REST, collection {chosen.qdrant_collection}"),

@@ -1,0 +1,148 @@
+"""How does an HTTP request become a run, whichever protocol it came in, and how is its outcome waited for?"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from fastapi import Request
+from pydantic import ValidationError
+
+from schemas.agent import AgentRequested, RequestRefused, RunFinished
+from schemas.base import NAMESPACE_OID, Event, derived_id
+from schemas.codec import first_error
+from streams.client import now
+from streams.edge.app import Edge
+from streams.edge.keys import Caller
+from streams.edge.problems import Problem
+
+IDEMPOTENCY = "idempotency-key"
+SPACE = derived_id(NAMESPACE_OID, "weir/idempotency")
+KEY_CHARS_MAX = 255
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+RUN = """SELECT at, tenant, session, run, agent, agent_version, outcome, reason, detail, answer, model, model_calls,
+       tool_calls, input_tokens, output_tokens, cost_usd, started_at, wait_ms
+FROM runs WHERE run = {run:UUID} AND tenant = {tenant:String} ORDER BY at LIMIT 1"""
+REFUSED = {"quota": 429, "concurrency": 429, "budget": 429, "unknown_tenant": 403, "unknown_agent": 404,
+           "too_large": 413, "empty": 422}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A run that was asked for; `again` where it had been before, under the same Idempotency-Key."""
+
+    run: UUID
+    session: str
+    again: bool = False
+
+
+def run_id(request: Request, caller: Caller) -> tuple[UUID, bool]:
+    """The id of a request's event, and whether it derives from an Idempotency-Key."""
+    given = request.headers.get(IDEMPOTENCY)
+    if given is None:
+        return uuid4(), False
+    if not 0 < len(given) <= KEY_CHARS_MAX:
+        raise Problem(422, "bad_idempotency_key", f"Idempotency-Key has 1 to {KEY_CHARS_MAX} characters: use a UUID")
+    return derived_id(SPACE, f"{caller.tenant}/{given}"), True
+
+
+def traceparent_in(request: Request) -> str | None:
+    """The caller's W3C trace context; one that is malformed is as good as none."""
+    found = request.headers.get("traceparent", "")
+    return found if TRACEPARENT.fullmatch(found) else None
+
+
+def event(kind: type[Event], **fields: Any) -> Event:
+    """An event out of what a caller said. Raises Problem 422 with a sentence."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        raise Problem(422, "invalid_request", f"{first_error(error)}: change it") from error
+
+
+async def ask(edge: Edge, request: Request, caller: Caller, body: dict[str, Any]) -> Asked:
+    """Publishes an AgentRequested and returns when Kafka has it; a repeat under its key is not published again."""
+    run, derived = run_id(request, caller)
+    digest = hashlib.sha256(repr(sorted(body.items())).encode()).hexdigest() if derived else ""
+    if derived:
+        before = await _before(edge, caller, run, digest)
+        if before is not None:
+            return before
+    asked = event(AgentRequested, id=run, at=now(), tenant=caller.tenant, traceparent=traceparent_in(request), **body)
+    session = asked.session or str(run)
+    # Known before it is sent: the outcome may be heard before the acknowledgement.
+    known = edge.link.stories.expect(run, caller.tenant, session, digest)
+    await edge.publish(asked)
+    known.taken = True
+    return Asked(run, session)
+
+
+async def _before(edge: Edge, caller: Caller, run: UUID, digest: str) -> Asked | None:
+    """The run that was asked for under the same key already. Raises Problem 422 where it was another request."""
+    known = edge.link.stories.find(run)
+    if known is not None:
+        if known.digest and known.digest != digest:
+            raise Problem(422, "idempotency_key_reused", "this Idempotency-Key came with another body before: use a "
+                          "new key for a new request")
+        return Asked(run, known.session, again=True) if edge.link.stories.heard_of(run) else None
+    try:
+        found = await edge.rows(RUN, run=str(run), tenant=caller.tenant)
+    except Problem:
+        return None  # admission knows the newest requests' ids and says nothing twice
+    return Asked(run, found[0]["session"], again=True) if found else None
+
+
+async def outcome_of(edge: Edge, asked: Asked, within_s: float | None = None) -> Event:
+    """The run's outcome. Raises Problem 504 where none came in time."""
+    within_s = edge.settings.edge_wait_s if within_s is None else within_s
+    found = await edge.link.stories.wait(asked.run, within_s)
+    if found is None:
+        raise Problem(504, "no_outcome_yet", f"the run goes on, its outcome did not come within {within_s:g} s: see "
+                      f"GET /v1/runs/{asked.run}", run=str(asked.run))
+    return found
+
+
+def refused(outcome: RequestRefused) -> Problem:
+    """A request that was not admitted, as HTTP says it."""
+    wait_s = None if outcome.retry_after_ms is None else outcome.retry_after_ms / 1000
+    status = REFUSED[outcome.reason]
+    return Problem(status, outcome.reason, outcome.detail or outcome.reason, wait_s or (1 if status == 429 else None),
+                   run=str(outcome.run))
+
+
+async def place_of(edge: Edge, caller: Caller, run: UUID, session: str = "") -> str:
+    """The session of a run of the caller's tenant. Raises Problem 404."""
+    known = edge.link.stories.find(run)
+    if known is not None and known.tenant == caller.tenant:
+        return known.session
+    if session:
+        return session
+    found = await edge.rows(RUN, run=str(run), tenant=caller.tenant)
+    if not found:
+        raise unknown(run)
+    return found[0]["session"]
+
+
+def unknown(run: UUID) -> Problem:
+    return Problem(404, "unknown_run", f"there is no run {run} of this tenant: check the id; one that was sent through "
+                   "Kafka moments ago is known as soon as it is admitted")
+
+
+def finished_as(outcome: RunFinished | RequestRefused) -> dict[str, Any]:
+    """An outcome in the shape of `GET /v1/runs/{id}`."""
+    refusal = isinstance(outcome, RequestRefused)
+    return shown(
+        outcome.run, outcome.tenant, outcome.session, "refused" if refusal else outcome.outcome, agent=outcome.agent,
+        agent_version=outcome.agent_version, reason=outcome.reason, detail=outcome.detail, finished_at=outcome.at,
+        **({} if refusal else {
+            "answer": outcome.answer, "model": outcome.model, "model_calls": outcome.model_calls,
+            "tool_calls": outcome.tool_calls, "input_tokens": outcome.tokens.input_tokens, "wait_ms": outcome.wait_ms,
+            "output_tokens": outcome.tokens.output_tokens, "cost_usd": outcome.cost_usd,
+            "started_at": outcome.started_at}))
+
+
+def shown(run: UUID, tenant: str, session: str, status: str, **more: Any) -> dict[str, Any]:
+    base = f"/v1/runs/{run}"
+    return {"id": str(run), "object": "run", "status": status, "tenant": tenant, "session": session, **more,
+            "links": {"self": base, "events": f"{base}/events", "cancel": f"{base}/cancel"}}

@@ -1,0 +1,131 @@
+"""How does the edge speak with Kafka: when is something taken, and how is it told what became of it?
+
+Taken means that all in-sync replicas have it. Nothing is retried behind the caller's back for longer than
+`edge_accept_s`: what has not been acknowledged by then is given up and said so, and because a request's id derives
+from its Idempotency-Key, asking again cannot double it. `Link` is all that the routes know; tests put the pipeline in
+memory behind it.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Protocol
+from uuid import uuid4
+
+from confluent_kafka import KafkaError, KafkaException
+
+from schemas.agent import (
+    ModelFailed, RequestAdmitted, RequestBlocked, RequestRefused, ResponseBlocked, ResponseCleared, ResultCleared,
+    RunCancelled, RunFinished, ToolCalled, ToolFailed, ToolUncertain,
+)
+from schemas.base import Event, milliseconds
+from schemas.codec import Codec, Undecodable, headers_of
+from schemas.guardrails import VerdictReached
+from schemas.registry import Definitions
+from streams import kafka
+from streams.client import now, places
+from streams.config import Settings
+from streams.edge.memory import Heard, Stories
+
+log = logging.getLogger(__name__)
+TOLD: tuple[type[Event], ...] = (
+    RequestAdmitted, RequestRefused, RequestBlocked, VerdictReached, ResponseCleared, ResponseBlocked, ModelFailed,
+    ToolCalled, ResultCleared, ToolFailed, ToolUncertain, RunCancelled, RunFinished)
+"""What a caller may hear of a run: what was screened, never what screening kept back."""
+REMEMBERED = timedelta(minutes=10)
+"""How far back a started edge reads, so that it knows the runs under way."""
+BATCH = 1_000
+
+
+class Away(Exception):
+    """Kafka did not take it. The sentence says what to do."""
+
+
+class Link(Protocol):
+    """Kafka, as the routes know it."""
+
+    stories: Stories
+
+    async def publish(self, *events: Event) -> None:
+        """Returns when all replicas have the events. Raises Away, with nothing more to come of them."""
+
+    def given(self) -> Definitions:
+        """The definitions in force."""
+
+
+class KafkaLink:
+    """The real one. Made and used in one event loop; two threads wait on Kafka for it."""
+
+    def __init__(self, settings: Settings, codec: Codec, given: Callable[[], Definitions]):
+        self._settings, self._codec, self.given = settings, codec, given
+        self._loop, self._stop = asyncio.get_running_loop(), threading.Event()
+        self.stories = Stories(self._decoded, settings.edge_memory_mb * 1024 * 1024)
+        self._producer = kafka.producer(settings, **{
+            "delivery.timeout.ms": int(settings.edge_accept_s * 1000), "queue.buffering.max.messages": 50_000})
+        self._kinds = {settings.prefix + kind.topic(): kind for kind in TOLD}
+        self._consumer = kafka.consumer(settings, f"edge-{uuid4().hex[:12]}", **{"fetch.wait.max.ms": 5})
+        since = milliseconds(now() - REMEMBERED)
+        self._consumer.assign(places(self._consumer, self._kinds, since))
+        self._threads = [threading.Thread(target=work, name=work.__name__, daemon=True)
+                         for work in (self._hear, self._deliver)]
+        for thread in self._threads:
+            thread.start()
+
+    async def publish(self, *events: Event) -> None:
+        waited = [self._produced(event) for event in events]
+        await asyncio.gather(*waited)
+
+    def _produced(self, event: Event) -> asyncio.Future:
+        taken = self._loop.create_future()
+
+        def delivered(error: KafkaError | None, _: Any) -> None:
+            self._loop.call_soon_threadsafe(_settle, taken, error)
+
+        try:
+            self._producer.produce(
+                self._settings.prefix + event.topic(), self._codec.encode(event), event.partition_key().encode(),
+                headers=headers_of(event, getattr(event, "traceparent", None)), on_delivery=delivered)
+        except BufferError:
+            taken.set_exception(Away("too much waits for Kafka already: ask again in a moment"))
+        except KafkaException as error:
+            _settle(taken, error.args[0])
+        return taken
+
+    def _deliver(self) -> None:
+        while not self._stop.is_set():
+            self._producer.poll(0.2)
+
+    def _hear(self) -> None:
+        while not self._stop.is_set():
+            first = self._consumer.poll(0.2)
+            found = () if first is None else (first, *self._consumer.consume(BATCH, 0))
+            batch = [Heard(self._kinds[one.topic()], one.key() or b"", one.value() or b"")
+                     for one in found if not one.error()]
+            if batch:
+                self._loop.call_soon_threadsafe(self.stories.take, batch)
+
+    def _decoded(self, heard: Heard) -> Event | None:
+        try:
+            return self._codec.decode(heard.kind, heard.value)
+        except Undecodable as error:
+            log.warning("a record of %s was left out: %s", heard.kind.topic(), error)
+            return None
+
+    def close(self) -> None:
+        """Waits until what was produced is acknowledged, or given up."""
+        self._producer.flush(self._settings.edge_accept_s)
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(5)
+        self._consumer.close()
+
+
+def _settle(taken: asyncio.Future, error: KafkaError | None) -> None:
+    if taken.done():
+        return
+    if error is None:
+        taken.set_result(None)
+    else:
+        taken.set_exception(Away(f"Kafka did not take it ({error.str()}): ask again, with the same Idempotency-Key"))

@@ -1,0 +1,85 @@
+"""How does the edge say that something is wrong, so that a person and a program both know what to do?
+
+Every error is one problem of RFC 9457, with a member `error` in the shape that the OpenAI and Anthropic clients read.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+MEDIA_TYPE = "application/problem+json"
+TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 409: "conflict_error",
+         413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error"}
+"""What the clients call an error of a status; others below 500 are invalid requests, above they are the API's."""
+
+
+class Problem(Exception):
+    """Something that the caller, or the operator, can mend: `code` is its short name, `detail` what is wrong and what
+    to do. `more` are further members of the answer."""
+
+    def __init__(self, status: int, code: str, detail: str, retry_after_s: float | None = None, **more: Any):
+        super().__init__(detail)
+        self.status, self.code, self.detail, self.retry_after_s, self.more = status, code, detail, retry_after_s, more
+
+
+def answer(problem: Problem, path: str = "") -> JSONResponse:
+    """The problem as an HTTP answer."""
+    status = problem.status
+    kind = TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    headers = {} if problem.retry_after_s is None else {"Retry-After": str(max(1, round(problem.retry_after_s)))}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    body = {"type": f"urn:weir:problem:{problem.code}", "title": HTTPStatus(status).phrase, "status": status,
+            "detail": problem.detail, "instance": path, "code": problem.code, **problem.more,
+            "error": {"type": kind, "message": problem.detail, "code": problem.code, "param": None}}
+    return JSONResponse(body, status, headers, MEDIA_TYPE)
+
+
+def first_mistake(error: RequestValidationError) -> Problem:
+    """What is wrong with a request, in one sentence with its place; all mistakes are in `errors`."""
+    found = [{"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()]
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return Problem(400, "not_json", f"the body is not JSON ({first['ctx']['error']}): send a JSON object")
+    what = {"extra_forbidden": "is not known here: remove it", "missing": "is missing: add it"}.get(
+        first["type"], f"is wrong: {first['msg']}")
+    return Problem(422, "invalid_request", f"{found[0]['where']} {what}", errors=found)
+
+
+def handled(app: FastAPI) -> None:
+    """Makes the application answer with problems, whatever goes wrong in it."""
+
+    @app.exception_handler(Problem)
+    async def _(request: Request, problem: Problem) -> JSONResponse:
+        return answer(problem, request.url.path)
+
+    @app.exception_handler(RequestValidationError)
+    async def _(request: Request, error: RequestValidationError) -> JSONResponse:
+        return answer(first_mistake(error), request.url.path)
+
+    @app.exception_handler(HTTPException)
+    async def _(request: Request, error: HTTPException) -> JSONResponse:
+        words = {404: f"there is nothing at {request.url.path}: /openapi.json lists what there is",
+                 405: f"{request.method} is not done at {request.url.path}: /openapi.json lists what is"}
+        return answer(Problem(error.status_code, "http", words.get(error.status_code, str(error.detail))),
+                      request.url.path)
+
+    @app.exception_handler(Exception)
+    async def _(request: Request, error: Exception) -> JSONResponse:
+        return answer(Problem(500, "internal", f"{type(error).__name__} in the edge: its log says more; the same "
+                              "request with the same Idempotency-Key is safe to send again"), request.url.path)
+
+
+DESCRIBED: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "A problem (RFC 9457): what is wrong, and what to do", "content": {MEDIA_TYPE: {"example": {
+        "type": "urn:weir:problem:invalid_request", "title": "Unprocessable Entity", "status": 422,
+        "detail": "body.text is missing: add it", "instance": "/v1/requests", "code": "invalid_request"}}}},
+    "503": {"description": "Nothing was taken: ask again after Retry-After seconds", "content": {MEDIA_TYPE: {"example": {
+        "type": "urn:weir:problem:kafka_away", "title": "Service Unavailable", "status": 503, "code": "kafka_away",
+        "detail": "Kafka did not take it within 5 s: ask again, with the same Idempotency-Key"}}}},
+}
+"""For OpenAPI: what every operation may answer beside its own."""

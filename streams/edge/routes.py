@@ -1,0 +1,5 @@
+"""Which groups of routes has the edge? One file each; a new group is one line here."""
+
+from streams.edge import runs
+
+ROUTERS = (runs.router,)
