@@ -1,16 +1,17 @@
-"""May this request enter, given what its tenant may do and what it is already doing?
+"""May this request enter, given what its tenant may do, what it is already doing, and what it has spent?
 
 A token bucket on event time, so that a replay admits exactly what the first run admitted, and a count of runs under
 way. A refusal is the one outcome of its request: asked again under the same id, nothing new is said.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from processors import children
+from processors import budgets, children
 from schemas.agent import AgentRequested, RequestAdmitted, RequestRefused, RunSettled, ToolFailed
 from schemas.registry import Agent, Definitions, Tenant
+from schemas.usage import BudgetAlerted, TokensUsed
 
 REMEMBERED_REQUESTS = 200
 REFUSED_TEXT_CHARS = 1_000
@@ -25,14 +26,19 @@ class Bucket:
     at: datetime | None = None
     running: int = 0
     recent: tuple[str, ...] = ()
+    account: budgets.Account = field(default_factory=budgets.Account)
 
 
 def admit(
-    bucket: Bucket, event: AgentRequested | RunSettled, given: Definitions
-) -> tuple[Bucket | None, list[RequestAdmitted | RequestRefused | ToolFailed]]:
-    """Admit or refuse a request; a settled run gives its place back."""
+    bucket: Bucket, event: AgentRequested | RunSettled | TokensUsed, given: Definitions
+) -> tuple[Bucket | None, list[RequestAdmitted | RequestRefused | ToolFailed | BudgetAlerted]]:
+    """Admit or refuse a request; a settled run gives its place back, and what a call cost is taken from the budget."""
     if isinstance(event, RunSettled):
         return replace(bucket, running=max(0, bucket.running - 1)), []
+    if isinstance(event, TokensUsed):
+        known = given.find("tenant", event.tenant)
+        account, alerts = budgets.spend(bucket.account, event, known.budget_usd if isinstance(known, Tenant) else None)
+        return replace(bucket, account=account), alerts
     if event.id.hex in bucket.recent:
         return bucket, []
     tenant = given.find("tenant", event.tenant)
@@ -73,6 +79,10 @@ def _refusal(event: AgentRequested, tenant: Tenant, given: Definitions) -> Reque
 
 
 def _no_room(bucket: Bucket, event: AgentRequested, tenant: Tenant) -> RequestRefused | None:
+    if over := budgets.used_up(bucket.account, tenant.budget_usd, event.at):
+        period, budget_usd, spent_usd, wait_ms = over
+        return _refuse(event, "budget", f"${spent_usd:.2f} of the budget of ${budget_usd:.2f} for {period} are spent: "
+                       "ask again when the period is over, or raise the tenant's budget_usd", wait_ms)
     if bucket.running >= tenant.concurrent_runs:
         return _refuse(event, "concurrency", f"{bucket.running} runs are under way, at most {tenant.concurrent_runs} "
                        "may be: ask again when one has finished, or raise the tenant's concurrent_runs")

@@ -41,3 +41,17 @@ class UsageTotalled(Event):
     unpriced_calls: Count
     tokens: Tokens
     cost_usd: Money
+
+
+class BudgetAlerted(Event):
+    """A tenant has spent a share of its budget of a month or a day (`period`, e.g. 2026-11); once for each share.
+
+    Where the budget is `hard` and the share is 1, requests are refused until the period is over.
+    """
+
+    family: ClassVar[str] = "usage"
+    period: Label
+    budget_usd: Money
+    share: Money
+    spent_usd: Money
+    hard: bool = False

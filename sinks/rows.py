@@ -20,7 +20,7 @@ from schemas.guardrails import VerdictReached
 from schemas.operations import DeadLettered
 from schemas.plain import Plain
 from schemas.tracing import SpanEnded
-from schemas.usage import TokensUsed, UsageTotalled
+from schemas.usage import BudgetAlerted, TokensUsed, UsageTotalled
 from sinks.base import Batch
 
 Values = list[Any]
@@ -47,6 +47,7 @@ TABLES: dict[type[Event], Table] = {
     SpanEnded:      Table("spans"),
     TokensUsed:     Table("token_usage"),
     UsageTotalled:  Table("usage_by_minute"),
+    BudgetAlerted:  Table("budget_alerts"),
     VerdictReached: Table("verdicts"),
     FeedbackGiven:  Table("feedback_given"),
     FeedbackJoined: Table("feedback"),

@@ -167,6 +167,11 @@ def _dangling(sources: list[Source]) -> Iterator[str]:
         name = source.definition.agent
         if ("agent", name) not in defined:
             yield source.says(f"there is no agent {name!r}: correct the name or add its file", "agent")
+    for source in (source for source in sources if isinstance(source.definition, Tenant) and source.definition.contract):
+        currency = source.definition.contract.currency
+        if currency != "USD" and ("currency", currency) not in defined:
+            yield source.says(f"there is no currency {currency!r}: add currencies/{currency}.yaml with its rates",
+                              "contract", "currency")
     for source in (source for source in sources if isinstance(source.definition, Agent)):
         agent = source.definition
         wanted = [("model", agent.model, "model"), *(("model", name, "fallback") for name in agent.fallback),

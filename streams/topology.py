@@ -20,7 +20,7 @@ from schemas.knowledge import ChunkPrepared, ChunkRetired, DocumentPublished, Do
 from schemas.operations import DeadLettered
 from schemas.stream import ModelChunk
 from schemas.tracing import SpanEnded
-from schemas.usage import TokensUsed, UsageTotalled
+from schemas.usage import BudgetAlerted, TokensUsed, UsageTotalled
 from streams.shapes import Call, Each, Fold, Kinds, Step, Tumbling, Window, kinds
 
 
@@ -39,7 +39,7 @@ TO_TRACE = (RequestAdmitted | RequestCleared | RequestBlocked | VerdictReached |
 
 PIPELINE = (
     #    step               reads                              by                                                   writes
-    Step("admit",           AgentRequested | RunSettled,       Fold(admission.Bucket, admission.admit),             RequestAdmitted | RequestRefused | ToolFailed, given=True),
+    Step("admit",           AgentRequested | RunSettled | TokensUsed, Fold(admission.Bucket, admission.admit),      RequestAdmitted | RequestRefused | ToolFailed | BudgetAlerted, given=True),
     Step("screen_request",  RequestAdmitted,                   Each(guardrails.screen_request),                     VerdictReached | RequestCleared | RequestBlocked, given=True),
     Step("screen_response", ModelResponded,                    Each(guardrails.screen_response),                    VerdictReached | ResponseCleared | ResponseBlocked, given=True),
     Step("screen_result",   ToolReturned | PassagesFound,      Each(guardrails.screen_result),                      VerdictReached | ResultCleared, given=True),
@@ -58,7 +58,7 @@ PIPELINE = (
 )
 
 SINKS = {
-    "clickhouse": (RunFinished | RequestRefused | SpanEnded | TokensUsed | UsageTotalled | VerdictReached
+    "clickhouse": (RunFinished | RequestRefused | SpanEnded | TokensUsed | UsageTotalled | BudgetAlerted | VerdictReached
                    | FeedbackGiven | FeedbackJoined | DeadLettered),
     "qdrant": ChunkPrepared | ChunkRetired,
 }

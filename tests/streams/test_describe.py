@@ -73,7 +73,7 @@ def test_every_topic_has_a_row_with_its_readers():
     assert rows["weir.usage.tokens-used"] == {
         "topic": "weir.usage.tokens-used", "key": "tenant", "partitions": 4, "retention": "390 days",
         "cleanup": "delete", "owner": "finance", "personal data": "yes", "written by": "meter",
-        "read by": "total_usage, clickhouse"}
+        "read by": "admit, total_usage, clickhouse"}
 
 
 def test_every_setting_and_command_has_a_line():
