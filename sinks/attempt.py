@@ -1,32 +1,39 @@
 """What does one endpoint answer, asked once?
 
-The protocol is the endpoint's, the bytes are moved here. `hear` is told of text as it comes, where it comes in parts;
+The protocol is the provider's, the bytes are moved here. `hear` is told of text as it comes, where it comes in parts;
 what it was told of an attempt that then fails is worth nothing.
 """
 
 import json
-from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import httpx
 
 from schemas.calls import ChatQuestion, Endpoint
-from sinks import openai_chat
+from sinks import anthropic_messages, openai_chat
 from sinks.http import Secret, context_headers, fetch, with_secrets
+from sinks.streaming import Hear, Waits, listen, read_json
 
-Hear = Callable[[str, bool], None]
-"""`hear(text, last)`: more text of this attempt; `last` where the attempt has come to its good end."""
+PROTOCOLS: dict[str, ModuleType] = {"anthropic": anthropic_messages}
+"""By provider; all others speak chat completions. Each has PATH, headers, request_body, answer_of and Stream."""
 
 
 async def ask(http: httpx.AsyncClient, endpoint: Endpoint, question: ChatQuestion, secret: Secret, left_s: float,
               hear: Hear) -> dict[str, Any]:
     """The fields of a ChatAnswer that the other side decides, from one request. Raises Refusal."""
-    protocol = openai_chat
+    protocol = PROTOCOLS.get(endpoint.provider, openai_chat)
     headers = context_headers(question.context) | {
-        "content-type": "application/json", "accept": "application/json",
-        "idempotency-key": question.idempotency_key}
-    headers |= protocol.auth_headers(with_secrets(endpoint.api_key or "", secret))
-    reply = await fetch(http, "POST", endpoint.base_url.rstrip("/") + protocol.PATH, headers,
-                        min(left_s, endpoint.timeout_ms / 1000),
-                        json.dumps(protocol.request_body(endpoint, question)).encode())
-    return protocol.read_answer(reply)
+        "content-type": "application/json", "idempotency-key": question.idempotency_key,
+        "accept": "text/event-stream" if endpoint.stream else "application/json"}
+    headers |= protocol.headers(with_secrets(endpoint.api_key or "", secret))
+    url = endpoint.base_url.rstrip("/") + protocol.PATH
+    body = json.dumps(protocol.request_body(endpoint, question)).encode()
+    all_s = min(left_s, endpoint.timeout_ms / 1000)
+    if not endpoint.stream:
+        return protocol.answer_of(read_json(await fetch(http, "POST", url, headers, all_s, body)))
+    waits = Waits(endpoint.first_token_ms / 1000, endpoint.idle_ms / 1000, all_s)
+    said, first_token_ms = await listen(http, url, headers, body, waits, protocol.Stream(), hear)
+    answer = protocol.answer_of(said)
+    hear("", True)
+    return answer | {"first_token_ms": first_token_ms}

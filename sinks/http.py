@@ -5,9 +5,10 @@ connections 1,464. So always that transport, and with both limits set: without t
 """
 
 import asyncio
+import contextlib
 import email.utils
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -37,7 +38,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer below 300, whole."""
+    """An answer, whole."""
 
     status: int
     headers: Mapping[str, str]
@@ -45,7 +46,7 @@ class Reply:
 
     @property
     def content_type(self) -> str:
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return content_type(self.headers)
 
 
 def client(at_once: int, reuse: bool = True) -> HttpxAiohttpClient:
@@ -65,22 +66,29 @@ async def fetch(http: httpx.AsyncClient, method: str, url: str, headers: Mapping
     """The answer to one request, sent once, of which no more than `bytes_max` are read. Raises Refusal, whatever the
     other side does."""
     try:
-        async with asyncio.timeout(timeout_s):
-            async with http.stream(method, url, headers=headers, content=content, params=params) as answer:
-                body = await _body(answer, bytes_max)
+        async with asyncio.timeout(timeout_s), opened(http, method, url, headers, content, params) as answer:
+            return await whole(answer, bytes_max)
     except TimeoutError as error:
         raise Refusal("timeout", f"no answer within {timeout_s:.1f} s", unsure=True) from error
+
+
+@contextlib.asynccontextmanager
+async def opened(http: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str],
+                 content: bytes | None = None, params: Any = None) -> AsyncIterator[httpx.Response]:
+    """An answer below 300, whose body is still to be read: what goes wrong then is a Refusal too."""
+    try:
+        async with http.stream(method, url, headers=headers, content=content, params=params) as answer:
+            if answer.status_code >= 300:
+                raise _status(answer, (await whole(answer)).body)
+            yield answer
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise Refusal("bad_url", f"{url!r} is no URL to ask: correct it in the definition") from error
     except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:
         raise _refusal(error) from error
-    if answer.status_code >= 300:
-        raise _status(answer, body)
-    return Reply(answer.status_code, answer.headers, body)
 
 
-async def _body(answer: httpx.Response, bytes_max: int) -> bytes:
-    """The whole body; of an error only as much as is told."""
+async def whole(answer: httpx.Response, bytes_max: int = BODY_BYTES_MAX) -> Reply:
+    """The answer with its whole body; of an error only as much as is told."""
     parts, size = [], 0
     async for part in answer.aiter_bytes():
         parts.append(part)
@@ -89,7 +97,7 @@ async def _body(answer: httpx.Response, bytes_max: int) -> bytes:
             break
         if size > bytes_max:
             raise Refusal("too_large", f"the answer has more than {bytes_max:,} bytes, which is the most that is read")
-    return b"".join(parts)
+    return Reply(answer.status_code, answer.headers, b"".join(parts))
 
 
 def _refusal(error: Exception) -> Refusal:
@@ -125,6 +133,10 @@ def retry_after(value: str | None, now: Callable[[], datetime] = now_utc) -> flo
     if date is None:
         return None
     return max(0.0, email.utils.mktime_tz(date) - now().timestamp())
+
+
+def content_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def context_headers(context: Mapping[str, str]) -> dict[str, str]:

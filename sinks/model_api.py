@@ -13,8 +13,9 @@ from datetime import datetime
 import httpx
 
 from schemas.calls import ChatAnswer, ChatQuestion, Failure
-from sinks.attempt import Hear, ask
+from sinks.attempt import ask
 from sinks.http import Refusal, Secret, now_utc
+from sinks.streaming import Hear
 
 RETRIES = 2
 PAUSE_S = 0.25

@@ -7,13 +7,15 @@ from pydantic import ValidationError
 
 from schemas.agent import Message, Tokens, ToolRequest
 from schemas.calls import ChatQuestion, Endpoint
-from sinks.http import Refusal, Reply, bounded
+from sinks.http import Refusal, bounded
+from sinks.model_errors import error_in
 
 PATH = "/chat/completions"
+DONE = "[DONE]"
 UNFINISHED = ("length", "content_filter")
 
 
-def auth_headers(key: str) -> dict[str, str]:
+def headers(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"} if key else {}
 
 
@@ -33,26 +35,28 @@ def request_body(endpoint: Endpoint, question: ChatQuestion) -> dict[str, Any]:
         body["user"] = question.user
     if question.output_schema and endpoint.json_schema:
         body["response_format"] = response_format(json.loads(question.output_schema))
+    if endpoint.stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
     return body
 
 
 def response_format(schema: dict[str, Any]) -> dict[str, Any]:
     """The provider's own way to hold an answer to a schema: strictly, where the schema is one that it can be strict
     with (it refuses any other as a bad request)."""
-    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": _closed(schema)}}
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": closed(schema)}}
 
 
-def _closed(schema: Any) -> bool:
+def closed(schema: Any) -> bool:
     """Does every object in a schema name and require all its fields, and allow no other?"""
     if isinstance(schema, list):
-        return all(map(_closed, schema))
+        return all(map(closed, schema))
     if not isinstance(schema, dict):
         return True
     fields = schema.get("properties", {})
     if schema.get("type") == "object" or fields:
         if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(fields):
             return False
-    return all(map(_closed, schema.values()))
+    return all(map(closed, schema.values()))
 
 
 def message_body(message: Message) -> dict[str, Any]:
@@ -67,15 +71,10 @@ def message_body(message: Message) -> dict[str, Any]:
     return body
 
 
-def read_answer(reply: Reply) -> dict[str, Any]:
+def answer_of(said: Any) -> dict[str, Any]:
     """The fields of a ChatAnswer in a completion. Raises Refusal where it is none, or is empty."""
-    if reply.content_type and "json" not in reply.content_type:
-        raise Refusal("bad_content_type", f"{reply.content_type} instead of JSON: see that base_url ends before "
-                      f"/chat/completions. It begins {bounded(reply.body[:100])}")
-    try:
-        said = json.loads(reply.body)
-    except (ValueError, RecursionError) as error:
-        raise Refusal("bad_json", f"{error}, it begins {bounded(reply.body[:100])}", again=True) from error
+    if isinstance(said, dict) and said.get("error"):
+        raise error_in(said["error"])
     try:
         choice = said["choices"][0]
         message = choice["message"]
@@ -88,7 +87,7 @@ def read_answer(reply: Reply) -> dict[str, Any]:
         tokens, service_tier = tokens_of(said.get("usage") or {}), said.get("service_tier")
     except (KeyError, IndexError, TypeError, AttributeError, ValidationError) as error:
         raise Refusal("bad_answer", f"not a chat completion ({type(error).__name__}: {error}): "
-                      f"{bounded(reply.body[:100])}"[:500]) from error
+                      f"{bounded(said)}"[:500]) from error
     if not (isinstance(content, str | None) and isinstance(finish_reason, str) and isinstance(model, str)):
         raise Refusal("bad_answer", f"content, finish_reason and model should be text: {bounded(choice)}")
     if not content and not calls and finish_reason not in UNFINISHED:
@@ -107,3 +106,61 @@ def tokens_of(usage: dict[str, Any]) -> Tokens:
         "input_audio_tokens": read.get("audio_tokens"), "output_audio_tokens": written.get("audio_tokens"),
         "input_image_tokens": read.get("image_tokens"), "output_image_tokens": written.get("image_tokens")}
     return Tokens.model_validate({name: count for name, count in counts.items() if count is not None}, strict=True)
+
+
+class Stream:
+    """What the chunks of a streamed completion add up to. Usage comes in a chunk of its own, after the last choice."""
+
+    def __init__(self) -> None:
+        self.over, self.size = False, 0
+        self._model, self._usage, self._service_tier, self._finish_reason = "", {}, None, None
+        self._text: list[str] = []
+        self._calls: list[dict[str, Any]] = []
+        self._by_index: dict[int, dict[str, Any]] = {}
+
+    def take(self, _event: str, data: str) -> str | None:
+        if data.strip() == DONE:
+            self.over = True
+            return None
+        chunk = json.loads(data)
+        if chunk.get("error"):
+            raise error_in(chunk["error"])
+        self._model, self._usage = chunk.get("model") or self._model, chunk.get("usage") or self._usage
+        self._service_tier = chunk.get("service_tier") or self._service_tier
+        if not chunk.get("choices"):
+            return None
+        choice = chunk["choices"][0]
+        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        delta = choice.get("delta") or {}
+        for call in delta.get("tool_calls") or ():
+            self._add_call(call)
+        text = "" + (delta.get("content") or delta.get("refusal") or "")  # a TypeError where it is no text
+        if text:
+            self._text.append(text)
+            self.size += len(text)
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        return text if text or thought or delta.get("tool_calls") else None
+
+    def _add_call(self, part: dict[str, Any]) -> None:
+        """A call comes in parts that share an index; some providers leave it out and send each call whole."""
+        index, function = part.get("index"), part.get("function") or {}
+        call = self._by_index.get(index) if index is not None else None
+        if call is None and index is None and not part.get("id") and self._calls:
+            call = self._calls[-1]
+        if call is None:
+            call = {"id": part["id"], "function": {"name": "", "arguments": []}}
+            self._calls.append(call)
+            if index is not None:
+                self._by_index[index] = call
+        call["function"]["name"] = call["function"]["name"] or function.get("name") or ""
+        arguments = "" + (function.get("arguments") or "")
+        call["function"]["arguments"].append(arguments)
+        self.size += len(arguments)
+
+    def body(self) -> dict[str, Any]:
+        calls = [{"id": call["id"], "function": {
+            "name": call["function"]["name"], "arguments": "".join(call["function"]["arguments"])}}
+            for call in self._calls]
+        message = {"content": "".join(self._text) or None, "tool_calls": calls}
+        return {"model": self._model, "usage": self._usage, "service_tier": self._service_tier,
+                "choices": [{"message": message, "finish_reason": self._finish_reason}]}

@@ -10,9 +10,9 @@ import pytest
 
 from schemas.agent import Message, Tokens, ToolRequest, ToolSpec
 from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure
-from sinks.http import Reply, client, retry_after
+from sinks.http import client, retry_after
 from sinks.model_api import ModelApi
-from sinks.openai_chat import message_body, read_answer
+from sinks.openai_chat import answer_of, message_body
 from tests.sinks.faults import GOOD, faulty
 
 LOOP, HTTP = asyncio.Runner(), client(10)
@@ -128,14 +128,14 @@ def test_a_secret_that_is_not_set_is_named(server):
 def test_kinds_of_tokens_are_kept_apart():
     usage = {"prompt_tokens": 100, "completion_tokens": 40, "prompt_tokens_details": {"cached_tokens": 60},
              "completion_tokens_details": {"reasoning_tokens": 30}, "cache_creation_input_tokens": 5}
-    said = read_answer(Reply(200, {}, json.dumps(GOOD | {"usage": usage}).encode()))
+    said = answer_of(GOOD | {"usage": usage})
     assert said["tokens"] == Tokens(input_tokens=100, output_tokens=40, cached_input_tokens=60, reasoning_tokens=30,
                                     cache_write_tokens=5)
 
 
 def test_an_answer_cut_off_before_its_first_word_is_an_answer():
     choice = {"finish_reason": "length", "message": {"role": "assistant", "content": ""}}
-    assert read_answer(Reply(200, {}, json.dumps(GOOD | {"choices": [choice]}).encode()))["finish_reason"] == "length"
+    assert answer_of(GOOD | {"choices": [choice]})["finish_reason"] == "length"
 
 
 def test_text_that_is_no_unicode_can_be_sent():
