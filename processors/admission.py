@@ -72,8 +72,9 @@ def _refusal(event: AgentRequested, tenant: Tenant, given: Definitions) -> Reque
                        "check the name, or apply it")
     if not event.text.strip():
         return _refuse(event, "empty", "the request has no text: say what the agent is to do")
-    if len(event.text) > tenant.request_chars:
-        return _refuse(event, "too_large", f"{len(event.text):,} characters, at most {tenant.request_chars:,} are "
+    chars = len(event.text) + sum(len(message.content or "") for message in event.history)
+    if chars > tenant.request_chars:
+        return _refuse(event, "too_large", f"{chars:,} characters, at most {tenant.request_chars:,} are "
                        "allowed: shorten the text, or raise the tenant's request_chars")
     return None
 

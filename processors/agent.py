@@ -69,7 +69,8 @@ def _begin(session: Session, request: RequestCleared, event: Event, given: Defin
     versions = {name: version for name in tools if (version := given.version("tool", name)) is not None}
     run = Run(request, deadline=event.at + timedelta(seconds=agent.limits.seconds), tool_versions=versions)
     kept = conversation.recent(session.messages, agent.history_messages, CONTEXT_CHARS_MAX // 2)
-    session = replace(session, run=run, messages=(*kept, user_says(request.text)))
+    before = kept or request.history
+    session = replace(session, run=run, messages=(*before, user_says(request.text)))
     return ask(patterns.begun(session, agent), event, given)
 
 

@@ -37,12 +37,16 @@ class Screened:
 def screen_request(
     admitted: RequestAdmitted, given: Definitions
 ) -> list[VerdictReached | RequestCleared | RequestBlocked]:
-    """What a person asks. A blocked request keeps its text without what was found."""
-    seen = _screen(admitted, "request", (admitted.text,), given)
+    """What a person asks, and what the application says was said before. A blocked request keeps its text without what
+    was found."""
+    history = admitted.history
+    seen = _screen(admitted, "request", (admitted.text, *(message.content or "" for message in history)), given)
     if seen.blocked_by:
         return [*seen.verdicts, admitted.then(RequestBlocked, rule=seen.blocked_by, detail=seen.detail,
                                               text=seen.masked[0])]
-    return [*seen.verdicts, admitted.then(RequestCleared, text=seen.texts[0])]
+    told = tuple(old if old.content is None else old.model_copy(update={"content": new})
+                 for old, new in zip(history, seen.texts[1:], strict=True))
+    return [*seen.verdicts, admitted.then(RequestCleared, text=seen.texts[0], history=told)]
 
 
 def screen_response(

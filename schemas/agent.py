@@ -14,7 +14,11 @@ from schemas.values import Effect, Label, Message, Outcome, Parent, Tokens, Tool
 
 
 class AgentRequested(Event):
-    """A service asks an agent. Without a session the request is a session of its own."""
+    """A service asks an agent. Without a session the request is a session of its own.
+
+    `history` is what was said before, for an application that keeps its conversations itself: it counts where the
+    session has none of its own.
+    """
 
     family: ClassVar[str] = FAMILY
     agent: Label
@@ -25,6 +29,7 @@ class AgentRequested(Event):
     metadata: dict[str, str] = {}
     traceparent: Label | None = None
     parent: Parent | None = None
+    history: tuple[Message, ...] = ()
 
 
 class RequestAdmitted(RunEvent):
@@ -35,6 +40,7 @@ class RequestAdmitted(RunEvent):
     metadata: dict[str, str] = {}
     traceparent: Label | None = None
     parent: Parent | None = None
+    history: tuple[Message, ...] = ()
 
 
 class RequestRefused(RunEvent):
@@ -57,6 +63,7 @@ class RequestCleared(RunEvent):
     metadata: dict[str, str] = {}
     traceparent: Label | None = None
     parent: Parent | None = None
+    history: tuple[Message, ...] = ()
 
 
 class RequestBlocked(RunEvent):

@@ -5,7 +5,7 @@ import pytest
 from processors.agent import NEXT, WAITING_MAX, advance
 from processors.session import Phase, Session
 from schemas.agent import (
-    ModelAsked, PassagesAsked, RequestBlocked, ResponseBlocked, RunFinished, Tokens, ToolCalled, ToolFailed,
+    Message, ModelAsked, PassagesAsked, RequestBlocked, ResponseBlocked, RunFinished, Tokens, ToolCalled, ToolFailed,
     ToolUncertain,
 )
 from schemas.registry import Limits
@@ -35,6 +35,14 @@ def test_a_question_is_asked_with_prompt_history_and_tools():
     assert [(m.role, m.content) for m in asked.messages] == [("system", "Be brief."), ("user", "Where is A-1?")]
     assert [tool.name for tool in asked.tools] == ["lookup", "refund", "hand_over", "search"]
     assert (asked.step, asked.model, asked.fallback, asked.timeout_ms) == (1, "small", ("spare",), 9_000)
+
+
+def test_what_an_application_says_was_said_before_counts_where_the_session_has_nothing_of_its_own():
+    before = (Message(role="user", content="I am Kim."), Message(role="assistant", content="Hello Kim."))
+    session, said = play(cleared(history=before), heard(content="On its way."))
+    assert [m.content for m in said[0].messages] == ["Be brief.", "I am Kim.", "Hello Kim.", "Where is A-1?"]
+    _, [asked] = play(cleared("r2", history=(Message(role="user", content="I am Bo."),)), session=session)
+    assert [m.content for m in asked.messages][1:4] == ["I am Kim.", "Hello Kim.", "Where is A-1?"]
 
 
 def test_an_answer_ends_the_run_with_what_it_took():

@@ -6,7 +6,7 @@ import pytest
 
 from processors.guardrails import as_text, screen_request, screen_response, screen_result
 from schemas.agent import (
-    Passage, PassagesFound, RequestAdmitted, RequestBlocked, RequestCleared, ResponseBlocked, ResponseCleared,
+    Message, Passage, PassagesFound, RequestAdmitted, RequestBlocked, RequestCleared, ResponseBlocked, ResponseCleared,
     ResultCleared, ToolReturned,
 )
 from schemas.guardrails import VerdictReached
@@ -35,6 +35,14 @@ def test_what_is_to_be_redacted_is_taken_out_and_told_but_not_repeated():
         ("card", "redact", 2, True, "guard", 1), ("iban", "redact", 1, True, "guard", 1),
         ("email", "flag", 1, True, "guard", 1)]
     assert not any(part in v.model_dump_json() for v in verdicts for part in (CARD, IBAN, EMAIL))
+
+
+def test_what_was_said_before_is_screened_too():
+    before = (Message(role="user", content=f"my card: {CARD}"), Message(role="assistant", content="Noted."))
+    *verdicts, passed = screen_request(of_run(RequestAdmitted, "r1", text="Charge it.", history=before), GIVEN)
+    assert [m.content for m in passed.history] == ["my card: [card]", "Noted."] and len(verdicts) == 1
+    hidden = of_run(RequestAdmitted, "r1", text="Go on.", history=(Message(role="user", content=SECRET),))
+    assert isinstance(screen_request(hidden, GIVEN)[-1], RequestBlocked)
 
 
 def test_a_block_keeps_the_text_without_what_was_found():
