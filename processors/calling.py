@@ -50,7 +50,7 @@ def plan_calls(run: Run, said: ResponseCleared, given: Definitions) -> Plan:
         if repeats[same] >= REPEATS_MAX:
             return Plan(run, (), repeated=request.name)
         try:
-            made = _call(run, said, nth, request, given, events)
+            made = call_of(run, said, nth, request, given, events)
             events.append(made)
             child = made.id if isinstance(made, AgentRequested) else None
             pending.append(Pending(request.id, request.name, child=child))
@@ -69,8 +69,9 @@ def _same(request: ToolRequest) -> str:
     return hashlib.sha256(f"{request.name}\n{arguments}".encode("utf-8", "replace")).hexdigest()[:16]
 
 
-def _call(run: Run, said: ResponseCleared, nth: int, request: ToolRequest, given: Definitions, before: list[Event]
-          ) -> Made:
+def call_of(run: Run, said: Event, nth: int | str, request: ToolRequest, given: Definitions, before: list[Event]
+            ) -> Made:
+    """The event that a wish becomes. Raises Unfit with what to change."""
     version = run.tool_versions.get(request.name)
     tool = None if version is None else given.find("tool", request.name, version)
     if not isinstance(tool, Tool):

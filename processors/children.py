@@ -13,7 +13,7 @@ from processors.session import Run, Session
 from processors.text import clean, compact, label, ms_between
 from processors.tracing import root_span
 from schemas.agent import (
-    AgentRequested, RequestBlocked, RequestCleared, ResponseCleared, RunCancelled, RunFinished, ToolFailed, ToolReturned,
+    AgentRequested, RequestBlocked, RequestCleared, RunCancelled, RunFinished, ToolFailed, ToolReturned,
 )
 from schemas.base import Event
 from schemas.children import ChildCancelled, ChildFinished
@@ -22,7 +22,7 @@ from schemas.registry import Agent, Definitions, Tool
 from schemas.values import Parent, ToolRequest
 
 
-def request_of(run: Run, said: ResponseCleared, nth: int, request: ToolRequest, tool: Tool, arguments: dict[str, Any],
+def request_of(run: Run, said: Event, nth: int | str, request: ToolRequest, tool: Tool, arguments: dict[str, Any],
                given: Definitions) -> AgentRequested:
     """The request that a call makes. Raises Unfit where the agent's limits forbid another child."""
     agent = given.find("agent", run.request.agent, run.request.agent_version)
@@ -31,7 +31,8 @@ def request_of(run: Run, said: ResponseCleared, nth: int, request: ToolRequest, 
         raise Unfit(f"agents stand {depth - 1} deep already, which is limits.depth of agent {agent.name!r}: do it "
                     "without another agent")
     task = arguments.get("task")
-    parent = Parent(run=run.request.run, session=said.session, agent=said.agent, agent_version=said.agent_version,
+    asked = run.request
+    parent = Parent(run=asked.run, session=asked.session, agent=asked.agent, agent_version=asked.agent_version,
                     step=run.step, call=request.id, tool=tool.name, depth=depth)
     return said.then(
         AgentRequested, nth, agent=tool.agent, session="", user=run.request.user, parent=parent,
