@@ -129,9 +129,19 @@ def faulty(slow_s: float = 0.5, port: int = 0) -> Iterator[Faulty]:
     try:
         yield made
     finally:
-        server.close()
+        asyncio.run_coroutine_threadsafe(_end(server), loop).result(5)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
+        loop.close()
+
+
+async def _end(server: asyncio.Server) -> None:
+    """Whoever still hangs is let go."""
+    server.close()
+    hanging = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in hanging:
+        task.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
 
 
 def main() -> None:
