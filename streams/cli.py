@@ -5,6 +5,7 @@ should not.
 """
 
 import importlib
+import keyword
 import sys
 from typing import Any
 
@@ -20,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reset": ("streams.commands.stack", "Stop it and forget its data."),
     "deploy": ("streams.commands.stack", "Make topics, schemas, tables and the collection."),
     "apply": ("streams.commands.stack", "Apply a folder of definitions and documents."),
+    "check": ("streams.commands.check", "Check a folder of definitions, and run the tests beside its prompts."),
+    "try": ("streams.commands.try_out", "Talk to an agent in memory, before anybody else does."),
     "send": ("streams.commands.ask", "Send one request and wait for its outcome."),
     "runs": ("streams.commands.ask", "List the newest runs."),
     "show": ("streams.commands.ask", "Show one run, step by step."),
@@ -44,7 +47,7 @@ def application(only: str | None = None) -> typer.Typer:
                       pretty_exceptions_enable=False, help="LLM agents in production, exactly once, on Kafka.")
     for name, (module, words) in COMMANDS.items():
         if only is None or name == only:
-            found = getattr(importlib.import_module(module), name)
+            found = getattr(importlib.import_module(module), name + "_" * keyword.iskeyword(name))
             app.add_typer(found, name=name, help=words) if isinstance(found, typer.Typer) else (
                 app.command(name, help=words, context_settings=extra_of(name))(found))
         else:

@@ -27,12 +27,15 @@ from streams.windows import NEVER
 class Local:
     """A pipeline in memory. `ports` answer the Calls: name -> callable of a question, plain or async.
 
-    `given` is a snapshot of the definitions, or a function that returns the one in force.
+    `given` is a snapshot of the definitions, or a function that returns the one in force. `heard` is told of every
+    event as soon as it is made.
     """
 
     def __init__(self, pipeline: tuple[Step, ...],
                  given: Definitions | Callable[[], Definitions] = Definitions,
-                 ports: Mapping[str, Callable[[Any], Any]] | None = None):
+                 ports: Mapping[str, Callable[[Any], Any]] | None = None,
+                 heard: Callable[[Event], None] = lambda event: None):
+        self._heard = heard
         self._given = given if callable(given) else lambda: given
         self._ports = dict(ports or {})
         self._cores = {key: Core(steps, self._given) for key, steps in stages(pipeline).items()}
@@ -55,6 +58,8 @@ class Local:
         queue = deque(events)
         while queue:
             caused = self._take(queue.popleft())
+            for event in caused:
+                self._heard(event)
             said += caused
             queue += caused
         return said
@@ -84,6 +89,8 @@ class Local:
 
     def _spread(self, made: list[Event], key: str) -> list[Event]:
         made = made + self._letters_of(self._cores[key], key)
+        for event in made:
+            self._heard(event)
         return made + self.send(*made)
 
     def _take(self, event: Event) -> list[Event]:

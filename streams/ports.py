@@ -19,7 +19,13 @@ SPARE = 50
 def ports(settings: Settings) -> dict[str, Callable[[Any], Awaitable[Any]]]:
     """Models and tools over one HTTP client, those that must not be called twice over another, and search."""
     http, fresh = (client(settings.calls_at_once + SPARE, reuse) for reuse in (True, False))
-    return {"chat": ModelApi(http, secret), "tool": tool_port(settings, http, fresh), "search": LateSearch(settings)}
+    return ports_over(settings, http, fresh) | {"search": LateSearch(settings)}
+
+
+def ports_over(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient
+               ) -> dict[str, Callable[[Any], Awaitable[Any]]]:
+    """The ports that need no engine beside them."""
+    return {"chat": ModelApi(http, secret), "tool": tool_port(settings, http, fresh)}
 
 
 def tool_port(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient | None = None) -> ToolRunner:

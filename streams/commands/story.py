@@ -1,0 +1,59 @@
+"""What did an event mean, in one line for people?
+
+A run's story leaves out what only repeats (clearances without a finding, spans, accounts); `line` gives None for those.
+"""
+
+from schemas.agent import (
+    AgentRequested, ModelFailed, ModelResponded, PassagesAsked, PassagesFound, RequestAdmitted, RequestBlocked,
+    RequestRefused, ResponseBlocked, RunCancelled, RunFinished, ToolCalled, ToolFailed, ToolReturned, ToolUncertain,
+)
+from schemas.base import Event
+from schemas.guardrails import VerdictReached
+from streams.commands.common import short
+
+WIDTH = 110
+
+
+def line(event: Event) -> str | None:
+    """The event as a line of the story of its run."""
+    match event:
+        case RequestAdmitted():
+            return f"asked      {short(event.text, WIDTH)}"
+        case AgentRequested(parent=parent) if parent is not None:
+            return f"asks       agent {event.agent}: {short(event.text, WIDTH)}"
+        case RequestRefused():
+            return f"refused    {event.reason}: {event.detail}"
+        case ModelResponded():
+            wishes = ", ".join(f"{call.name} {short(call.arguments, 60)}" for call in event.tool_calls)
+            spent = f"{event.tokens.input_tokens}+{event.tokens.output_tokens} tokens, {event.wait_ms} ms"
+            return f"model      {event.model} ({spent}): {'wants ' + wishes if wishes else short(event.content, WIDTH)}"
+        case ToolCalled():
+            return f"calls      {event.tool} {short(event.arguments, WIDTH)} [{event.effect}]"
+        case PassagesAsked():
+            return f"searches   {short(event.query, WIDTH)}"
+        case PassagesFound():
+            return f"found      {len(event.passages)} passages in {event.wait_ms} ms"
+        case ToolReturned():
+            return f"result     {event.tool} in {event.wait_ms} ms: {short(event.content, WIDTH)}"
+        case RunFinished():
+            return f"{event.outcome:<10} {short(': '.join(filter(None, (event.reason, event.detail))) or event.answer, WIDTH)}"
+        case _:
+            return _trouble(event)
+
+
+def _trouble(event: Event) -> str | None:
+    match event:
+        case VerdictReached(findings=findings) if findings:
+            return f"guardrail  {event.stage}: {event.rule} found {findings} x, {event.action}"
+        case RequestBlocked() | ResponseBlocked():
+            return f"blocked    {event.rule}: {event.detail}"
+        case ToolFailed() | ModelFailed():
+            name = event.tool if isinstance(event, ToolFailed) else event.model
+            return f"failed     {name}: {event.reason} {short(event.detail, WIDTH)}"
+        case ToolUncertain():
+            return f"uncertain  {event.tool}: {short(event.detail, WIDTH)}"
+        case RunCancelled():
+            return f"cancelled  {event.reason}"
+        case _:
+            return None
+

@@ -1,0 +1,77 @@
+"""How does a person talk to an agent before anybody else does, and is what a folder defines right?"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from schemas.agent import RequestRefused, RunFinished
+from schemas.base import Event
+from streams.commands import story
+from streams.commands.ask import print_outcome
+from streams.commands.common import AsJson, err, say_json
+from streams.config import settings
+from streams.desk import Desk, company_of
+
+
+def try_(
+    file: Annotated[Path, typer.Argument(help="An agent's file, e.g. infra/company/agents/support.yaml.")],
+    message: Annotated[list[str], typer.Option("--message", "-m", help="Say this; may be repeated.")] = [],  # noqa: B006
+    tenant: Annotated[str, typer.Option(help="Who asks; the agent's first tenant unless given.")] = "",
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only the answers.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Talks to an agent in memory: no Kafka, no Docker, and nothing is stored."""
+    talk = Conversation(file.stem, quiet)
+    desk = Desk(settings(), company_of(file), file.stem, tenant, talk.hear)
+    try:
+        err.print(f"[dim]{file.stem} for {desk.tenant}, in memory; an empty line ends it[/dim]")
+        for text in message or spoken():
+            ended = talk.outcome(desk.say(text))
+            if ended is not None:
+                print_outcome(ended)
+    finally:
+        desk.close()
+    if as_json:
+        say_json({"agent": file.stem, "tenant": desk.tenant, "turns": talk.turns})
+    raise typer.Exit(0 if all(turn["outcome"] == "completed" for turn in talk.turns) else 1)
+
+
+class Conversation:
+    """What was said so far; shows events as they come."""
+
+    def __init__(self, agent: str, quiet: bool):
+        self._agent, self._quiet, self.turns = agent, quiet, list[dict[str, Any]]()
+
+    def hear(self, event: Event) -> None:
+        told = None if self._quiet else story.line(event)
+        if told:
+            other = getattr(event, "agent", "") if getattr(event, "agent", "") != self._agent else ""
+            err.print(f"  {event.at:%H:%M:%S.%f}  {other:<10} {told}", markup=False, soft_wrap=True)
+
+    def outcome(self, events: list[Event]) -> Event | None:
+        """The end of the run that was asked for, not of those that it asked for in turn."""
+        ended = [event for event in events if isinstance(event, RunFinished) and event.parent_run is None
+                 or isinstance(event, RequestRefused)]
+        if not ended:
+            err.print("[dim]the run waits: for a person, or for time to pass[/dim]")
+            return None
+        last = ended[-1]
+        said = {"outcome": "refused"} if isinstance(last, RequestRefused) else {
+            "outcome": last.outcome, "answer": last.answer, "model_calls": last.model_calls,
+            "tool_calls": last.tool_calls, "cost_usd": last.cost_usd, "wait_ms": last.wait_ms}
+        self.turns.append({"run": last.run} | said | {"reason": last.reason, "events": len(events)})
+        return last
+
+
+def spoken() -> Any:
+    """What a person types, until an empty line or the end of input."""
+    while True:
+        try:
+            text = err.input("[bold]you>[/bold] " if sys.stdin.isatty() else "").strip()
+        except (EOFError, KeyboardInterrupt):
+            return
+        if not text:
+            return
+        yield text

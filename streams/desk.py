@@ -1,0 +1,113 @@
+"""How is an agent tried at a desk, with no Kafka, no ClickHouse and no Qdrant?
+
+The company that an agent's file belongs to is read as `weir apply` reads it and runs in memory, through the same table
+of steps. Models and tools are asked as in production, except those at the address of the scripted services: where the
+company's folder has a `script.yaml`, they answer in this process. Documents are searched by meaning alone, not by
+words too, so their order may differ a little from that of Qdrant.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from infra.embedded import scripted
+from schemas.agent import AgentRequested, Passage
+from schemas.base import Event
+from schemas.calls import SearchAnswer, SearchQuestion
+from schemas.knowledge import ChunkPrepared
+from schemas.registry import Agent, Definitions, Tenant
+from streams import company
+from streams.client import now
+from streams.company import FOLDERS, BadCompany, Company
+from streams.config import Settings
+from streams.local import Local
+from streams.ports import ports_over
+from streams.topology import PIPELINE
+
+SCRIPT = "script.yaml"
+
+
+class Desk:
+    """One conversation with one agent. `heard` is told of every event as it is made."""
+
+    def __init__(self, settings: Settings, folder: Path, agent: str, tenant: str = "",
+                 heard: Callable[[Event], None] = lambda event: None):
+        given = company.load(folder, settings.services_port)
+        self._agent, self._session = agent, f"desk-{uuid4().hex[:8]}"
+        self.tenant = tenant or tenant_of(given, agent)
+        self._search = MemorySearch()
+        http = httpx.AsyncClient(mounts=scripted_at(settings.services_port, folder / SCRIPT))
+        ports = ports_over(settings, http, http) | {"search": self._search}
+        self._local = Local(PIPELINE, Definitions.of(*given.definitions), ports, heard)
+        self._search.learn(event for document in given.documents if document.tenant == self.tenant
+                           for event in self._local.send(document) if isinstance(event, ChunkPrepared))
+
+    def say(self, text: str) -> list[Event]:
+        """One request, and all that it causes."""
+        return self.send(AgentRequested(id=uuid4(), at=now(), tenant=self.tenant, agent=self._agent, text=text,
+                                        session=self._session, channel="desk"))
+
+    def send(self, event: Event) -> list[Event]:
+        return self._local.send(event)
+
+    def close(self) -> None:
+        self._local.close()
+
+
+def company_of(file: Path) -> Path:
+    """The folder of the company that a definition's file is part of. Raises BadCompany."""
+    if not file.is_file():
+        raise BadCompany(f"{file} is no file: give an agent's, e.g. infra/company/agents/support.yaml")
+    if file.parent.name not in FOLDERS:
+        raise BadCompany(f"{file} is in {file.parent.name}/: an agent's file is in the folder agents/ of its company, "
+                         "beside models/, tools/ and tenants/")
+    return file.parent.parent
+
+
+def tenant_of(given: Company, agent: str) -> str:
+    """Who may ask the agent: the first that it names, else the first of the company. Raises BadCompany."""
+    found = next((d for d in given.definitions if isinstance(d, Agent) and d.name == agent), None)
+    if found is None:
+        names = ", ".join(d.name for d in given.definitions if isinstance(d, Agent)) or "none"
+        raise BadCompany(f"there is no agent {agent!r} in the company; its agents are: {names}")
+    tenants = [*found.tenants, *(d.name for d in given.definitions if isinstance(d, Tenant))]
+    if not tenants:
+        raise BadCompany("the company has no tenant: add one, e.g. tenants/me.yaml")
+    return tenants[0]
+
+
+def scripted_at(port: int, script: Path) -> dict[str, httpx.AsyncBaseTransport]:
+    """The scripted services as a transport of this process, where the company has a script."""
+    if not script.exists():
+        return {}
+    return {f"http://127.0.0.1:{port}": httpx.ASGITransport(app=scripted.application(scripted.load(script)))}
+
+
+class MemorySearch:
+    """The port `search` over a handful of chunks, by the same dense vectors that Qdrant holds."""
+
+    def __init__(self) -> None:
+        self._chunks: list[ChunkPrepared] = []
+        self._vectors: Any = None
+        self._embedder: Any = None
+
+    def learn(self, chunks: Any) -> None:
+        self._chunks = list(chunks)
+
+    def __call__(self, question: SearchQuestion) -> SearchAnswer:
+        started_at = now()
+        if self._chunks and self._vectors is None:
+            import numpy as np  # noqa: PLC0415 - an agent that searches nothing should not wait for the embedder
+
+            from sinks.embedder import Embedder  # noqa: PLC0415
+
+            self._embedder = Embedder()
+            self._vectors = np.array(self._embedder.dense([f"{c.title}\n{c.text}" for c in self._chunks]))
+        scores = self._vectors @ self._embedder.dense([question.query])[0] if self._chunks else []
+        best = sorted(range(len(self._chunks)), key=lambda place: -scores[place])[:question.limit]
+        passages = tuple(Passage(document=c.document, nth=c.nth, title=c.title, text=c.text, score=float(scores[place]))
+                         for place in best for c in [self._chunks[place]])
+        return SearchAnswer(passages, started_at, now())

@@ -1,0 +1,49 @@
+"""Can a person talk to an agent with nothing but its file, and is it told what keeps them from it?"""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from streams.cli import application
+from streams.company import BadCompany
+
+COMPANY = Path(__file__).parents[2] / "infra/company"
+SUPPORT = str(COMPANY / "agents/support.yaml")
+
+
+def tried(*words, typed=""):
+    return CliRunner().invoke(application("try"), ["try", *words], input=typed)
+
+
+def test_it_answers_with_tools_and_documents_and_remembers_what_was_said():
+    result = tried(SUPPORT, "--tenant", "fernweh", "-m", "Where is my order A-1001?",
+                   "-m", "And how long do I have to send it back?")
+    assert result.exit_code == 0 and "on its way" in result.stdout and "60 days" in result.stdout
+    assert "calls      lookup_order" in result.stderr and "found      3 passages" in result.stderr
+
+
+def test_what_is_typed_is_said_until_an_empty_line():
+    result = tried(SUPPORT, "--quiet", typed="Hello!\n\nnever said\n")
+    assert result.stdout.count("Hello, this is the support") == 1 and "never said" not in result.stdout
+
+
+def test_a_refusal_is_an_outcome_and_not_a_success():
+    result = tried(SUPPORT, "--tenant", "nobody", "-m", "Hello!", "--json")
+    assert result.exit_code == 1 and '"outcome": "refused"' in result.stdout
+
+
+def test_an_agent_that_asks_others_shows_who_says_what():
+    team = str(COMPANY.parent / "examples/team/agents/front_desk.yaml")
+    result = tried(team, "-m", "My invoice is wrong")
+    assert result.stdout.strip().endswith("we send you a corrected one today.") and "billing" in result.stderr
+
+
+@pytest.mark.parametrize(("file", "says"), [
+    ("nothing.yaml", "is no file: give an agent's"),
+    (str(COMPANY / "script.yaml"), "an agent's file is in the folder agents/"),
+    (str(COMPANY / "tools/lookup_order.yaml"), "there is no agent 'lookup_order'"),
+])
+def test_what_is_no_agent_is_said(file, says):
+    found = tried(file, "-m", "x").exception
+    assert isinstance(found, BadCompany) and says in str(found)
