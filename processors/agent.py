@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from processors import children, conversation, patterns
+from processors import children, conversation, patterns, prompts
 from processors.answers import block, collect, fail, hear
 from processors.asking import ask
 from processors.conversation import CONTEXT_CHARS_MAX, user_says
@@ -67,7 +67,8 @@ def _begin(session: Session, request: RequestCleared, event: Event, given: Defin
         return session.without(request.run), [failed]
     tools = () if agent.pattern == "single" else agent.tools
     versions = {name: version for name in tools if (version := given.version("tool", name)) is not None}
-    run = Run(request, deadline=event.at + timedelta(seconds=agent.limits.seconds), tool_versions=versions)
+    run = Run(request, deadline=event.at + timedelta(seconds=agent.limits.seconds), tool_versions=versions,
+              prompt_version=prompts.version_for(agent.prompt, request.run, given))
     kept = conversation.recent(session.messages, agent.history_messages, CONTEXT_CHARS_MAX // 2)
     before = kept or request.history
     session = replace(session, run=run, messages=(*before, user_says(request.text)))

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from processors import conversation, patterns
+from processors import conversation, patterns, prompts
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in
 from processors.output import schema_text
 from processors.session import Moved, Run, Session, agent_of, end_run
@@ -17,8 +17,12 @@ def ask(session: Session, event: Event, given: Definitions) -> Moved:
     reached = _limit_reached(agent, run)
     if reached:
         return end_run(session, event, "stopped", *reached)
-    own = patterns.own_question(session, agent, given)
-    messages = own.messages if own else conversation.to_send(agent, session.messages)
+    try:
+        system = prompts.system_text(agent, run.prompt_version, run.request, given)
+    except prompts.Unrendered as wrong:
+        return end_run(session, event, "failed", "prompt_unfit", str(wrong))
+    own = patterns.own_question(session, agent, system, given)
+    messages = own.messages if own else conversation.to_send(system, agent, session.messages)
     if chars_in(messages) > CONTEXT_CHARS_MAX:
         detail = f"the conversation has more than {CONTEXT_CHARS_MAX:,} characters: begin a new session"
         kept = session.messages if run.step else session.messages[:-1]  # a question too long is not kept

@@ -48,9 +48,9 @@ def recent(messages: tuple[Message, ...], count_max: int, chars_max: int) -> tup
     return messages[kept:]
 
 
-def to_send(agent: Agent, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+def to_send(system: str, agent: Agent, messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """The prompt stands first and never changes within a run, so that providers find it in their caches."""
-    return (Message(role="system", content=agent.prompt + instruction(agent)), *messages)
+    return (Message(role="system", content=system + instruction(agent)), *messages)
 
 
 def tool_specs(versions: dict[str, int], given: Definitions) -> tuple[ToolSpec, ...]:

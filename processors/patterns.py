@@ -69,8 +69,8 @@ def answers_next(session: Session) -> bool:
     return session.run.course is None or session.run.course.stage in ("answering", "drafting")
 
 
-def own_question(session: Session, agent: Agent, given: Definitions) -> Own | None:
-    """The question of this stage, where it is another one than the conversation's next."""
+def own_question(session: Session, agent: Agent, prompt: str, given: Definitions) -> Own | None:
+    """The question of this stage, where it is another one than the conversation's next. `prompt` is the agent's."""
     course = session.run.course
     if course is None or course.stage not in WITHOUT_TOOLS:
         return None
@@ -91,7 +91,7 @@ def own_question(session: Session, agent: Agent, given: Definitions) -> Own | No
         parts += [plan.prompt] if plan.prompt else []
         parts.append(PLANNER % plan.steps)
     promised = instruction(agent) if course.stage == "answering" else ""
-    system = Message(role="system", content=agent.prompt + promised)
+    system = Message(role="system", content=prompt + promised)
     return Own((system, *history, user_says("\n\n".join(parts))), agent.model)
 
 

@@ -41,13 +41,14 @@ class Pending:
 
 @dataclass(frozen=True)
 class Run:
-    """A run under way. `repeats` counts equal calls, `repairs` answers that did not fit the agent's output schema,
-    `tool_versions` are those that it began with."""
+    """A run under way. `repeats` counts equal calls, `repairs` answers that did not fit the agent's output schema; the
+    versions of tools and prompt are those that it began with."""
 
     request: RequestCleared
     deadline: datetime
     step: int = 0
     tool_versions: dict[str, int] = field(default_factory=dict)
+    prompt_version: int | None = None
     pending: tuple[Pending, ...] = ()
     repeats: dict[str, int] = field(default_factory=dict)
     repairs: int = 0
@@ -155,7 +156,7 @@ def outcome_of(
         answer=answer, model=run.model, model_calls=run.model_calls, tool_calls=run.tool_calls, tokens=run.tokens,
         cost_usd=None if nothing_priced else run.cost_usd, unpriced_calls=run.unpriced_calls, started_at=asked.at,
         wait_ms=ms_between(asked.at, event.at), traceparent=asked.traceparent,
-        parent_run=asked.parent.run if asked.parent else None)
+        prompt_version=run.prompt_version or 0, parent_run=asked.parent.run if asked.parent else None)
 
 
 def blocked_run(event: RequestBlocked) -> RunFinished:

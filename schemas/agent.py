@@ -194,6 +194,7 @@ class RunFinished(RunEvent):
     wait_ms: Count
     traceparent: Label | None = None
     parent_run: UUID | None = None
+    prompt_version: Count = 0
 
 
 class RunSettled(Event):

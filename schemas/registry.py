@@ -14,27 +14,20 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from schemas.agent import Effect, Label
 from schemas.base import Count, Event, Instant, Value
+from schemas.definition import Definition, Name
 from schemas.guardrails import Action, Stage
 from schemas.limits import Limits
 from schemas.patterns import Critique, Pattern, Plan, Workflow
 from schemas.prices import Budget, Contract, Price, Rate
+from schemas.prompts import Alias, Prompt, PromptUse
 from schemas.tools import ENTRY, McpServer, Method, Place, Reconcile, Via
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-Kind = Literal["tenant", "agent", "model", "tool", "policy", "currency", "key"]
+Kind = Literal["tenant", "agent", "model", "tool", "policy", "prompt", "alias", "currency", "key"]
 
 
 TASK = {"type": "object", "required": ["task"], "properties": {"task": {
     "type": "string", "description": "What is to be done, with all that is needed to do it: the other agent knows "
                                      "nothing else of this conversation."}}}
-
-
-class Definition(Value):
-    """What all definitions have. `name` is unique within its kind; `tenant` limits who may use it."""
-
-    kind: ClassVar[str]
-    name: Name
-    description: str = ""
 
 
 class Tenant(Definition):
@@ -61,7 +54,7 @@ class Agent(Definition):
     was wrong up to `output_repairs` times."""
 
     kind: ClassVar[str] = "agent"
-    prompt: str
+    prompt: str | PromptUse
     model: Name
     fallback: tuple[Name, ...] = ()
     tools: tuple[Name, ...] = ()
@@ -177,7 +170,8 @@ class ApiKey(Definition):
     expires: Instant | None = None
 
 
-KINDS: dict[str, type[Definition]] = {c.kind: c for c in (Tenant, Agent, Model, Tool, Policy, Currency, ApiKey)}
+KINDS: dict[str, type[Definition]] = {
+    c.kind: c for c in (Tenant, Agent, Model, Tool, Policy, Prompt, Alias, Currency, ApiKey)}
 
 
 class DefinitionApplied(Event):

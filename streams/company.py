@@ -18,14 +18,15 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from processors.arguments import schema_error
 from schemas.knowledge import DocumentPublished
-from schemas.registry import KINDS, Agent, Definition, Tenant, Tool
+from schemas.registry import KINDS, Definition, Tenant
+from streams import checks
+from streams.checks import Source, line_of
 from streams.client import now
 from streams.config import settings
 
 FOLDERS = {"tenants": "tenant", "agents": "agent", "models": "model", "tools": "tool", "policies": "policy",
-           "currencies": "currency"}
+           "prompts": "prompt", "aliases": "alias", "currencies": "currency"}
 DOCUMENTS = "documents"
 DOCUMENT_BYTES_MAX = 7 * 1024 * 1024
 SERVICES_PORT = "${services_port}"
@@ -44,18 +45,6 @@ class Company:
     documents: Sequence[DocumentPublished]
 
 
-@dataclass(frozen=True)
-class Source:
-    """A definition's file, with its nodes, so that a mistake can be told with its line."""
-
-    path: Path
-    root: yaml.Node
-    definition: Definition
-
-    def says(self, sentence: str, *where: str | int) -> str:
-        return f"{self.path}, line {_line(self.root, where)}: {sentence}"
-
-
 def load(folder: Path, services_port: int | None = None) -> Company:
     """The company in a folder. Raises BadCompany with all that is wrong.
 
@@ -66,8 +55,7 @@ def load(folder: Path, services_port: int | None = None) -> Company:
     mistakes: list[str] = []
     port = str(services_port or settings().services_port)
     sources = [source for path, kind in _files(folder, mistakes) if (source := _read(path, kind, port, mistakes))]
-    mistakes += [*_twice(sources), *_dangling(sources), *_unusable_tools(sources),
-                 *_unusable_outputs(sources)]
+    mistakes += checks.mistakes(sources)
     tenants = [s.definition.name for s in sources if isinstance(s.definition, Tenant)]
     documents = [*_documents(folder / DOCUMENTS, tenants, mistakes)]
     if mistakes:
@@ -113,7 +101,7 @@ def _read(path: Path, kind: str, services_port: str, mistakes: list[str]) -> Sou
 def _sentence(path: Path, root: yaml.Node, kind: str, error: dict[str, Any]) -> str:
     loc = tuple(part for part in error["loc"] if isinstance(part, str | int))
     name = ".".join(map(str, loc))
-    at = f"{path}, line {_line(root, loc)}"
+    at = f"{path}, line {line_of(root, loc)}"
     if error["type"] == "extra_forbidden":
         known = KINDS[kind].model_fields if len(loc) == 1 else {}
         rest = f"; a {kind} has: {', '.join(known)}" if known else ""
@@ -121,21 +109,6 @@ def _sentence(path: Path, root: yaml.Node, kind: str, error: dict[str, Any]) -> 
     if error["type"] == "missing":
         return f"{at}: {name!r} is missing: add it"
     return f"{at}: {name}: {error['msg']} (it is {str(error.get('input'))[:80]!r}): change it"
-
-
-def _line(node: yaml.Node, where: tuple[str | int, ...]) -> int:
-    """The line of the deepest part of `where` that the file has."""
-    line = node.start_mark.line + 1
-    for part in where:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
-            if found is None:
-                return line
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-    return line
 
 
 def _repeated(node: yaml.Node) -> Iterator[tuple[str, int]]:
@@ -149,59 +122,6 @@ def _repeated(node: yaml.Node) -> Iterator[tuple[str, int]]:
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
             yield from _repeated(value)
-
-
-def _twice(sources: list[Source]) -> Iterator[str]:
-    first: dict[tuple[str, str], Path] = {}
-    for source in sources:
-        at = source.definition.kind, source.definition.name
-        if at in first:
-            yield source.says(f"{at[0]} {at[1]!r} is defined in {first[at]} too: rename or remove one", "name")
-        first.setdefault(at, source.path)
-
-
-def _dangling(sources: list[Source]) -> Iterator[str]:
-    """References of agents to what the folder does not define."""
-    defined = {(source.definition.kind, source.definition.name) for source in sources}
-    for source in (source for source in sources if isinstance(source.definition, Tool) and source.definition.agent):
-        name = source.definition.agent
-        if ("agent", name) not in defined:
-            yield source.says(f"there is no agent {name!r}: correct the name or add its file", "agent")
-    for source in (source for source in sources if isinstance(source.definition, Tenant) and source.definition.contract):
-        currency = source.definition.contract.currency
-        if currency != "USD" and ("currency", currency) not in defined:
-            yield source.says(f"there is no currency {currency!r}: add currencies/{currency}.yaml with its rates",
-                              "contract", "currency")
-    for source in (source for source in sources if isinstance(source.definition, Agent)):
-        agent = source.definition
-        wanted = [("model", agent.model, "model"), *(("model", name, "fallback") for name in agent.fallback),
-                  *(("tool", name, "tools") for name in agent.tools),
-                  *(("tenant", name, "tenants") for name in agent.tenants),
-                  *([("policy", agent.policy, "policy")] if agent.policy else [])]
-        for kind, name, key in wanted:
-            if (kind, name) not in defined:
-                known = ", ".join(sorted(other for k, other in defined if k == kind)) or "none"
-                yield source.says(f"there is no {kind} {name!r} (there are: {known}): correct the name or add its file",
-                                  key)
-
-
-def _unusable_tools(sources: list[Source]) -> Iterator[str]:
-    for source in (source for source in sources if isinstance(source.definition, Tool)):
-        tool = source.definition
-        wrong = schema_error(tool.parameters)
-        if wrong:
-            yield source.says(f"parameters are no JSON Schema that can be used: {wrong}", "parameters")
-        if tool.via == "http" and not re.match(r"https?://\S+$", tool.url):
-            yield source.says(f"url {tool.url!r} is no http address: give one, or `via: search`", "url")
-        if (tool.via == "agent") != (tool.agent is not None):
-            yield source.says("`via: agent` and `agent: NAME` belong together: give both or neither", "via")
-
-
-def _unusable_outputs(sources: list[Source]) -> Iterator[str]:
-    for source in (source for source in sources if isinstance(source.definition, Agent)):
-        wrong = schema_error(source.definition.output or {})
-        if wrong:
-            yield source.says(f"output is no JSON Schema that can be used: {wrong}", "output")
 
 
 def _documents(folder: Path, tenants: list[str], mistakes: list[str]) -> Iterator[DocumentPublished]:
