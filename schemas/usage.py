@@ -13,6 +13,7 @@ class TokensUsed(Event):
 
     `cost_usd` is what its provider asks, `charged_usd` what the tenant pays by its contract, and `charged` the same in
     the contract's currency, at the rate of the day; none where nobody knows that rate.
+    `source` says who made the call: Weir, or an application that told of it, in the conventions named there.
     """
 
     family: ClassVar[str] = "usage"
@@ -30,6 +31,7 @@ class TokensUsed(Event):
     charged_usd: Money | None = None
     charged: Money | None = None
     currency: Label = "USD"
+    source: Label = "weir"
 
 
 class UsageTotalled(Event):

@@ -6,7 +6,9 @@ document and the topics to create are drawn from this table.
 
 from datetime import timedelta
 
-from processors import admission, agent, children, feedback, guardrails, ingest, model, retrieval, tools, tracing, usage
+from processors import (
+    admission, agent, children, feedback, foreign, guardrails, ingest, model, retrieval, tools, tracing, usage,
+)
 from schemas.agent import (
     AgentRequested, ModelAsked, ModelFailed, ModelResponded, PassagesAsked,
     PassagesFound, RequestAdmitted, RequestBlocked, RequestCleared, RequestRefused, ResponseBlocked, ResponseCleared,
@@ -19,7 +21,7 @@ from schemas.guardrails import VerdictReached
 from schemas.knowledge import ChunkPrepared, ChunkRetired, DocumentPublished, DocumentWithdrawn
 from schemas.operations import DeadLettered
 from schemas.stream import ModelChunk
-from schemas.tracing import SpanEnded
+from schemas.tracing import SpanEnded, SpanReceived, TraceRested
 from schemas.usage import BudgetAlerted, TokensUsed, UsageTotalled
 from streams.shapes import Call, Each, Fold, Kinds, Step, Tumbling, Window, kinds
 
@@ -29,7 +31,7 @@ def per_minute(of) -> Window:
 
 
 # fmt: off
-FROM_SERVICES = AgentRequested | RunCancelled | FeedbackGiven | DocumentPublished | DocumentWithdrawn
+FROM_SERVICES = AgentRequested | RunCancelled | FeedbackGiven | DocumentPublished | DocumentWithdrawn | SpanReceived
 TO_AGENT = (RequestCleared | RequestBlocked | ResponseCleared | ResponseBlocked | ResultCleared | ModelFailed
             | ToolFailed | ToolUncertain | RunCancelled | Woke)
 FROM_AGENT = ModelAsked | ToolCalled | PassagesAsked | AgentRequested | RunFinished | ChildFinished | ChildCancelled
@@ -54,6 +56,7 @@ PIPELINE = (
     Step("meter",           ModelResponded,                    Each(usage.meter),                                   TokensUsed, given=True),
     Step("settle",          RunFinished,                       Each(usage.settle),                                  RunSettled),
     Step("total_usage",     TokensUsed,                        per_minute(usage),                                   UsageTotalled),
+    Step("map_span",        SpanReceived | TraceRested,        Fold(foreign.Seen, foreign.map_span, wakes=TraceRested), SpanEnded | TokensUsed, given=True),
     Step("chunk",           DocumentPublished | DocumentWithdrawn, Fold(ingest.Document, ingest.chunk),             ChunkPrepared | ChunkRetired),
 )
 

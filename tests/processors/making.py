@@ -18,6 +18,7 @@ WORDS = st.sampled_from([
     "[" * 200, "4111 1111 1111 1111", "ada@example.org", "# Head\n\ntext", "password: tR7vK2mX9pLq4ZsB8w", "ß🙂\u0000",
     '{"query":"\\ud800"}', "stop", "length", "x" * 3_000])
 TEXTS = WORDS | st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+NO_SLASH = r"^[^/]+$"
 MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.just(UTC))
 
 
@@ -55,10 +56,13 @@ def _of(hint: Any, rules: list[Any]) -> st.SearchStrategy[Any]:
 
 def _plain(hint: Any, rules: dict[type, Any]) -> st.SearchStrategy[Any]:
     least, most = rules.get(annotated_types.Ge), rules.get(annotated_types.Le)
+    pattern = next((rule.pattern for rule in rules.values() if getattr(rule, "pattern", None)), NO_SLASH)
+    if hint is str and pattern != NO_SLASH:
+        return st.from_regex(pattern, fullmatch=True)
     if hint is str:
         longest = rules[annotated_types.MaxLen].max_length if annotated_types.MaxLen in rules else 3_000
         shortest = rules[annotated_types.MinLen].min_length if annotated_types.MinLen in rules else 0
-        strip = "/" if any(getattr(rule, "pattern", None) == r"^[^/]+$" for rule in rules.values()) else "\x00/\x00"
+        strip = "/" if any(getattr(rule, "pattern", None) == NO_SLASH for rule in rules.values()) else "\x00/\x00"
         return TEXTS.map(lambda text: text.replace(strip, "-").strip()[:longest] or "x" * shortest)
     if hint is int:
         top = most.le if most else 2**53

@@ -72,7 +72,7 @@ def test_every_topic_has_a_row_with_its_readers():
     assert rows["weir.operations.dead-lettered"]["written by"] == "any worker"
     assert rows["weir.usage.tokens-used"] == {
         "topic": "weir.usage.tokens-used", "key": "tenant", "partitions": 4, "retention": "390 days",
-        "cleanup": "delete", "owner": "finance", "personal data": "yes", "written by": "meter",
+        "cleanup": "delete", "owner": "finance", "personal data": "yes", "written by": "meter, map_span",
         "read by": "admit, total_usage, clickhouse"}
 
 

@@ -1,0 +1,181 @@
+"""What does a span of another application say in our words, and what did the call cost that it tells of?
+
+Words stand in `processors/dialects.py`; here is what holds for all of them. Only the model's own call carries tokens
+and cost, priced as our own calls are. A number that cannot be true counts as unknown, never as zero cost; it stays
+among the attributes, and `weir.repaired` names it. A span that comes twice, as exporters send again what they got no
+answer to, is told once: the ids of a trace's spans are kept until nothing came of it for a while.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import NAMESPACE_OID, UUID
+
+from processors.dialects import MODEL_CALLS
+from processors.finder import Attributes, Finder, Usage, finish_of, operation_of, provider_of, usage_of
+from processors.prices import price
+from processors.text import LABEL_CHARS, clean, cut, label
+from processors.transcripts import DETAILS, Said, as_text, messages_at, messages_of_events
+from processors.usage import charged
+from schemas.base import Unprocessable, derived_id
+from schemas.registry import Definitions, Tenant
+from schemas.tracing import SpanEnded, SpanReceived, TraceRested
+from schemas.usage import TokensUsed
+from schemas.values import Charge
+
+TEXT_CHARS = 20_000
+VALUE_CHARS = 10_000
+SEEN_MAX = 20_000
+RESTS_AFTER = timedelta(minutes=5)
+ID_CHARS = 16
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The ids of a trace's spans, one after the other in one text, and when they are forgotten."""
+
+    spans: str = ""
+    wake_at: datetime | None = None
+
+
+def map_span(state: Seen, event: SpanReceived | TraceRested,
+             given: Definitions) -> tuple[Seen | None, list[SpanEnded | TokensUsed]]:
+    """The span in our words, and the usage that it tells of; nothing for one that came before."""
+    if isinstance(event, TraceRested):
+        return None, []
+    if _has(state.spans, event.span):
+        return state, []
+    said = translated(event, given)
+    return Seen((state.spans + event.span)[-SEEN_MAX * ID_CHARS:], _next_rest(event.at)), said
+
+
+def _has(spans: str, span: str) -> bool:
+    at = spans.find(span)
+    while at >= 0 and at % ID_CHARS:  # half of one id and half of the next
+        at = spans.find(span, at + 1)
+    return at >= 0
+
+
+def _next_rest(at: datetime) -> datetime:
+    """On a grid: a timer that every span moved would be one timer a span."""
+    grid_s = RESTS_AFTER.total_seconds()
+    return at + RESTS_AFTER + timedelta(seconds=grid_s - at.timestamp() % grid_s)
+
+
+def translated(span: SpanReceived, given: Definitions) -> list[SpanEnded | TokensUsed]:
+    """Out of what it says and the prices: a replay says the same. Raises Unprocessable for what is no JSON."""
+    attributes, events = _object(span, "attributes"), _events(span)
+    for event in events:
+        if event.get("name") == DETAILS:
+            attributes = {**(event.get("attributes") or {}), **attributes}
+    find, resource = Finder(attributes), _object(span, "resource")
+    operation = "event" if span.kind == "event" else operation_of(find)
+    usage = usage_of(find) if operation in MODEL_CALLS else Usage()
+    asked, answering = find.text("request_model"), find.text("response_model")
+    provider = provider_of(find, answering or asked)
+    charge = Charge(feature=label(find.text("feature")), team=label(find.text("team")),
+                    service_tier=label(find.text("service_tier")))
+    cost_usd = None if usage.wrong or not usage.known else price(
+        given.find("model", asked or answering), provider, answering or asked, usage.tokens, span.started_at,
+        charge.service_tier)
+    said, answered = _texts(find, events, operation)
+    ended = span.then(
+        SpanEnded, at=span.ended_at, session=label(find.text("session")) or span.trace, run=run_of(span),
+        agent=label(find.text("agent") or as_text(resource.get("service.name"))), operation=operation,
+        error_type=label(_error_of(span, find, events)), provider=label(provider),
+        request_model=label(asked or answering), response_model=label(answering),
+        finish_reason=label(finish_of(find, events)), tokens=usage.tokens, cost_usd=cost_usd,
+        tool=label(find.text("tool")) if operation == "execute_tool" else "",
+        user=clean(find.text("user")) or None, input=cut(said, TEXT_CHARS), output=cut(answered, TEXT_CHARS),
+        source=find.dialect.name, attributes=_rest(span, find, resource, events, usage))
+    if operation not in MODEL_CALLS or span.status == "error" and not usage.known:
+        return [ended]
+    return [ended, _used(span, ended, charge, given)]
+
+
+def _used(span: SpanReceived, ended: SpanEnded, charge: Charge, given: Definitions) -> TokensUsed:
+    """The call in its tenant's books, when it came here: a foreign clock must not move the minutes of others."""
+    tenant = given.find("tenant", span.tenant)
+    used = span.then(
+        TokensUsed, session=ended.session, run=ended.run, agent=ended.agent, agent_version=0, user=ended.user,
+        model=ended.request_model, response_model=ended.response_model, provider=ended.provider, tokens=ended.tokens,
+        cost_usd=ended.cost_usd, charge=charge, source=ended.source)
+    usd, amount, currency = charged(used, tenant if isinstance(tenant, Tenant) else None, given)
+    return used.model_copy(update={"charged_usd": usd, "charged": amount, "currency": currency})
+
+
+def run_of(span: SpanReceived) -> UUID:
+    """A trace of a tenant is a run. Two tenants that use one trace id do not share it."""
+    return derived_id(NAMESPACE_OID, f"trace/{span.partition_key()}")
+
+
+def _texts(find: Finder, events: list[Attributes], operation: str) -> tuple[str, str]:
+    """The last thing that was said, and what was answered; of other steps than a model's call, what went in and out."""
+    said, answered = messages_of_events(events)
+    said = _first(find, find.dialect.said) or said
+    answered = _first(find, find.dialect.answered) or answered
+    last, answers = str(said[-1]) if said else "", " ".join(filter(None, map(str, answered)))
+    if operation in MODEL_CALLS or operation == "event":
+        return last or find.text("input"), answers or find.text("output")
+    return find.text("input") or last, find.text("output") or answers
+
+
+def _first(find: Finder, names: tuple[str, ...]) -> list[Said]:
+    """The messages of the first attribute that has any."""
+    for name in names:
+        if found := [each for each in messages_at(find.attributes, name) if str(each)]:
+            return found
+    return []
+
+
+def _error_of(span: SpanReceived, find: Finder, events: list[Attributes]) -> str:
+    if span.status != "error":
+        return ""
+    raised = ((event.get("attributes") or {}).get("exception.type") for event in events)
+    return find.text("error_type") or as_text(next(filter(None, raised), "")) or span.message or "error"
+
+
+def _rest(span: SpanReceived, find: Finder, resource: Attributes, events: list[Attributes], usage: Usage) -> str:
+    """All that no column says, as JSON; long texts as far as VALUE_CHARS."""
+    rest = {name: _short(value) for name, value in find.attributes.items()
+            if name not in find.used or len(as_text(value)) > LABEL_CHARS}
+    rest |= {f"resource.{name}": _short(value) for name, value in resource.items()}
+    rest["weir.kind"] = span.kind
+    if span.scope:
+        rest["weir.scope"] = span.scope
+    if events:
+        rest["weir.events"] = [_short(event) for event in events]
+    if span.message:
+        rest["weir.message"] = _short(span.message)
+    if repaired := [*filter(None, span.repaired.split(",")), *usage.wrong]:
+        rest["weir.repaired"] = repaired
+    return as_text(rest)
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str):
+        return cut(value, VALUE_CHARS)
+    return {name: _short(inner) for name, inner in value.items()} if isinstance(value, dict) else value
+
+
+def _object(span: SpanReceived, name: str) -> Attributes:
+    found = _json(span, name)
+    if not isinstance(found, dict):
+        raise Unprocessable(f"{name} should be a JSON object, it is {getattr(span, name)[:100]!r}")
+    return found
+
+
+def _events(span: SpanReceived) -> list[Attributes]:
+    found = _json(span, "events")
+    if not isinstance(found, list) or not all(
+            isinstance(each, dict) and isinstance(each.get("attributes") or {}, dict) for each in found):
+        raise Unprocessable(f"events should be a JSON list of objects, it is {span.events[:100]!r}")
+    return found
+
+
+def _json(span: SpanReceived, name: str) -> Any:
+    try:
+        return json.loads(getattr(span, name))
+    except (ValueError, RecursionError) as error:
+        raise Unprocessable(f"{name} is not JSON: {error}") from error
