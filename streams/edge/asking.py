@@ -93,22 +93,32 @@ async def _before(edge: Edge, caller: Caller, run: UUID, digest: str) -> Asked |
     return Asked(run, found[0]["session"], again=True) if found else None
 
 
-async def outcome_of(edge: Edge, asked: Asked, within_s: float | None = None) -> Event:
-    """The run's outcome. Raises Problem 504 where none came in time."""
-    within_s = edge.settings.edge_wait_s if within_s is None else within_s
-    found = await edge.link.stories.wait(asked.run, within_s)
+async def result_of(edge: Edge, caller: Caller, asked: Asked) -> dict[str, Any]:
+    """The run's outcome, in the shape of `GET /v1/runs/{id}`. Raises Problem 504 where none came in time."""
+    if edge.link.stories.find(asked.run) is None:  # of former times, asked for again
+        return landed((await edge.rows(RUN, run=str(asked.run), tenant=caller.tenant))[0])
+    found = await edge.link.stories.wait(asked.run, edge.settings.edge_wait_s)
     if found is None:
-        raise Problem(504, "no_outcome_yet", f"the run goes on, its outcome did not come within {within_s:g} s: see "
-                      f"GET /v1/runs/{asked.run}", run=str(asked.run))
-    return found
+        raise late(edge, asked.run)
+    return finished_as(found)
 
 
-def refused(outcome: RequestRefused) -> Problem:
-    """A request that was not admitted, as HTTP says it."""
-    wait_s = None if outcome.retry_after_ms is None else outcome.retry_after_ms / 1000
-    status = REFUSED[outcome.reason]
-    return Problem(status, outcome.reason, outcome.detail or outcome.reason, wait_s or (1 if status == 429 else None),
-                   run=str(outcome.run))
+def late(edge: Edge, run: UUID) -> Problem:
+    return Problem(504, "no_outcome_yet", f"the run goes on, its outcome did not come within "
+                   f"{edge.settings.edge_wait_s:g} s: see GET /v1/runs/{run}", run=str(run))
+
+
+def completed(result: dict[str, Any]) -> dict[str, Any]:
+    """A result that is an answer, or was withheld by a policy. Raises Problem for every other end of a run."""
+    status, run = result["status"], result["id"]
+    if status in ("completed", "blocked"):
+        return result
+    if status == "refused":
+        code, wait_ms = REFUSED.get(result["reason"], 422), result.get("retry_after_ms")
+        wait_s = wait_ms / 1000 if wait_ms is not None else 1 if code == 429 else None
+        raise Problem(code, result["reason"], result["detail"] or result["reason"], wait_s, run=run)
+    raise Problem(409 if status == "cancelled" else 502, f"run_{status}", f"the run has {status}: {result['reason']}"
+                  f"{': ' if result['detail'] else ''}{result['detail']}", run=run)
 
 
 async def place_of(edge: Edge, caller: Caller, run: UUID, session: str = "") -> str:
@@ -131,15 +141,23 @@ def unknown(run: UUID) -> Problem:
 
 def finished_as(outcome: RunFinished | RequestRefused) -> dict[str, Any]:
     """An outcome in the shape of `GET /v1/runs/{id}`."""
-    refusal = isinstance(outcome, RequestRefused)
+    if isinstance(outcome, RequestRefused):
+        more: dict[str, Any] = {"retry_after_ms": outcome.retry_after_ms}
+    else:
+        more = {name: getattr(outcome, name) for name in ("answer", "model", "model_calls", "tool_calls", "cost_usd",
+                                                          "wait_ms", "started_at")}
+        more |= {"input_tokens": outcome.tokens.input_tokens, "output_tokens": outcome.tokens.output_tokens}
     return shown(
-        outcome.run, outcome.tenant, outcome.session, "refused" if refusal else outcome.outcome, agent=outcome.agent,
-        agent_version=outcome.agent_version, reason=outcome.reason, detail=outcome.detail, finished_at=outcome.at,
-        **({} if refusal else {
-            "answer": outcome.answer, "model": outcome.model, "model_calls": outcome.model_calls,
-            "tool_calls": outcome.tool_calls, "input_tokens": outcome.tokens.input_tokens, "wait_ms": outcome.wait_ms,
-            "output_tokens": outcome.tokens.output_tokens, "cost_usd": outcome.cost_usd,
-            "started_at": outcome.started_at}))
+        outcome.run, outcome.tenant, outcome.session, getattr(outcome, "outcome", "refused"), agent=outcome.agent,
+        agent_version=outcome.agent_version, reason=outcome.reason, detail=outcome.detail, finished_at=outcome.at, **more)
+
+
+def landed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the table of runs in the same shape."""
+    names = ("agent", "agent_version", "reason", "detail", "answer", "model", "model_calls", "tool_calls", "input_tokens",
+             "output_tokens", "cost_usd", "started_at", "wait_ms")
+    return shown(row["run"], row["tenant"], row["session"], row["outcome"], finished_at=row["at"],
+                 **{name: row[name] for name in names})
 
 
 def shown(run: UUID, tenant: str, session: str, status: str, **more: Any) -> dict[str, Any]:

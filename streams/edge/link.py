@@ -24,6 +24,7 @@ from schemas.base import Event, milliseconds
 from schemas.codec import Codec, Undecodable, headers_of
 from schemas.guardrails import VerdictReached
 from schemas.registry import Definitions
+from schemas.stream import ModelChunk
 from streams import kafka
 from streams.client import now, places
 from streams.config import Settings
@@ -32,8 +33,9 @@ from streams.edge.memory import Heard, Stories
 log = logging.getLogger(__name__)
 TOLD: tuple[type[Event], ...] = (
     RequestAdmitted, RequestRefused, RequestBlocked, VerdictReached, ResponseCleared, ResponseBlocked, ModelFailed,
-    ToolCalled, ResultCleared, ToolFailed, ToolUncertain, RunCancelled, RunFinished)
-"""What a caller may hear of a run: what was screened, never what screening kept back."""
+    ToolCalled, ResultCleared, ToolFailed, ToolUncertain, RunCancelled, RunFinished, ModelChunk)
+"""What a caller may hear of a run: what was screened, never what screening kept back. Parts of an answer that is still
+written (ModelChunk) are screened by nobody: `streams.edge.live` says who may hear them."""
 REMEMBERED = timedelta(minutes=10)
 """How far back a started edge reads, so that it knows the runs under way."""
 BATCH = 1_000

@@ -31,6 +31,8 @@ def answer(problem: Problem, path: str = "") -> JSONResponse:
     status = problem.status
     kind = TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
     headers = {} if problem.retry_after_s is None else {"Retry-After": str(max(1, round(problem.retry_after_s)))}
+    if status >= 500 and problem.retry_after_s is None:
+        headers["x-should-retry"] = "false"  # what OpenAI's and Anthropic's clients heed: a run is not to be paid twice
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     body = {"type": f"urn:weir:problem:{problem.code}", "title": HTTPStatus(status).phrase, "status": status,

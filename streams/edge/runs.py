@@ -135,12 +135,7 @@ async def _landed(edge: Edge, caller: Caller, run: UUID, known: bool) -> dict[st
         if known:
             return None
         raise
-    if not rows:
-        return None
-    row = rows[0]
-    return asking.shown(run, row["tenant"], row["session"], row["outcome"], finished_at=row["at"], **{
-        name: row[name] for name in ("agent", "agent_version", "reason", "detail", "answer", "model", "model_calls",
-                                     "tool_calls", "input_tokens", "output_tokens", "cost_usd", "started_at", "wait_ms")})
+    return asking.landed(rows[0]) if rows else None
 
 
 @router.get("/v1/runs/{run}/events", response_class=Response,

@@ -1,0 +1,132 @@
+"""What may be shown of an answer while it is still written, so that it never turns out to be another one?
+
+Chunks are hints: one may be lost, an attempt may be given up for another, and no policy has screened them. So they are
+shown only where no rule looks at responses and nothing but the model's own words makes the answer; text is sent only
+as long as it continues what was sent; and the screened response of the step, or the outcome, completes it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.agent import RequestRefused, ResponseCleared, RunFinished
+from schemas.base import Event
+from schemas.registry import Agent, Definitions, Model, Policy
+from schemas.stream import ModelChunk
+from streams.edge import asking, sse
+from streams.edge.app import Edge
+from streams.edge.asking import Asked
+from streams.edge.keys import Caller
+from streams.edge.problems import Problem
+
+LAST_S = 0.05
+BETWEEN = "\n\n"
+WORDS = (ModelChunk, ResponseCleared, RunFinished, RequestRefused)
+
+
+def may_show(given: Definitions, name: str) -> bool:
+    """Whether parts of this agent's answers may be heard before they are whole."""
+    agent = given.find("agent", name)
+    if not isinstance(agent, Agent) or agent.output is not None or agent.pattern not in ("loop", "single"):
+        return False
+    model = given.find("model", agent.model)
+    policy = given.find("policy", agent.policy) if agent.policy else None
+    screened = agent.policy is not None and not isinstance(policy, Policy) or isinstance(policy, Policy) and (
+        not policy.shadow and any("response" in rule.at and rule.action != "flag" for rule in policy.rules))
+    return isinstance(model, Model) and model.stream and not screened
+
+
+@dataclass
+class Spoken:
+    """What was sent of an answer. `take` gives what may be sent now."""
+
+    step: int = 0
+    attempt: tuple = ()
+    text: str = ""
+    sent: str = ""
+    whole: bool = True
+    before: bool = False
+
+    def take(self, event: Event) -> str:
+        match event:
+            case ModelChunk():
+                return self._chunk(event)
+            case ResponseCleared() if event.step >= self.step:
+                self._at(event.step)
+                more = self._upto(event.content or "")
+                self.whole = True
+                return more
+        return ""
+
+    def end(self, answer: str) -> str:
+        """The rest of the answer. Raises Problem where something else was sent already."""
+        if answer.startswith(self.sent):
+            return self._upto(answer)
+        if not self.whole:
+            raise Problem(502, "attempt_abandoned", "what was sent of this answer was given up for another one: take the "
+                          "answer from GET /v1/runs/{id}")
+        self._at(self.step + 1)  # a tool's result that ended the run
+        return self._upto(answer)
+
+    def _chunk(self, chunk: ModelChunk) -> str:
+        attempt = chunk.step, chunk.started_at, chunk.attempt
+        if attempt < self.attempt or chunk.step < self.step or (chunk.step == self.step and self.whole and self.sent):
+            return ""
+        if chunk.step > self.step:
+            self._at(chunk.step)
+        if attempt != self.attempt:
+            self.attempt, self.text = attempt, ""
+        if chunk.offset > len(self.text):
+            return ""  # one was lost: the whole response will say it
+        self.text, self.whole = self.text[:chunk.offset] + chunk.text, False
+        return self._upto(self.text)
+
+    def _at(self, step: int) -> None:
+        if step > self.step:
+            self.before = self.before or bool(self.sent)
+            self.step, self.sent, self.text, self.attempt = step, "", "", ()
+
+    def _upto(self, text: str) -> str:
+        """What of the text has not been sent, where it goes on from what has been."""
+        if not text.startswith(self.sent) or len(text) == len(self.sent):
+            return ""
+        between = BETWEEN if self.before and not self.sent else ""
+        more, self.sent = text[len(self.sent):], text
+        return between + more
+
+
+async def spoken(edge: Edge, caller: Caller, asked: Asked, agent: str) -> AsyncIterator[str | None | dict[str, Any]]:
+    """The answer's text in parts as it comes, None where nothing came for a while, then the result.
+
+    Raises Problem for a run that ends without an answer.
+    """
+    stories = edge.link.stories
+    known = stories.find(asked.run)
+    if known is None:
+        result = asking.completed(await asking.result_of(edge, caller, asked))
+        yield result["answer"] or ""
+        yield result
+        return
+    words, shows, ended = Spoken(), may_show(edge.link.given(), agent), None
+    kinds = WORDS if shows else (RunFinished, RequestRefused)
+    story, place, until = stories.story(known), known.since, asyncio.get_running_loop().time() + edge.settings.edge_wait_s
+    while ended is None:
+        for number, event in stories.events(known, asked.run, place, kinds):
+            place = number
+            if isinstance(event, RunFinished | RequestRefused):
+                ended = event
+            elif more := words.take(event):
+                yield more
+        if ended is None and not await story.change(min(sse.BEAT_S, until - asyncio.get_running_loop().time())):
+            if asyncio.get_running_loop().time() >= until:
+                raise asking.late(edge, asked.run)
+            yield None
+    if shows and not words.whole and await story.change(LAST_S):  # the response comes on another topic than the outcome
+        for _, event in stories.events(known, asked.run, place, WORDS):
+            if more := words.take(event):
+                yield more
+    result = asking.completed(asking.finished_as(ended))
+    if rest := words.end(result["answer"] or ""):
+        yield rest
+    yield result
