@@ -1,6 +1,7 @@
 """How does an agent's conversation go on when something happens to it?
 
-A session is a state machine: idle, thinking (a model was asked) or acting (tools were called). Every transition that
+A session is a state machine: idle, thinking (a model was asked), acting (tools were called) or waiting (for people
+only). Every transition that
 there is stands in `NEXT`; whatever is not there changes nothing, so an answer that nobody waits for any more is
 ignored, and each run ends exactly once.
 """
@@ -9,15 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from processors import children, conversation, patterns, prompts
+from processors import approvals, children, conversation, patterns, prompts, waiting
 from processors.answers import block, collect, fail, hear
+from processors.approvals import decide
 from processors.asking import ask
 from processors.conversation import CONTEXT_CHARS_MAX, user_says
-from processors.session import Moved, Phase, Run, Session, blocked_run, end_run, outcome_of
+from processors.session import Moved, Phase, Run, Session, agent_of, blocked_run, end_run, outcome_of
 from schemas.agent import (
     ModelFailed, RequestBlocked, RequestCleared, ResponseBlocked, ResponseCleared, ResultCleared, RunCancelled,
     ToolFailed, ToolUncertain, Woke,
 )
+from schemas.approvals import ApprovalDecided
 from schemas.base import Event
 from schemas.registry import Agent, Definitions
 
@@ -25,7 +28,7 @@ WAITING_MAX = 20
 CANCELLED_REMEMBERED = 20
 
 Heard = (RequestCleared | RequestBlocked | ResponseCleared | ResponseBlocked | ResultCleared | ModelFailed | ToolFailed
-         | ToolUncertain | RunCancelled | Woke)
+         | ToolUncertain | ApprovalDecided | RunCancelled | Woke)
 
 
 def advance(
@@ -41,7 +44,9 @@ def advance(
         request, *rest = session.waiting
         session, more = _begin(replace(session, waiting=tuple(rest)), request, event, given)
         events = [*events, *more]
-    return session, [*events, *children.consequences(before, event, events)]
+    events = [*events, *children.consequences(before, event, events), *waiting.consequences(before, event, events)]
+    session = replace(session, decided=waiting.remembered(session.decided, events))
+    return session.paced(event.at), events
 
 
 def _take(session: Session, request: RequestCleared, given: Definitions) -> Moved:
@@ -52,6 +57,9 @@ def _take(session: Session, request: RequestCleared, given: Definitions) -> Move
         return session.without(request.run), [outcome_of(not_begun, request, "cancelled", "cancelled before it began")]
     if session.run is None:
         return _begin(session, request, request, given)
+    question = approvals.answers(session, request)
+    if question:
+        return approvals.answer(session, request, question, given)
     chars = sum(len(other.text) for other in (*session.waiting, request))
     if len(session.waiting) >= WAITING_MAX or chars > CONTEXT_CHARS_MAX:
         detail = f"{len(session.waiting)} requests wait in this session already: send the next when one has finished"
@@ -83,7 +91,7 @@ def _refuse(session: Session, blocked: RequestBlocked, given: Definitions) -> Mo
 
 def _cancel(session: Session, cancelled: RunCancelled, given: Definitions) -> Moved:
     """Wherever the run stands; one that has not come yet is remembered, so that it ends when it comes."""
-    if session.run and session.run.request.run == cancelled.run:
+    if session.run and cancelled.run in session.run.serves:
         return end_run(session, cancelled, "cancelled", "cancelled", cancelled.reason)
     for request in session.waiting:
         if request.run == cancelled.run:
@@ -95,10 +103,10 @@ def _cancel(session: Session, cancelled: RunCancelled, given: Definitions) -> Mo
 
 
 def _wake(session: Session, woke: Woke, given: Definitions) -> Moved:
-    run = session.run
-    if woke.at < run.deadline:
-        return session, []
-    agent = given.find("agent", run.request.agent, run.request.agent_version)
+    """The run has had its time, or somebody whom it waits for has."""
+    run, agent = session.run, agent_of(session.run, given)
+    if run.paused_at or woke.at < run.deadline:
+        return approvals.expire(session, woke, given)
     return end_run(session, woke, "stopped", "seconds", f"reached {agent.limits.seconds:g} seconds: raise "
                    f"limits.seconds of agent {agent.name!r}")
 
@@ -111,7 +119,7 @@ class Move:
     to: frozenset[Phase]
 
 
-IDLE, THINKING, ACTING = Phase
+IDLE, THINKING, ACTING, WAITING = Phase
 ANY = frozenset(Phase)
 OVER = frozenset({IDLE, THINKING})  # ended: idle, or thinking about the request that waited
 
@@ -120,19 +128,27 @@ NEXT: dict[tuple[Phase, type[Event]], Move] = {
     (IDLE,     RequestCleared):  Move(_take,    OVER),
     (THINKING, RequestCleared):  Move(_take,    frozenset({THINKING})),
     (ACTING,   RequestCleared):  Move(_take,    frozenset({ACTING})),
+    (WAITING,  RequestCleared):  Move(_take,    OVER | {WAITING}),
     (IDLE,     RequestBlocked):  Move(_refuse,  frozenset({IDLE})),
     (THINKING, RequestBlocked):  Move(_refuse,  frozenset({THINKING})),
     (ACTING,   RequestBlocked):  Move(_refuse,  frozenset({ACTING})),
+    (WAITING,  RequestBlocked):  Move(_refuse,  frozenset({WAITING})),
     (THINKING, ResponseCleared): Move(hear,     ANY),
     (THINKING, ResponseBlocked): Move(block,    OVER),
     (THINKING, ModelFailed):     Move(fail,     OVER),
     (ACTING,   ResultCleared):   Move(collect,  ANY),
     (ACTING,   ToolFailed):      Move(collect,  ANY),
     (ACTING,   ToolUncertain):   Move(collect,  ANY),
+    (IDLE,     ApprovalDecided): Move(decide,   frozenset({IDLE})),
+    (THINKING, ApprovalDecided): Move(decide,   frozenset({THINKING})),
+    (ACTING,   ApprovalDecided): Move(decide,   frozenset({ACTING})),
+    (WAITING,  ApprovalDecided): Move(decide,   ANY),
     (IDLE,     RunCancelled):    Move(_cancel,  frozenset({IDLE})),
     (THINKING, RunCancelled):    Move(_cancel,  OVER),
-    (ACTING,   RunCancelled):    Move(_cancel,  ANY),
+    (ACTING,   RunCancelled):    Move(_cancel,  OVER | {ACTING}),
+    (WAITING,  RunCancelled):    Move(_cancel,  OVER | {WAITING}),
     (THINKING, Woke):            Move(_wake,    OVER),
-    (ACTING,   Woke):            Move(_wake,    ANY),
+    (ACTING,   Woke):            Move(_wake,    OVER | {ACTING}),
+    (WAITING,  Woke):            Move(_wake,    OVER | {WAITING}),
 }
 # fmt: on

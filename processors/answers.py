@@ -80,30 +80,36 @@ def _act(session: Session, said: ResponseCleared, message: Message, given: Defin
 
 
 def collect(session: Session, result: ResultCleared | ToolFailed | ToolUncertain, given: Definitions) -> Moved:
-    """Keep a result; when it was the last one, go on with all of them."""
+    """Keep a result; when it was the last one, go on with all of them. A call that waits for people has none yet."""
     run = session.run
     if not run.awaits(result):
         return session, []
     content = _told(result)
     pending = tuple(replace(p, content=content, ends=_ends(run, result, given))
-                    if p.call == result.call and p.content is None else p for p in run.pending)
-    session = replace(session, run=replace(run, pending=pending))
-    if pending == run.pending or any(p.content is None for p in pending):
+                    if p.call == result.call and p.content is None and not p.waits else p for p in run.pending)
+    if pending == run.pending:
         return session, []
-    last = next((p for p in pending if p.ends), None)
+    return go_on(replace(session, run=replace(run, pending=pending)), result, given)
+
+
+def go_on(session: Session, event: Event, given: Definitions) -> Moved:
+    """Ask on with all results, once the last one is there."""
+    if session.run.unanswered():
+        return session, []
+    last = next((p for p in session.run.pending if p.ends), None)
     session = with_results(session)
     if last:
-        return _ended_by(last, session, result, given)
-    return ask(session, result, given)
+        return _ended_by(last, session, event, given)
+    return ask(session, event, given)
 
 
-def _ended_by(last: Pending, session: Session, result: Event, given: Definitions) -> Moved:
+def _ended_by(last: Pending, session: Session, event: Event, given: Definitions) -> Moved:
     """A tool's result is the run's answer, and must be what the agent promises too."""
     try:
         answer = read_output(agent_of(session.run, given), last.content or "")
     except Unfit as unfit:
-        return end_run(session, result, "failed", "bad_output", _unfit_after(0, unfit), last.content)
-    return end_run(session, result, "completed", reason="tool", detail=f"ended by tool {last.tool!r}", answer=answer)
+        return end_run(session, event, "failed", "bad_output", _unfit_after(0, unfit), last.content)
+    return end_run(session, event, "completed", reason="tool", detail=f"ended by tool {last.tool!r}", answer=answer)
 
 
 def _told(result: ResultCleared | ToolFailed | ToolUncertain) -> str:

@@ -22,6 +22,15 @@ class Unfit(Exception):
 
 def read_arguments(tool: Tool, arguments: str) -> dict[str, Any]:
     """The arguments as an object that the tool's schema accepts. Raises Unfit."""
+    value = read_json(arguments)
+    wrong = violations(tool.parameters, value, most=1)
+    if wrong:
+        raise Unfit(wrong[0])
+    return value
+
+
+def read_json(arguments: str) -> dict[str, Any]:
+    """The arguments as an object, whatever is in it. Raises Unfit."""
     try:
         value = json.loads(arguments or "{}", parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
@@ -29,9 +38,6 @@ def read_arguments(tool: Tool, arguments: str) -> dict[str, Any]:
                     ) from error
     if not isinstance(value, dict):
         raise Unfit(f"the arguments are a JSON {type(value).__name__}: write one JSON object")
-    wrong = violations(tool.parameters, value, most=1)
-    if wrong:
-        raise Unfit(wrong[0])
     return value
 
 

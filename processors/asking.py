@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from processors import conversation, patterns, prompts
+from processors import conversation, patterns, prompts, waiting
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in
 from processors.output import schema_text
 from processors.session import Moved, Run, Session, agent_of, end_run
@@ -30,12 +30,11 @@ def ask(session: Session, event: Event, given: Definitions) -> Moved:
     run = replace(run, step=run.step + 1)
     name = own.model if own else agent.model
     model = given.find("model", name)
-    versions = {} if own else run.tool_versions
     timeout = {"timeout_ms": model.timeout_ms} if isinstance(model, Model) else {}
+    tools = () if own else conversation.tool_specs(run.tool_versions, given) + waiting.specs(agent)
     asked = run.says(
-        event, ModelAsked, step=run.step, model=name, fallback=agent.fallback, messages=messages,
-        tools=conversation.tool_specs(versions, given), temperature=agent.temperature,
-        max_output_tokens=agent.max_output_tokens,
+        event, ModelAsked, step=run.step, model=name, fallback=agent.fallback, messages=messages, tools=tools,
+        temperature=agent.temperature, max_output_tokens=agent.max_output_tokens,
         output_schema=schema_text(agent) if patterns.answers_next(session) else "", **timeout)
     return replace(session, run=run), [asked]
 

@@ -4,14 +4,15 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 
-from processors import children
+from processors import children, waiting
 from processors.arguments import Unfit, read_arguments
 from processors.conversation import error_result
-from processors.session import Pending, Run
+from processors.session import Pending, Run, agent_of
 from processors.text import clean, compact
 from schemas.agent import AgentRequested, PassagesAsked, ResponseCleared, ToolCalled, ToolRequest
+from schemas.approvals import ApprovalAsked, UserAsked
 from schemas.base import Event
-from schemas.registry import Definitions, Tool
+from schemas.registry import Agent, Definitions, Tool
 
 CALLS_MAX = 64
 CALL_ID_CHARS = 200
@@ -20,6 +21,7 @@ PASSAGES, PASSAGES_MAX = 5, 50
 
 
 Made = ToolCalled | PassagesAsked | AgentRequested
+Wished = Made | ApprovalAsked | UserAsked
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Plan:
     """What is called, and what the model is told at once. `repeated` names a call made too often."""
 
     run: Run
-    events: tuple[Made, ...]
+    events: tuple[Wished, ...]
     repeated: str = ""
 
 
@@ -52,11 +54,11 @@ def plan_calls(run: Run, said: ResponseCleared, given: Definitions) -> Plan:
         try:
             made = call_of(run, said, nth, request, given, events)
             events.append(made)
-            child = made.id if isinstance(made, AgentRequested) else None
-            pending.append(Pending(request.id, request.name, child=child))
+            pending.append(pending_for(made, request))
         except Unfit as unfit:
             pending.append(Pending(request.id, request.name, error_result("not_called", str(unfit))))
-    run = replace(run, pending=tuple(pending), repeats=repeats, tool_calls=run.tool_calls + len(events))
+    run = replace(run, pending=tuple(pending), repeats=repeats,
+                  tool_calls=run.tool_calls + sum(isinstance(made, Made) for made in events))
     return Plan(run, tuple(events))
 
 
@@ -69,26 +71,47 @@ def _same(request: ToolRequest) -> str:
     return hashlib.sha256(f"{request.name}\n{arguments}".encode("utf-8", "replace")).hexdigest()[:16]
 
 
+def pending_for(made: Wished, request: ToolRequest) -> Pending:
+    """The call that waits for what was made of it."""
+    if isinstance(made, ApprovalAsked | UserAsked):
+        return waiting.pending_of(made, request.name)
+    return Pending(request.id, request.name, child=made.id if isinstance(made, AgentRequested) else None)
+
+
 def call_of(run: Run, said: Event, nth: int | str, request: ToolRequest, given: Definitions, before: list[Event]
-            ) -> Made:
-    """The event that a wish becomes. Raises Unfit with what to change."""
+            ) -> Wished:
+    """The event that a wish becomes: a call, or a question to people where the call needs their word, or is one. Raises
+    Unfit with what to change."""
+    agent = agent_of(run, given)
+    if request.name == waiting.ASK_USER and isinstance(agent, Agent) and agent.ask_user:
+        return waiting.question_of(run, said, nth, request, agent, before)
     version = run.tool_versions.get(request.name)
     tool = None if version is None else given.find("tool", request.name, version)
     if not isinstance(tool, Tool):
         known = ", ".join(run.tool_versions) or "none"
         raise Unfit(f"there is no tool of this name; the tools are: {known}")
+    if tool.approval:
+        read_arguments(tool, request.arguments)
+        return waiting.approval_of(run, said, nth, request, tool)
+    return make_call(run, said, nth, request, tool, given, sum(isinstance(event, AgentRequested) for event in before))
+
+
+def make_call(run: Run, event: Event, nth: int | str, request: ToolRequest, tool: Tool, given: Definitions, begun: int
+              ) -> Made:
+    """The call of a tool, caused by `event`; `begun` children of this turn work already. Raises Unfit."""
     arguments = read_arguments(tool, request.arguments)
     if tool.via == "agent":
-        wrong = children.too_many(run, before, given)
+        wrong = children.too_many(run, begun, given)
         if wrong:
             raise Unfit(wrong)
-        return children.request_of(run, said, nth, request, tool, arguments, given)
+        return children.request_of(run, event, nth, request, tool, arguments, given)
     if tool.via == "search":
         query, limit = arguments.get("query"), arguments.get("limit", PASSAGES)
         if not isinstance(query, str) or not query.strip():
             raise Unfit("a search needs a text `query`")
         limit = int(limit) if isinstance(limit, int | float) and limit == limit else PASSAGES
-        return run.says(said, PassagesAsked, nth, call=request.id, tool=request.name, query=clean(query),
+        return run.says(event, PassagesAsked, nth, step=run.step, call=request.id, tool=request.name, query=clean(query),
                         limit=max(1, min(limit, PASSAGES_MAX)))
-    return run.says(said, ToolCalled, nth, call=request.id, tool=request.name, tool_version=version,
-                    arguments=request.arguments or "{}", effect=tool.effect, timeout_ms=tool.timeout_ms)
+    return run.says(event, ToolCalled, nth, step=run.step, call=request.id, tool=request.name,
+                    tool_version=run.tool_versions[tool.name], arguments=request.arguments or "{}", effect=tool.effect,
+                    timeout_ms=tool.timeout_ms)

@@ -5,7 +5,6 @@ and screened like any other. Its end comes back as the result of the call. Sever
 a terminal one hands the conversation over, and an end of the parent is an end of the children that still work.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from processors.arguments import Unfit
@@ -22,7 +21,7 @@ from schemas.registry import Agent, Definitions, Tool
 from schemas.values import Parent, ToolRequest
 
 
-def request_of(run: Run, said: Event, nth: int | str, request: ToolRequest, tool: Tool, arguments: dict[str, Any],
+def request_of(run: Run, event: Event, nth: int | str, request: ToolRequest, tool: Tool, arguments: dict[str, Any],
                given: Definitions) -> AgentRequested:
     """The request that a call makes. Raises Unfit where the agent's limits forbid another child."""
     agent = given.find("agent", run.request.agent, run.request.agent_version)
@@ -34,7 +33,7 @@ def request_of(run: Run, said: Event, nth: int | str, request: ToolRequest, tool
     asked = run.request
     parent = Parent(run=asked.run, session=asked.session, agent=asked.agent, agent_version=asked.agent_version,
                     step=run.step, call=request.id, tool=tool.name, depth=depth)
-    return said.then(
+    return event.then(
         AgentRequested, nth, agent=tool.agent, session="", user=run.request.user, parent=parent,
         text=clean(task if isinstance(task, str) else compact(arguments)), metadata=run.request.metadata,
         traceparent=_traceparent(run))
@@ -47,10 +46,9 @@ def _traceparent(run: Run) -> str:
     return f"00-{trace}-{root_span(run.request.run)}-01"
 
 
-def too_many(run: Run, before: Iterable[Event], given: Definitions) -> str | None:
-    """Why no further child may begin in this turn; None where one may."""
+def too_many(run: Run, begun: int, given: Definitions) -> str | None:
+    """Why no further child may begin in a turn where `begun` have begun; None where one may."""
     agent = given.find("agent", run.request.agent, run.request.agent_version)
-    begun = sum(isinstance(event, AgentRequested) for event in before)
     if isinstance(agent, Agent) and begun >= agent.limits.fan_out:
         return (f"{begun} agents were asked in this turn, which is limits.fan_out of agent {agent.name!r}: ask the rest "
                 "in the next turn")

@@ -4,10 +4,10 @@ All of it is immutable, and is written to the changelog as it stands here.
 """
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in, error_result, tool_says
@@ -19,30 +19,44 @@ from schemas.base import E, Event
 from schemas.registry import Agent, Definitions
 
 RUNS_REMEMBERED = 20
+NO_TIME = timedelta()
 
 
 class Phase(StrEnum):
     IDLE = "idle"
     THINKING = "thinking"
     ACTING = "acting"
+    WAITING = "waiting"
 
 
 @dataclass(frozen=True)
 class Pending:
     """A call that the model asked for, and its result once there is one. `child` is the run of an agent that was
-    asked."""
+    asked.
+
+    A call that waits for people (`waits`) has been asked of them by the event `asked`, and keeps the `arguments` that it
+    will be made with. `remark` stands before its result.
+    """
 
     call: str
     tool: str
     content: str | None = None
     ends: bool = False
     child: UUID | None = None
+    waits: Literal["", "approval", "user"] = ""
+    asked: UUID | None = None
+    asked_at: datetime | None = None
+    expires_at: datetime | None = None
+    arguments: str = ""
+    remark: str = ""
 
 
 @dataclass(frozen=True)
 class Run:
     """A run under way. `repeats` counts equal calls, `repairs` answers that did not fit the agent's output schema; the
-    versions of tools and prompt are those that it began with."""
+    versions of tools and prompt are those that it began with. `answered_by` are the requests that answered its questions
+    to the user, `paused_at` since when it waits for people only.
+    """
 
     request: RequestCleared
     deadline: datetime
@@ -60,6 +74,22 @@ class Run:
     unpriced_calls: int = 0
     course: Course | None = None
     flow: Flow | None = None
+    answered_by: tuple[RequestCleared, ...] = ()
+    paused_at: datetime | None = None
+
+    @property
+    def newest(self) -> RequestCleared:
+        """The newest request that this run serves."""
+        return (self.request, *self.answered_by)[-1]
+
+    @property
+    def serves(self) -> tuple[UUID, ...]:
+        """The runs of all requests whose outcome this run's end is, its own first."""
+        return self.request.run, *(request.run for request in self.answered_by)
+
+    def unanswered(self, waits: str | None = None) -> tuple[Pending, ...]:
+        """The calls without a result; only those that wait for these people, where it says whom."""
+        return tuple(p for p in self.pending if p.content is None and waits in (None, p.waits))
 
     def awaits(self, event: Any) -> bool:
         """Is this an answer to the step that the run is at?"""
@@ -75,37 +105,57 @@ class Run:
 
 @dataclass(frozen=True)
 class Session:
-    """A conversation. `over` are the last runs that ended, `cancelled` those that were cancelled before they came."""
+    """A conversation. `over` are the last runs that ended, `cancelled` those that were cancelled before they came.
+
+    `decided` are the last approvals that were resolved, and how.
+    """
 
     messages: tuple[Message, ...] = ()
     run: Run | None = None
     waiting: tuple[RequestCleared, ...] = ()
     over: tuple[UUID, ...] = ()
     cancelled: tuple[UUID, ...] = ()
+    decided: dict[str, str] = field(default_factory=dict)
 
     @property
     def phase(self) -> Phase:
         if self.run is None:
             return Phase.IDLE
-        return Phase.ACTING if self.run.pending else Phase.THINKING
+        if not self.run.pending:
+            return Phase.THINKING
+        return Phase.WAITING if all(pending.waits for pending in self.run.unanswered()) else Phase.ACTING
 
     @property
     def wake_at(self) -> datetime | None:
-        """When the run under way has had its time."""
-        return self.run.deadline if self.run else None
+        """When the run under way has had its time, or somebody whom it waits for has."""
+        if self.run is None:
+            return None
+        times = [pending.expires_at for pending in self.run.unanswered() if pending.waits]
+        return min(times if self.run.paused_at else [self.run.deadline, *times])
+
+    def paced(self, at: datetime) -> "Session":
+        """The session at the end of a move: time in which its run waits for people only moves the deadline on."""
+        run = self.run
+        waits = self.phase is Phase.WAITING
+        if run is None or waits == (run.paused_at is not None):
+            return self
+        if waits:
+            return replace(self, run=replace(run, paused_at=at))
+        return replace(self, run=replace(run, paused_at=None, deadline=run.deadline + max(at - run.paused_at, NO_TIME)))
 
     def knows(self, run: UUID) -> bool:
         """Has this run been here before, so that it is not to begin again?"""
-        under_way = [self.run.request.run] if self.run else []
+        under_way = self.run.serves if self.run else ()
         return run in (*self.over, *under_way, *(request.run for request in self.waiting))
 
     def without(self, run: UUID) -> "Session":
-        """The session after this run, wherever in it the run stood."""
+        """The session after this run, wherever in it the run stood, and after the requests that it served."""
+        ends = self.run is not None and self.run.request.run == run
         return replace(
             self,
-            run=None if self.run and self.run.request.run == run else self.run,
+            run=None if ends else self.run,
             waiting=tuple(request for request in self.waiting if request.run != run),
-            over=(*self.over, run)[-RUNS_REMEMBERED:],
+            over=(*self.over, *(self.run.serves if ends else (run,)))[-RUNS_REMEMBERED:],
             cancelled=tuple(other for other in self.cancelled if other != run),
         )
 
@@ -122,13 +172,21 @@ def agent_of(run: Run, given: Definitions) -> Agent:
 def end_run(
     session: Session, event: Event, outcome: Outcome, reason: str = "", detail: str = "", answer: str | None = None
 ) -> tuple[Session, list[Event]]:
-    """End the run under way. What it did stays in the history; a call without a result gets a result that says so."""
+    """End the run under way. What it did stays in the history; a call without a result gets a result that says so.
+
+    Each request has one outcome: those that answered its questions to the user have this one, at no cost of their own.
+    """
     unknown = error_result("unknown", "the run ended before the result of this call was known")
     session = with_results(session, unknown)
     if session.run.course:  # what was said on the way to no answer is not kept
         session = replace(session, messages=session.run.course.kept)
-    said = outcome_of(session.run, event, outcome, reason, detail, answer)
-    return session.without(session.run.request.run), [said]
+    run = session.run
+    said = [outcome_of(run, event, outcome, reason, detail, answer)]
+    for request in run.answered_by:
+        served = f"it answered a question of run {run.request.run}"
+        said.append(outcome_of(Run(request, request.at, model=run.model), event, outcome, reason or "answered",
+                               f"{served}: {detail}" if detail else served, answer))
+    return session.without(run.request.run), said
 
 
 def with_results(session: Session, missing: str = "") -> Session:
@@ -136,7 +194,7 @@ def with_results(session: Session, missing: str = "") -> Session:
     run, messages = session.run, session.messages
     room = CONTEXT_CHARS_MAX - chars_in(messages)
     for pending in run.pending:
-        content = missing if pending.content is None else pending.content
+        content = missing if pending.content is None else pending.remark + pending.content
         if len(content) > room:
             content = error_result("too_large", f"the result has {len(content):,} characters, there is room for "
                                    f"{max(0, room):,}: ask for less")

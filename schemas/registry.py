@@ -7,7 +7,6 @@ a run keeps the versions that it began with, so `Definitions` knows every versio
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, TypeAdapter, model_validator
@@ -16,7 +15,7 @@ from schemas.agent import Effect, Label
 from schemas.base import Count, Event, Instant, Value
 from schemas.definition import Definition, Name
 from schemas.guardrails import Action, Stage
-from schemas.limits import Limits
+from schemas.limits import Approval, Limits
 from schemas.patterns import Critique, Pattern, Plan, Workflow
 from schemas.prices import Budget, Contract, Price, Rate
 from schemas.prompts import Alias, Prompt, PromptUse
@@ -51,7 +50,7 @@ class Currency(Definition):
 
 class Agent(Definition):
     """Who answers. With `output`, a JSON Schema, its answer is JSON that fits it, or the run fails: a model is told what
-    was wrong up to `output_repairs` times."""
+    was wrong up to `output_repairs` times. With `ask_user` it may ask its user something in the middle of a run."""
 
     kind: ClassVar[str] = "agent"
     prompt: str | PromptUse
@@ -70,6 +69,7 @@ class Agent(Definition):
     plan: Plan | None = None
     critique: Critique | None = None
     workflow: Workflow | None = None
+    ask_user: bool = False
 
 
 class Model(Definition):
@@ -127,6 +127,7 @@ class Tool(Definition):
     mcp_tool: str = ""
     request_topic: str = ""
     reply_topic: str = ""
+    approval: Approval | None = None
 
     @model_validator(mode="before")
     @classmethod

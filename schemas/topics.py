@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from schemas import (  # noqa: F401 - together they know every event class
-    agent, children, feedback, guardrails, knowledge, operations, registry, stream, tracing, usage,
+    agent, approvals, children, feedback, guardrails, knowledge, operations, registry, stream, tracing, usage,
 )
 from schemas.avsc import schema_of
 from schemas.base import PERSONAL, Event, event_classes
@@ -21,10 +21,11 @@ READ_WHOLE = {"place": 1}
 """Partitions by key where all workers read the whole topic: one, so that its records have one order."""
 
 MONTH = timedelta(days=30)
-OWNERS = {"agent": "agent-platform", "guardrails": "security", "usage": "finance", "knowledge": "knowledge",
+OWNERS = {"agent": "agent-platform", "approvals": "agent-platform", "guardrails": "security", "usage": "finance", "knowledge": "knowledge",
           "feedback": "product", "tracing": "observability", "operations": "operations", "registry": "governance",
           "stream": "agent-platform"}
-RETENTION = {"stream": timedelta(days=1), "operations": 3 * MONTH, "usage": 13 * MONTH, "feedback": 13 * MONTH}
+RETENTION = {"stream": timedelta(days=1), "operations": 3 * MONTH, "usage": 13 * MONTH, "feedback": 13 * MONTH,
+             "approvals": 13 * MONTH}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from schemas.agent import RequestRefused, RunFinished
+from schemas.approvals import ApprovalAsked, ApprovalRefused, ApprovalResolved, UserAsked
 from schemas.avsc import MONEY, schema_of
 from schemas.base import Event
 from schemas.feedback import FeedbackGiven, FeedbackJoined
@@ -51,6 +52,10 @@ TABLES: dict[type[Event], Table] = {
     VerdictReached: Table("verdicts"),
     FeedbackGiven:  Table("feedback_given"),
     FeedbackJoined: Table("feedback"),
+    ApprovalAsked:  Table("approvals", constants={"status": "asked"}, copies={"approval": "id"}),
+    ApprovalResolved: Table("approvals"),
+    ApprovalRefused: Table("approvals", constants={"status": "refused"}),
+    UserAsked:      Table("user_questions"),
     DeadLettered:   Table("dead_letters"),
 }
 # fmt: on

@@ -14,6 +14,7 @@ from schemas.agent import (
     PassagesFound, RequestAdmitted, RequestBlocked, RequestCleared, RequestRefused, ResponseBlocked, ResponseCleared,
     ResultCleared, RunCancelled, RunFinished, RunSettled, ToolCalled, ToolFailed, ToolReturned, ToolUncertain, Woke,
 )
+from schemas.approvals import ApprovalAsked, ApprovalDecided, ApprovalRefused, ApprovalResolved, UserAsked
 from schemas.base import Event
 from schemas.children import ChildCancelled, ChildFinished
 from schemas.feedback import FeedbackGiven, FeedbackJoined
@@ -31,10 +32,12 @@ def per_minute(of) -> Window:
 
 
 # fmt: off
-FROM_SERVICES = AgentRequested | RunCancelled | FeedbackGiven | DocumentPublished | DocumentWithdrawn | SpanReceived
+FROM_SERVICES = (AgentRequested | RunCancelled | ApprovalDecided | FeedbackGiven | DocumentPublished | DocumentWithdrawn
+                 | SpanReceived)
 TO_AGENT = (RequestCleared | RequestBlocked | ResponseCleared | ResponseBlocked | ResultCleared | ModelFailed
-            | ToolFailed | ToolUncertain | RunCancelled | Woke)
-FROM_AGENT = ModelAsked | ToolCalled | PassagesAsked | AgentRequested | RunFinished | ChildFinished | ChildCancelled
+            | ToolFailed | ToolUncertain | ApprovalDecided | RunCancelled | Woke)
+FROM_AGENT = (ModelAsked | ToolCalled | PassagesAsked | AgentRequested | ApprovalAsked | ApprovalResolved | ApprovalRefused
+              | UserAsked | RunFinished | ChildFinished | ChildCancelled)
 TO_TRACE = (RequestAdmitted | RequestCleared | RequestBlocked | VerdictReached | ModelResponded | ResponseCleared
             | ResponseBlocked | ModelFailed | ToolReturned | PassagesFound | ResultCleared | ToolFailed
             | ToolUncertain | RunFinished)
@@ -62,7 +65,8 @@ PIPELINE = (
 
 SINKS = {
     "clickhouse": (RunFinished | RequestRefused | SpanEnded | TokensUsed | UsageTotalled | BudgetAlerted | VerdictReached
-                   | FeedbackGiven | FeedbackJoined | DeadLettered),
+                   | FeedbackGiven | FeedbackJoined | ApprovalAsked | ApprovalResolved | ApprovalRefused | UserAsked
+                   | DeadLettered),
     "qdrant": ChunkPrepared | ChunkRetired,
 }
 # fmt: on

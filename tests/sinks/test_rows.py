@@ -42,6 +42,8 @@ def in_column(value: Any, field: Any) -> Any:
     match value:
         case UUID():
             return value.int
+        case tuple():
+            return list(value)
         case datetime():
             return round(value.timestamp() * 1000)
         case None if "Decimal" in str(field.annotation):
