@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from streams import asyncapi
+from streams import asyncapi, dictionary
 from streams import describe as drawn
 from streams import top as live
 from streams.commands.common import ROOT, AsJson, Problem
@@ -30,14 +30,16 @@ def describe(
     topics: Annotated[bool, typer.Option("--topics", help="Every topic, as a table.")] = False,
     asyncapi_: Annotated[bool, typer.Option("--asyncapi", help="The contract, as AsyncAPI 3.0.")] = False,
     settings_: Annotated[bool, typer.Option("--settings", help="Every setting and its default.")] = False,
+    dictionary_: Annotated[bool, typer.Option("--dictionary", help="Every table and column of ClickHouse.")] = False,
     readme: Annotated[bool, typer.Option("--readme", help="Write the README's generated blocks anew.")] = False,
 ) -> None:
     """Prints what the code says of itself."""
     if readme:
         drawn.rewrite_readme(ROOT / "README.md")
     for wanted, made in ((diagram, drawn.mermaid), (topics, lambda: drawn.topics_table(settings())),
-                         (asyncapi_, lambda: asyncapi.as_yaml(settings())), (settings_, drawn.settings_table)):
+                         (asyncapi_, lambda: asyncapi.as_yaml(settings())), (settings_, drawn.settings_table),
+                         (dictionary_, dictionary.as_markdown)):
         if wanted:
             sys.stdout.write(made() + "\n")
-    if not any((diagram, topics, asyncapi_, settings_, readme)):
-        raise Problem("say what: --diagram, --topics, --asyncapi, --settings or --readme")
+    if not any((diagram, topics, asyncapi_, settings_, dictionary_, readme)):
+        raise Problem("say what: --diagram, --topics, --asyncapi, --settings, --dictionary or --readme")
