@@ -1,5 +1,8 @@
 """What is a tool asked, and what does its answer mean?"""
 
+import json
+from typing import Any
+
 from processors.arguments import Unfit, read_arguments, result_error
 from processors.text import clean, label, ms_between
 from schemas.agent import ToolCalled, ToolFailed, ToolReturned, ToolUncertain
@@ -18,11 +21,11 @@ def ask(called: ToolCalled, given: Definitions) -> ToolQuestion | Impossible:
         return Impossible("unknown_tool", f"version {called.tool_version} of tool {called.tool!r} is not defined: "
                           "apply it again")
     try:
-        read_arguments(tool, called.arguments)
+        arguments = read_arguments(tool, called.arguments)
     except Unfit as unfit:
         return Impossible("invalid_arguments", str(unfit))
     return ToolQuestion(
-        called.tool, tool.url, tool.method, tool.headers, called.arguments or "{}", called.timeout_ms,
+        called.tool, tool.url, tool.method, tool.headers, _own(tool, arguments, called.arguments), called.timeout_ms,
         tool.result_chars, called.effect, idempotency_key=str(called.id), via=tool.via, places=tool.places,
         body_type=tool.body_type, entry=tool.entry, server=tool.server, mcp_tool=tool.mcp_tool,
         request_topic=tool.request_topic, reply_topic=tool.reply_topic, reconcile=tool.reconcile,
@@ -30,6 +33,13 @@ def ask(called: ToolCalled, given: Definitions) -> ToolQuestion | Impossible:
         context={"tenant": called.tenant, "session": called.session, "run": str(called.run), "agent": called.agent,
                  "call": called.call, "traceparent": traceparent_of(called)},
     )
+
+
+def _own(tool: Tool, arguments: dict[str, Any], text: str) -> str:
+    """The arguments under the tool's own names; as the model wrote them where these are the same."""
+    if not tool.names:
+        return text or "{}"
+    return json.dumps({tool.names.get(name, name): value for name, value in arguments.items()}, ensure_ascii=False)
 
 
 def tell(

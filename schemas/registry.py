@@ -101,7 +101,8 @@ class Tool(Definition):
     one of kind `agent` has another agent do the `task`, and one that is terminal too hands the conversation over to it.
     An `openapi` tool is an `operation` of a `spec`, a `python` one an `entry` (package.module:function), an `mcp` one
     the `mcp_tool` of a `server`, a `kafka` one a service between `request_topic` and `reply_topic`. `returns` is the
-    JSON Schema of a result, `concurrency` how many calls of it one call runner has under way.
+    JSON Schema of a result, `concurrency` how many calls of it one call runner has under way. Filled in when it is
+    applied: `places` and `body_type` of an operation, `names` of arguments that models know by others.
     """
 
     kind: ClassVar[str] = "tool"
@@ -122,6 +123,7 @@ class Tool(Definition):
     spec: str = ""
     operation: str = ""
     places: dict[str, Place] = {}
+    names: dict[str, str] = {}
     body_type: str = ""
     server: McpServer | None = None
     mcp_tool: str = ""

@@ -3,7 +3,6 @@
 Each check gives sentences with file and line. `mistakes` is all of them.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from processors import prompts
 from processors.arguments import schema_error
 from schemas.prompts import Alias, Prompt, PromptUse
 from schemas.registry import Agent, Definition, Tenant, Tool
+
+TOOLS_MAX = 128
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,15 @@ def line_of(node: yaml.Node, where: tuple[str | int, ...]) -> int:
     return line
 
 
+def line_in(text: str, where: tuple[str | int, ...]) -> int | None:
+    """The same in a text; None where it cannot be read as YAML, as JSON with tabs in it cannot."""
+    try:
+        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        return None
+    return None if root is None else line_of(root, where)
+
+
 def _twice(sources: list[Source]) -> Iterator[str]:
     first: dict[tuple[str, str], Path] = {}
     for source in sources:
@@ -71,6 +81,9 @@ def _dangling(sources: list[Source]) -> Iterator[str]:
                               "contract", "currency")
     for source in (source for source in sources if isinstance(source.definition, Agent)):
         agent = source.definition
+        if len(agent.tools) > TOOLS_MAX:
+            yield source.says(f"{len(agent.tools)} tools: model providers take at most {TOOLS_MAX}: divide the agent",
+                              "tools")
         wanted = [("model", agent.model, "model"), *(("model", name, "fallback") for name in agent.fallback),
                   *(("tool", name, "tools") for name in agent.tools),
                   *(("tenant", name, "tenants") for name in agent.tenants),
@@ -81,18 +94,6 @@ def _dangling(sources: list[Source]) -> Iterator[str]:
                 known = ", ".join(sorted(other for k, other in defined if k == kind)) or "none"
                 yield source.says(f"there is no {kind} {name!r} (there are: {known}): correct the name or add its file",
                                   key)
-
-
-def _unusable_tools(sources: list[Source]) -> Iterator[str]:
-    for source in (source for source in sources if isinstance(source.definition, Tool)):
-        tool = source.definition
-        wrong = schema_error(tool.parameters)
-        if wrong:
-            yield source.says(f"parameters are no JSON Schema that can be used: {wrong}", "parameters")
-        if tool.via == "http" and not re.match(r"https?://\S+$", tool.url):
-            yield source.says(f"url {tool.url!r} is no http address: give one, or `via: search`", "url")
-        if (tool.via == "agent") != (tool.agent is not None):
-            yield source.says("`via: agent` and `agent: NAME` belong together: give both or neither", "via")
 
 
 def _unusable_outputs(sources: list[Source]) -> Iterator[str]:
@@ -120,4 +121,4 @@ def names_of(sources: list[Source]) -> set[tuple[str, str]]:
     return {(source.definition.kind, source.definition.name) for source in sources}
 
 
-CHECKS = (_twice, _dangling, _unusable_tools, _unusable_outputs, _unusable_prompts)
+CHECKS = (_twice, _dangling, _unusable_outputs, _unusable_prompts)

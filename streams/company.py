@@ -11,7 +11,7 @@ anything is applied: a mistake is told with file and line, and what to do.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ import yaml
 from pydantic import ValidationError
 
 from schemas.knowledge import DocumentPublished
-from schemas.registry import KINDS, Definition, Tenant
-from streams import checks
+from schemas.registry import KINDS, Definition, Tenant, Tool
+from streams import checks, tool_sources
 from streams.checks import Source, line_of
 from streams.client import now
 from streams.config import settings
@@ -55,6 +55,8 @@ def load(folder: Path, services_port: int | None = None) -> Company:
     mistakes: list[str] = []
     port = str(services_port or settings().services_port)
     sources = [source for path, kind in _files(folder, mistakes) if (source := _read(path, kind, port, mistakes))]
+    sources = [replace(source, definition=tool_sources.completed(source, mistakes))
+               if isinstance(source.definition, Tool) else source for source in sources]
     mistakes += checks.mistakes(sources)
     tenants = [s.definition.name for s in sources if isinstance(s.definition, Tenant)]
     documents = [*_documents(folder / DOCUMENTS, tenants, mistakes)]
