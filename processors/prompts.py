@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from jinja2 import StrictUndefined, TemplateError, meta
+from jinja2 import StrictUndefined, TemplateError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from processors.text import cut
@@ -29,14 +29,26 @@ class Unrendered(Exception):
     """A prompt that cannot be made of what was given; a sentence says what is missing or wrong."""
 
 
+def _short_range(*args: int) -> range:
+    made = range(*args)
+    if len(made) > LOOP_MAX:
+        raise Unrendered(f"a loop has more than {LOOP_MAX} turns: loop over less")
+    return made
+
+
 class _Sandbox(ImmutableSandboxedEnvironment):
-    def call(self, context: Any, called: Any, *args: Any, **kwargs: Any) -> Any:
-        if called is range and len(range(*args)) > LOOP_MAX:
-            raise Unrendered(f"a loop has more than {LOOP_MAX} turns: loop over less")
-        return super().call(context, called, *args, **kwargs)
+    """Jinja's own, and no way to make a giant of a text or a number by a product."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**" or not (isinstance(left, int | float) and isinstance(right, int | float)):
+            raise Unrendered(f"{operator!r} is for numbers here, and powers are not: write it out")
+        return super().call_binop(context, operator, left, right)
 
 
 SANDBOX = _Sandbox(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False)
+SANDBOX.globals["range"] = _short_range
 
 
 @lru_cache(maxsize=500)
@@ -125,7 +137,10 @@ def mistakes(prompt: Prompt) -> list[str]:
     found, named = [], set()
     for part, text in prompt.parts.items():
         try:
-            named |= meta.find_undeclared_variables(SANDBOX.parse(text))
+            parsed = SANDBOX.parse(text)
+            named |= meta.find_undeclared_variables(parsed)
+            if any(inner.find(nodes.For) for loop in parsed.find_all(nodes.For) for inner in loop.find_all(nodes.For)):
+                found.append(f"the part {part!r} has loops three deep: two are the most")
         except TemplateError as error:
             found.append(f"the part {part!r} is no template: {error}: correct it")
     found += [f"the template names {name!r}, which is not declared: add it to variables"

@@ -21,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reset": ("streams.commands.stack", "Stop it and forget its data."),
     "deploy": ("streams.commands.stack", "Make topics, schemas, tables and the collection."),
     "apply": ("streams.commands.stack", "Apply a folder of definitions and documents."),
+    "check": ("streams.commands.check", "Check a folder of definitions, and run the tests beside its prompts."),
+    "prompts": ("streams.commands.prompting", "List the prompts in force, show a version, compare two."),
     "try": ("streams.commands.try_out", "Talk to an agent in memory, before anybody else does."),
     "send": ("streams.commands.ask", "Send one request and wait for its outcome."),
     "runs": ("streams.commands.ask", "List the newest runs."),

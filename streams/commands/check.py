@@ -1,0 +1,62 @@
+"""Is what a folder defines right, and what would its prompts cost?"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from processors import prompts
+from schemas.prompts import Prompt, PromptUse
+from schemas.registry import Agent, Definition, Definitions, Tool
+from streams.commands.common import AsJson, err, out, say_json, short, table
+from streams.company import FOLDERS, Company, load
+from streams.config import settings
+
+
+def check(
+    folder: Annotated[Path, typer.Argument(help="A company's folder, or one of the folders in it, e.g. agents/.")],
+    as_json: AsJson = False,
+) -> None:
+    """Checks a folder as `weir apply` would, and runs the tests beside its prompts. Applies nothing."""
+    whole = folder.resolve().parent if folder.resolve().name in FOLDERS else folder
+    company = load(whole, settings().services_port)
+    result = {"definitions": counts(company.definitions), "documents": len(company.documents),
+              "prompt_tests": sum(len(d.tests) for d in company.definitions if isinstance(d, Prompt)),
+              "agents": [row_of(agent, company) for agent in company.definitions if isinstance(agent, Agent)]}
+    columns = ("agent", "pattern", "model", "prompt", "policy", "task", "data", "tools", "tokens in all")
+    out.print(table("Tokens of each question's fixed part, about", columns, [
+        (a["agent"], a["pattern"], a["model"], a["prompt"], *(a["tokens"][part] for part in ("policy", "task", "data", "tools")),
+         sum(a["tokens"].values())) for a in result["agents"]], numbers=columns[4:]))
+    err.print(f"{whole} is right: " + ", ".join(f"{n} {kind}" for kind, n in result["definitions"].items())
+              + f", {result['documents']} documents; {result['prompt_tests']} prompt tests passed")
+    if as_json:
+        say_json(result)
+
+
+def counts(definitions: Any) -> dict[str, int]:
+    """How many there are of each folder that has any."""
+    kinds = [definition.kind for definition in definitions]
+    return {folder: kinds.count(kind) for folder, kind in FOLDERS.items() if kind in kinds}
+
+
+def row_of(agent: Agent, company: Company) -> dict[str, Any]:
+    given = Definitions.of(*company.definitions)
+    parts = parts_of(agent, given)
+    tools = "".join(tool.description + str(tool.parameters) for name in agent.tools
+                    if isinstance(tool := given.find("tool", name), Tool))
+    counted = {name: prompts.tokens_in(parts.get(name, "")) for name in ("policy", "task", "data")}
+    return {"agent": agent.name, "pattern": agent.pattern, "model": agent.model, "prompt": name_of(agent),
+            "tokens": counted | {"tools": prompts.tokens_in(tools)}}
+
+
+def parts_of(agent: Agent, given: Definitions) -> dict[str, str]:
+    """The templates of the agent's prompt, by part; one that stands in the agent is its task."""
+    prompt: Definition | None = given.find("prompt", agent.prompt.use) if isinstance(agent.prompt, PromptUse) else None
+    return prompt.parts if isinstance(prompt, Prompt) else {"task": str(agent.prompt)}
+
+
+def name_of(agent: Agent) -> str:
+    use = agent.prompt
+    if isinstance(use, str):
+        return short(use, 30)
+    return f"{use.use}@{use.version or use.alias}"

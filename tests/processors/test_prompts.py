@@ -1,0 +1,78 @@
+"""Does a prompt say what its parts and values make of it, to the right runs, and nothing that nobody gave?"""
+
+from uuid import UUID
+
+import pytest
+
+from processors.prompts import Unrendered, failures, joined, mistakes, render, version_for
+from schemas.prompts import Alias, Prompt, PromptTest, PromptUse, Variable
+from schemas.registry import Definitions
+
+SHOP = Prompt(name="shop", policy="You serve {{ shop }}.", task="Be {{ tone }}.", data="{% if page %}On {{ page }}{% endif %}",
+              variables={"shop": Variable(), "tone": Variable(default="kind"), "page": Variable(default="")})
+
+
+def test_parts_stay_apart_and_data_is_marked_as_data():
+    text = joined(render(SHOP, {"shop": "Nordwind", "page": "/orders"}))
+    assert text.startswith("You serve Nordwind.\n\nBe kind.\n\n") and "<data>\nOn /orders\n</data>" in text
+    assert "<data>" not in joined(render(SHOP, {"shop": "Nordwind"}))
+
+
+@pytest.mark.parametrize(("template", "given", "says"), [
+    ("{{ shop }}", {}, "'shop' is undefined"),
+    ("{{ ''.__class__.__mro__ }}", {}, "unsafe"),
+    ("{% for n in range(100000) %}x{% endfor %}", {}, "more than 1000 turns"),
+    ("{% for a in range(1000) %}{% for b in range(1000) %}x{% endfor %}{% endfor %}", {}, "longer than 400,000"),
+    ("{{ 1 / 0 }}", {}, "division by zero"),
+    ("{{ 'x' * 1000000000 }}", {}, "is for numbers"),
+    ("{{ 9 ** 999999999 }}", {}, "powers are not"),
+    ("{{ many + 1 }}", {"many": "few"}, "'many' should be a number"),
+])
+def test_what_cannot_be_rendered_is_a_sentence(template, given, says):
+    prompt = Prompt(name="p", task=template, variables={"shop": Variable(), "many": Variable(type="number")})
+    with pytest.raises(Unrendered, match=says):
+        render(prompt, given)
+
+
+def test_only_declared_values_reach_a_template():
+    with pytest.raises(Unrendered, match="'secret' is undefined"):
+        render(Prompt(name="p", task="{{ secret }}"), {"secret": "of another"})
+    assert render(Prompt(name="p", task="{{ tenant }}"), {"tenant": "acme"}) == {"task": "acme"}
+
+
+@pytest.mark.parametrize(("prompt", "says"), [
+    (Prompt(name="p", task="{% if %}"), "is no template"),
+    (Prompt(name="p", task="{% for a in 'ab' %}" * 3 + "x" + "{% endfor %}" * 3), "loops three deep"),
+    (Prompt(name="p", task="{{ unknown }}"), "not declared: add it"),
+    (Prompt(name="p", task="x", variables={"n": Variable(type="number", default="few")}), "should be a number"),
+])
+def test_mistakes_are_found_before_a_prompt_is_used(prompt, says):
+    assert says in mistakes(prompt)[0]
+    assert mistakes(SHOP) == []
+
+
+def test_a_test_beside_a_prompt_says_what_it_missed():
+    assert failures(SHOP, PromptTest(given={"shop": "Nordwind"}, contains=("Nordwind",), tokens_max=50)) == []
+    found = failures(SHOP, PromptTest(given={"shop": "N"}, contains=("Fernweh",), lacks=("kind",), tokens_max=1))
+    assert ["does not say 'Fernweh'" in found[0], "says 'kind'" in found[1], "1 are allowed" in found[2]] == [True] * 3
+
+
+def test_a_share_of_the_runs_gets_the_canary_and_each_run_always_the_same():
+    given = Definitions.of(SHOP, Alias(name="shop", versions={"prod": 3, "canary": 4}, shares={"canary": 0.2}))
+    drawn = [version_for(PromptUse(use="shop"), UUID(int=n), given) for n in range(2_000)]
+    assert drawn == [version_for(PromptUse(use="shop"), UUID(int=n), given) for n in range(2_000)]
+    assert 340 < drawn.count(4) < 460 and drawn.count(3) + drawn.count(4) == 2_000
+
+
+@pytest.mark.parametrize(("use", "version"), [
+    (PromptUse(use="shop", version=7), 7), (PromptUse(use="shop", alias="canary"), 4), (PromptUse(use="shop", alias="no"), None),
+    (PromptUse(use="other"), None), ("a text in the agent", None),
+])
+def test_which_version_is_meant(use, version):
+    given = Definitions.of(SHOP, Alias(name="shop", versions={"prod": 3, "canary": 4}))
+    assert version_for(use, UUID(int=1), given) == version
+
+
+def test_without_an_alias_prod_is_the_newest():
+    assert version_for(PromptUse(use="shop"), UUID(int=1), Definitions.of(SHOP)) == 1
+    assert version_for(PromptUse(use="shop", alias="canary"), UUID(int=1), Definitions.of(SHOP)) is None
