@@ -4,16 +4,17 @@ Read from the files, so that no server is needed; a test compares it with what a
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sinks.clickhouse import LEDGER, statements
 
 FOLDER = Path(__file__).parents[1] / "infra" / "clickhouse"
 TEXT = r"'((?:[^']|'')*)'"
-COLUMN = re.compile(rf"^\s*(?:ADD COLUMN IF NOT EXISTS )?(\w+) ((?:(?! DEFAULT | CODEC| COMMENT ).)+)"
+COLUMN = re.compile(rf"^\s*(?:ADD COLUMN IF NOT EXISTS )?(?!MODIFY|COMMENT)(\w+) ((?:(?! DEFAULT | CODEC| COMMENT ).)+)"
                     rf"(?: DEFAULT (?:(?! CODEC| COMMENT ).)+)?(?: CODEC\(.*?\)\)?)? COMMENT {TEXT}"
                     r"(?: AFTER (\w+)| (FIRST))?,?\s*$", re.M)
+REWORDED = re.compile(rf"^\s*(?:MODIFY COLUMN|COMMENT COLUMN)(?: IF EXISTS)? (\w+)(?: COMMENT)? {TEXT},?\s*$", re.M)
 CREATED = re.compile(r"^CREATE (TABLE|VIEW) IF NOT EXISTS (\w+)\s*\((.*?)^\)(.*)", re.S | re.M)
 ALTERED = re.compile(r"^ALTER TABLE (\w+)\s+(.*)", re.S)
 ABOUT = re.compile(rf"^COMMENT {TEXT}\s*\Z", re.M)
@@ -48,6 +49,7 @@ def tables(folder: Path = FOLDER) -> dict[str, Table]:
             _add(made[name], inside)
         elif (altered := ALTERED.search(statement)) and altered[1] in made:
             _add(made[altered[1]], altered[2])
+            _reword(made[altered[1]], altered[2])
     return made
 
 
@@ -57,6 +59,12 @@ def _add(table: Table, text: str) -> None:
             continue
         place = next((n + 1 for n, each in enumerate(table.columns) if each.name == after), len(table.columns))
         table.columns.insert(place, Column(name, type_, _plain(comment)))
+
+
+def _reword(table: Table, text: str) -> None:
+    """A column whose comment a later file changes."""
+    said = {name: _plain(comment) for name, comment in REWORDED.findall(text)}
+    table.columns = [replace(each, comment=said.get(each.name, each.comment)) for each in table.columns]
 
 
 def _plain(text: str) -> str:
