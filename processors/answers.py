@@ -133,7 +133,7 @@ def fail(session: Session, failed: ModelFailed, given: Definitions) -> Moved:
     if not session.run.awaits(failed):
         return session, []
     run = replace(session.run, model_calls=session.run.model_calls + 1, unpriced_calls=session.run.unpriced_calls + 1)
-    return end_run(replace(session, run=run), failed, "failed", failed.reason, failed.detail)
+    return end_run(replace(session, run=_with_waste(run, failed)), failed, "failed", failed.reason, failed.detail)
 
 
 def block(session: Session, blocked: ResponseBlocked, given: Definitions) -> Moved:
@@ -144,9 +144,16 @@ def block(session: Session, blocked: ResponseBlocked, given: Definitions) -> Mov
 
 def _counted(session: Session, said: ResponseCleared | ResponseBlocked) -> Session:
     run = session.run
-    return replace(session, run=replace(
+    return replace(session, run=_with_waste(replace(
         run, model_calls=run.model_calls + 1, tokens=add_tokens(run.tokens, said.tokens),
-        cost_usd=add_cost(run.cost_usd, said.cost_usd), unpriced_calls=run.unpriced_calls + (said.cost_usd is None)))
+        cost_usd=add_cost(run.cost_usd, said.cost_usd), unpriced_calls=run.unpriced_calls + (said.cost_usd is None)),
+        said))
+
+
+def _with_waste(run: Run, said: ResponseCleared | ResponseBlocked | ModelFailed) -> Run:
+    """The run with what attempts took whose answers were not used: it counts against the limits like all the rest."""
+    return replace(run, tokens=add_tokens(run.tokens, said.wasted_tokens),
+                   cost_usd=add_cost(run.cost_usd, said.wasted_usd))
 
 
 def _with(session: Session, message: Message) -> Session:

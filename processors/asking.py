@@ -6,9 +6,10 @@ from processors import conversation, patterns, prompts, waiting
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in
 from processors.output import schema_text
 from processors.session import Moved, Run, Session, agent_of, end_run
+from processors.text import ms_between
 from schemas.agent import ModelAsked
 from schemas.base import Event
-from schemas.registry import Agent, Definitions, Model
+from schemas.registry import Agent, Definitions
 
 
 def ask(session: Session, event: Event, given: Definitions) -> Moved:
@@ -29,13 +30,12 @@ def ask(session: Session, event: Event, given: Definitions) -> Moved:
         return end_run(replace(session, messages=kept), event, "failed", "too_large", detail)
     run = replace(run, step=run.step + 1)
     name = own.model if own else agent.model
-    model = given.find("model", name)
-    timeout = {"timeout_ms": model.timeout_ms} if isinstance(model, Model) else {}
     tools = () if own else conversation.tool_specs(run.tool_versions, given) + waiting.specs(agent)
     asked = run.says(
         event, ModelAsked, step=run.step, model=name, fallback=agent.fallback, messages=messages, tools=tools,
         temperature=agent.temperature, max_output_tokens=agent.max_output_tokens,
-        output_schema=schema_text(agent) if patterns.answers_next(session) else "", **timeout)
+        timeout_ms=max(1, ms_between(event.at, run.ends_at(event.at))), cache_ttl_s=agent.cache.ttl_s if agent.cache else 0,
+        output_schema=schema_text(agent) if patterns.answers_next(session) else "")
     return replace(session, run=run), [asked]
 
 

@@ -1,50 +1,69 @@
 """What is a model asked, and what does its answer mean? The asking is a port's work."""
 
+from functools import partial
+
+from processors.attempts import made_of, waste_of
+from processors.caching import kept
+from processors.checks import wrong_with
+from processors.routing import Chosen, choose
 from processors.text import clean, label, ms_between
 from processors.usage import price
-from schemas.agent import ModelAsked, ModelFailed, ModelResponded
-from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure, Impossible, Uncertain
+from schemas.agent import ModelAsked, ModelFailed, ModelResponded, Tokens
+from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure, Impossible, Uncertain, Ways
 from schemas.codec import traceparent_of
 from schemas.registry import Agent, Definitions, Model, Policy
 
 
 def ask(asked: ModelAsked, given: Definitions) -> ChatQuestion | Impossible:
-    """The event's id is the idempotency key: a redelivery may ask again and must not pay again."""
-    found = (given.find("model", name) for name in (asked.model, *asked.fallback))
-    endpoints = tuple(_endpoint(model) for model in found if isinstance(model, Model))
-    if not endpoints:
-        return Impossible("unknown_model", f"no model {asked.model!r} is defined: apply it, or change the agent's model")
+    """The event's id is the idempotency key: a redelivery may ask again and must not pay again.
+
+    Every model has its own time, and all of them together what the run has left: one that hangs leaves the next its.
+    """
+    chosen = choose(asked, given)
+    if isinstance(chosen, Impossible):
+        return chosen
+    endpoints = tuple(_endpoint(model) for model in chosen.models)
     return ChatQuestion(
-        endpoints, asked.messages, asked.tools, asked.temperature, asked.max_output_tokens, asked.timeout_ms,
+        endpoints, asked.messages, asked.tools, asked.temperature, asked.max_output_tokens,
+        min(asked.timeout_ms, sum(endpoint.timeout_ms for endpoint in endpoints)),
         idempotency_key=str(asked.id), user=asked.user,
         context={"tenant": asked.tenant, "session": asked.session, "run": str(asked.run), "agent": asked.agent,
                  "step": str(asked.step), "traceparent": traceparent_of(asked)},
-        audible=audible(asked, given),
-        output_schema=asked.output_schema,
-    )
+        audible=audible(asked, given), output_schema=asked.output_schema, ways=_ways(chosen),
+        kept=kept(asked, endpoints))
 
 
 def tell(
     asked: ModelAsked, answer: ChatAnswer | Failure | Uncertain, given: Definitions
 ) -> list[ModelResponded | ModelFailed]:
     """A failure arrives as a value, after the port's retries and fallbacks."""
-    wait_ms = ms_between(answer.started_at, answer.at)
+    route = "" if given.find("model", asked.model) or not given.find("route", asked.model) else asked.model
+    common = {"at": answer.at, "route": route, "started_at": answer.started_at,
+              "wait_ms": ms_between(answer.started_at, answer.at)}
     if isinstance(answer, ChatAnswer):
-        cost_usd = price(given.find("model", answer.endpoint), answer.provider, answer.response_model,
-                         answer.tokens, answer.started_at, answer.service_tier)
-        return [asked.then(
-            ModelResponded, at=answer.at, model=label(answer.endpoint), provider=label(answer.provider),
-            response_model=label(answer.response_model), tool_calls=answer.tool_calls,
-            content=None if answer.content is None else clean(answer.content),
-            finish_reason=label(answer.finish_reason), tokens=answer.tokens, cost_usd=cost_usd,
-            attempts=answer.attempts, fell_back=answer.endpoint != asked.model, started_at=answer.started_at,
-            wait_ms=wait_ms, first_token_ms=answer.first_token_ms,
-            charge=asked.charge.model_copy(update={"service_tier": label(answer.service_tier)}))]
+        return [_responded(asked, answer, given, common)]
     reason = answer.reason if isinstance(answer, Failure) else "uncertain"
+    attempts = made_of(getattr(answer, "tried", ()), answer.started_at, given)
     return [asked.then(
-        ModelFailed, at=answer.at, model=label(getattr(answer, "model", "") or asked.model), reason=label(reason),
-        detail=clean(answer.detail), attempts=getattr(answer, "attempts", 1), started_at=answer.started_at,
-        wait_ms=wait_ms)]
+        ModelFailed, model=label(getattr(answer, "model", "") or asked.model), reason=label(reason),
+        detail=clean(answer.detail), attempts=getattr(answer, "attempts", 1), attempts_made=attempts,
+        **waste_of(attempts), **common)]
+
+
+def _responded(asked: ModelAsked, answer: ChatAnswer, given: Definitions, common: dict) -> ModelResponded:
+    cost_usd = price(given.find("model", answer.endpoint), answer.provider, answer.response_model, answer.tokens,
+                     answer.started_at, answer.service_tier)
+    attempts = made_of(answer.tried, answer.started_at, given, cost_usd)
+    took = {"tokens": answer.tokens, "cost_usd": cost_usd}
+    if answer.cache_hit:
+        took = {"tokens": Tokens(), "cost_usd": 0, "cache_hit": True, "saved": answer.tokens, "saved_usd": cost_usd}
+    return asked.then(
+        ModelResponded, model=label(answer.endpoint), provider=label(answer.provider),
+        response_model=label(answer.response_model), tool_calls=answer.tool_calls,
+        content=None if answer.content is None else clean(answer.content), finish_reason=label(answer.finish_reason),
+        attempts=answer.attempts, fell_back=answer.endpoint != (answer.preferred or asked.model), attempts_made=attempts,
+        first_token_ms=answer.first_token_ms,
+        charge=asked.charge.model_copy(update={"service_tier": label(answer.service_tier)}), **waste_of(attempts), **took, **common)
 
 
 def _endpoint(model: Model) -> Endpoint:
@@ -62,3 +81,16 @@ def audible(asked: ModelAsked, given: Definitions) -> bool:
     policy = given.find("policy", agent.policy)
     return isinstance(policy, Policy) and (policy.shadow or not any(
         "response" in rule.at and rule.action != "flag" for rule in policy.rules))
+
+
+def _ways(chosen: Chosen) -> Ways:
+    """How the port goes through the endpoints, where a route says how."""
+    route = chosen.route
+    if route is None:
+        return Ways()
+    if route.cascade:
+        checked = sum(model.name != route.cascade[-1] for model in chosen.models[:chosen.candidates])
+        return Ways(route.name, checked=checked, wrong_with=partial(wrong_with, route.check))
+    return Ways(route.name, measured=chosen.candidates if route.by == "latency" else 0,
+                hedge_ms=route.hedge.after_ms if route.hedge else None,
+                hedge_budget=route.hedge.budget if route.hedge else 0.0)

@@ -91,6 +91,10 @@ class Run:
         """The calls without a result; only those that wait for these people, where it says whom."""
         return tuple(p for p in self.pending if p.content is None and waits in (None, p.waits))
 
+    def ends_at(self, at: datetime) -> datetime:
+        """The deadline as of `at`: time in which the run only waited for people moves it on."""
+        return self.deadline + max(at - self.paused_at, NO_TIME) if self.paused_at else self.deadline
+
     def awaits(self, event: Any) -> bool:
         """Is this an answer to the step that the run is at?"""
         return event.run == self.request.run and event.step == self.step
@@ -141,7 +145,7 @@ class Session:
             return self
         if waits:
             return replace(self, run=replace(run, paused_at=at))
-        return replace(self, run=replace(run, paused_at=None, deadline=run.deadline + max(at - run.paused_at, NO_TIME)))
+        return replace(self, run=replace(run, paused_at=None, deadline=run.ends_at(at)))
 
     def knows(self, run: UUID) -> bool:
         """Has this run been here before, so that it is not to begin again?"""

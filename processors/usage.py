@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from processors.prices import COST_MAX_USD, EXACT, PICO_DOLLAR, by_list, exactly, price
 from processors.text import label
-from schemas.agent import ModelResponded, RunFinished, RunSettled, Tokens
+from schemas.agent import ModelFailed, ModelResponded, RunFinished, RunSettled, Tokens
 from schemas.registry import Currency, Definitions, Tenant
 from schemas.usage import TokensUsed, UsageTotalled
 from schemas.values import Charge
@@ -20,11 +20,23 @@ def charge_of(metadata: dict[str, str]) -> Charge:
     return Charge(feature=label(metadata.get("feature", "")), team=label(metadata.get("team", "")))
 
 
-def meter(said: ModelResponded, given: Definitions) -> list[TokensUsed]:
-    """From the session's key to the tenant's, with what the tenant pays by its contract."""
+def meter(said: ModelResponded | ModelFailed, given: Definitions) -> list[TokensUsed]:
+    """From the session's key to the tenant's, with what the tenant pays by its contract.
+
+    One for the answer, and one for each attempt that took tokens and whose answer was not used.
+    """
+    used = [said.then(TokensUsed, saved_input_tokens=said.saved.input_tokens,
+                      saved_output_tokens=said.saved.output_tokens)] if isinstance(said, ModelResponded) else []
+    used += [said.then(TokensUsed, f"attempt{nth}", model=one.model, provider=one.provider, response_model="",
+                       tokens=one.tokens, cost_usd=one.cost_usd, wasted=True, cache_hit=False, saved_usd=None)
+             for nth, one in enumerate(said.attempts_made, 1) if one.wasted and one.tokens != Tokens()]
     tenant = given.find("tenant", said.tenant)
-    usd, amount, currency = charged(said, tenant if isinstance(tenant, Tenant) else None, given)
-    return [said.then(TokensUsed, charged_usd=usd, charged=amount, currency=currency)]
+    return [_at_contract(one, tenant if isinstance(tenant, Tenant) else None, given) for one in used]
+
+
+def _at_contract(used: TokensUsed, tenant: Tenant | None, given: Definitions) -> TokensUsed:
+    usd, amount, currency = charged(used, tenant, given)
+    return used.model_copy(update={"charged_usd": usd, "charged": amount, "currency": currency})
 
 
 def charged(

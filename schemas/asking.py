@@ -4,12 +4,13 @@ from typing import ClassVar
 
 from schemas.base import Count, Instant, Money, Personal
 from schemas.runs import FAMILY, RunEvent
-from schemas.values import Charge, Label, Message, Tokens, ToolRequest, ToolSpec
+from schemas.values import Attempt, Charge, Label, Message, Tokens, ToolRequest, ToolSpec
 
 
 class ModelAsked(RunEvent):
-    """A question to a model: all that the call needs. `model` and `fallback` name model definitions.
+    """A question to a model: all that the call needs. `model` names a model or a route, `fallback` models.
 
+    `timeout_ms` is what the run has left; an answer of the last `cache_ttl_s` seconds to the same question will do.
     `output_schema` is the JSON Schema, as JSON text, that the answer must fit; `purpose` says what a question is for that
     is no turn of the conversation (`summary`).
     """
@@ -23,6 +24,7 @@ class ModelAsked(RunEvent):
     temperature: float | None = None
     max_output_tokens: Count | None = None
     timeout_ms: Count = 60_000
+    cache_ttl_s: Count = 0
     user: Personal | None = None
     charge: Charge = Charge()
     output_schema: str = ""
@@ -33,6 +35,8 @@ class ModelResponded(RunEvent):
     """A model answered. `model` is the definition that answered, `response_model` what the provider calls itself.
 
     `first_token_ms` is known where the answer was streamed: from this attempt's sending to its first token.
+    `tokens` and `cost_usd` are the answer's own; what other attempts took beside it is `wasted_tokens`, `wasted_usd`.
+    A cache hit took nothing: `saved` and `saved_usd` are what the answer took when a model gave it.
     """
 
     family: ClassVar[str] = FAMILY
@@ -47,6 +51,13 @@ class ModelResponded(RunEvent):
     cost_usd: Money | None = None
     attempts: Count = 1
     fell_back: bool = False
+    route: Label = ""
+    cache_hit: bool = False
+    saved: Tokens = Tokens()
+    saved_usd: Money | None = None
+    attempts_made: tuple[Attempt, ...] = ()
+    wasted_tokens: Tokens = Tokens()
+    wasted_usd: Money | None = None
     started_at: Instant
     wait_ms: Count
     first_token_ms: Count | None = None
@@ -61,8 +72,14 @@ class ModelFailed(RunEvent):
     reason: Label
     detail: str = ""
     attempts: Count = 1
+    route: Label = ""
+    attempts_made: tuple[Attempt, ...] = ()
+    wasted_tokens: Tokens = Tokens()
+    wasted_usd: Money | None = None
     started_at: Instant
     wait_ms: Count = 0
+    user: Personal | None = None
+    charge: Charge = Charge()
 
 
 class ResponseCleared(RunEvent):
@@ -75,6 +92,8 @@ class ResponseCleared(RunEvent):
     finish_reason: Label
     tokens: Tokens
     cost_usd: Money | None = None
+    wasted_tokens: Tokens = Tokens()
+    wasted_usd: Money | None = None
 
 
 class ResponseBlocked(RunEvent):
@@ -84,3 +103,5 @@ class ResponseBlocked(RunEvent):
     detail: str = ""
     tokens: Tokens
     cost_usd: Money | None = None
+    wasted_tokens: Tokens = Tokens()
+    wasted_usd: Money | None = None

@@ -3,12 +3,27 @@
 A port never raises for what the world does: a failure is a value too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from schemas.agent import Message, Passage, Tokens, ToolRequest, ToolSpec
 from schemas.tools import McpServer, Place, Reconcile
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One request to one endpoint, as it ended: `reason` is empty where it answered. `unsure` where it may be on the
+    bill although nobody knows what it took."""
+
+    endpoint: str
+    provider: str
+    reason: str = ""
+    wait_ms: int = 0
+    tokens: Tokens | None = None
+    unsure: bool = False
+    wasted: bool = False
+    hedge: bool = False
 
 
 @dataclass(frozen=True)
@@ -21,6 +36,7 @@ class Failure:
     at: datetime
     attempts: int = 1
     model: str = ""
+    tried: tuple[Tried, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,31 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class Ways:
+    """How endpoints are gone through. The first `measured` change places: fastest first.
+
+    After `hedge_ms` without an answer the next is asked too, for at most the share `hedge_budget` of the questions of
+    one `name`. The answers of the first `checked` are asked `wrong_with`; what is wrong sends the question on.
+    """
+
+    name: str = ""
+    measured: int = 0
+    hedge_ms: int | None = None
+    hedge_budget: float = 0.0
+    checked: int = 0
+    wrong_with: Callable[["ChatAnswer"], str | None] | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where the answer may be kept, and for how long: equal keys are equal questions of one tenant."""
+
+    tenant: str
+    key: str
+    ttl_s: int
+
+
+@dataclass(frozen=True)
 class ChatQuestion:
     """Messages for the first endpoint that answers, in order. `audible`: whether its text may be told as it comes;
     `output_schema`: what its answer must fit, as JSON text."""
@@ -64,6 +105,8 @@ class ChatQuestion:
     context: dict[str, str] = field(default_factory=dict)
     audible: bool = False
     output_schema: str = ""
+    ways: Ways = Ways()
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +114,7 @@ class ChatAnswer:
     """`endpoint` is the name of the one that answered; `attempts` counts all requests sent, to any.
 
     `first_token_ms` counts from the sending of the one that was answered; None where the answer came in one piece.
+    `preferred` is the endpoint whose turn was first. A cache hit took no attempt; its tokens are what it once took.
     """
 
     endpoint: str
@@ -85,6 +129,9 @@ class ChatAnswer:
     attempts: int = 1
     first_token_ms: int | None = None
     service_tier: str = ""
+    preferred: str = ""
+    tried: tuple[Tried, ...] = ()
+    cache_hit: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,11 @@ from schemas.patterns import Critique, Pattern, Plan, Workflow
 from schemas.prices import Budget, Contract, Price, Rate
 from schemas.prompts import Alias, Prompt, PromptUse
 from schemas.tools import ENTRY, McpServer, Method, Place, Reconcile, Via
+from schemas.routing import Cache, Candidate, Check, Hedge, Need
+from schemas.tools import ENTRY, McpServer, Method, Place, Reconcile, Via
+from schemas.values import Name
 
-Kind = Literal["tenant", "agent", "model", "tool", "policy", "prompt", "alias", "currency", "key"]
+Kind = Literal["tenant", "agent", "model", "route", "tool", "policy", "prompt", "alias", "currency", "key"]
 
 
 TASK = {"type": "object", "required": ["task"], "properties": {"task": {
@@ -50,7 +53,8 @@ class Currency(Definition):
 
 class Agent(Definition):
     """Who answers. With `output`, a JSON Schema, its answer is JSON that fits it, or the run fails: a model is told what
-    was wrong up to `output_repairs` times. With `ask_user` it may ask its user something in the middle of a run."""
+    was wrong up to `output_repairs` times. With `ask_user` it may ask its user something in the middle of a run. `model` names a
+    model or a route; with `cache` equal questions are answered without asking again."""
 
     kind: ClassVar[str] = "agent"
     prompt: str | PromptUse
@@ -70,6 +74,7 @@ class Agent(Definition):
     critique: Critique | None = None
     workflow: Workflow | None = None
     ask_user: bool = False
+    cache: Cache | None = None
 
 
 class Model(Definition):
@@ -79,6 +84,8 @@ class Model(Definition):
     With `stream` the answer comes as it is written: it is then given up where the first token takes longer than
     `first_token_ms`, or the next one longer than `idle_ms`.
     `json_schema`: the provider itself can hold an answer to a JSON Schema (`response_format`).
+    `tools`, `json_schema`, `vision` and `context_tokens` are what it is capable of: no question that needs more goes to
+    it. `timeout_ms` is its time for one question, retries included.
     """
 
     kind: ClassVar[str] = "model"
@@ -91,7 +98,41 @@ class Model(Definition):
     first_token_ms: Annotated[int, Field(ge=1)] = 30_000
     idle_ms: Annotated[int, Field(ge=1)] = 15_000
     price: Price | None = None
+    tools: bool = True
     json_schema: bool = False
+    vision: bool = False
+    context_tokens: Annotated[int, Field(ge=1)] | None = None
+
+
+class Route(Definition):
+    """Which model is asked, and which next: named by an agent's `model:` like a model.
+
+    Of the candidates, those that can take the question, in order (as written, cheapest first, fastest first as
+    measured), or by share: one of them, the same for all of a run; then `fallback`. A cascade asks its models in order
+    and goes on while the answer does not stand the check; the last one's is taken as it is.
+    """
+
+    kind: ClassVar[str] = "route"
+    candidates: tuple[Candidate, ...] = ()
+    by: Literal["order", "cost", "latency", "share"] = "order"
+    needs: tuple[Need, ...] = ()
+    fallback: tuple[Name, ...] = ()
+    hedge: Hedge | None = None
+    cascade: tuple[Name, ...] = ()
+    check: Check | None = None
+
+    @model_validator(mode="after")
+    def _is_one_or_the_other(self) -> "Route":
+        if bool(self.candidates) == bool(self.cascade):
+            raise ValueError("a route has either `candidates` or a `cascade`: give one of them")
+        if self.cascade and (len(self.cascade) < 2 or self.check is None):
+            raise ValueError("a cascade needs two models or more, and a `check` that the answers of all but the last "
+                             "must stand")
+        if not self.cascade and self.check is not None:
+            raise ValueError("a `check` belongs to a `cascade`: add one, or remove the check")
+        if self.cascade and self.hedge is not None:
+            raise ValueError("a `cascade` asks one model after another: remove the `hedge`")
+        return self
 
 
 class Tool(Definition):
@@ -174,7 +215,7 @@ class ApiKey(Definition):
 
 
 KINDS: dict[str, type[Definition]] = {
-    c.kind: c for c in (Tenant, Agent, Model, Tool, Policy, Prompt, Alias, Currency, ApiKey)}
+    c.kind: c for c in (Tenant, Agent, Model, Route, Tool, Policy, Prompt, Alias, Currency, ApiKey)}
 
 
 class DefinitionApplied(Event):

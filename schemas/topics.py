@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from schemas import (  # noqa: F401 - together they know every event class
-    agent, approvals, children, feedback, guardrails, knowledge, operations, registry, stream, tracing, usage,
+    agent, approvals, attempts, children, feedback, guardrails, knowledge, operations, registry, stream, tracing,
+    usage,
 )
 from schemas.avsc import schema_of
 from schemas.base import PERSONAL, Event, event_classes

@@ -40,6 +40,7 @@ class SpanEnded(RunEvent):
     tool: Label = ""
     step: Count = 0
     attempts: Count = 1
+    cache_hit: bool = False
     input: Personal = ""
     output: Personal = ""
     user: Personal | None = None

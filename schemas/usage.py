@@ -14,6 +14,7 @@ class TokensUsed(Event):
     `cost_usd` is what its provider asks, `charged_usd` what the tenant pays by its contract, and `charged` the same in
     the contract's currency, at the rate of the day; none where nobody knows that rate.
     `source` says who made the call: Weir, or an application that told of it, in the conventions named there.
+    `wasted` where its answer was not used; `cache_hit` where no model was asked, and so much was saved.
     """
 
     family: ClassVar[str] = "usage"
@@ -32,6 +33,11 @@ class TokensUsed(Event):
     charged: Money | None = None
     currency: Label = "USD"
     source: Label = "weir"
+    wasted: bool = False
+    cache_hit: bool = False
+    saved_input_tokens: Count = 0
+    saved_output_tokens: Count = 0
+    saved_usd: Money | None = None
 
 
 class UsageTotalled(Event):

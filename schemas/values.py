@@ -5,9 +5,10 @@ from uuid import UUID
 
 from pydantic import Field
 
-from schemas.base import Count, Personal, Value
+from schemas.base import Count, Money, Personal, Value
 
 Label = Annotated[str, Field(max_length=200)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Outcome = Literal["completed", "failed", "blocked", "stopped", "cancelled"]
 Effect = Literal["pure", "idempotent", "reconcilable", "once"]
 
@@ -79,3 +80,20 @@ class Charge(Value):
     feature: Label = ""
     team: Label = ""
     service_tier: Label = ""
+
+
+class Attempt(Value):
+    """One request to one model. `reason` says why it gave no answer that could be used; empty where it did.
+
+    Wasted is every attempt but the one whose answer was taken. No `cost_usd` means that nobody knows whether it will be
+    on the bill: a request given up on may have been worked on.
+    """
+
+    model: Label
+    provider: Label
+    reason: Label = ""
+    wait_ms: Count = 0
+    tokens: Tokens = Tokens()
+    cost_usd: Money | None = None
+    wasted: bool = False
+    hedge: bool = False

@@ -14,6 +14,7 @@ from typing import Any
 
 from schemas.agent import RequestRefused, RunFinished
 from schemas.approvals import ApprovalAsked, ApprovalRefused, ApprovalResolved, UserAsked
+from schemas.attempts import AttemptEnded
 from schemas.avsc import MONEY, schema_of
 from schemas.base import Event
 from schemas.feedback import FeedbackGiven, FeedbackJoined
@@ -47,6 +48,7 @@ TABLES: dict[type[Event], Table] = {
                           constants={"outcome": "refused", "cost_usd": Decimal(0)}, copies={"started_at": "at"}),
     SpanEnded:      Table("spans"),
     TokensUsed:     Table("token_usage"),
+    AttemptEnded:   Table("attempts"),
     UsageTotalled:  Table("usage_by_minute"),
     BudgetAlerted:  Table("budget_alerts"),
     VerdictReached: Table("verdicts"),

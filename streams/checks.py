@@ -13,6 +13,7 @@ from processors import prompts
 from processors.arguments import schema_error
 from schemas.prompts import Alias, Prompt, PromptUse
 from schemas.registry import Agent, Definition, Tenant, Tool
+from streams import checks_routes
 
 TOOLS_MAX = 128
 
@@ -84,7 +85,8 @@ def _dangling(sources: list[Source]) -> Iterator[str]:
         if len(agent.tools) > TOOLS_MAX:
             yield source.says(f"{len(agent.tools)} tools: model providers take at most {TOOLS_MAX}: divide the agent",
                               "tools")
-        wanted = [("model", agent.model, "model"), *(("model", name, "fallback") for name in agent.fallback),
+        model = "route" if ("route", agent.model) in defined else "model"
+        wanted = [(model, agent.model, "model"), *(("model", name, "fallback") for name in agent.fallback),
                   *(("tool", name, "tools") for name in agent.tools),
                   *(("tenant", name, "tenants") for name in agent.tenants),
                   *([("policy", agent.policy, "policy")] if agent.policy else []),
@@ -121,4 +123,4 @@ def names_of(sources: list[Source]) -> set[tuple[str, str]]:
     return {(source.definition.kind, source.definition.name) for source in sources}
 
 
-CHECKS = (_twice, _dangling, _unusable_outputs, _unusable_prompts)
+CHECKS = (_twice, _dangling, checks_routes.mistakes, _unusable_outputs, _unusable_prompts)

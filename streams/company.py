@@ -1,6 +1,6 @@
-"""What does a folder of YAML define: tenants, agents, models, tools, policies, and the documents that agents know?
+"""What does a folder of YAML define: tenants, agents, models, routes, tools, policies, and the documents that agents know?
 
-    tenants/*.yaml  agents/*.yaml  models/*.yaml  tools/*.yaml  policies/*.yaml
+    tenants/*.yaml  agents/*.yaml  models/*.yaml  routes/*.yaml  tools/*.yaml  policies/*.yaml
     currencies/*.yaml
     documents/*.md            known to every tenant of the folder
     documents/<tenant>/*.md   known to that tenant
@@ -26,7 +26,8 @@ from streams.client import now
 from streams.config import settings
 
 FOLDERS = {"tenants": "tenant", "agents": "agent", "models": "model", "tools": "tool", "policies": "policy",
-           "prompts": "prompt", "aliases": "alias", "currencies": "currency"}
+           "prompts": "prompt", "aliases": "alias", "currencies": "currency",
+           "routes": "route"}
 DOCUMENTS = "documents"
 DOCUMENT_BYTES_MAX = 7 * 1024 * 1024
 SERVICES_PORT = "${services_port}"

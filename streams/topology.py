@@ -7,7 +7,8 @@ document and the topics to create are drawn from this table.
 from datetime import timedelta
 
 from processors import (
-    admission, agent, children, feedback, foreign, guardrails, ingest, model, retrieval, tools, tracing, usage,
+    admission, agent, attempts, children, feedback, foreign, guardrails, ingest, model, retrieval, tools, tracing,
+    usage,
 )
 from schemas.agent import (
     AgentRequested, ModelAsked, ModelFailed, ModelResponded, PassagesAsked,
@@ -15,6 +16,7 @@ from schemas.agent import (
     ResultCleared, RunCancelled, RunFinished, RunSettled, ToolCalled, ToolFailed, ToolReturned, ToolUncertain, Woke,
 )
 from schemas.approvals import ApprovalAsked, ApprovalDecided, ApprovalRefused, ApprovalResolved, UserAsked
+from schemas.attempts import AttemptEnded
 from schemas.base import Event
 from schemas.children import ChildCancelled, ChildFinished
 from schemas.feedback import FeedbackGiven, FeedbackJoined
@@ -56,7 +58,8 @@ PIPELINE = (
     Step("cancel_child",    ChildCancelled,                    Each(children.cancel),                               RunCancelled),
     Step("trace",           TO_TRACE,                          Fold(tracing.Open, tracing.trace),                   SpanEnded),
     Step("join_feedback",   RunFinished | FeedbackGiven,       Fold(feedback.Runs, feedback.join),                  FeedbackJoined),
-    Step("meter",           ModelResponded,                    Each(usage.meter),                                   TokensUsed, given=True),
+    Step("meter",           ModelResponded | ModelFailed,      Each(usage.meter),                                   TokensUsed, given=True),
+    Step("book_attempts",   ModelResponded | ModelFailed,      Each(attempts.book),                                 AttemptEnded),
     Step("settle",          RunFinished,                       Each(usage.settle),                                  RunSettled),
     Step("total_usage",     TokensUsed,                        per_minute(usage),                                   UsageTotalled),
     Step("map_span",        SpanReceived | TraceRested,        Fold(foreign.Seen, foreign.map_span, wakes=TraceRested), SpanEnded | TokensUsed, given=True),
@@ -64,8 +67,8 @@ PIPELINE = (
 )
 
 SINKS = {
-    "clickhouse": (RunFinished | RequestRefused | SpanEnded | TokensUsed | UsageTotalled | BudgetAlerted | VerdictReached
-                   | FeedbackGiven | FeedbackJoined | ApprovalAsked | ApprovalResolved | ApprovalRefused | UserAsked
+    "clickhouse": (RunFinished | RequestRefused | SpanEnded | TokensUsed | AttemptEnded | UsageTotalled | BudgetAlerted
+                   | VerdictReached | FeedbackGiven | FeedbackJoined | ApprovalAsked | ApprovalResolved | ApprovalRefused | UserAsked
                    | DeadLettered),
     "qdrant": ChunkPrepared | ChunkRetired,
 }

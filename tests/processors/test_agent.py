@@ -34,7 +34,7 @@ def test_a_question_is_asked_with_prompt_history_and_tools():
     _, [asked] = play(cleared())
     assert [(m.role, m.content) for m in asked.messages] == [("system", "Be brief."), ("user", "Where is A-1?")]
     assert [tool.name for tool in asked.tools] == ["lookup", "refund", "hand_over", "search"]
-    assert (asked.step, asked.model, asked.fallback, asked.timeout_ms) == (1, "small", ("spare",), 9_000)
+    assert (asked.step, asked.model, asked.fallback, asked.timeout_ms) == (1, "small", ("spare",), 60_000)
 
 
 def test_what_an_application_says_was_said_before_counts_where_the_session_has_nothing_of_its_own():

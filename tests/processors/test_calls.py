@@ -36,7 +36,7 @@ def test_a_model_is_asked_with_its_fallbacks_and_the_events_id_as_key():
     assert (question.idempotency_key, question.messages, question.timeout_ms) == (str(ASKED.id), ASKED.messages, 9_000)
     assert question.context["traceparent"].split("-")[1] == ASKED.run.hex
     assert model.ask(ASKED.then(ModelAsked, "x", model="gone", fallback=()), GIVEN) == Impossible(
-        "unknown_model", "no model 'gone' is defined: apply it, or change the agent's model")
+        "unknown_model", "no model or route 'gone' is defined: apply it, or change the agent's model")
 
 
 def test_an_answer_is_priced_and_told():
