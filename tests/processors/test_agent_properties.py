@@ -9,17 +9,19 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from processors.agent import NEXT, advance
-from processors.session import Session
+from processors.session import Phase, Session
 from schemas.agent import (
     ModelAsked, PassagesAsked, RequestBlocked, ResponseBlocked, RunFinished, Tokens, ToolCalled, ToolFailed,
     ToolUncertain,
 )
-from schemas.registry import Limits
+from schemas.approvals import ApprovalAsked, ApprovalDecided, ApprovalRefused, ApprovalResolved
+from schemas.limits import Approval, Limits
 from tests.processors.support import (
-    AGENT, call, cancelled, cleared, company, failed, heard, of_run, of_tool, told, woke,
+    AGENT, REFUND, at, call, cancelled, cleared, company, failed, heard, ident, of_run, of_tool, told, woke,
 )
 
-GIVEN = company(AGENT.model_copy(update={"limits": Limits(steps=5, tokens=200, seconds=60)}))
+GIVEN = company(AGENT.model_copy(update={"limits": Limits(steps=5, tokens=200, seconds=60), "ask_user": True}),
+                REFUND.model_copy(update={"approval": Approval(by=("mara",), timeout_s=20)}))
 SESSION = TypeAdapter(Session)
 RUNS = ("a", "b", "c", "d")
 
@@ -31,8 +33,8 @@ def answers(event, name, choose, seconds):
         if kind == "answer":
             return heard(name, event.step, content="done", seconds=seconds)
         if kind == "calls":
-            tools = [call(choose.choice(["lookup", "refund", "search", "hand_over", "none"]),
-                          choose.choice(['{"order":"A-1"}', '{"query":"x"}', "{", f'{{"order":"A-{choose.random()}"}}']),
+            tools = [call(choose.choice(["lookup", "refund", "search", "hand_over", "ask_user", "none"]),
+                          choose.choice(['{"order":"A-1"}', '{"question":"?"}', '{"query":"x"}', "{", f'{{"order":"A-{choose.random()}"}}']),
                           f"c{n}") for n in range(choose.randint(1, 3))]
             return heard(name, event.step, calls=tuple(tools), seconds=seconds)
         if kind == "block":
@@ -41,6 +43,10 @@ def answers(event, name, choose, seconds):
         if kind == "length":
             return heard(name, event.step, content="half", seconds=seconds, finish_reason="length")
         return failed(name, event.step, seconds=seconds) if kind == "fail" else heard(name, event.step, seconds=seconds)
+    if isinstance(event, ApprovalAsked):
+        return ApprovalDecided(
+            id=ident(f"{event.id}/{seconds}"), at=at(seconds), tenant="acme", session="s", approval=event.id,
+            by=choose.choice(["mara", "mara", "mara", "jo"]), decision=choose.choice(["approve", "deny"]))
     kind = choose.choice(["return", "return", "return", "fail", "uncertain"])
     if kind == "return":
         return told(name, event.step, event.call, event.tool, seconds=seconds)
@@ -62,9 +68,9 @@ def drive(choose, steps=60):
         if n < steps:
             options += [("repeat", event) for event in everything[-5:]]
             options += [("cancel", name) for name in RUNS if choose.random() < 0.02] + [("wake", None)] * (n % 7 == 0)
-        if not options:
+        if not options and session.run is None:
             break
-        what, item = choose.choice(options)
+        what, item = choose.choice(options) if options else ("over", None)  # people who do not answer
         if what == "new":
             todo.remove(item)
             event = item
@@ -72,14 +78,17 @@ def drive(choose, steps=60):
             open_questions.remove(item)
             event = answers(item, names[item.run], choose, now)
         else:
-            event = {"repeat": lambda: item, "cancel": lambda: cancelled(item, now), "wake": lambda: woke(now)}[what]()
+            event = {"repeat": lambda: item, "cancel": lambda: cancelled(item, now), "wake": lambda: woke(now),
+                     "over": lambda: woke((session.wake_at - at(0)).total_seconds())}[what]()
         before = session.phase
         session, more = advance(session, event, GIVEN)
         move = NEXT.get((before, type(event)))
         assert session.phase in move.to if move else session.phase == before
+        assert (session.phase is Phase.WAITING) == (session.run is not None and session.run.paused_at is not None)
+        assert (session.wake_at is None) == (session.run is None)
         everything.append(event)
         said += more
-        open_questions += [e for e in more if isinstance(e, ModelAsked | ToolCalled | PassagesAsked)]
+        open_questions += [e for e in more if isinstance(e, ModelAsked | ToolCalled | PassagesAsked | ApprovalAsked)]
     return session, said
 
 
@@ -102,10 +111,13 @@ def test_any_interleaving_ends_each_run_once_and_leaves_no_call_unanswered(seed)
     session, said = drive(random.Random(seed))
     outcomes = Counter(event.run for event in said if isinstance(event, RunFinished))
     assert outcomes == {cleared(name).run: 1 for name in RUNS}
+    approvals = [event.id for event in said if isinstance(event, ApprovalAsked)]
+    assert sorted(approvals) == sorted(event.approval for event in said if isinstance(event, ApprovalResolved))
     assert session.run is None
     assert not session.waiting
     assert unanswered(session.messages) == []
-    assert len({event.id for event in said}) == len(said)
+    once = [event for event in said if not isinstance(event, ApprovalRefused)]  # a word that comes again is refused again
+    assert len({event.id for event in once}) == len(once)
     for event in said:
         if isinstance(event, ModelAsked):
             assert unanswered(event.messages) == []
