@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "query": ("streams.commands.look", "Ask ClickHouse: SQL, or a ready query."),
     "topics": ("streams.commands.look", "List the topics."),
     "schema": ("streams.commands.look", "Print an event's Avro schema."),
+    "keys": ("streams.commands.keys", "Make, list and revoke API keys of the edge."),
     "dlq": ("streams.commands.letters", "List, show and replay dead letters."),
     "top": ("streams.commands.picture", "The last hour, live."),
     "describe": ("streams.commands.picture", "Diagram, topics, settings, AsyncAPI, out of the code."),

@@ -18,6 +18,7 @@ from streams.edge import asking, sse
 from streams.edge.app import Edge
 from streams.edge.asking import Asked
 from streams.edge.keys import Caller
+from streams.edge.memory import OUTCOMES
 from streams.edge.problems import Problem
 
 LAST_S = 0.05
@@ -109,23 +110,25 @@ async def spoken(edge: Edge, caller: Caller, asked: Asked, agent: str) -> AsyncI
         yield result
         return
     words, shows, ended = Spoken(), may_show(edge.link.given(), agent), None
-    kinds = WORDS if shows else (RunFinished, RequestRefused)
-    story, place, until = stories.story(known), known.since, asyncio.get_running_loop().time() + edge.settings.edge_wait_s
-    while ended is None:
-        for number, event in stories.events(known, asked.run, place, kinds):
-            place = number
-            if isinstance(event, RunFinished | RequestRefused):
-                ended = event
-            elif more := words.take(event):
-                yield more
-        if ended is None and not await story.change(min(sse.BEAT_S, until - asyncio.get_running_loop().time())):
-            if asyncio.get_running_loop().time() >= until:
-                raise asking.late(edge, asked.run)
-            yield None
-    if shows and not words.whole and await story.change(LAST_S):  # the response comes on another topic than the outcome
-        for _, event in stories.events(known, asked.run, place, WORDS):
-            if more := words.take(event):
-                yield more
+    kinds = WORDS if shows else OUTCOMES
+    loop, place = asyncio.get_running_loop(), known.since
+    until = loop.time() + edge.settings.edge_wait_s
+    with stories.reading(known) as story:
+        while ended is None:
+            for number, event in stories.events(known, asked.run, place, kinds):
+                place = number
+                if isinstance(event, OUTCOMES):
+                    ended = event
+                elif more := words.take(event):
+                    yield more
+            if ended is None and not await story.change(min(sse.BEAT_S, until - loop.time())):
+                if loop.time() >= until:
+                    raise asking.late(edge, asked.run)
+                yield None
+        if shows and not words.whole and await story.change(LAST_S):  # the response comes on another topic
+            for _, event in stories.events(known, asked.run, place, (ResponseCleared,)):
+                if more := words.take(event):
+                    yield more
     result = asking.completed(asking.finished_as(ended))
     if rest := words.end(result["answer"] or ""):
         yield rest

@@ -8,6 +8,7 @@ are bounded; what is older is in ClickHouse. All of it belongs to one event loop
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
@@ -57,6 +58,7 @@ class Story:
     size: int = 0
     gone: int = -1
     waiting: set[asyncio.Future] = field(default_factory=set)
+    readers: int = 0
 
     def changed(self) -> None:
         for one in self.waiting:
@@ -124,19 +126,25 @@ class Stories:
 
     async def wait(self, run: UUID, within_s: float) -> Event | None:
         """The run's outcome; None where none came in time."""
-        known = self._runs[run]
-        story, place, loop = self.story(known), known.since, asyncio.get_running_loop()
-        until = loop.time() + within_s
-        while True:
-            for _, event in self.events(known, run, place, OUTCOMES):
-                return event
-            place = self._next
-            if not await story.change(until - loop.time()):
-                return None
+        known, loop = self._runs[run], asyncio.get_running_loop()
+        place, until = known.since, loop.time() + within_s
+        with self.reading(known) as story:
+            while True:
+                for _, event in self.events(known, run, place, OUTCOMES):
+                    return event
+                place = self._next
+                if not await story.change(until - loop.time()):
+                    return None
 
-    def story(self, known: Known) -> Story:
-        """The session's story, which is kept while somebody waits for more of it."""
-        return self._stories.setdefault(known.key, Story())
+    @contextmanager
+    def reading(self, known: Known) -> Iterator[Story]:
+        """The session's story, which is not forgotten while somebody reads it."""
+        story = self._stories.setdefault(known.key, Story())
+        story.readers += 1
+        try:
+            yield story
+        finally:
+            story.readers -= 1
 
     def events(self, known: Known, run: UUID, place: int,
                kinds: tuple[type[Event], ...] = (SessionEvent,)) -> Iterator[tuple[int, Event]]:
@@ -181,11 +189,11 @@ class Stories:
             self._mine.pop(known.key, None)
 
     def _forget(self) -> None:
-        """Drops the sessions that were quiet longest, those left out for which somebody waits."""
+        """Drops the sessions that were quiet longest, those left out that somebody reads."""
         spared = 0
         while self.size > self._bytes_max and spared < len(self._stories):
             key, story = self._stories.popitem(last=False)
-            if story.waiting:
+            if story.readers:
                 self._stories[key] = story
                 spared += 1
             else:

@@ -10,14 +10,16 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.agent import Label, RunCancelled
+from schemas.agent import Label, RequestAdmitted, RunCancelled
 from schemas.base import NAMESPACE_OID, derived_id
 from schemas.feedback import FeedbackGiven, Score
+from schemas.stream import ModelChunk
 from streams.client import now
 from streams.edge import asking, sse
 from streams.edge.app import Edge, Shared
 from streams.edge.keys import Caller, Judge, Reader, Requester
-from streams.edge.memory import OUTCOMES
+from streams.edge.live import may_show
+from streams.edge.memory import OUTCOMES, Known
 from streams.edge.problems import Problem
 
 router = APIRouter(tags=["runs"])
@@ -161,27 +163,32 @@ async def _told(spans: list[dict[str, Any]], last: str) -> AsyncIterator[bytes]:
 
 async def _story(edge: Edge, run: UUID, last: str) -> AsyncIterator[bytes]:
     """The run's events behind the one that the reader had last; all of them where that one is not known."""
-    stories = edge.link.stories
-    known = stories.find(run)
-    story, place, ended = stories.story(known), known.since, None
-    behind = [number for number, event in stories.events(known, run, place) if str(event.id) == last]
-    place = behind[0] if behind else place
-    while True:
-        if story.gone >= place:
-            yield sse.event("behind", {"resume": last, "detail": "this reader was too slow and has missed events: GET "
-                                       f"/v1/runs/{run} has the outcome"})
-            return
-        for number, event in stories.events(known, run, place):
-            place, last = number, str(event.id)
-            if isinstance(event, OUTCOMES):
-                ended = event
-            else:
-                yield sse.event(type(event).__name__, event, last)
-        if not await story.change(LAST_S if ended else sse.BEAT_S):
-            if ended:
-                yield sse.event(type(ended).__name__, ended, str(ended.id))
+    stories, known, ended = edge.link.stories, edge.link.stories.find(run), None
+    behind = [number for number, event in stories.events(known, run, known.since) if str(event.id) == last]
+    place = behind[0] if behind else known.since
+    with stories.reading(known) as story:
+        while True:
+            if story.gone >= place:
+                yield sse.event("behind", {"resume": last, "detail": "this reader was too slow and has missed events: GET "
+                                           f"/v1/runs/{run} has the outcome"})
                 return
-            yield sse.BEAT
+            for number, event in stories.events(known, run, place):
+                place, last = number, str(event.id)
+                if isinstance(event, OUTCOMES):
+                    ended = event
+                elif not isinstance(event, ModelChunk) or _may_hear(edge, known, run):
+                    yield sse.event(type(event).__name__, event, last)
+            if not await story.change(LAST_S if ended else sse.BEAT_S):
+                if ended:
+                    yield sse.event(type(ended).__name__, ended, str(ended.id))
+                    return
+                yield sse.BEAT
+
+
+def _may_hear(edge: Edge, known: Known, run: UUID) -> bool:
+    """Whether parts of the answer may be heard before it is screened."""
+    admitted = next((event for _, event in edge.link.stories.events(known, run, known.since, (RequestAdmitted,))), None)
+    return admitted is not None and may_show(edge.link.given(), admitted.agent)
 
 
 @router.post("/v1/runs/{run}/cancel", status_code=202, response_model=Run)

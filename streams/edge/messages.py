@@ -1,0 +1,90 @@
+"""How does Anthropic's messages protocol ask an agent? `model` is the agent's name.
+
+The last user message is asked, those before it are the history; `system` stands behind the agent's own prompt. What the
+agent's definition decides, `max_tokens` among it, is named in the header `weir-ignored`.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from streams.edge import asking, chat, conversation, sse
+from streams.edge.app import Edge, Shared
+from streams.edge.asking import Asked
+from streams.edge.keys import Caller, Requester
+from streams.edge.live import spoken
+from streams.edge.problems import TYPES, Problem
+
+router = APIRouter(tags=["Anthropic"])
+
+
+class Messages(BaseModel):
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [
+        {"model": "support", "max_tokens": 1_000, "messages": [{"role": "user", "content": "Where is order A-1001?"}]}]})
+
+    model: str = Field(min_length=1, max_length=200, description="name of an agent")
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    system: str | list[dict[str, Any]] | None = None
+    stream: bool = False
+    metadata: dict[str, Any] | None = None
+
+
+@router.post("/v1/messages", response_model=None)
+async def answer(body: Messages, request: Request, edge: Shared, caller: Requester) -> Response:
+    """Asks an agent and answers when its run has ended, or as the answer is written."""
+    said = body.model_dump()
+    conversation.check(said)
+    text, history = conversation.split(body.messages, conversation.text_of(body.system, "system"))
+    user = (body.metadata or {}).get("user_id")
+    asked = await chat.asked_in(edge, request, caller, body.model, text, history, str(user) if user else None, {})
+    headers = chat.run_headers(asked) | conversation.ignored(said) | {"request-id": str(asked.run)}
+    if body.stream:
+        return sse.Stream(_events(edge, caller, asked, body.model), edge.settings.edge_slow_s, headers)
+    result = asking.completed(await asking.result_of(edge, caller, asked))
+    return JSONResponse(message(result, body.model), headers=headers)
+
+
+def message(result: dict[str, Any], model: str) -> dict[str, Any]:
+    content = [{"type": "text", "text": result["answer"] or result["detail"], "citations": None}]
+    return _empty(UUID(result["id"]), model) | {
+        "content": content, "stop_reason": _reason(result), "usage": usage(result["input_tokens"], result["output_tokens"])}
+
+
+def usage(read: int, written: int) -> dict[str, Any]:
+    return {"input_tokens": read, "output_tokens": written, "cache_creation_input_tokens": None,
+            "cache_read_input_tokens": None}
+
+
+def _reason(result: dict[str, Any]) -> str:
+    return "refusal" if result["status"] == "blocked" else "end_turn"
+
+
+def _empty(run: UUID, model: str) -> dict[str, Any]:
+    return {"id": f"msg_{run.hex}", "type": "message", "role": "assistant", "model": model, "content": [],
+            "stop_reason": None, "stop_sequence": None, "usage": usage(0, 0)}
+
+
+async def _events(edge: Edge, caller: Caller, asked: Asked, model: str) -> AsyncIterator[bytes]:
+    def event(kind: str, **fields: Any) -> bytes:
+        return sse.event(kind, {"type": kind} | fields)
+
+    yield event("message_start", message=_empty(asked.run, model))
+    yield event("content_block_start", index=0, content_block={"type": "text", "text": "", "citations": None})
+    try:
+        async for part in spoken(edge, caller, asked, model):
+            if part is None:
+                yield event("ping")
+            elif isinstance(part, str):
+                yield event("content_block_delta", index=0, delta={"type": "text_delta", "text": part})
+            else:
+                yield event("content_block_stop", index=0)
+                yield event("message_delta", delta={"stop_reason": _reason(part), "stop_sequence": None},
+                            usage=usage(part["input_tokens"], part["output_tokens"]))
+                yield event("message_stop")
+    except Problem as problem:
+        kind = TYPES.get(problem.status, "invalid_request_error" if problem.status < 500 else "api_error")
+        yield event("error", error={"type": kind, "message": problem.detail})
