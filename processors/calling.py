@@ -47,7 +47,7 @@ def plan_calls(run: Run, said: ResponseCleared, given: Definitions) -> Plan:
     """Every wish becomes a call, or an error that the model is told; in the order of the wishes."""
     repeats, pending, events = dict(run.repeats), [], []
     for nth, request in enumerate(said.tool_calls):
-        same = _same(request)
+        same = same_call(request)
         repeats[same] = repeats.get(same, 0) + 1
         if repeats[same] >= REPEATS_MAX:
             return Plan(run, (), repeated=request.name)
@@ -62,7 +62,7 @@ def plan_calls(run: Run, said: ResponseCleared, given: Definitions) -> Plan:
     return Plan(run, tuple(events))
 
 
-def _same(request: ToolRequest) -> str:
+def same_call(request: ToolRequest) -> str:
     """Equal for calls of one tool with equal arguments, however they are written."""
     try:
         arguments = compact(json.loads(request.arguments))

@@ -13,15 +13,9 @@ from streams.client import Client, Publisher, Watch, now, request
 from streams.commands.common import AsJson, Problem, err, out, say_json, short, table, usd
 from streams.commands.reach import codec_of, rows_of
 from streams.config import settings
-from streams.topology import PIPELINE
-from streams.shapes import kinds
+from streams.histories import session_events
 
 RUN = """SELECT * FROM runs WHERE run = {run:UUID} ORDER BY at LIMIT 1"""
-SPANS = """SELECT name, operation, status, error_type, started_at, wait_ms, cost_usd, input_tokens, output_tokens, input,
-       output FROM spans WHERE run = {run:UUID} ORDER BY started_at, at"""
-VERDICTS = "SELECT stage, rule, action, enforced, findings FROM verdicts WHERE run = {run:UUID} ORDER BY at"
-RUNS = """SELECT at, run, tenant, agent, session, outcome, reason, wait_ms, cost_usd, question FROM runs
-WHERE ({tenant:String} = '' OR tenant = {tenant:String}) ORDER BY at DESC LIMIT {limit:UInt32}"""
 
 
 def send(
@@ -53,12 +47,6 @@ def send(
         print_outcome(outcome)
 
 
-def session_events() -> list[type[Event]]:
-    """Every class of a session that a step of the pipeline reads or writes."""
-    classes = {kind for step in PIPELINE for kind in (*kinds(step.reads), *kinds(step.writes))}
-    return sorted((kind for kind in classes if kind.key == "session"), key=lambda kind: kind.__name__)
-
-
 def show_event(event: Event, run: UUID) -> None:
     """One line for an event of a run, on stderr."""
     if getattr(event, "run", None) != run:
@@ -77,50 +65,6 @@ def print_outcome(outcome: Event) -> None:
                       f"{outcome.tool_calls} tool calls, {usd(outcome.cost_usd)}[/dim]")
         case RequestRefused():
             out.print(f"refused: {outcome.reason}. {outcome.detail}", markup=False)
-
-
-def runs(
-    tenant: Annotated[str, typer.Option(help="Only this tenant's.")] = "",
-    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 20,
-    as_json: AsJson = False,
-) -> None:
-    """Lists the newest runs, out of ClickHouse."""
-    found = rows_of(settings(), RUNS, {"tenant": tenant, "limit": limit})
-    if as_json:
-        return say_json(found)
-    columns = ("at", "run", "tenant", "agent", "outcome", "reason", "ms", "cost", "question")
-    out.print(table("Runs", columns, [
-        (f"{r['at']:%m-%d %H:%M:%S}", r["run"], r["tenant"], r["agent"], r["outcome"], r["reason"], r["wait_ms"],
-         usd(r["cost_usd"]), short(r["question"], 60)) for r in found], numbers=("ms", "cost")))
-
-
-def show(run: Annotated[UUID, typer.Argument(help="The run's id.")], as_json: AsJson = False) -> None:
-    """Shows one run: its outcome, each step with what it took, and the guardrails' verdicts."""
-    found = rows_of(settings(), RUN, {"run": str(run)})
-    if not found:
-        raise Problem(f"there is no finished run {run} in ClickHouse (rows arrive within seconds of the run's end): "
-                      "`./weir runs` lists what is there")
-    spans = rows_of(settings(), SPANS, {"run": str(run)})
-    verdicts = rows_of(settings(), VERDICTS, {"run": str(run)})
-    if as_json:
-        return say_json({"run": found[0], "spans": spans, "verdicts": verdicts})
-    print_run(found[0], spans, verdicts)
-
-
-def print_run(run: dict[str, Any], spans: list[dict[str, Any]], verdicts: list[dict[str, Any]]) -> None:
-    out.print(f"[bold]{run['agent']}[/bold]@{run['agent_version']} for {run['tenant']}, session {run['session']}: "
-              f"[bold]{run['outcome']}[/bold] {run['reason']} in {run['wait_ms']} ms, {usd(run['cost_usd'])}")
-    out.print(f"Q: {run['question']}", markup=False)
-    out.print(f"A: {run['answer']}", markup=False)
-    began = min((span["started_at"] for span in spans), default=run["at"])
-    out.print(table("Steps", ("at ms", "span", "status", "ms", "tokens in/out", "cost", "output"), [
-        (int((span["started_at"] - began).total_seconds() * 1000), span["name"], span["error_type"] or span["status"],
-         span["wait_ms"], f"{span['input_tokens']}/{span['output_tokens']}" if span["input_tokens"] else "",
-         usd(span["cost_usd"]) if span["operation"] == "chat" else "", short(span["output"], 80))
-        for span in spans], numbers=("at ms", "ms")))
-    if verdicts:
-        out.print(table("Guardrails", ("stage", "rule", "action", "enforced", "findings"),
-                        [tuple(v.values()) for v in verdicts]))
 
 
 def feedback(
