@@ -10,6 +10,7 @@ from schemas.calls import Failure, SearchAnswer, SearchQuestion
 from sinks.http import client
 from sinks.model_api import ModelApi
 from sinks.tool_runner import ToolRunner
+from sinks.tools_mcp import McpTools
 from sinks.tools_python import PythonTools
 from streams.config import Settings, names_in, secret
 
@@ -31,7 +32,7 @@ def ports_over(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncCl
 def tool_port(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient | None = None) -> ToolRunner:
     """Every way to reach a tool that the settings allow."""
     return ToolRunner(http, secret, fresh, more={
-        "python": PythonTools(names_in(settings.python_tools)),
+        "python": PythonTools(names_in(settings.python_tools)), "mcp": McpTools(names_in(settings.mcp_commands)),
     })
 
 

@@ -20,7 +20,10 @@ from processors.openapi import BadSpec, Spec
 from processors.tool_schemas import Unresolvable, name_error, provider_errors, renamed, written
 from schemas.registry import Tool
 from sinks.http import Refusal, fetch
+from sinks.tool_results import Discreet
+from sinks.tools_mcp import McpTools
 from streams.checks import Source, line_in
+from streams.config import names_in, secret, settings
 
 NEEDS = {"http": ("url",), "openapi": ("spec", "operation"), "mcp": ("server",), "python": ("entry",),
          "kafka": ("request_topic", "reply_topic"), "agent": ("agent",), "search": ()}
@@ -31,7 +34,7 @@ EFFECTS = {"GET": "pure", "HEAD": "pure", "OPTIONS": "pure", "PUT": "idempotent"
 """What HTTP promises of its methods; a file that says another effect knows better."""
 TELLING = re.compile("authorization|cookie|token|secret|password|passwd|api.?key|credential", re.IGNORECASE)
 REFERENCE = re.compile(r"env:[A-Z][A-Z0-9_]*")
-SPEC_BYTES_MAX, SPEC_S = 20 * 1024 * 1024, 20.0
+SPEC_BYTES_MAX, SPEC_S, SERVER_S = 20 * 1024 * 1024, 20.0, 20.0
 
 
 class Mistake(Exception):
@@ -105,9 +108,22 @@ def _open_secrets(tool: Tool) -> Iterator[Mistake]:
 
 
 def _looked_up(tool: Tool, path: Path) -> Tool:
-    if tool.via == "mcp" and not tool.mcp_tool:
-        return tool.model_copy(update={"mcp_tool": tool.name})
+    if tool.via == "mcp":
+        tool = tool.model_copy(update={"mcp_tool": tool.mcp_tool or tool.name})
+        return tool if "parameters" in tool.model_fields_set else _of_server(tool)
     return _of_operation(tool, path) if tool.via == "openapi" else tool
+
+
+def _of_server(tool: Tool) -> Tool:
+    """The tool with the arguments that its MCP server lists. Raises Mistake."""
+    servers = McpTools(names_in(settings().mcp_commands))
+    hidden = Discreet(secret)
+    try:
+        words, schema = asyncio.run(servers.described(tool.server, tool.mcp_tool, SERVER_S, hidden))
+    except Refusal as refusal:
+        raise Mistake(f"its server cannot be asked for the arguments of {tool.mcp_tool!r} "
+                      f"({hidden.hide(refusal.detail)}): start it, or write `parameters`", "server") from refusal
+    return tool.model_copy(update={"parameters": schema, "description": tool.description or words})
 
 
 def _of_operation(tool: Tool, path: Path) -> Tool:

@@ -11,7 +11,7 @@ from schemas.agent import ToolCalled
 from schemas.calls import ToolAnswer
 from schemas.registry import Definitions
 from sinks.tool_runner import ToolRunner
-from streams import company
+from streams import company, tool_sources
 from tests.processors.support import of_run
 
 SPEC = """openapi: 3.1.0
@@ -113,6 +113,24 @@ def test_a_mistake_is_told_with_file_line_and_what_to_do(tmp_path, tool, line, w
     with pytest.raises(company.BadCompany) as told:
         load(tmp_path, tool)
     assert f"refund.yaml, line {line}: " in str(told.value) and words in str(told.value)
+
+
+def test_a_server_is_asked_for_what_a_file_does_not_say(tmp_path, monkeypatch):
+    listed = {"type": "dict", "properties": {"n": {"type": "int"}}}
+
+    async def described(_self, server, tool, _left_s, _secret):
+        return f"{tool} of {server.url}", listed
+
+    monkeypatch.setattr(tool_sources.McpTools, "described", described)
+    tool = load(tmp_path, "via: mcp\nserver: {url: http://x}")
+    assert (tool.mcp_tool, tool.description) == ("refund", "refund of http://x")
+    assert tool.parameters["properties"] == {"n": {"type": "integer"}}
+    monkeypatch.undo()
+    with pytest.raises(company.BadCompany, match="line 2: its server cannot be asked .*: start it, or write"):
+        load(tmp_path, "via: mcp\nserver: {url: http://127.0.0.1:1/mcp}")
+    with pytest.raises(company.BadCompany, match="WEIR_MCP_COMMANDS"):
+        load(tmp_path, "via: mcp\nserver: {command: [rm]}")
+    assert load(tmp_path, "via: mcp\nserver: {command: [rm]}\nmcp_tool: x\nparameters: {}").mcp_tool == "x"
 
 
 @pytest.mark.parametrize("spec, words", [

@@ -1,0 +1,196 @@
+"""How is one MCP server spoken with, over HTTP or a process's standard streams, and noticed to be gone?
+
+The package's client lives and ends in one task: `Session` keeps it there, and makes it anew when it was lost. Over HTTP
+one request that fails would end the client and every other call with it, so the transport below answers in the server's
+place: with an error of that one request, that says what happened to it and is read here.
+"""
+
+import asyncio
+import contextlib
+import json
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx2
+
+from schemas.tools import McpServer
+from sinks.http import BODY_BYTES_MAX, DETAIL_CHARS, RETRIED_STATUS, Refusal
+
+OURS = "weir"
+REFUSED, LOST, GONE, STATUS = "refused", "lost", "gone", "status"
+INTERNAL_ERROR = -32603
+SENT_NEVER = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+CONNECTIONS = httpx2.Limits(max_connections=200, max_keepalive_connections=50)
+
+
+class Session:
+    """One connection to one server. `open` gives its client, connected; `drop` forgets it."""
+
+    def __init__(self, connect: Callable[[], Any]):
+        self._connect = connect
+        self._client: asyncio.Future[Any] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
+
+    async def open(self, left_s: float) -> Any:
+        """The client. Raises Refusal where there is none in time."""
+        if self._client is None:
+            self._client, self._over = asyncio.get_running_loop().create_future(), asyncio.Event()
+            self._task = asyncio.create_task(self._live(self._client, self._over))
+        client = self._client
+        try:
+            async with asyncio.timeout(left_s):
+                return await asyncio.shield(client)
+        except TimeoutError as error:
+            self.drop(client)
+            raise Refusal("refused", f"the MCP server did not connect within {left_s:.1f} s", again=True) from error
+
+    def drop(self, client: Any = None) -> None:
+        """Forgets the client, so that the next call connects anew; with `client`, only if it is still that one."""
+        if self._client is not None and (client is None or client is self._client or self._is(client)):
+            self._client = None
+            self._over.set()
+
+    def _is(self, client: Any) -> bool:
+        return self._client.done() and not self._client.exception() and self._client.result() is client
+
+    async def _live(self, ready: asyncio.Future[Any], over: asyncio.Event) -> None:
+        try:
+            async with self._connect() as client:
+                ready.set_result(client)
+                await over.wait()
+        except Exception as error:  # whatever its own tasks raise, in groups
+            if not ready.done():
+                ready.set_exception(refusal_of(error))
+                ready.exception()  # it may be that nobody waits for it any more
+        finally:
+            if self._client is ready:
+                self._client = None
+
+
+def over_http(server: McpServer, headers: dict[str, str], below: Any = None) -> Callable[[], Any]:
+    """Connects over streamable HTTP, in the newest protocol that the server knows."""
+    @contextlib.asynccontextmanager
+    async def connect() -> AsyncIterator[Any]:
+        from mcp import Client  # noqa: PLC0415 - it takes a second that a restarted worker has not
+        from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415
+
+        transport = Told(below or httpx2.AsyncHTTPTransport(limits=CONNECTIONS))
+        async with (httpx2.AsyncClient(transport=transport, headers=headers, timeout=httpx2.Timeout(None, connect=10.0))
+                    as http,
+                    Client(streamable_http_client(server.url, http_client=http, max_sse_event_size=BODY_BYTES_MAX),
+                           cache=None) as client):
+            yield client
+    return connect
+
+
+def over_streams(server: McpServer, env: dict[str, str]) -> Callable[[], Any]:
+    """Starts the command and connects over its standard streams. What it complains of is told if it does not start."""
+    @contextlib.asynccontextmanager
+    async def connect() -> AsyncIterator[Any]:
+        from mcp import Client, StdioServerParameters  # noqa: PLC0415
+        from mcp.client.stdio import stdio_client  # noqa: PLC0415
+
+        program, *arguments = server.command
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
+            parameters = StdioServerParameters(command=program, args=arguments, env=env or None)
+            try:
+                async with Client(stdio_client(parameters, errlog=complaints), cache=None) as client:
+                    yield client
+            except Exception as error:
+                complaints.seek(0)
+                words = complaints.read().strip()[-DETAIL_CHARS:]
+                raise Refusal("refused", f"{program}: {refusal_of(error).detail} {words}".strip(), again=True) from error
+    return connect
+
+
+def refusal_of(error: BaseException) -> Refusal:
+    """Why there is no connection, from whatever was raised."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, Refusal):
+        return error
+    ours = said_of(error)
+    words = f"{type(error).__name__}: {error}"[:DETAIL_CHARS]
+    if ours and STATUS in ours:
+        status = ours[STATUS]
+        return Refusal(f"http_{status}", words, again=status in RETRIED_STATUS or status >= 500)
+    return Refusal("refused", words, again=True)
+
+
+def said_of(error: BaseException) -> dict[str, Any] | None:
+    """What the transport below put into an error; None where the server itself wrote it."""
+    data = getattr(getattr(error, "error", None), "data", None)
+    ours = data.get(OURS) if isinstance(data, dict) else None
+    return ours if isinstance(ours, dict) else None
+
+
+class Told(httpx2.AsyncBaseTransport):
+    """Makes of a failed request an answer that says what failed, and reads no more of one than it may have."""
+
+    def __init__(self, below: httpx2.AsyncBaseTransport):
+        self._below = below
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        try:
+            answer = await self._below.handle_async_request(request)
+        except httpx2.TransportError as error:
+            kind = REFUSED if isinstance(error, SENT_NEVER) else LOST
+            return _error(request, 503, f"{type(error).__name__}: {error}", {kind: True})
+        if request.method != "POST" or answer.status_code < 400:
+            answer.stream = Limited(answer.stream)
+            return answer
+        words = (await _beginning(answer)).decode("utf-8", "replace").strip()
+        if answer.status_code == 404 and "mcp-session-id" in request.headers:
+            return _error(request, 404, "the session is gone", {GONE: True})
+        if _is_rpc_error(words):
+            return httpx2.Response(answer.status_code, headers={"content-type": "application/json"}, text=words,
+                                   request=request)
+        return _error(request, answer.status_code, f"status {answer.status_code}: {words[:DETAIL_CHARS]}",
+                      {STATUS: answer.status_code})
+
+    async def aclose(self) -> None:
+        await self._below.aclose()
+
+
+class Limited(httpx2.AsyncByteStream):
+    """A body, up to the most that is read of one."""
+
+    def __init__(self, whole: Any):
+        self._whole = whole
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for part in self._whole:
+            size += len(part)
+            if size > BODY_BYTES_MAX:
+                raise httpx2.StreamError(f"too_large: more than {BODY_BYTES_MAX:,} bytes")
+            yield part
+
+    async def aclose(self) -> None:
+        await self._whole.aclose()
+
+
+async def _beginning(answer: httpx2.Response) -> bytes:
+    parts, size = [], 0
+    async for part in answer.stream:
+        parts.append(part)
+        size += len(part)
+        if size > 65_536:
+            break
+    await answer.stream.aclose()
+    return b"".join(parts)
+
+
+def _is_rpc_error(words: str) -> bool:
+    try:
+        said = json.loads(words)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(said, dict) and said.get("jsonrpc") == "2.0" and isinstance(said.get("error"), dict)
+
+
+def _error(request: httpx2.Request, status: int, message: str, ours: dict[str, Any]) -> httpx2.Response:
+    body = {"jsonrpc": "2.0", "id": None, "error": {"code": INTERNAL_ERROR, "message": message, "data": {OURS: ours}}}
+    return httpx2.Response(status, json=body, request=request)
