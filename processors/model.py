@@ -5,9 +5,9 @@ from functools import partial
 from processors.attempts import made_of, waste_of
 from processors.caching import kept
 from processors.checks import wrong_with
+from processors.prices import price_with_and_without_cache
 from processors.routing import Chosen, choose
 from processors.text import clean, label, ms_between
-from processors.usage import price
 from schemas.agent import ModelAsked, ModelFailed, ModelResponded, Tokens
 from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure, Impossible, Uncertain, Ways
 from schemas.codec import traceparent_of
@@ -51,10 +51,11 @@ def tell(
 
 
 def _responded(asked: ModelAsked, answer: ChatAnswer, given: Definitions, common: dict) -> ModelResponded:
-    cost_usd = price(given.find("model", answer.endpoint), answer.provider, answer.response_model, answer.tokens,
-                     answer.started_at, answer.service_tier)
+    cost_usd, uncached_usd = price_with_and_without_cache(
+        given.find("model", answer.endpoint), answer.provider, answer.response_model, answer.tokens, answer.started_at,
+        answer.service_tier)
     attempts = made_of(answer.tried, answer.started_at, given, cost_usd)
-    took = {"tokens": answer.tokens, "cost_usd": cost_usd}
+    took = {"tokens": answer.tokens, "cost_usd": cost_usd, "uncached_usd": uncached_usd}
     if answer.cache_hit:
         took = {"tokens": Tokens(), "cost_usd": 0, "cache_hit": True, "saved": answer.tokens, "saved_usd": cost_usd}
     return asked.then(

@@ -24,6 +24,9 @@ EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)
 USUAL = ("", "default", "standard", "auto", "on_demand")
 """What providers call the tier that has no name of its own."""
 
+OF_CACHES = ("cached_input_tokens", "cached_audio_tokens", "cached_image_tokens", "cache_write_tokens",
+             "cache_write_1h_tokens")
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -75,6 +78,18 @@ def price(
         return by_list(own, tokens, service_tier)
     upstream = definition.upstream if isinstance(definition, Model) else ""
     return by_book(provider, (response_model, upstream), tokens, at, service_tier)
+
+
+def price_with_and_without_cache(
+    definition: Definition | None, provider: str, response_model: str, tokens: Tokens, at: datetime,
+    service_tier: str = "",
+) -> tuple[Decimal | None, Decimal | None]:
+    """The price of a call, and what it would have been had the provider no cache."""
+    cost_usd = price(definition, provider, response_model, tokens, at, service_tier)
+    bare = tokens.model_copy(update=dict.fromkeys(OF_CACHES, 0))
+    if bare == tokens or cost_usd is None:
+        return cost_usd, cost_usd
+    return cost_usd, price(definition, provider, response_model, bare, at, service_tier)
 
 
 def by_list(listed: Price, tokens: Tokens, service_tier: str = "") -> Decimal | None:

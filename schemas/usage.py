@@ -32,6 +32,7 @@ class TokensUsed(Event):
     charged_usd: Money | None = None
     charged: Money | None = None
     currency: Label = "USD"
+    uncached_usd: Money | None = None
     source: Label = "weir"
     wasted: bool = False
     cache_hit: bool = False

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from processors.prices import parts_of, price
+from processors.prices import parts_of, price, price_with_and_without_cache
 from processors.usage import charged, rate_at
 from schemas.prices import Contract, LongInput, Price, Prices, Rate
 from schemas.registry import Currency, Definitions, Model, Tenant
@@ -148,3 +148,10 @@ def test_a_contracts_tier_without_a_price_is_unpriced():
     (datetime(2025, 12, 31, 23, 59, tzinfo=UTC), None), (NOON, "1.25"), (datetime(2026, 2, 1, tzinfo=UTC), "1.6")])
 def test_a_rate_holds_from_its_day_on(at, rate):
     assert rate_at(Definitions.of(EURO), "EUR", at) == (rate and Decimal(rate))
+
+
+def test_what_a_cache_saved_is_the_difference_to_the_price_without_it():
+    tokens = Tokens(input_tokens=1_000, cached_input_tokens=600, cache_write_tokens=200, output_tokens=10)
+    cost, uncached = price_with_and_without_cache(RICH, "house", "own-1", tokens, NOVEMBER)
+    assert (cost, uncached) == (due([(200, "1"), (600, "0.1"), (200, "1.25"), (10, "10")]), due([(1_000, "1"), (10, "10")]))
+    assert price_with_and_without_cache(None, "nobody", "x", tokens, NOVEMBER) == (None, None)
