@@ -23,7 +23,7 @@ from schemas.prompts import PromptUse
 COMPANY = Path(__file__).parents[2] / "infra/company"
 OTHER = {"rules": [
     {"when": {"last": "user", "matches": "order"}, "call": {"name": "lookup_order", "arguments": {"order": "A-1001"}}},
-    {"when": {"last": "user", "matches": "again"}, "call": {"name": "refund_order", "arguments": {"order": "A-1", "reason": "x"}}},
+    {"when": {"last": "user", "matches": "again"}, "call": {"name": "refund_order", "arguments": {"order": "A-1001", "reason": "damaged"}}},
     {"when": {"last": "tool", "tool": "lookup_order"}, "say": "In other words: {result.status}."},
     {"when": {"last": "tool"}, "say": "I could not."}]}
 GIVEN = Definitions.of(*company.load(COMPANY, 8090).definitions,
