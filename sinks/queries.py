@@ -86,6 +86,16 @@ SELECT model, provider, sum(unpriced_calls) AS calls_without_price, sum(calls) A
 FROM usage_by_hour WHERE {MINE} AND {LATELY}
 GROUP BY model, provider HAVING calls_without_price > 0 ORDER BY calls_without_price DESC""", _lately()),
 
+    Query("open_approvals", "Which calls wait for somebody's word, the most urgent first", f"""
+SELECT approval, tenant, max(agent) AS agent, max(run) AS run, max(session) AS session, max(tool) AS tool,
+       anyIf(arguments, status = 'asked') AS arguments, anyIf(approvers, status = 'asked') AS approvers,
+       anyIf(override, status = 'asked') AS override, minIf(at, status = 'asked') AS asked_at,
+       maxIf(expires_at, status = 'asked') AS expires_at
+FROM approvals WHERE {MINE}
+GROUP BY tenant, approval HAVING countIf(status = 'asked') > 0
+         AND countIf(status IN ('approved', 'denied', 'expired', 'cancelled')) = 0 AND expires_at > now64(3, 'UTC')
+ORDER BY expires_at""", {"tenant": ""}),
+
     Query("dead_letters", "What could not be processed, by topic, consumer and reason, with an example", """
 SELECT topic_name, consumer, reason, count() AS letters, max(at) AS newest, any(source) AS example, any(detail) AS why
 FROM dead_letters WHERE at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR
@@ -115,3 +125,8 @@ FROM (SELECT tenant, count() AS calls_in_table, 0 AS calls_in_stream, sum(ifNull
       FROM usage_by_minute WHERE {MINE} AND until <= {{until:DateTime('UTC')}} GROUP BY tenant)
 GROUP BY tenant ORDER BY tenant""", {"tenant": "", "until": "2100-01-01 00:00:00"}),
 )
+
+
+def by_name(name: str) -> Query:
+    """The ready query of that name."""
+    return next(query for query in QUERIES if query.name == name)

@@ -7,6 +7,7 @@ from schemas.agent import (
     AgentRequested, ModelFailed, ModelResponded, PassagesAsked, PassagesFound, RequestAdmitted, RequestBlocked,
     RequestRefused, ResponseBlocked, RunCancelled, RunFinished, ToolCalled, ToolFailed, ToolReturned, ToolUncertain,
 )
+from schemas.approvals import ApprovalAsked, ApprovalResolved, UserAsked
 from schemas.base import Event
 from schemas.guardrails import VerdictReached
 from streams.commands.common import short
@@ -35,6 +36,13 @@ def line(event: Event) -> str | None:
             return f"found      {len(event.passages)} passages in {event.wait_ms} ms"
         case ToolReturned():
             return f"result     {event.tool} in {event.wait_ms} ms: {short(event.content, WIDTH)}"
+        case UserAsked():
+            choice = f" ({' | '.join(event.options)})" if event.options else ""
+            return f"asks you   {short(event.question, WIDTH)}{choice}"
+        case ApprovalAsked():
+            return f"needs      the word of {' or '.join(event.approvers)}: {event.tool} {short(event.arguments, 60)}"
+        case ApprovalResolved():
+            return f"{event.status:<10} {event.tool}{' by ' + event.by if event.by else ''} {short(event.note, 60)}"
         case RunFinished():
             return f"{event.outcome:<10} {short(': '.join(filter(None, (event.reason, event.detail))) or event.answer, WIDTH)}"
         case _:

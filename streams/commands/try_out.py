@@ -57,7 +57,7 @@ class Conversation:
         if not ended:
             err.print("[dim]the run waits: for a person, or for time to pass[/dim]")
             return None
-        last = ended[-1]
+        last = ended[0]  # answers to its questions have the same end, at no cost of their own
         said = {"outcome": "refused"} if isinstance(last, RequestRefused) else {
             "outcome": last.outcome, "answer": last.answer, "model_calls": last.model_calls,
             "tool_calls": last.tool_calls, "cost_usd": last.cost_usd, "wait_ms": last.wait_ms}

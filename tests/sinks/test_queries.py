@@ -10,6 +10,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from schemas.agent import RequestRefused, RunFinished, Tokens
+from schemas.approvals import ApprovalAsked, ApprovalRefused, ApprovalResolved
 from schemas.base import Event
 from schemas.feedback import FeedbackJoined
 from schemas.guardrails import VerdictReached
@@ -50,6 +51,12 @@ def joined(version: int, score: float) -> FeedbackJoined:
     return FeedbackJoined(**base() | {"agent_version": version}, run=RUN, score=score, outcome="completed", delay_ms=1)
 
 
+def asked(n: int) -> ApprovalAsked:
+    """The last of four is over its time."""
+    return ApprovalAsked(**base() | {"id": UUID(int=100 + n)}, run=RUN, step=1, call="c", tool="refund", arguments="{}",
+                         approvers=("mara",), override=True, expires_at=NOW + timedelta(days=1 + n if n < 3 else -1))
+
+
 EVENTS: tuple[list[Event], ...] = (
     [run_of(1, "completed", 100, cost_usd="0.5"), run_of(2, "completed", 300), run_of(3, "failed", 900, reason="model"),
      run_of(4, "blocked", 5, reason="card"), run_of(5, "completed", 7, tenant="other")],
@@ -62,6 +69,10 @@ EVENTS: tuple[list[Event], ...] = (
                    tokens=Tokens(), cost_usd="0.1")],
     [VerdictReached(**base(), run=RUN, stage="request", policy="house", policy_version=1, rule="card", action="block",
                     enforced=True, findings=count) for count in (1, 2)],
+    [asked(n) for n in range(4)],
+    [ApprovalResolved(**base(), run=RUN, approval=UUID(int=102), step=1, call="c", tool="refund", status="denied")],
+    [ApprovalRefused(id=uuid4(), at=NOW, tenant="acme", session="s", approval=UUID(int=101), by="jo", decision="deny",
+                     reason="not_an_approver")],
     [joined(1, 1), joined(2, 1), joined(2, -1), joined(2, 0.3)],
     [DeadLettered(id=uuid4(), at=NOW, tenant="acme", source=f"t:0:{n}", topic_name="t", partition=0, offset=n,
                   consumer="session", reason=reason) for n, reason in enumerate(("late", "late", "invalid"))],
@@ -106,6 +117,8 @@ def picked(rows: list[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
      [("blocked", "card", 1), ("failed", "model", 1), ("refused", "quota", 1)]),
     ("verdicts_by_rule", {}, ("policy", "rule", "action", "verdicts", "all_findings"), [("house", "card", "block", 2, 3)]),
     ("unpriced_usage", {}, ("model", "calls_without_price", "all_calls"), [("odd", 1, 1)]),
+    ("open_approvals", {}, ("approval", "tool", "approvers", "override"),
+     [(UUID(int=100), "refund", ["mara"], True), (UUID(int=101), "refund", ["mara"], True)]),
     ("dead_letters", {}, ("topic_name", "consumer", "reason", "letters"),
      [("t", "session", "late", 2), ("t", "session", "invalid", 1)]),
     ("balance", {}, ("checked", "all_rows", "doubled", "in_totals", "off"),

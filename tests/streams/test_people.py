@@ -1,0 +1,94 @@
+"""Do people decide in the middle of a run, as the example of `infra/examples/refunds` declares it?"""
+
+import json
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from schemas.agent import AgentRequested, RequestRefused, RunFinished, RunSettled, ToolCalled
+from schemas.approvals import ApprovalAsked, ApprovalDecided, ApprovalRefused, ApprovalResolved, UserAsked
+from schemas.registry import DefinitionApplied
+from streams.local import Local
+from streams.topology import PIPELINE
+from tests.streams.examples import NOON, at, ends, playing, questions
+
+SESSION = "mrs-k"
+
+
+def word(approval, number=50, by="mara", decision="approve", seconds=3_600.0, **fields):
+    return ApprovalDecided(id=UUID(int=number), at=at(seconds), tenant="lamps", session=SESSION, approval=approval, by=by,
+                           decision=decision, **fields)
+
+
+def only(kind, said):
+    return [event for event in said if isinstance(event, kind)]
+
+
+@pytest.mark.parametrize(("fields", "paid", "called"), [
+    ({}, 40, 1), ({"arguments": '{"order":"L-7","amount_eur":25}'}, 25, 1), ({"decision": "deny"}, 0, 0)])
+def test_a_question_an_approval_and_an_answer_in_json(fields, paid, called):
+    with playing("refunds") as (local, ask):
+        said = ask("I want my money back", "clerk", session=SESSION)
+        [question] = only(UserAsked, said)
+        assert (question.question, question.options, ends(said)) == ("Which order is it?", ("L-7", "L-8"), [])
+        said = ask("L-7", "clerk", 2, session=SESSION)
+        [asked] = only(ApprovalAsked, said)
+        assert json.loads(asked.arguments) == {"order": "L-7", "amount_eur": 40}
+        assert only(ApprovalRefused, local.send(word(asked.id, 49, by="jo")))[0].reason == "not_an_approver"
+        said = local.send(word(asked.id, **fields))
+    assert len(only(ToolCalled, said)) == called
+    first, second = ends(said)
+    assert (first.run, second.run) == (UUID(int=1), UUID(int=2))
+    assert json.loads(first.answer)["paid_eur"] == json.loads(second.answer)["paid_eur"] == paid
+    assert len(only(RunSettled, said)) == 2, "both give their place back"
+
+
+def test_two_days_without_a_word_are_a_no_and_cost_nothing():
+    with playing("refunds") as (local, ask):
+        [asked] = only(ApprovalAsked, ask("Order L-7: money back", "clerk", session=SESSION))
+        assert local.advance(asked.expires_at - timedelta(seconds=1)) == []
+        said = local.advance(asked.expires_at)
+    assert only(ApprovalResolved, said)[0].status == "expired"
+    [end] = ends(said)
+    assert (end.outcome, json.loads(end.answer)["paid_eur"]) == ("completed", 0)
+
+
+def test_an_answer_that_is_no_json_is_mended():
+    with playing("refunds") as (_, ask):
+        said = ask("a sloppy one", "clerk", session=SESSION)
+    [end] = ends(said)
+    assert (end.outcome, end.model_calls) == ("completed", 2)
+    assert json.loads(questions(said)[0].output_schema)["required"] == ["paid_eur", "say"]
+
+
+def test_two_requests_at_once_in_a_session_are_runs_one_after_the_other():
+    with playing("refunds") as (local, _):
+        both = [AgentRequested(id=UUID(int=n), at=NOON, tenant="lamps", agent="clerk", text="a sloppy one", session=SESSION)
+                for n in (1, 2)]
+        said = local.send(*both)
+    finished = only(RunFinished, said)
+    assert [(end.run, end.outcome) for end in finished] == [(UUID(int=1), "completed"), (UUID(int=2), "completed")]
+    steps = [(event.run, event.step) for event in questions(said)]
+    assert steps == sorted(steps), "the second begins when the first is over"
+
+
+def gone(given, kind, name):
+    body = given.find(kind, name).model_dump_json()
+    return DefinitionApplied(id=UUID(int=9), at=NOON, tenant="weir", place=f"{kind}/{name}@2", kind=kind, name=name,
+                             version=2, body=body, digest="", removed=True)
+
+
+def test_what_is_removed_in_flight_stays_in_force_for_the_run():
+    with playing("refunds") as (example, _):
+        given = example._given()
+        local = Local(PIPELINE, lambda: given, example._ports)
+        text = {"at": NOON, "tenant": "lamps", "agent": "clerk", "text": "L-7: money back"}
+        [asked] = only(ApprovalAsked, local.send(AgentRequested(id=UUID(int=1), session=SESSION, **text)))
+        given = given.having([gone(given, *what) for what in (("agent", "clerk"), ("tool", "pay_back"))])
+        refused = local.send(AgentRequested(id=UUID(int=2), session="other", **text))
+        said = local.send(word(asked.id))
+        local.close()
+    assert [event.reason for event in only(RequestRefused, refused)] == ["unknown_agent"]
+    [end] = ends(said)
+    assert (end.run, end.outcome, json.loads(end.answer)["paid_eur"]) == (UUID(int=1), "completed", 40)
