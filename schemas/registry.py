@@ -197,7 +197,7 @@ class Policy(Definition):
     rules: tuple[Rule, ...]
 
 
-Scope = Literal["request", "read", "feedback", "approve", "admin"]
+Scope = Literal["request", "read", "feedback", "approve", "admin", "telemetry"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{32,64}$")]
 

@@ -25,6 +25,7 @@ Count = Literal[
     "weir_state_records_restored",  # changelog records read at an assignment, by consumer
     "weir_calls",                 # calls of ports, by consumer, port and outcome
     "weir_rows_landed",           # rows inserted, by consumer and table
+    "weir_otlp_items",            # spans and events of other applications, by signal and outcome (taken, rejected)
     "weir_edge_requests",         # HTTP requests, by path and status
 ]
 Gauge = Literal[

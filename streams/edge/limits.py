@@ -11,10 +11,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streams.config import Settings
 from streams.edge import problems
+from streams.edge.otlp_wire import BODY_BYTES_MAX
 from streams.edge.problems import Problem
 from streams.telemetry import Metrics
 
-LARGER: Mapping[str, int] = {"/v1/traces": 32 * 1024 * 1024, "/v1/logs": 32 * 1024 * 1024}
+LARGER: Mapping[str, int] = {"/v1/traces": BODY_BYTES_MAX, "/v1/logs": BODY_BYTES_MAX}
 """Exports of other applications come in large bodies."""
 
 

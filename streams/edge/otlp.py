@@ -1,0 +1,155 @@
+"""How do other applications hand in their traces? By OTLP over HTTP, as OpenTelemetry exporters and collectors send it.
+
+    OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:8080 OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20weir_…
+
+Taken means that Kafka has the spans. A span that cannot be taken is counted and named in the answer (partial success),
+and the others are taken. An export that comes again, because its answer was lost, is counted once all the same.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from google.rpc.code_pb2 import INVALID_ARGUMENT, UNAVAILABLE
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsPartialSuccess, ExportLogsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+)
+
+from schemas.tracing import SpanReceived
+from streams.client import now
+from streams.edge.app import Edge, Shared
+from streams.edge.keys import Caller, Teller
+from streams.edge.otlp_reading import received, received_event
+from streams.edge.otlp_wire import BODY_BYTES_MAX, Part, Rejected, Unreadable, logs_of, opened, spans_of, too_large
+from streams.edge.problems import Problem
+
+router = APIRouter(tags=["telemetry"])
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
+AT_ONCE = 500
+"""Spans read, and given to Kafka, before other requests have their turn."""
+ROOM_BYTES = 4 * BODY_BYTES_MAX
+"""Of exports being read at once. Whoever comes above that is asked to come again."""
+NAMED = 3
+"""Sentences in an answer about spans that were not taken."""
+BODIES = {"requestBody": {"required": True, "content": {
+    kind: {"schema": {"type": "string", "format": "binary"} if kind == PROTOBUF else {"type": "object"}}
+    for kind in (PROTOBUF, JSON)}}}
+Read = Callable[[Part, str, datetime, datetime], SpanReceived]
+
+
+class Room:
+    """How many bytes of exports are in memory."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def enter(self, size: int) -> None:
+        """Raises Problem 503 where it is full."""
+        if self.taken and self.taken + size > ROOM_BYTES:
+            raise Problem(503, "busy", "too many exports come at once: send it again in a moment", retry_after_s=1)
+        self.taken += size
+
+
+@router.post("/v1/traces", summary="Take spans of another application (OTLP)", openapi_extra=BODIES)
+async def traces(request: Request, edge: Shared, caller: Teller) -> Response:
+    done = await _answered(request, edge, caller, "traces", spans_of, received)
+    if isinstance(done, Response):
+        return done
+    count, words = done
+    partial = ExportTracePartialSuccess(rejected_spans=count, error_message=words)
+    return _response(ExportTraceServiceResponse(partial_success=partial) if count else ExportTraceServiceResponse(),
+                     200, _is_json(request))
+
+
+@router.post("/v1/logs", summary="Take GenAI events of another application (OTLP)", openapi_extra=BODIES)
+async def logs(request: Request, edge: Shared, caller: Teller) -> Response:
+    done = await _answered(request, edge, caller, "logs", logs_of, received_event)
+    if isinstance(done, Response):
+        return done
+    count, words = done
+    partial = ExportLogsPartialSuccess(rejected_log_records=count, error_message=words)
+    return _response(ExportLogsServiceResponse(partial_success=partial) if count else ExportLogsServiceResponse(),
+                     200, _is_json(request))
+
+
+async def _answered(request: Request, edge: Edge, caller: Caller, signal: str, parts_of: Callable[[bytes, bool], Any],
+                    read: Read) -> Response | tuple[int, str]:
+    """How many were rejected and why; or the answer where nothing was taken, as OTLP says it."""
+    try:
+        body = await _body(request, edge)
+        parts = await asyncio.to_thread(lambda: iter(parts_of(
+            opened(body, request.headers.get("content-encoding", "").strip().lower()), _is_json(request))))
+        return await _taken(edge, caller.tenant, signal, parts, read)
+    except Unreadable as error:
+        return _response(Status(code=INVALID_ARGUMENT, message=str(error)), error.status, _is_json(request))
+    except Problem as problem:
+        wait_s = str(max(1, round(problem.retry_after_s or 1)))
+        return _response(Status(code=UNAVAILABLE, message=problem.detail), problem.status, _is_json(request), wait_s)
+    finally:
+        _room(edge).taken -= request.scope.pop("weir.otlp.bytes", 0)
+
+
+async def _body(request: Request, edge: Edge) -> bytes:
+    """The body, while there is room for it. Raises Unreadable or Problem."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in (PROTOBUF, JSON):
+        raise Unreadable(415, f"Content-Type {kind!r} is not known here: send {PROTOBUF} or {JSON}")
+    said = request.headers.get("content-length", "")
+    size = int(said) if said.isdigit() else BODY_BYTES_MAX
+    if size > BODY_BYTES_MAX:
+        raise too_large()
+    _room(edge).enter(size)
+    request.scope["weir.otlp.bytes"] = size
+    return await request.body()
+
+
+def _room(edge: Edge) -> Room:
+    return edge.__dict__.setdefault("otlp_room", Room())
+
+
+async def _taken(edge: Edge, tenant: str, signal: str, parts: Iterable[Part], read: Read) -> tuple[int, str]:
+    """Gives Kafka all that can be taken. Returns how many cannot, and why."""
+    at = now()
+    oldest = at - timedelta(days=edge.settings.retention_days)
+    taken, rejected, why, events = 0, 0, {}, []
+
+    async def publish() -> None:
+        nonlocal taken
+        await edge.publish(*events)
+        taken += len(events)
+        events.clear()
+        await asyncio.sleep(0)
+
+    for part in parts:
+        try:
+            events.append(read(part, tenant, at, oldest))
+        except Rejected as error:
+            rejected += 1
+            why.setdefault(str(error), None)
+        if len(events) >= AT_ONCE:
+            await publish()
+    if events:
+        await publish()
+    edge.metrics.count("weir_otlp_items", taken, signal=signal, outcome="taken")
+    if not rejected:
+        return 0, ""
+    edge.metrics.count("weir_otlp_items", rejected, signal=signal, outcome="rejected")
+    more = f"; and {len(why) - NAMED} other reasons" if len(why) > NAMED else ""
+    return rejected, f"{rejected} of {rejected + taken} were not taken: {'; '.join(list(why)[:NAMED])}{more}"
+
+
+def _is_json(request: Request) -> bool:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON
+
+
+def _response(message: Message, status: int, as_json: bool, retry_after_s: str = "") -> Response:
+    """In the form in which the export came, as OTLP asks."""
+    content = MessageToJson(message, indent=None) if as_json else message.SerializeToString()
+    headers = {"Retry-After": retry_after_s} if retry_after_s else {}
+    return Response(content, status, headers, JSON if as_json else PROTOBUF)
