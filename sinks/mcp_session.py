@@ -24,49 +24,84 @@ SENT_NEVER = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, ht
 CONNECTIONS = httpx2.Limits(max_connections=200, max_keepalive_connections=50)
 
 
+class Live:
+    """One connection while it lasts: its client when it is connected, and how many calls use it."""
+
+    def __init__(self) -> None:
+        self.ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.over, self.users, self.dropped = asyncio.Event(), 0, False
+        self.task: asyncio.Task[None] | None = None
+
+    def leave(self) -> None:
+        """The last call that used a dropped connection ends it, connected or not."""
+        if self.dropped and not self.users:
+            self.over.set()
+            if self.task and not self.ready.done():
+                self.task.cancel()
+
+
 class Session:
-    """One connection to one server. `open` gives its client, connected; `drop` forgets it."""
+    """The connection to one server. `use` gives its client, connected; `drop` lets the next call connect anew, and
+    those under way come to their end."""
 
     def __init__(self, connect: Callable[[], Any]):
         self._connect = connect
-        self._client: asyncio.Future[Any] | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._over = asyncio.Event()
+        self._live: Live | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self, left_s: float) -> Any:
-        """The client. Raises Refusal where there is none in time."""
-        if self._client is None:
-            self._client, self._over = asyncio.get_running_loop().create_future(), asyncio.Event()
-            self._task = asyncio.create_task(self._live(self._client, self._over))
-        client = self._client
+    @contextlib.asynccontextmanager
+    async def use(self, left_s: float) -> AsyncIterator[Any]:
+        """The client, for one call. Raises Refusal where there is none in time."""
+        live = self._live
+        if live is None:
+            live = self._live = Live()
+            live.task = asyncio.create_task(self._run(live))
+            self._tasks.add(live.task)
+            live.task.add_done_callback(self._tasks.discard)
+        live.users += 1
+        try:
+            yield await self._connected(live, left_s)
+        finally:
+            live.users -= 1
+            live.leave()
+
+    async def _connected(self, live: Live, left_s: float) -> Any:
         try:
             async with asyncio.timeout(left_s):
-                return await asyncio.shield(client)
+                return await asyncio.shield(live.ready)
         except TimeoutError as error:
-            self.drop(client)
+            self._forget(live)
             raise Refusal("refused", f"the MCP server did not connect within {left_s:.1f} s", again=True) from error
 
-    def drop(self, client: Any = None) -> None:
-        """Forgets the client, so that the next call connects anew; with `client`, only if it is still that one."""
-        if self._client is not None and (client is None or client is self._client or self._is(client)):
-            self._client = None
-            self._over.set()
+    def drop(self, client: Any) -> None:
+        """Forgets this client, unless it is forgotten already."""
+        live = self._live
+        if live and live.ready.done() and not live.ready.exception() and live.ready.result() is client:
+            self._forget(live)
 
-    def _is(self, client: Any) -> bool:
-        return self._client.done() and not self._client.exception() and self._client.result() is client
+    def _forget(self, live: Live) -> None:
+        if self._live is live:
+            self._live = None
+        live.dropped = True
+        live.leave()
 
-    async def _live(self, ready: asyncio.Future[Any], over: asyncio.Event) -> None:
+    async def close(self) -> None:
+        """Ends the connection when nobody uses it any more, and waits until it has ended."""
+        if self._live:
+            self._forget(self._live)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _run(self, live: Live) -> None:
         try:
             async with self._connect() as client:
-                ready.set_result(client)
-                await over.wait()
+                live.ready.set_result(client)
+                await live.over.wait()
         except Exception as error:  # whatever its own tasks raise, in groups
-            if not ready.done():
-                ready.set_exception(refusal_of(error))
-                ready.exception()  # it may be that nobody waits for it any more
+            if not live.ready.done():
+                live.ready.set_exception(refusal_of(error))
+                live.ready.exception()  # it may be that nobody waits for it any more
         finally:
-            if self._client is ready:
-                self._client = None
+            self._forget(live)
 
 
 def over_http(server: McpServer, headers: dict[str, str], below: Any = None) -> Callable[[], Any]:

@@ -28,44 +28,40 @@ class McpTools:
         session = self._session(question.server, secret)
         arguments, meta = json.loads(question.arguments or "{}"), meta_of(question)
         for again in (False, True):
-            client = await session.open(left_s)
-            try:
-                answer = await client.call_tool(question.mcp_tool, arguments, read_timeout_seconds=left_s, meta=meta)
-                return read(answer, question.result_chars)
-            except Refusal:
-                raise
-            except Exception as error:
-                said = said_of(error)
-                if said is not None and GONE in said and not again:
-                    session.drop(client)
-                    continue
-                refusal = _refusal(error)
-                if refusal.unsure or refusal.reason == "refused":
-                    session.drop(client)
-                raise refusal from error
-        raise AssertionError("unreachable: the second round returns or raises")
+            async with session.use(left_s) as client:
+                try:
+                    answer = await client.call_tool(question.mcp_tool, arguments, read_timeout_seconds=left_s, meta=meta)
+                    break
+                except Exception as error:
+                    ours = said_of(error) or {}
+                    if GONE in ours or not ours and getattr(error, "code", None) == CONNECTION_CLOSED:
+                        session.drop(client)
+                    if again or GONE not in ours:
+                        raise _refusal(error) from error
+        return read(answer, question.result_chars)
 
     async def described(self, server: McpServer, tool: str, left_s: float, secret: Secret) -> tuple[str, dict[str, Any]]:
         """A tool's description and the schema of its arguments, as its server lists them. Raises Refusal."""
         session = self._session(server, secret)
         known: list[str] = []
         try:
-            client, cursor = await session.open(left_s), None
-            for _ in range(PAGES_MAX):
-                page = await client.list_tools(cursor=cursor)
-                for one in page.tools:
-                    if one.name == tool:
-                        return one.description or "", dict(one.input_schema)
-                    known.append(one.name)
-                cursor = page.next_cursor
-                if not cursor:
-                    break
+            async with session.use(left_s) as client:
+                cursor = None
+                for _ in range(PAGES_MAX):
+                    page = await client.list_tools(cursor=cursor)
+                    for one in page.tools:
+                        if one.name == tool:
+                            return one.description or "", dict(one.input_schema)
+                        known.append(one.name)
+                    cursor = page.next_cursor
+                    if not cursor:
+                        break
         except Refusal:
             raise
         except Exception as error:
             raise _refusal(error) from error
         finally:
-            session.drop()
+            await session.close()
         raise Refusal("unknown_tool", f"it has no tool {tool!r} (it has: {', '.join(known[:50]) or 'none'})")
 
     def _session(self, server: McpServer | None, secret: Secret) -> Session:

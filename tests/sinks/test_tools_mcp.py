@@ -89,7 +89,9 @@ def test_one_call_that_fails_leaves_the_others_alone():
             slow = asyncio.create_task(port(question("hang", timeout_ms=300)))
             await asyncio.sleep(0.02)
             network.fails.append(httpx2.ConnectError("refused"))
-            return await port(question("who", effect="once")), await port(question("who")), (await slow).reason
+            refused = await port(question("who", effect="once"))
+            network.fails.append(httpx2.ReadError("cut"))
+            return refused, await port(question("who")), (await slow).reason
 
     failed, answered, slow = asyncio.run(run())
     assert (failed.reason, type(answered), slow) == ("refused", ToolAnswer, "timeout")
@@ -114,10 +116,7 @@ def test_a_command_is_started_once_and_again_when_it_ended():
         said = [await port(question("who", server=COMMAND, timeout_ms=20_000)),
                 await port(question("who", server=COMMAND, timeout_ms=20_000)), await port(question("die", effect="once", server=COMMAND, timeout_ms=20_000)),
                 await port(question("who", server=COMMAND, timeout_ms=20_000))]
-        for session in tools._sessions.values():
-            task = session._task
-            session.drop()
-            await task
+        await asyncio.gather(*(session.close() for session in tools._sessions.values()))
         return said
 
     first, second, died, third = asyncio.run(run())
@@ -136,6 +135,16 @@ def test_a_command_that_does_not_start(command, programs, reason, words):
 
     failure = asyncio.run(run())
     assert isinstance(failure, Failure) and failure.reason == reason and words in failure.detail
+
+
+def test_a_command_that_never_answers_is_given_up():
+    silent = McpServer(command=(sys.executable, "-c", "import sys; sys.stdin.read()"))
+
+    async def run():
+        with pytest.raises(Refusal, match="did not connect within"):
+            await McpTools((sys.executable,)).described(silent, "who", 0.2, str)
+
+    asyncio.run(run())
 
 
 def test_a_server_describes_its_tools():
