@@ -73,7 +73,10 @@ def _endpoint(model: Model) -> Endpoint:
 
 
 def audible(asked: ModelAsked, given: Definitions) -> bool:
-    """Whether people may read along: not where a policy may still redact or block what the model is saying."""
+    """Whether people may read along: not where a policy may still redact or block what the model is saying, nor where
+    the question is none of the conversation."""
+    if asked.purpose:
+        return False
     agent = given.find("agent", asked.agent, asked.agent_version)
     if asked.purpose:
         return False  # no turn of the conversation

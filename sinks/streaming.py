@@ -148,7 +148,7 @@ def read_json(reply: Reply) -> Any:
     """The value in a reply's body. Raises Refusal."""
     if reply.content_type and "json" not in reply.content_type:
         raise Refusal("bad_content_type", f"{reply.content_type} instead of JSON: see that base_url is that of the API, "
-                      f"it usually ends in /v1. What came begins {bounded(reply.body[:100])}")
+                      f"it usually ends in /v1. It begins {bounded(reply.body[:100])}")
     try:
         return json.loads(reply.body)
     except (ValueError, RecursionError) as error:

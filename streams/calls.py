@@ -296,5 +296,5 @@ def run(settings: Settings, slot: int, worker: Worker, steps: tuple[Step, ...] |
         steps = calls()
     if ports is None:
         from streams.ports import ports as made
-        ports = made(settings)
+        ports = made(settings, worker)
     Calls(settings, slot, worker, steps, ports).run()

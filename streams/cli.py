@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "send": ("streams.commands.ask", "Send one request and wait for its outcome."),
     "runs": ("streams.commands.runs", "List the newest runs; show, cancel, approve or fork one."),
     "show": ("streams.commands.runs", "Show one run, step by step."),
+    "follow": ("streams.commands.along", "Read what a model says while it says it."),
     "feedback": ("streams.commands.ask", "Say what somebody thinks of a run."),
     "cancel": ("streams.commands.people", "End a run that is under way."),
     "approvals": ("streams.commands.people", "List the calls that wait for somebody's word."),

@@ -144,7 +144,14 @@ def places(consumer: Consumer, topics: Iterable[str], since_ms: int, timeout_s: 
     """Where to begin in each partition of the topics to read what is not older than a moment."""
     wanted = [TopicPartition(topic, partition, since_ms) for topic in topics
               for partition in consumer.list_topics(topic, timeout=timeout_s).topics[topic].partitions]
-    return consumer.offsets_for_times(wanted, timeout=timeout_s)
+    found = consumer.offsets_for_times(wanted, timeout=timeout_s)
+    quiet = [place for place in found if place.offset < 0]
+    for place in quiet:  # "at the end" would be looked up when reading begins, and leave out what came until then
+        place.offset = consumer.get_watermark_offsets(place, timeout=timeout_s)[1]
+        since = TopicPartition(place.topic, place.partition, since_ms)
+        [again] = consumer.offsets_for_times([since], timeout=timeout_s)
+        place.offset = again.offset if again.offset >= 0 else place.offset
+    return found
 
 
 def ends(consumer: Consumer, topics: Iterable[str]) -> list[TopicPartition]:

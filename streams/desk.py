@@ -19,10 +19,12 @@ from schemas.base import Event
 from schemas.calls import SearchAnswer, SearchQuestion
 from schemas.knowledge import ChunkPrepared
 from schemas.registry import Agent, Definitions, Tenant
+from schemas.stream import ModelChunk
 from streams import company
 from streams.client import now
 from streams.company import FOLDERS, BadCompany, Company
 from streams.config import Settings
+from streams.hearing import Hearing
 from streams.local import Local
 from streams.ports import ports_over
 from streams.topology import PIPELINE
@@ -31,16 +33,18 @@ SCRIPT = "script.yaml"
 
 
 class Desk:
-    """One conversation with one agent. `heard` is told of every event as it is made."""
+    """One conversation with one agent. `heard` is told of every event as it is made, `read` of what a model that
+    streams says while it says it."""
 
     def __init__(self, settings: Settings, folder: Path, agent: str, tenant: str = "",
-                 heard: Callable[[Event], None] = lambda event: None):
+                 heard: Callable[[Event], None] = lambda event: None,
+                 read: Callable[[ModelChunk], None] = lambda chunk: None):
         given = company.load(folder, settings.services_port)
         self._agent, self._session = agent, f"desk-{uuid4().hex[:8]}"
         self.tenant = tenant or tenant_of(given, agent)
         self._search = MemorySearch()
         http = httpx.AsyncClient(mounts=scripted_at(settings.services_port, folder / SCRIPT))
-        ports = ports_over(settings, http, http) | {"search": self._search}
+        ports = ports_over(settings, http, http, Hearing(read)) | {"search": self._search}
         self._local = Local(PIPELINE, Definitions.of(*given.definitions), ports, heard)
         self._search.learn(event for document in given.documents if document.tenant == self.tenant
                            for event in self._local.send(document) if isinstance(event, ChunkPrepared))

@@ -8,25 +8,29 @@ import httpx
 
 from schemas.calls import Failure, SearchAnswer, SearchQuestion
 from sinks.http import client
-from sinks.model_api import ModelApi
+from sinks.model_api import Heard, ModelApi, unheard
 from sinks.tool_runner import ToolRunner
 from sinks.tools_mcp import McpTools
 from sinks.tools_python import PythonTools
 from streams.config import Settings, names_in, secret
+from streams.hearing import Chunks, Hearing
+from streams.worker import Worker
 
 SPARE = 50
 
 
-def ports(settings: Settings) -> dict[str, Callable[[Any], Awaitable[Any]]]:
-    """Models and tools over one HTTP client, those that must not be called twice over another, and search."""
+def ports(settings: Settings, worker: Worker | None = None) -> dict[str, Callable[[Any], Awaitable[Any]]]:
+    """Models and tools over one HTTP client, those that must not be called twice over another, and search. What a model
+    says as it comes is told on Kafka, where there is a worker to tell it for."""
     http, fresh = (client(settings.calls_at_once + SPARE, reuse) for reuse in (True, False))
-    return ports_over(settings, http, fresh) | {"search": LateSearch(settings)}
+    heard = Hearing(Chunks(settings, worker.codec, worker.metrics)) if worker else unheard
+    return ports_over(settings, http, fresh, heard) | {"search": LateSearch(settings)}
 
 
-def ports_over(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient
+def ports_over(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient, heard: Heard = unheard
                ) -> dict[str, Callable[[Any], Awaitable[Any]]]:
     """The ports that need no engine beside them."""
-    return {"chat": ModelApi(http, secret), "tool": tool_port(settings, http, fresh)}
+    return {"chat": ModelApi(http, secret, heard=heard), "tool": tool_port(settings, http, fresh)}
 
 
 def tool_port(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient | None = None) -> ToolRunner:

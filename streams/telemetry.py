@@ -26,6 +26,7 @@ Count = Literal[
     "weir_calls",                 # calls of ports, by consumer, port and outcome
     "weir_rows_landed",           # rows inserted, by consumer and table
     "weir_otlp_items",            # spans and events of other applications, by signal and outcome (taken, rejected)
+    "weir_chunks",                # parts of models' texts told to readers, by outcome (sent, lost)
     "weir_edge_requests",         # HTTP requests, by path and status
 ]
 Gauge = Literal[

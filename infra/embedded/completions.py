@@ -5,10 +5,15 @@ Shared by the scripted and the recorded model. Both say in every answer what the
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+
+
+OBJECT = "chat.completion"
 
 
 async def body_of(request: Request) -> dict[str, Any]:
@@ -31,11 +36,30 @@ def completion(asked: dict[str, Any], kind: str, content: str | None, calls: lis
             "name": call["name"], "arguments": call["arguments"]}} for call in calls]
     read, written = usage or (tokens_in(json.dumps(asked.get("messages", []))), tokens_in(json.dumps(message)))
     return {
-        "id": "chatcmpl-" + fingerprint(asked), "object": "chat.completion", "created": 0, "model": f"{kind}-1",
+        "id": "chatcmpl-" + fingerprint(asked), "object": OBJECT, "created": 0, "model": f"{kind}-1",
         "system_fingerprint": kind,
         "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if calls else "stop"}],
         "usage": {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written},
     }
+
+
+def chunks(said: dict[str, Any]) -> Iterator[bytes]:
+    """The same answer as server-sent events, a word each, its usage last."""
+    [choice] = said["choices"]
+    message = choice["message"]
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": word} for word in re.findall(r"\s*\S+\s*$|\s*\S+", message["content"] or "")]
+    deltas += [{"tool_calls": [call | {"index": nth}]} for nth, call in enumerate(message.get("tool_calls", ()))]
+    base = {key: said[key] for key in ("id", "created", "model", "system_fingerprint")} | {"object": OBJECT + ".chunk"}
+    for delta in deltas:
+        yield sse(base | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+    yield sse(base | {"choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]})
+    yield sse(base | {"choices": [], "usage": said["usage"]})
+    yield b"data: [DONE]\n\n"
+
+
+def sse(value: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
 
 
 def tokens_in(text: str) -> int:

@@ -12,9 +12,11 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from infra.embedded.fault_answers import EVENT_STREAM, events, head, message, reply, wire
 
@@ -31,11 +33,17 @@ RETRY_AFTER_S = 1
 
 @dataclass
 class Faulty:
-    """A running server: `url` to reach it, `asked` counts requests by fault. A slow one takes `slow_s` for each part."""
+    """A running server: `url` to reach it, `asked` counts requests by fault. A slow one takes `slow_s` for each part.
+
+    A stream says `words`, one each `pace_s`; `spoken` is when it said each one, by the monotonic clock.
+    """
 
     url: str = ""
     slow_s: float = 0.5
+    words: Sequence[str] = ("hello ", "the", "re")
+    pace_s: float = 0
     asked: Counter[str] = field(default_factory=Counter)
+    spoken: list[float] = field(default_factory=list)
 
     def at(self, fault: str) -> str:
         """The base_url of a model that fails so."""
@@ -88,9 +96,9 @@ class Faulty:
             out.write(answer)
 
     async def _fail_streaming(self, fault: str, claude: bool, out: asyncio.StreamWriter) -> None:
-        words = {"empty": (), "oversize": ("y" * MEGABYTE,) * 9}.get(fault, ("hello ", "the", "re"))
+        words = {"empty": (), "oversize": ("y" * MEGABYTE,) * 9}.get(fault, self.words)
         said = events(claude, words)
-        opening = next((nth for nth, one in enumerate(said) if b"hello" in one), len(said))
+        opening = next((nth for nth, one in enumerate(said) if words and wire(words[0]) in one), len(said))
         kind, first = fault.removesuffix("_first"), fault.endswith("_first")
         end = opening + (0 if first else 2) if kind in BROKEN_OFF else len(said)
         out.write(head(200, EVENT_STREAM))
@@ -101,6 +109,9 @@ class Faulty:
                 await asyncio.sleep(self.slow_s)
             out.write(event)
             await out.drain()
+            if self.pace_s and nth >= opening:
+                self.spoken.append(time.monotonic())
+                await asyncio.sleep(self.pace_s)
         out.write(BROKEN_OFF.get(kind, b""))
 
 
@@ -119,9 +130,9 @@ def refused() -> str:
 
 
 @contextlib.contextmanager
-def faulty(slow_s: float = 0.5, port: int = 0) -> Iterator[Faulty]:
+def faulty(slow_s: float = 0.5, port: int = 0, **more: Any) -> Iterator[Faulty]:
     """The server, in a thread with a loop of its own, for the length of a block."""
-    made, loop = Faulty(slow_s=slow_s), asyncio.new_event_loop()
+    made, loop = Faulty(slow_s=slow_s, **more), asyncio.new_event_loop()
     server = loop.run_until_complete(asyncio.start_server(made.take, "127.0.0.1", port))
     made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     thread = threading.Thread(target=loop.run_forever, name="faults", daemon=True)

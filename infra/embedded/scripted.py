@@ -11,6 +11,7 @@ answer says that it is scripted. A script is YAML:
         say: "It is {result.status}."
         usage: {input_tokens: 120, output_tokens: auto}
         delay_ms: 50
+        word_ms: 30        # between two words, where the answer is streamed
     tools:
       lookup_order:
         - {when: {order: "A-1001"}, returns: {status: "on its way"}}
@@ -22,24 +23,24 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from infra.embedded.completions import body_of, completion, fingerprint, models, refusal
+from infra.embedded.completions import body_of, chunks, completion, fingerprint, models, refusal
 from infra.embedded.serving import bound, serve
 
 KIND = "scripted"
 READY_PATH = "/healthz"
 NO_RULE = "I am scripted, and my script has no answer to this."
 FIELD = re.compile(r"\{([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)\}")
-RULE_KEYS = {"when", "say", "call", "calls", "usage", "delay_ms"}
+RULE_KEYS = {"when", "say", "call", "calls", "usage", "delay_ms", "word_ms"}
 WHEN_KEYS = {"last", "matches", "tool"}
 ROW_KEYS = {"when", "returns", "status", "delay_ms"}
 
@@ -75,14 +76,20 @@ def check(script: Any) -> None:
             raise ValueError(f"each row of tool {name} needs `returns`, and may have `when`, `status`, `delay_ms`")
 
 
-def answer(script: Mapping[str, Any], asked: dict[str, Any]) -> tuple[dict[str, Any], float]:
-    """The completion for a request's body, and the milliseconds to wait before it."""
+async def spoken(said: dict[str, Any], word_ms: float) -> AsyncIterator[bytes]:
+    for chunk in chunks(said):
+        yield chunk
+        await asyncio.sleep(word_ms / 1000)
+
+
+def answer(script: Mapping[str, Any], asked: dict[str, Any]) -> tuple[dict[str, Any], float, float]:
+    """The completion for a request's body, and the milliseconds to wait before it and, streamed, after each word."""
     messages = asked.get("messages") or [{}]
     for rule in script.get("rules") or ():
         fields = fitting(rule.get("when") or {}, messages)
         if fields is not None:
-            return completed(rule, fields, asked), float(rule.get("delay_ms", 0))
-    return completion(asked, KIND, NO_RULE, []), 0
+            return completed(rule, fields, asked), float(rule.get("delay_ms", 0)), float(rule.get("word_ms", 0))
+    return completion(asked, KIND, NO_RULE, []), 0, 0
 
 
 def fitting(when: Mapping[str, str], messages: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -148,10 +155,12 @@ def application(script: Mapping[str, Any]) -> Starlette:
             asked = await body_of(request)
         except ValueError as error:
             return refusal(400, str(error))
-        if asked.get("stream") or not isinstance(asked.get("messages"), list) or not asked["messages"]:
-            return refusal(400, "the scripted model needs `messages` and does not stream")
-        said, wait_ms = answer(script, asked)
+        if not isinstance(asked.get("messages"), list) or not asked["messages"]:
+            return refusal(400, "the scripted model needs `messages`")
+        said, wait_ms, word_ms = answer(script, asked)
         await asyncio.sleep(wait_ms / 1000)
+        if asked.get("stream"):
+            return StreamingResponse(spoken(said, word_ms), media_type="text/event-stream")
         return JSONResponse(said)
 
     async def tool(request: Request) -> Response:

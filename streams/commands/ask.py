@@ -57,10 +57,12 @@ def show_event(event: Event, run: UUID) -> None:
               markup=True, soft_wrap=True)
 
 
-def print_outcome(outcome: Event) -> None:
+def print_outcome(outcome: Event, answer: bool = True) -> None:
+    """How a run ended; its answer too, unless that was read already."""
     match outcome:
         case RunFinished():
-            out.print(outcome.answer or f"{outcome.outcome}: {outcome.reason} {outcome.detail}", markup=False)
+            if answer:
+                out.print(outcome.answer or f"{outcome.outcome}: {outcome.reason} {outcome.detail}", markup=False)
             err.print(f"[dim]run {outcome.run} {outcome.outcome} in {outcome.wait_ms} ms, {outcome.model_calls} model and "
                       f"{outcome.tool_calls} tool calls, {usd(outcome.cost_usd)}[/dim]")
         case RequestRefused():

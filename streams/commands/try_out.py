@@ -9,7 +9,7 @@ import typer
 from schemas.agent import RequestRefused, RunFinished
 from schemas.base import Event
 from streams.commands import story
-from streams.commands.ask import print_outcome
+from streams.commands.along import Screen, on_screen
 from streams.commands.common import AsJson, err, say_json
 from streams.config import settings
 from streams.desk import Desk, company_of
@@ -23,14 +23,15 @@ def try_(
     as_json: AsJson = False,
 ) -> None:
     """Talks to an agent in memory: no Kafka, no Docker, and nothing is stored."""
-    talk = Conversation(file.stem, quiet)
-    desk = Desk(settings(), company_of(file), file.stem, tenant, talk.hear)
+    screen = Screen(sys.stdout)
+    talk = Conversation(file.stem, quiet, screen)
+    desk = Desk(settings(), company_of(file), file.stem, tenant, talk.hear, on_screen(screen))
     try:
         err.print(f"[dim]{file.stem} for {desk.tenant}, in memory; an empty line ends it[/dim]")
         for text in message or spoken():
             ended = talk.outcome(desk.say(text))
             if ended is not None:
-                print_outcome(ended)
+                screen.end(ended)
     finally:
         desk.close()
     if as_json:
@@ -41,12 +42,13 @@ def try_(
 class Conversation:
     """What was said so far; shows events as they come."""
 
-    def __init__(self, agent: str, quiet: bool):
-        self._agent, self._quiet, self.turns = agent, quiet, list[dict[str, Any]]()
+    def __init__(self, agent: str, quiet: bool, screen: Screen):
+        self._agent, self._quiet, self._screen, self.turns = agent, quiet, screen, list[dict[str, Any]]()
 
     def hear(self, event: Event) -> None:
         told = None if self._quiet else story.line(event)
         if told:
+            self._screen.end_line()
             other = getattr(event, "agent", "") if getattr(event, "agent", "") != self._agent else ""
             err.print(f"  {event.at:%H:%M:%S.%f}  {other:<10} {told}", markup=False, soft_wrap=True)
 

@@ -52,6 +52,21 @@ def test_a_rule_says_what_a_tool_returned(script):
     assert said["usage"]["prompt_tokens"] == 120 and said["usage"]["completion_tokens"] > 0
 
 
+@pytest.mark.parametrize("asked", ["order A-1", "both", "no rule"])
+def test_a_stream_adds_up_to_the_same_answer(script, asked):
+    whole = script.post("/v1/chat/completions", json=user(asked)).json()
+    came = script.post("/v1/chat/completions", json=user(asked) | {"stream": True})
+    assert came.headers["content-type"].startswith("text/event-stream") and came.text.endswith("data: [DONE]\n\n")
+    chunks = [json.loads(line[6:]) for line in came.text.splitlines() if line.startswith("data: {")]
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    said = whole["choices"][0]["message"]
+    assert "".join(delta.get("content", "") for delta in deltas) == (said["content"] or "")
+    calls = [call for delta in deltas for call in delta.get("tool_calls", ())]
+    assert [{k: v for k, v in call.items() if k != "index"} for call in calls] == said.get("tool_calls", [])
+    assert (chunks[-1]["usage"], chunks[-2]["choices"][0]["finish_reason"]) == (
+        whole["usage"], whole["choices"][0]["finish_reason"])
+
+
 def test_two_calls_have_two_ids(script):
     calls = script.post("/v1/chat/completions", json=user("both")).json()["choices"][0]["message"]["tool_calls"]
     assert [call["function"]["name"] for call in calls] == ["a", "b"] and calls[0]["id"] != calls[1]["id"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from infra.embedded.faults import faulty
 from streams.cli import application
 from streams.company import BadCompany
 
@@ -47,3 +48,19 @@ def test_an_agent_that_asks_others_shows_who_says_what():
 def test_what_is_no_agent_is_said(file, says):
     found = tried(file, "-m", "x").exception
     assert isinstance(found, BadCompany) and says in str(found)
+
+
+@pytest.mark.parametrize(("fault", "shown"), [("good", "hello there\n"), ("529", "hello there\n"),
+                                              ("truncated", "hello \nhello \nhello \nfailed: truncated ")])
+def test_a_model_that_streams_is_read_while_it_talks(tmp_path, fault, shown):
+    with faulty() as server:
+        for path, lines in {
+                "tenants/me": "requests_per_minute: 600", "agents/talk": "prompt: Be brief.\nmodel: ill\nfallback: [well]",
+                "models/ill": f"provider: anthropic\nbase_url: {server.at(fault)}\nupstream: x\nstream: true",
+                "models/well": f"provider: openai\nbase_url: {server.at('good')}\nupstream: x\nstream: true"}.items():
+            file = tmp_path / f"{path}.yaml"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(lines)
+        result = tried(str(tmp_path / "agents/talk.yaml"), "-m", "Hi")
+    assert result.stdout.replace("hello the\n", "hello \n").startswith(shown)
+    assert (result.exit_code, result.stdout.count("hello there")) == ((0, 1) if shown.startswith("hello there") else (1, 0))

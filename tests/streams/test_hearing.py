@@ -1,0 +1,173 @@
+"""Does a model's text reach whoever reads along, soon, whole, and never joined to another attempt's?"""
+
+import asyncio
+import statistics
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.embedded.faults import faulty
+from processors.model import ask as question_of
+from schemas.agent import Message, ModelAsked, RunFinished
+from schemas.base import event_classes
+from schemas.calls import ChatAnswer, ChatQuestion, Endpoint
+from schemas.codec import Codec, LocalIds
+from schemas.registry import Agent, Definitions, Model, Policy, Rule
+from schemas.stream import ModelChunk
+from schemas.topics import topic_of
+from sinks.http import client as http_client
+from streams import kafka
+from streams.client import Publisher, now
+from streams.hearing import Chunks, Hearing
+from streams.ports import ports
+from streams.reading_along import Place, Piece, Reader, follow
+from streams.telemetry import Metrics
+
+RUN, CAUSE = UUID(int=1), UUID(int=2)
+CONTEXT = {"tenant": "acme", "session": "s1", "run": str(RUN), "step": "3", "agent": "a"}
+QUESTION = ChatQuestion((), (Message(role="user", content="hi"),), (), None, None, 5_000, str(CAUSE), context=CONTEXT,
+                        audible=True)
+BEGAN = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+def heard(*texts: str, attempt: int = 1, end: bool = True) -> list[ModelChunk]:
+    told: list[ModelChunk] = []
+
+    async def talk() -> None:
+        hear = Hearing(told.append, gap_s=0.005)(QUESTION, attempt)
+        for text in texts:
+            hear(text, False)
+        await asyncio.sleep(0.02)
+        if end:
+            hear("", True)
+
+    asyncio.run(talk())
+    return told
+
+
+def test_the_first_text_is_told_at_once_and_what_follows_together():
+    told = heard("Hel", "lo", " there", "!")
+    assert [(chunk.offset, chunk.text, chunk.last) for chunk in told] == [
+        (0, "Hel", False), (3, "lo there!", False), (12, "", True)]
+    assert {(c.tenant, c.session, c.run, c.step, c.attempt, c.cause) for c in told} == {
+        ("acme", "s1", RUN, 3, 1, CAUSE)}
+    assert len({chunk.id for chunk in told}) == 3
+
+
+def test_text_that_no_other_language_can_read_is_mended_and_a_call_of_a_tool_is_no_text():
+    assert [chunk.text for chunk in heard("a\ud83d")] == ["a?", ""]
+    assert heard() == []
+
+
+@pytest.mark.parametrize("changes", [{"audible": False}, {"context": {"tenant": "acme"}}])
+def test_what_may_not_be_heard_is_not_told(changes):
+    told: list[ModelChunk] = []
+    Hearing(told.append)(replace(QUESTION, **changes), 1)("secret", True)
+    assert told == []
+
+
+@pytest.mark.parametrize(("rules", "more", "audible"), [
+    (None, {}, True), ([], {}, True), ([("request", "block"), ("result", "redact")], {}, True),
+    ([("response", "flag")], {}, True), ([("response", "redact")], {}, False), ([("response", "block")], {}, False),
+    ([("response", "block")], {"shadow": True}, True), (None, {"purpose": "summary"}, False)])
+def test_people_read_along_only_where_no_policy_may_still_change_the_words(rules, more, audible):
+    made = [Model(name="m", provider="stub", base_url="http://m", upstream="m"),
+            Agent(name="a", prompt="p", model="m", policy=None if rules is None else "p")]
+    if rules is not None:
+        made.append(Policy(name="p", shadow=more.get("shadow", False), rules=tuple(
+            Rule(find="card", at=(stage,), action=action) for stage, action in rules)))
+    asked = ModelAsked(id=CAUSE, at=BEGAN, tenant="acme", session="s1", run=RUN, agent="a", agent_version=1, step=1,
+                       model="m", messages=(), purpose=more.get("purpose", ""))
+    assert question_of(asked, Definitions.of(*made)).audible is audible
+    missing = Definitions.of(*[one for one in made if not isinstance(one, Policy)])
+    assert question_of(asked, missing).audible is (rules is None and audible)
+
+
+def chunk(text: str, offset: int = 0, attempt: int = 1, last: bool = False, run: UUID = RUN, step: int = 1,
+          later_s: int = 0) -> ModelChunk:
+    return ModelChunk(id=CAUSE, at=BEGAN, tenant="acme", session="s1", run=run, step=step, attempt=attempt,
+                      started_at=BEGAN + timedelta(seconds=later_s), offset=offset, text=text, last=last)
+
+
+def shown(pieces: list[Piece | None]) -> str:
+    text = ""
+    for piece in filter(None, pieces):
+        text = ("" if piece.fresh else text) + "…" * bool(piece.missing) + piece.text
+    return text
+
+
+@pytest.mark.parametrize(("chunks", "text"), [
+    ([chunk("ab"), chunk("cd", 2)], "abcd"),
+    ([chunk("ab"), chunk("ab"), chunk("abcd")], "abcd"),
+    ([chunk("ab"), chunk("xy", attempt=2), chunk("cd", 2)], "xy"),
+    ([chunk("ab", attempt=2), chunk("xy", later_s=9)], "xy"),  # asked again after a crash: its attempts begin anew
+    ([chunk("ab"), chunk("xy", step=2)], "xy"),
+    ([chunk("ab"), chunk("ef", 4)], "ab…ef"),
+    ([chunk("ab"), chunk("xy", run=CAUSE)], "ab"),
+])
+def test_the_newest_attempt_is_shown_and_no_other(chunks, text):
+    reader = Reader(RUN)
+    assert shown([reader.take(one) for one in chunks]) == text
+
+
+@given(st.text(min_size=1, max_size=30), st.data())
+def test_a_reader_that_comes_back_misses_nothing_and_reads_nothing_twice(text, data):
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5)))
+    chunks = [chunk(text[a:b], a) for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    chunks.append(chunk("", len(text), last=True))
+    left = data.draw(st.integers(0, len(chunks) - 1))
+    first = Reader(RUN)
+    before = [piece for one in chunks[:left] if (piece := first.take(one))]
+    place = before[-1].place if before else Place()
+    again = Reader(RUN, Place.of(str(place)))
+    after = [piece for one in chunks if (piece := again.take(one))]
+    assert shown([*before, *after]) == text and after[-1].last
+    assert not any(piece.fresh for piece in after[bool(not before):]) and not any(p.missing for p in after)
+
+
+@pytest.mark.parametrize("text", ["", "1-2-3", "a-b-c-d", "1-99999999999999999999-1-1"])
+def test_a_place_that_is_none(text):
+    with pytest.raises(ValueError, match="is no place"):
+        Place.of(text)
+
+
+class OfTest:
+    """A worker, as far as ports need one."""
+
+    codec, metrics = Codec(LocalIds(event_classes())), Metrics()
+
+
+@pytest.mark.engine
+def test_text_is_read_within_a_tenth_of_a_second_of_the_providers_chunk(own_settings):
+    kafka.create_topics(own_settings, [topic_of(ModelChunk), topic_of(RunFinished)])
+    words, seen = [f"word{n} " for n in range(40)], []
+    finished = RunFinished(id=CAUSE, at=now(), tenant="acme", session="s1", run=RUN, agent="a", outcome="completed",
+                           started_at=now(), wait_ms=1)
+
+    def read() -> None:
+        for piece in follow(own_settings, OfTest.codec, RUN, timeout_s=20):
+            seen.append((time.monotonic(), piece))
+
+    with faulty(words=words, pace_s=0.02) as server:
+        chat = ports(own_settings, OfTest())["chat"]
+        asked = replace(QUESTION, endpoints=(Endpoint("m", "openai", server.at("good"), "stub-1", stream=True),))
+        follower = threading.Thread(target=read, daemon=True)
+        follower.start()
+        said = asyncio.run(chat(asked))
+        publisher = Publisher(own_settings, OfTest.codec)
+        publisher.publish(finished)
+        publisher.flush()
+        follower.join(20)
+    assert isinstance(said, ChatAnswer) and said.content == "".join(words)
+    assert seen[-1][1] == finished and shown([piece for _, piece in seen[:-1]]) == said.content
+    assert seen[-2][1].last and not any(piece.missing for _, piece in seen[:-1])
+    oldest_word_s = [at - min(said_at for said_at, word in zip(server.spoken, words, strict=False) if word in piece.text)
+                     for at, piece in seen[:-1] if piece.text]
+    print([round(one * 1000) for one in oldest_word_s])
+    assert statistics.median(oldest_word_s) < 0.1
