@@ -203,12 +203,16 @@ Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{32,64}$")]
 
 
 class ApiKey(Definition):
-    """Who may call the edge, for which tenant, to do what. The secret is not here: only SHA-256 of salt and secret."""
+    """Who may call the edge, for which tenant, to do what. The secret is not here: only SHA-256 of salt and secret.
+
+    `roles` are those of the people whose words on approvals come with this key.
+    """
 
     kind: ClassVar[str] = "key"
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$")]
     tenant: Name
     scopes: tuple[Scope, ...] = ("request", "read", "feedback")
+    roles: tuple[Label, ...] = ()
     salt: Hex
     sha256: Hex
     expires: Instant | None = None

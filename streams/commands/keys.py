@@ -21,6 +21,7 @@ keys = typer.Typer(no_args_is_help=True, add_completion=False)
 def add(
     tenant: Annotated[str, typer.Option(help="Whose key it is: all that it asks is this tenant's.")],
     scope: Annotated[list[str], typer.Option(help=f"What it may do, any of: {', '.join(SCOPES)}.")] = ["request", "read", "feedback"],  # noqa: B006,E501
+    role: Annotated[list[str], typer.Option(help="Roles of the people whose approvals come with it.")] = [],  # noqa: B006
     name: Annotated[str, typer.Option(help="Its name in lists and records; without one, a random one.")] = "",
     days: Annotated[float, typer.Option(help="Days until it expires; 0: never.", min=0)] = 0,
     description: Annotated[str, typer.Option(help="What it is for.")] = "",
@@ -36,8 +37,9 @@ def add(
     name = name or f"{tenant.replace('_', '-').lower()[:80]}-{secrets.token_hex(3)}"
     if given.find("key", name) is not None:
         raise Problem(f"there is a key {name!r} already: revoke it (`weir keys revoke {name}`), or choose another name")
-    text, key = made(name, tenant, tuple(scope), now() + timedelta(days=days) if days else None)
-    definitions.publish(settings(), codec, definitions.plan(given, [key.model_copy(update={"description": description})]))
+    text, key = made(name, tenant, tuple(scope), now() + timedelta(days=days) if days else None, roles=tuple(role),
+                     description=description)
+    definitions.publish(settings(), codec, definitions.plan(given, [key]))
     err.print(f"key {name} of tenant {tenant} may: {', '.join(key.scopes)}. It is shown this once:")
     if as_json:
         return say_json({"name": name, "key": text, "tenant": tenant, "scopes": list(key.scopes), "expires": key.expires})

@@ -10,6 +10,7 @@ from fastapi import Request
 from pydantic import ValidationError
 
 from schemas.agent import AgentRequested, RequestRefused, RunFinished
+from schemas.approvals import UserAsked
 from schemas.base import NAMESPACE_OID, Event, derived_id
 from schemas.codec import first_error
 from streams.client import now
@@ -109,9 +110,9 @@ def late(edge: Edge, run: UUID) -> Problem:
 
 
 def completed(result: dict[str, Any]) -> dict[str, Any]:
-    """A result that is an answer, or was withheld by a policy. Raises Problem for every other end of a run."""
+    """A result that is an answer, a question back, or was withheld by a policy. Raises Problem for every other end of a run."""
     status, run = result["status"], result["id"]
-    if status in ("completed", "blocked"):
+    if status in ("completed", "blocked", "waiting"):
         return result
     if status == "refused":
         code, wait_ms = REFUSED.get(result["reason"], 422), result.get("retry_after_ms")
@@ -139,8 +140,12 @@ def unknown(run: UUID) -> Problem:
                    "Kafka moments ago is known as soon as it is admitted")
 
 
-def finished_as(outcome: RunFinished | RequestRefused) -> dict[str, Any]:
-    """An outcome in the shape of `GET /v1/runs/{id}`."""
+def finished_as(outcome: RunFinished | RequestRefused | UserAsked) -> dict[str, Any]:
+    """An outcome, or a question back, in the shape of `GET /v1/runs/{id}`."""
+    if isinstance(outcome, UserAsked):
+        return shown(outcome.request, outcome.tenant, outcome.session, "waiting", agent=outcome.agent, cost_usd=None,
+                     agent_version=outcome.agent_version, reason="user", detail="answer with the session's next request",
+                     answer=question(outcome), input_tokens=0, output_tokens=0, wait_ms=None)
     if isinstance(outcome, RequestRefused):
         more: dict[str, Any] = {"retry_after_ms": outcome.retry_after_ms}
     else:
@@ -150,6 +155,11 @@ def finished_as(outcome: RunFinished | RequestRefused) -> dict[str, Any]:
     return shown(
         outcome.run, outcome.tenant, outcome.session, getattr(outcome, "outcome", "refused"), agent=outcome.agent,
         agent_version=outcome.agent_version, reason=outcome.reason, detail=outcome.detail, finished_at=outcome.at, **more)
+
+
+def question(asked: UserAsked) -> str:
+    """What an agent asks its user, as a message."""
+    return "\n".join([asked.question, *(f"- {option}" for option in asked.options)])
 
 
 def landed(row: dict[str, Any]) -> dict[str, Any]:

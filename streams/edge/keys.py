@@ -23,6 +23,7 @@ from streams.edge.problems import Problem
 
 FORM = re.compile(r"weir_([A-Za-z0-9][A-Za-z0-9.-]{0,99})_([A-Za-z0-9-]{20,100})")
 TENANT_HEADER = "weir-tenant"
+ROLES_HEADER = "weir-roles"
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -33,16 +34,18 @@ class Caller:
     tenant: str
     key: str = ""
     scopes: frozenset[str] = frozenset(SCOPES)
+    roles: tuple[str, ...] = ()
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or "admin" in self.scopes
 
 
-def made(name: str, tenant: str, scopes: tuple[Scope, ...], expires: datetime | None = None) -> tuple[str, ApiKey]:
+def made(name: str, tenant: str, scopes: tuple[Scope, ...], expires: datetime | None = None, **more: Any
+         ) -> tuple[str, ApiKey]:
     """A new key for its owner, and its definition."""
     secret, salt = secrets.token_hex(32), secrets.token_hex(16)
     return f"weir_{name}_{secret}", ApiKey(name=name, tenant=tenant, scopes=scopes, salt=salt,
-                                           sha256=hashed(salt, secret), expires=expires)
+                                           sha256=hashed(salt, secret), expires=expires, **more)
 
 
 def hashed(salt: str, secret: str) -> str:
@@ -68,7 +71,7 @@ def caller_of(request: Request) -> Caller:
     if not re.fullmatch(r"[^/]{1,200}", tenant):
         raise Problem(401, "no_tenant", f"say who asks: an API key (`weir keys add`), or, on this machine, the header "
                       f"{TENANT_HEADER} with a tenant's name")
-    return Caller(tenant)
+    return Caller(tenant, roles=tuple(filter(None, request.headers.get(ROLES_HEADER, "").split(","))))
 
 
 def _given(request: Request) -> str:
@@ -86,7 +89,7 @@ def _checked(key: Any, secret: str) -> Caller:
     if key.expires and key.expires <= now():
         raise Problem(401, "expired_key", f"this API key expired at {key.expires.isoformat()}: `weir keys add` makes "
                       "a new one")
-    return Caller(key.tenant, key.name, frozenset(key.scopes))
+    return Caller(key.tenant, key.name, frozenset(key.scopes), key.roles)
 
 
 def needs(scope: Scope) -> Callable[[Request], Caller]:

@@ -20,6 +20,7 @@ from schemas.agent import (
     ModelFailed, RequestAdmitted, RequestBlocked, RequestRefused, ResponseBlocked, ResponseCleared, ResultCleared,
     RunCancelled, RunFinished, ToolCalled, ToolFailed, ToolUncertain,
 )
+from schemas.approvals import ApprovalAsked, ApprovalRefused, ApprovalResolved, UserAsked
 from schemas.base import Event, milliseconds
 from schemas.codec import Codec, Undecodable, headers_of
 from schemas.guardrails import VerdictReached
@@ -33,7 +34,8 @@ from streams.edge.memory import Heard, Stories
 log = logging.getLogger(__name__)
 TOLD: tuple[type[Event], ...] = (
     RequestAdmitted, RequestRefused, RequestBlocked, VerdictReached, ResponseCleared, ResponseBlocked, ModelFailed,
-    ToolCalled, ResultCleared, ToolFailed, ToolUncertain, RunCancelled, RunFinished, ModelChunk)
+    ToolCalled, ResultCleared, ToolFailed, ToolUncertain, RunCancelled, RunFinished, ModelChunk,
+    ApprovalAsked, ApprovalResolved, ApprovalRefused, UserAsked)
 """What a caller may hear of a run: what was screened, never what screening kept back. Parts of an answer that is still
 written (ModelChunk) are screened by nobody: `streams.edge.live` says who may hear them."""
 REMEMBERED = timedelta(minutes=10)

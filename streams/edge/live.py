@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.agent import RequestRefused, ResponseCleared, RunFinished
+from schemas.agent import ResponseCleared
+from schemas.approvals import UserAsked
 from schemas.base import Event
 from schemas.registry import Agent, Definitions, Model, Policy
 from schemas.stream import ModelChunk
@@ -18,12 +19,12 @@ from streams.edge import asking, sse
 from streams.edge.app import Edge
 from streams.edge.asking import Asked
 from streams.edge.keys import Caller
-from streams.edge.memory import OUTCOMES
+from streams.edge.memory import ENDS, OUTCOMES
 from streams.edge.problems import Problem
 
 LAST_S = 0.05
 BETWEEN = "\n\n"
-WORDS = (ModelChunk, ResponseCleared, RunFinished, RequestRefused)
+WORDS = (ModelChunk, ResponseCleared, *ENDS)
 
 
 def may_show(given: Definitions, name: str) -> bool:
@@ -110,14 +111,14 @@ async def spoken(edge: Edge, caller: Caller, asked: Asked, agent: str) -> AsyncI
         yield result
         return
     words, shows, ended = Spoken(), may_show(edge.link.given(), agent), None
-    kinds = WORDS if shows else OUTCOMES
+    kinds = WORDS if shows else ENDS
     loop, place = asyncio.get_running_loop(), known.since
     until = loop.time() + edge.settings.edge_wait_s
     with stories.reading(known) as story:
         while ended is None:
             for number, event in stories.events(known, asked.run, place, kinds):
                 place = number
-                if isinstance(event, OUTCOMES):
+                if isinstance(event, OUTCOMES) or isinstance(event, UserAsked) and event.request == asked.run:
                     ended = event
                 elif more := words.take(event):
                     yield more

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from schemas.agent import RequestAdmitted, RequestRefused, RunFinished
+from schemas.approvals import ApprovalAsked, UserAsked
 from schemas.base import Event, SessionEvent
 
 RECORDS_MAX = 2_000
@@ -22,6 +23,8 @@ RUNS_MAX = 100_000
 OVERHEAD_BYTES = 200
 NAMING: tuple[type[Event], ...] = (RequestAdmitted, RequestRefused, RunFinished)
 OUTCOMES: tuple[type[Event], ...] = (RunFinished, RequestRefused)
+ENDS: tuple[type[Event], ...] = (*OUTCOMES, UserAsked)
+"""What whoever asked waits for: the outcome, or a question back, whose answer is the session's next request."""
 
 
 class Heard(NamedTuple):
@@ -92,7 +95,7 @@ class Stories:
     def take(self, batch: list[Heard]) -> None:
         touched = set()
         for heard in batch:
-            if heard.kind in NAMING and heard.key not in self._mine:
+            if heard.kind is ApprovalAsked or heard.kind in NAMING and heard.key not in self._mine:
                 self._name(heard)
             self._append(heard)
             touched.add(heard.key)
@@ -125,13 +128,14 @@ class Stories:
         return known and next((event for _, event in self.events(known, run, known.since, OUTCOMES)), None)
 
     async def wait(self, run: UUID, within_s: float) -> Event | None:
-        """The run's outcome; None where none came in time."""
+        """The run's outcome, or the agent's question to whoever asked; None where none came in time."""
         known, loop = self._runs[run], asyncio.get_running_loop()
         place, until = known.since, loop.time() + within_s
         with self.reading(known) as story:
             while True:
-                for _, event in self.events(known, run, place, OUTCOMES):
-                    return event
+                for _, event in self.events(known, run, place, ENDS):
+                    if not isinstance(event, UserAsked) or event.request == run:
+                        return event
                 place = self._next
                 if not await story.change(until - loop.time()):
                     return None
@@ -153,7 +157,7 @@ class Stories:
         for number, heard in list(story.records) if story else ():
             if number >= place and issubclass(heard.kind, kinds):
                 event = self._decode(heard)
-                if event is not None and getattr(event, "run", None) == run:
+                if event is not None and run in (getattr(event, "run", None), getattr(event, "request", None)):
                     yield number + 1, event
 
     def _append(self, heard: Heard) -> None:
@@ -173,10 +177,11 @@ class Stories:
         self.size += by
 
     def _name(self, heard: Heard) -> None:
-        """A run that somebody else asked for."""
+        """A run that somebody else asked for, or an approval."""
         event = self._decode(heard)
-        if event is not None and event.run not in self._runs:
-            self._runs[event.run] = Known(event.tenant, event.session, self._next)
+        name = event and (event.id if isinstance(event, ApprovalAsked) else event.run)
+        if event is not None and name not in self._runs:
+            self._runs[name] = Known(event.tenant, event.session, self._next)
             if len(self._runs) > RUNS_MAX:
                 self._unname()
 

@@ -21,7 +21,8 @@ from streams.edge.live import spoken
 from streams.edge.problems import Problem
 
 router = APIRouter(tags=["OpenAI"])
-STATUS = {"running": "in_progress", "completed": "completed", "blocked": "incomplete", "cancelled": "cancelled"}
+STATUS = {"running": "in_progress", "completed": "completed", "blocked": "incomplete", "cancelled": "cancelled",
+          "waiting": "completed"}
 
 
 class Respond(BaseModel):

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.agent import Label, RequestAdmitted, RunCancelled
+from schemas.approvals import ApprovalAsked, ApprovalResolved, UserAsked
 from schemas.base import NAMESPACE_OID, derived_id
 from schemas.feedback import FeedbackGiven, Score
 from schemas.stream import ModelChunk
@@ -53,7 +54,7 @@ class Run(BaseModel):
 
     id: str
     object: str = "run"
-    status: str = Field(description="running, completed, failed, blocked, stopped, cancelled or refused")
+    status: str = Field(description="running, waiting, completed, failed, blocked, stopped, cancelled or refused")
     tenant: str
     session: str
     agent: str = ""
@@ -70,6 +71,7 @@ class Run(BaseModel):
     wait_ms: int | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    waits_for: list[dict[str, Any]] = Field([], description="approvals, or a question that the session's next request answers")
     links: dict[str, str] = {}
 
 
@@ -126,7 +128,22 @@ async def look(run: UUID, edge: Shared, caller: Reader) -> dict[str, Any]:
         return found
     if known is None or known.tenant != caller.tenant:
         raise asking.unknown(run)
-    return asking.shown(run, known.tenant, known.session, "running")
+    waits = _waits_for(edge, known, run)
+    return asking.shown(run, known.tenant, known.session, "waiting" if waits else "running", waits_for=waits)
+
+
+def _waits_for(edge: Edge, known: Known, run: UUID) -> list[dict[str, Any]]:
+    """The people's words that the run waits for, as far as the last minutes tell."""
+    waits: dict[UUID, dict[str, Any]] = {}
+    for _, event in edge.link.stories.events(known, run, known.since, (ApprovalAsked, ApprovalResolved, UserAsked)):
+        if isinstance(event, ApprovalResolved):
+            waits.pop(event.approval, None)
+        elif isinstance(event, ApprovalAsked):
+            waits[event.id] = {"approval": str(event.id), "tool": event.tool, "arguments": event.arguments,
+                               "approvers": event.approvers, "expires_at": event.expires_at}
+        else:
+            waits = {event.id: {"question": event.question, "options": event.options, "expires_at": event.expires_at}}
+    return list(waits.values())
 
 
 async def _landed(edge: Edge, caller: Caller, run: UUID, known: bool) -> dict[str, Any] | None:

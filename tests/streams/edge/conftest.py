@@ -31,7 +31,8 @@ class LocalLink:
 
     def __init__(self, definitions: Definitions, memory_bytes: int = 1_000_000):
         codec = Codec(LocalIds(event_classes()))
-        app = scripted.application(scripted.load(COMPANY / "script.yaml"))
+        self.script = scripted.load(COMPANY / "script.yaml")
+        app = scripted.application(self.script)
         http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app))
         ports = {"chat": ModelApi(http, str), "tool": ToolRunner(http, str), "search": None}
         self.definitions, self.taken, self.away, self.held = definitions, [], "", None
