@@ -1,44 +1,25 @@
-"""What do people ask of the tables most, and what is the SQL?
+"""What do people ask of the tables most, and what is the SQL? The catalogue, for the console, the CLI and Grafana."""
 
-Each query needs no FINAL and no join, and takes parameters in ClickHouse's own form, `{name:Type}`. The values here
-are what is used unless others are given; an empty tenant means all of them.
-"""
+from sinks.named import LATELY, MINE, SINCE, Query, lately
+from sinks.queries_money import MONEY
 
-from dataclasses import dataclass, field
-from typing import Any
-
-MINE = "({tenant:String} = '' OR tenant = {tenant:String})"
-LATELY = "hour >= toStartOfHour(now('UTC') - INTERVAL {hours:UInt32} HOUR)"
-SINCE = "at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR"
-
-
-@dataclass(frozen=True)
-class Query:
-    """A ready query: its name, whom it serves for what, the SQL, and the parameters' values unless others are given."""
-
-    name: str
-    purpose: str
-    sql: str
-    parameters: dict[str, Any] = field(default_factory=dict)
-
-
-def _lately(**more: Any) -> dict[str, Any]:
-    return {"tenant": "", "hours": 24} | more
-
+__all__ = ["QUERIES", "Query"]
 
 QUERIES = (
+    *MONEY,
+
     Query("cost_over_time", "What each tenant, agent and model cost, hour by hour", f"""
 SELECT hour, tenant, agent, model, sum(calls) AS calls, sum(input_tokens) AS input_tokens,
        sum(output_tokens) AS output_tokens, sum(cost_usd) AS cost_usd, sum(unpriced_calls) AS unpriced_calls
 FROM usage_by_hour WHERE {MINE} AND {LATELY}
-GROUP BY hour, tenant, agent, model ORDER BY hour, cost_usd DESC""", _lately()),
+GROUP BY hour, tenant, agent, model ORDER BY hour, cost_usd DESC""", lately()),
 
     Query("latency_by_step", "How long each kind of step takes: median, 95th and 99th percentile, errors", f"""
 SELECT operation, name, sum(steps) AS steps, sum(errors) AS errors,
        quantilesTDigestMerge(0.5, 0.95, 0.99)(wait_ms) AS waits, round(waits[1]) AS p50_ms, round(waits[2]) AS p95_ms,
        round(waits[3]) AS p99_ms, max(wait_ms_max) AS max_ms
 FROM steps_by_hour WHERE {MINE} AND {LATELY}
-GROUP BY operation, name ORDER BY p95_ms DESC""", _lately()),
+GROUP BY operation, name ORDER BY p95_ms DESC""", lately()),
 
     Query("outcome_rates", "Which share of the runs of each agent failed, was blocked, stopped or refused", f"""
 SELECT tenant, agent, agent_version, sum(runs) AS all_runs, sumIf(runs, outcome = 'completed') AS completed,
@@ -47,7 +28,7 @@ SELECT tenant, agent, agent_version, sum(runs) AS all_runs, sumIf(runs, outcome 
        round(sumIf(runs, outcome = 'stopped') / all_runs, 4) AS stopped_share,
        round(sumIf(runs, outcome = 'refused') / all_runs, 4) AS refused_share
 FROM runs_by_hour WHERE {MINE} AND {LATELY}
-GROUP BY tenant, agent, agent_version ORDER BY all_runs DESC""", _lately()),
+GROUP BY tenant, agent, agent_version ORDER BY all_runs DESC""", lately()),
 
     Query("trace", "Every step of one run, in order", """
 SELECT started_at, name, operation, status, error_type, wait_ms, input_tokens, output_tokens, cost_usd, attempts, span,
@@ -58,7 +39,7 @@ FROM spans WHERE run = {run:UUID} ORDER BY started_at, at""", {"run": "00000000-
 SELECT tenant, user, count() AS calls, sum(input_tokens + output_tokens) AS tokens, sum(cost_usd) AS spent_usd,
        countIf(cost_usd IS NULL) AS unpriced_calls
 FROM token_usage WHERE {MINE} AND {SINCE}
-GROUP BY tenant, user ORDER BY spent_usd DESC LIMIT {{limit:UInt32}}""", _lately(limit=20)),
+GROUP BY tenant, user ORDER BY spent_usd DESC LIMIT {{limit:UInt32}}""", lately(limit=20)),
 
     Query("feedback_by_version", "How people judge each version of each agent", """
 SELECT tenant, agent, agent_version, sum(given) AS n, round(sum(score) / n, 3) AS mean_score,
@@ -69,22 +50,22 @@ GROUP BY tenant, agent, agent_version ORDER BY tenant, agent, agent_version""", 
 
     Query("slowest_runs", "The runs that took longest", f"""
 SELECT at, run, tenant, agent, outcome, reason, wait_ms, model_calls, tool_calls, cost_usd
-FROM runs WHERE {MINE} AND {SINCE} ORDER BY wait_ms DESC LIMIT {{limit:UInt32}}""", _lately(limit=20)),
+FROM runs WHERE {MINE} AND {SINCE} ORDER BY wait_ms DESC LIMIT {{limit:UInt32}}""", lately(limit=20)),
 
     Query("refused_and_blocked", "Why requests were refused, blocked, stopped or failed", f"""
 SELECT tenant, outcome, reason, sum(runs) AS how_many
 FROM runs_by_hour WHERE {MINE} AND {LATELY} AND outcome != 'completed'
-GROUP BY tenant, outcome, reason ORDER BY how_many DESC""", _lately()),
+GROUP BY tenant, outcome, reason ORDER BY how_many DESC""", lately()),
 
     Query("verdicts_by_rule", "What the guardrails found, and whether it was enforced", f"""
 SELECT tenant, policy, policy_version, rule, action, stage, enforced, count() AS verdicts, sum(findings) AS all_findings
 FROM verdicts WHERE {MINE} AND {SINCE}
-GROUP BY tenant, policy, policy_version, rule, action, stage, enforced ORDER BY verdicts DESC""", _lately()),
+GROUP BY tenant, policy, policy_version, rule, action, stage, enforced ORDER BY verdicts DESC""", lately()),
 
     Query("unpriced_usage", "Which models' prices nobody knows, and how much was used of them", f"""
 SELECT model, provider, sum(unpriced_calls) AS calls_without_price, sum(calls) AS all_calls
 FROM usage_by_hour WHERE {MINE} AND {LATELY}
-GROUP BY model, provider HAVING calls_without_price > 0 ORDER BY calls_without_price DESC""", _lately()),
+GROUP BY model, provider HAVING calls_without_price > 0 ORDER BY calls_without_price DESC""", lately()),
 
     Query("open_approvals", "Which calls wait for somebody's word, the most urgent first", f"""
 SELECT approval, tenant, max(agent) AS agent, max(run) AS run, max(session) AS session, max(tool) AS tool,
