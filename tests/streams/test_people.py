@@ -47,7 +47,7 @@ def test_a_question_an_approval_and_an_answer_in_json(fields, paid, called):
 def test_two_days_without_a_word_are_a_no_and_cost_nothing():
     with playing("refunds") as (local, ask):
         [asked] = only(ApprovalAsked, ask("Order L-7: money back", "clerk", session=SESSION))
-        assert local.advance(asked.expires_at - timedelta(seconds=1)) == []
+        assert ends(local.advance(asked.expires_at - timedelta(seconds=1))) == []
         said = local.advance(asked.expires_at)
     assert only(ApprovalResolved, said)[0].status == "expired"
     [end] = ends(said)
