@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from processors import approvals, children, conversation, patterns, prompts, waiting
+from processors import approvals, children, conversation, patterns, prompts, waiting, workflow
 from processors.answers import block, collect, fail, hear
 from processors.approvals import decide
 from processors.asking import ask
 from processors.conversation import CONTEXT_CHARS_MAX, user_says
+from processors.signals import keep
 from processors.session import Moved, Phase, Run, Session, agent_of, blocked_run, end_run, outcome_of
 from schemas.agent import (
     ModelFailed, RequestBlocked, RequestCleared, ResponseBlocked, ResponseCleared, ResultCleared, RunCancelled,
@@ -22,13 +23,14 @@ from schemas.agent import (
 )
 from schemas.approvals import ApprovalDecided
 from schemas.base import Event
+from schemas.signals import Signalled
 from schemas.registry import Agent, Definitions
 
 WAITING_MAX = 20
 CANCELLED_REMEMBERED = 20
 
 Heard = (RequestCleared | RequestBlocked | ResponseCleared | ResponseBlocked | ResultCleared | ModelFailed | ToolFailed
-         | ToolUncertain | ApprovalDecided | RunCancelled | Woke)
+         | ToolUncertain | ApprovalDecided | RunCancelled | Signalled | Woke)
 
 
 def advance(
@@ -73,13 +75,14 @@ def _begin(session: Session, request: RequestCleared, event: Event, given: Defin
         detail = f"version {request.agent_version} of agent {request.agent!r} is not defined: apply it again"
         failed = outcome_of(Run(request, deadline=event.at), event, "failed", "agent_missing", detail)
         return session.without(request.run), [failed]
-    tools = () if agent.pattern == "single" else agent.tools
-    versions = {name: version for name in tools if (version := given.version("tool", name)) is not None}
+    versions = {name: version for name in patterns.tools_of(agent) if (version := given.version("tool", name)) is not None}
     run = Run(request, deadline=event.at + timedelta(seconds=agent.limits.seconds), tool_versions=versions,
               prompt_version=prompts.version_for(agent.prompt, request.run, given))
     kept = conversation.recent(session.messages, agent.history_messages, CONTEXT_CHARS_MAX // 2)
     before = kept or request.history
     session = replace(session, run=run, messages=(*before, user_says(request.text)))
+    if agent.workflow:
+        return workflow.start(session, event, given)
     return ask(patterns.begun(session, agent), event, given)
 
 
@@ -105,10 +108,29 @@ def _cancel(session: Session, cancelled: RunCancelled, given: Definitions) -> Mo
 def _wake(session: Session, woke: Woke, given: Definitions) -> Moved:
     """The run has had its time, or somebody whom it waits for has."""
     run, agent = session.run, agent_of(session.run, given)
+    if run.flow and run.flow.due and run.flow.due <= woke.at:
+        return workflow.woken(session, woke, given)
     if run.paused_at or woke.at < run.deadline:
         return approvals.expire(session, woke, given)
     return end_run(session, woke, "stopped", "seconds", f"reached {agent.limits.seconds:g} seconds: raise "
                    f"limits.seconds of agent {agent.name!r}")
+
+
+def _signal(session: Session, signal: Signalled, given: Definitions) -> Moved:
+    session, refused = keep(session, signal)
+    if refused or session.run is None or session.run.flow is None:
+        return session, [*refused]
+    return workflow.signalled(session, signal, given)
+
+
+def _result(session: Session, answer: Event, given: Definitions) -> Moved:
+    """A call's result, for whoever decided the call: the model, or the graph of a workflow."""
+    return (workflow.answered if session.run.flow else collect)(session, answer, given)
+
+
+def _of_node(session: Session, answer: Event, given: Definitions) -> Moved:
+    """A model's answer while calls are under way: only a workflow asks both at once."""
+    return workflow.answered(session, answer, given) if session.run.flow else (session, [])
 
 
 @dataclass(frozen=True)
@@ -121,14 +143,14 @@ class Move:
 
 IDLE, THINKING, ACTING, WAITING = Phase
 ANY = frozenset(Phase)
-OVER = frozenset({IDLE, THINKING})  # ended: idle, or thinking about the request that waited
+OVER = ANY  # ended: idle, or at the request that waited, which may be a workflow's
 
 # fmt: off
 NEXT: dict[tuple[Phase, type[Event]], Move] = {
     (IDLE,     RequestCleared):  Move(_take,    OVER),
     (THINKING, RequestCleared):  Move(_take,    frozenset({THINKING})),
     (ACTING,   RequestCleared):  Move(_take,    frozenset({ACTING})),
-    (WAITING,  RequestCleared):  Move(_take,    OVER | {WAITING}),
+    (WAITING,  RequestCleared):  Move(_take,    OVER),
     (IDLE,     RequestBlocked):  Move(_refuse,  frozenset({IDLE})),
     (THINKING, RequestBlocked):  Move(_refuse,  frozenset({THINKING})),
     (ACTING,   RequestBlocked):  Move(_refuse,  frozenset({ACTING})),
@@ -136,19 +158,26 @@ NEXT: dict[tuple[Phase, type[Event]], Move] = {
     (THINKING, ResponseCleared): Move(hear,     ANY),
     (THINKING, ResponseBlocked): Move(block,    OVER),
     (THINKING, ModelFailed):     Move(fail,     OVER),
-    (ACTING,   ResultCleared):   Move(collect,  ANY),
-    (ACTING,   ToolFailed):      Move(collect,  ANY),
-    (ACTING,   ToolUncertain):   Move(collect,  ANY),
+    (ACTING,   ResultCleared):   Move(_result,  ANY),
+    (ACTING,   ToolFailed):      Move(_result,  ANY),
+    (ACTING,   ToolUncertain):   Move(_result,  ANY),
+    (ACTING,   ResponseCleared): Move(_of_node, ANY),
+    (ACTING,   ResponseBlocked): Move(_of_node, ANY),
+    (ACTING,   ModelFailed):     Move(_of_node, ANY),
+    (IDLE,     Signalled):       Move(_signal,  frozenset({IDLE})),
+    (THINKING, Signalled):       Move(_signal,  frozenset({THINKING})),
+    (ACTING,   Signalled):       Move(_signal,  ANY),
+    (WAITING,  Signalled):       Move(_signal,  ANY),
     (IDLE,     ApprovalDecided): Move(decide,   frozenset({IDLE})),
     (THINKING, ApprovalDecided): Move(decide,   frozenset({THINKING})),
     (ACTING,   ApprovalDecided): Move(decide,   frozenset({ACTING})),
     (WAITING,  ApprovalDecided): Move(decide,   ANY),
     (IDLE,     RunCancelled):    Move(_cancel,  frozenset({IDLE})),
     (THINKING, RunCancelled):    Move(_cancel,  OVER),
-    (ACTING,   RunCancelled):    Move(_cancel,  OVER | {ACTING}),
-    (WAITING,  RunCancelled):    Move(_cancel,  OVER | {WAITING}),
+    (ACTING,   RunCancelled):    Move(_cancel,  OVER),
+    (WAITING,  RunCancelled):    Move(_cancel,  OVER),
     (THINKING, Woke):            Move(_wake,    OVER),
-    (ACTING,   Woke):            Move(_wake,    OVER | {ACTING}),
-    (WAITING,  Woke):            Move(_wake,    OVER | {WAITING}),
+    (ACTING,   Woke):            Move(_wake,    OVER),
+    (WAITING,  Woke):            Move(_wake,    OVER),
 }
 # fmt: on

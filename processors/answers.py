@@ -21,7 +21,7 @@ from schemas.registry import Definitions, Tool
 def hear(session: Session, said: ResponseCleared, given: Definitions) -> Moved:
     if not session.run.awaits(said):
         return session, []
-    session = _counted(session, said)
+    session = counted(session, said)
     if said.finish_reason == "length":
         return end_run(session, said, "failed", "truncated", "the answer reached the model's limit on output tokens: "
                        "raise the agent's max_output_tokens")
@@ -132,18 +132,21 @@ def _ends(run: Run, result: ResultCleared | ToolFailed | ToolUncertain, given: D
 def fail(session: Session, failed: ModelFailed, given: Definitions) -> Moved:
     if not session.run.awaits(failed):
         return session, []
-    run = replace(session.run, model_calls=session.run.model_calls + 1, unpriced_calls=session.run.unpriced_calls + 1)
-    return end_run(replace(session, run=_with_waste(run, failed)), failed, "failed", failed.reason, failed.detail)
+    return end_run(counted(session, failed), failed, "failed", failed.reason, failed.detail)
 
 
 def block(session: Session, blocked: ResponseBlocked, given: Definitions) -> Moved:
     if not session.run.awaits(blocked):
         return session, []
-    return end_run(_counted(session, blocked), blocked, "blocked", blocked.rule, blocked.detail)
+    return end_run(counted(session, blocked), blocked, "blocked", blocked.rule, blocked.detail)
 
 
-def _counted(session: Session, said: ResponseCleared | ResponseBlocked) -> Session:
+def counted(session: Session, said: ResponseCleared | ResponseBlocked | ModelFailed) -> Session:
+    """The session with what an answer took, or what a failure did."""
     run = session.run
+    if isinstance(said, ModelFailed):
+        return replace(session, run=_with_waste(replace(
+            run, model_calls=run.model_calls + 1, unpriced_calls=run.unpriced_calls + 1), said))
     return replace(session, run=_with_waste(replace(
         run, model_calls=run.model_calls + 1, tokens=add_tokens(run.tokens, said.tokens),
         cost_usd=add_cost(run.cost_usd, said.cost_usd), unpriced_calls=run.unpriced_calls + (said.cost_usd is None)),

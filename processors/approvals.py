@@ -5,8 +5,8 @@ A word that cannot count changes nothing and is answered with an ApprovalRefused
 
 from dataclasses import replace
 
-from processors import waiting
-from processors.answers import go_on
+from processors import answers as of_model
+from processors import waiting, workflow
 from processors.arguments import Unfit, read_arguments
 from processors.calling import make_call
 from processors.conversation import error_result
@@ -118,6 +118,11 @@ def expire(session: Session, woke: Woke, given: Definitions) -> Moved:
         return session, []
     session, more = go_on(session, woke, given)
     return session, [*said, *more]
+
+
+def go_on(session: Session, event: Event, given: Definitions) -> Moved:
+    """Go on without the call, as whoever decided it does: the model, or the graph of a workflow."""
+    return (workflow.resumed if session.run.flow else of_model.go_on)(session, event, given)
 
 
 def _denied(why: str) -> str:

@@ -15,7 +15,7 @@ from schemas.registry import Agent, Definitions
 def ask(session: Session, event: Event, given: Definitions) -> Moved:
     """Ask the model, unless a limit is reached."""
     run, agent = session.run, agent_of(session.run, given)
-    reached = _limit_reached(agent, run)
+    reached = limit_reached(agent, run)
     if reached:
         return end_run(session, event, "stopped", *reached)
     try:
@@ -39,7 +39,7 @@ def ask(session: Session, event: Event, given: Definitions) -> Moved:
     return replace(session, run=run), [asked]
 
 
-def _limit_reached(agent: Agent, run: Run) -> tuple[str, str] | None:
+def limit_reached(agent: Agent, run: Run) -> tuple[str, str] | None:
     """The limit that forbids another step, and a sentence on it. An answer that is there is never thrown away."""
     limits, spent = agent.limits, run.tokens.input_tokens + run.tokens.output_tokens
     values = {"steps": (run.step, limits.steps), "tokens": (spent, limits.tokens),

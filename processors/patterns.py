@@ -14,6 +14,7 @@ from processors.output import instruction
 from processors.progress import Course
 from processors.session import Session
 from processors.text import cut
+from processors.workflow_graph import tools_in
 from schemas.agent import Message, ResponseCleared
 from schemas.patterns import Critique, Plan
 from schemas.registry import Agent, Definitions
@@ -57,6 +58,13 @@ def begun(session: Session, agent: Agent) -> Session:
     if stage is None:
         return session
     return replace(session, run=replace(session.run, course=Course(stage, session.messages)))
+
+
+def tools_of(agent: Agent) -> tuple[str, ...]:
+    """The tools that a run of the agent may call."""
+    if agent.pattern == "single":
+        return ()
+    return tuple(dict.fromkeys((*agent.tools, *(tools_in(agent.workflow) if agent.workflow else ()))))
 
 
 def tools_forbidden(session: Session, agent: Agent) -> bool:

@@ -70,8 +70,7 @@ class Flow:
     """Of a workflow. `ways` are the edges decided so far (`a>b`: gone, or never to be gone), `rounds` how often each
     loop was gone, `counts` how often each node began, `loops` the ways back that wait for the round to end.
 
-    `results` and `errors` outlive the round, so that the next one can use them. `asleep` is since when nothing but
-    time, or an event from outside, is waited for: that time is not counted.
+    `results` and `errors` outlive the round, so that the next one can use them.
     """
 
     spots: dict[str, Spot] = field(default_factory=dict)
@@ -86,11 +85,12 @@ class Flow:
     undone: tuple[str, ...] = ()
     not_undone: tuple[str, ...] = ()
     failing: Failing | None = None
-    asleep: datetime | None = None
 
     @property
     def due(self) -> datetime | None:
         """When the next wait is over."""
+        if self.failing:
+            return None
         return min((spot.due for spot in self.spots.values() if spot.state == "open" and spot.due), default=None)
 
     @property

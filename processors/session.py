@@ -11,7 +11,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in, error_result, tool_says
-from processors.progress import Course, Flow
+from processors.progress import Course, Flow, Signal
 from processors.text import label, ms_between
 from processors.usage import charge_of
 from schemas.agent import Message, Outcome, RequestBlocked, RequestCleared, RunFinished, Tokens
@@ -35,7 +35,7 @@ class Pending:
     asked.
 
     A call that waits for people (`waits`) has been asked of them by the event `asked`, and keeps the `arguments` that it
-    will be made with. `remark` stands before its result.
+    will be made with. `remark` stands before its result. `step` is that of a model that a workflow asked.
     """
 
     call: str
@@ -49,6 +49,7 @@ class Pending:
     expires_at: datetime | None = None
     arguments: str = ""
     remark: str = ""
+    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,14 @@ class Session:
     over: tuple[UUID, ...] = ()
     cancelled: tuple[UUID, ...] = ()
     decided: dict[str, str] = field(default_factory=dict)
+    signals: tuple[Signal, ...] = ()
+    signals_known: tuple[UUID, ...] = ()
 
     @property
     def phase(self) -> Phase:
         if self.run is None:
             return Phase.IDLE
-        if not self.run.pending:
+        if not self.run.pending and not self.run.flow:
             return Phase.THINKING
         return Phase.WAITING if all(pending.waits for pending in self.run.unanswered()) else Phase.ACTING
 
@@ -135,7 +138,8 @@ class Session:
         if self.run is None:
             return None
         times = [pending.expires_at for pending in self.run.unanswered() if pending.waits]
-        return min(times if self.run.paused_at else [self.run.deadline, *times])
+        times += [self.run.flow.due] if self.run.flow and self.run.flow.due else []
+        return min(times if self.run.paused_at else [self.run.deadline, *times], default=None)
 
     def paced(self, at: datetime) -> "Session":
         """The session at the end of a move: time in which its run waits for people only moves the deadline on."""
@@ -181,16 +185,28 @@ def end_run(
     Each request has one outcome: those that answered its questions to the user have this one, at no cost of their own.
     """
     unknown = error_result("unknown", "the run ended before the result of this call was known")
+    remains = _remains(session.run) if outcome != "completed" else ()
+    if session.run.flow:  # its calls are none of the conversation's
+        session = replace(session, run=replace(session.run, pending=()))
     session = with_results(session, unknown)
     if session.run.course:  # what was said on the way to no answer is not kept
         session = replace(session, messages=session.run.course.kept)
     run = session.run
-    said = [outcome_of(run, event, outcome, reason, detail, answer)]
+    detail += f"; not undone: {'; '.join(remains)}" if remains else ""
+    said = [outcome_of(run, event, outcome, reason, detail, answer).model_copy(update={"not_undone": "\n".join(remains)})]
     for request in run.answered_by:
         served = f"it answered a question of run {run.request.run}"
         said.append(outcome_of(Run(request, request.at, model=run.model), event, outcome, reason or "answered",
                                f"{served}: {detail}" if detail else served, answer))
     return session.without(run.request.run), said
+
+
+def _remains(run: Run) -> tuple[str, ...]:
+    """What a workflow did, or may have done, and has not undone."""
+    if run.flow is None:
+        return ()
+    under_way = (pending.call.rpartition("#")[0] for pending in run.pending if pending.tool and not pending.waits)
+    return (*(f"{node} (it was under way)" for node in under_way if not node.startswith("undo:")), *run.flow.remains)
 
 
 def with_results(session: Session, missing: str = "") -> Session:

@@ -22,7 +22,7 @@ from schemas.tracing import SpanEnded
 PREVIEW_CHARS = 2_000
 RUNS_MAX = 100
 CALLS_MAX = 200
-MODEL = ""
+MODEL = "model "
 
 Traced = (RequestAdmitted | RequestCleared | RequestBlocked | VerdictReached | ModelResponded | ResponseCleared
           | ResponseBlocked | ModelFailed | ToolReturned | PassagesFound | ResultCleared | ToolFailed | ToolUncertain
@@ -33,7 +33,7 @@ Traced = (RequestAdmitted | RequestCleared | RequestBlocked | VerdictReached | M
 class Trail:
     """A run's trace so far. `said` is what the next model call answers, `calls` the arguments asked, by call.
 
-    `unshown` are spans whose text is being screened: a tool's by its call, a model's by `MODEL`.
+    `unshown` are spans whose text is being screened: a tool's by its call, a model's by `MODEL` and its step.
     """
 
     trace: str
@@ -98,7 +98,7 @@ def _step(trail: Trail, event: Traced) -> tuple[Trail, list[SpanEnded]]:
         case VerdictReached():
             return trail, [_verdict_span(trail, event)]
         case ModelResponded():
-            return _waiting(trail, MODEL, _chat_span(trail, event)), []
+            return _waiting(trail, f"{MODEL}{event.step}", _chat_span(trail, event)), []
         case ModelFailed():
             return trail, [_chat_span(trail, event, error=event.reason, output=event.detail)]
         case ToolReturned():
@@ -112,7 +112,7 @@ def _step(trail: Trail, event: Traced) -> tuple[Trail, list[SpanEnded]]:
 
 def _shown(trail: Trail, event: ResponseCleared | ResponseBlocked | ResultCleared) -> tuple[Trail, list[SpanEnded]]:
     """The text of a span has been screened: now it is told."""
-    key = event.call if isinstance(event, ResultCleared) else MODEL
+    key = event.call if isinstance(event, ResultCleared) else f"{MODEL}{event.step}"
     span = trail.unshown.get(key)
     trail = replace(trail, unshown={other: waits for other, waits in trail.unshown.items() if other != key})
     match event:

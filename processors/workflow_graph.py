@@ -7,7 +7,6 @@ when it is, all that follows its target is forgotten, and the target begins agai
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
 
 from processors.progress import Flow, Spot, State
 from schemas.patterns import Edge, Node, Workflow
@@ -25,6 +24,13 @@ def edges_of(node: Node) -> Iterator[Edge]:
 def onward(node: Node) -> tuple[str, ...]:
     """The targets of a node's edges that are no loops."""
     return tuple(dict.fromkeys(edge.to for edge in edges_of(node) if edge.at_most is None))
+
+
+def tools_in(workflow: Workflow) -> Iterator[str]:
+    """The tools that the nodes call, and those that undo what they did."""
+    for node in workflow.nodes.values():
+        yield from [node.tool] if node.tool else []
+        yield from [node.compensate.tool] if node.compensate else []
 
 
 def loops_of(workflow: Workflow) -> Iterator[tuple[str, Edge]]:
@@ -67,15 +73,30 @@ def usable(flow: Flow, name: str, edges: tuple[Edge, ...]) -> bool:
 
 def settle(workflow: Workflow, flow: Flow) -> tuple[Flow, tuple[str, ...]]:
     """The flow with all that follows from what is decided, and the nodes that begin now, in the order of the file."""
+    sources = sources_of(workflow)
     flow = _looped(workflow, flow)
     changed = True
     while changed:
         changed = False
         for name in workflow.nodes:
-            if name not in flow.spots and _decided(workflow, flow, name) == "dead":
+            if name not in flow.spots and _standing(workflow, flow, name, sources) == "dead":
                 flow, changed = end(flow, workflow, name, "dead", ()), True
-    ready = [name for name in workflow.nodes if name not in flow.spots and _decided(workflow, flow, name) == "ready"]
-    return flow, tuple(ready)
+    return flow, tuple(name for name in workflow.nodes
+                       if name not in flow.spots and _standing(workflow, flow, name, sources) == "ready")
+
+
+def sources_of(workflow: Workflow) -> dict[str, tuple[str, ...]]:
+    """From which nodes edges lead to each, loops left out."""
+    found: dict[str, tuple[str, ...]] = {}
+    for source, node in workflow.nodes.items():
+        for target in onward(node):
+            found[target] = (*found.get(target, ()), source)
+    return found
+
+
+def entered(flow: Flow, name: str) -> Flow:
+    """The flow with an edge to this node gone from outside, as at the start."""
+    return replace(flow, ways={**flow.ways, f">{name}": True})
 
 
 def _looped(workflow: Workflow, flow: Flow) -> Flow:
@@ -83,37 +104,29 @@ def _looped(workflow: Workflow, flow: Flow) -> Flow:
         again = reach(workflow, target)
         if any(name in again and spot.state == "open" for name, spot in flow.spots.items()):
             continue  # what works in the round comes to its end first
-        inner = {f"{name}>{edge.to}" for name, edge in loops_of(workflow) if name in again and edge.to in again - {target}}
         way = f"{source}>{target}"
+        inner = {f"{name}>{edge.to}" for name, edge in loops_of(workflow)
+                 if name in again and edge.to in again - {target}}
         flow = replace(
             flow, loops=tuple(loop for loop in flow.loops if loop[0] not in again),
             spots={name: spot for name, spot in flow.spots.items() if name not in again},
-            ways={one: gone for one, gone in flow.ways.items() if one.partition(">")[0] not in again},
-            rounds={one: count for one, count in flow.rounds.items() if one not in inner} | {
-                way: flow.rounds.get(way, 0) + 1})
-        flow = replace(flow, ways={**flow.ways, f">{target}": True})
-        return _looped(workflow, flow)
+            ways={one: gone for one, gone in flow.ways.items() if not _inside(one, again)},
+            rounds={one: count for one, count in flow.rounds.items() if one not in inner}
+            | {way: flow.rounds.get(way, 0) + 1})
+        return _looped(workflow, entered(flow, target))
     return flow
 
 
-def _decided(workflow: Workflow, flow: Flow, name: str) -> str:
+def _inside(way: str, again: frozenset[str]) -> bool:
+    source, _, target = way.partition(">")
+    return source in again or (not source and target in again)
+
+
+def _standing(workflow: Workflow, flow: Flow, name: str, sources: dict[str, tuple[str, ...]]) -> str:
     """Is a node that has not begun `ready`, `dead`, or does it wait (empty)?"""
     if flow.ways.get(f">{name}"):
         return "ready"
-    ways = [flow.ways.get(f"{source}>{name}") for source in _sources(workflow, name)]
+    ways = [flow.ways.get(f"{source}>{name}") for source in sources.get(name, ())]
     if any(ways) and (workflow.nodes[name].join == "any" or None not in ways):
         return "ready"
     return "dead" if None not in ways and not any(ways) else ""
-
-
-def _sources(workflow: Workflow, name: str) -> tuple[str, ...]:
-    return _all_sources(tuple((node, onward(value)) for node, value in workflow.nodes.items())).get(name, ())
-
-
-@lru_cache(maxsize=500)
-def _all_sources(edges: tuple[tuple[str, tuple[str, ...]], ...]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for source, targets in edges:
-        for target in targets:
-            found[target] = (*found.get(target, ()), source)
-    return found

@@ -195,6 +195,7 @@ class RunFinished(RunEvent):
     traceparent: Label | None = None
     parent_run: UUID | None = None
     prompt_version: Count = 0
+    not_undone: str = ""
 
 
 class RunSettled(Event):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from schemas import (  # noqa: F401 - together they know every event class
-    agent, approvals, attempts, children, feedback, guardrails, knowledge, operations, registry, stream, tracing,
+    agent, approvals, attempts, children, feedback, guardrails, knowledge, operations, registry, signals, stream, tracing,
     usage,
 )
 from schemas.avsc import schema_of

@@ -21,6 +21,7 @@ from schemas.feedback import FeedbackGiven, FeedbackJoined
 from schemas.guardrails import VerdictReached
 from schemas.operations import DeadLettered
 from schemas.plain import Plain
+from schemas.signals import SignalRefused
 from schemas.tracing import SpanEnded
 from schemas.usage import BudgetAlerted, TokensUsed, UsageTotalled
 from sinks.base import Batch
@@ -58,6 +59,7 @@ TABLES: dict[type[Event], Table] = {
     ApprovalResolved: Table("approvals"),
     ApprovalRefused: Table("approvals", constants={"status": "refused"}),
     UserAsked:      Table("user_questions"),
+    SignalRefused:  Table("refused_signals"),
     DeadLettered:   Table("dead_letters"),
 }
 # fmt: on

@@ -23,6 +23,7 @@ from schemas.feedback import FeedbackGiven, FeedbackJoined
 from schemas.guardrails import VerdictReached
 from schemas.knowledge import ChunkPrepared, ChunkRetired, DocumentPublished, DocumentWithdrawn
 from schemas.operations import DeadLettered
+from schemas.signals import Signalled, SignalRefused
 from schemas.stream import ModelChunk
 from schemas.tracing import SpanEnded, SpanReceived, TraceRested
 from schemas.usage import BudgetAlerted, TokensUsed, UsageTotalled
@@ -35,11 +36,11 @@ def per_minute(of) -> Window:
 
 # fmt: off
 FROM_SERVICES = (AgentRequested | RunCancelled | ApprovalDecided | FeedbackGiven | DocumentPublished | DocumentWithdrawn
-                 | SpanReceived)
+                 | SpanReceived | Signalled)
 TO_AGENT = (RequestCleared | RequestBlocked | ResponseCleared | ResponseBlocked | ResultCleared | ModelFailed
-            | ToolFailed | ToolUncertain | ApprovalDecided | RunCancelled | Woke)
+            | ToolFailed | ToolUncertain | ApprovalDecided | RunCancelled | Signalled | Woke)
 FROM_AGENT = (ModelAsked | ToolCalled | PassagesAsked | AgentRequested | ApprovalAsked | ApprovalResolved | ApprovalRefused
-              | UserAsked | RunFinished | ChildFinished | ChildCancelled)
+              | UserAsked | SignalRefused | RunFinished | ChildFinished | ChildCancelled)
 TO_TRACE = (RequestAdmitted | RequestCleared | RequestBlocked | VerdictReached | ModelResponded | ResponseCleared
             | ResponseBlocked | ModelFailed | ToolReturned | PassagesFound | ResultCleared | ToolFailed
             | ToolUncertain | RunFinished)
@@ -69,7 +70,7 @@ PIPELINE = (
 SINKS = {
     "clickhouse": (RunFinished | RequestRefused | SpanEnded | TokensUsed | AttemptEnded | UsageTotalled | BudgetAlerted
                    | VerdictReached | FeedbackGiven | FeedbackJoined | ApprovalAsked | ApprovalResolved | ApprovalRefused | UserAsked
-                   | DeadLettered),
+                   | SignalRefused | DeadLettered),
     "qdrant": ChunkPrepared | ChunkRetired,
 }
 # fmt: on

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -31,12 +33,21 @@ def at(seconds: float) -> datetime:
 @contextmanager
 def playing(name: str, *changed: Definition) -> Iterator[tuple[Local, Callable[..., list[Event]]]]:
     """The example in memory, with some definitions changed; `ask(text, agent)` sends a request."""
-    folder = FOLDER / name
-    http = httpx.AsyncClient(transport=httpx.ASGITransport(app=scripted.application(
-        scripted.load(folder / "script.yaml"))))
-    whole = {(d.kind, d.name): d for d in (*company.load(folder, 1).definitions, *changed)}
-    ports = {"chat": ModelApi(http, str), "tool": ToolRunner(http, str), "search": None}
-    local = Local(PIPELINE, Definitions.of(*whole.values()), ports)
+    definitions, script = _loaded(name)
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(app=scripted.application(script)))
+    whole = {(d.kind, d.name): d for d in (*definitions, *changed)}
+    opened: list[Local] = []
+
+    def stamped(port: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """The port's answers at the time that the pipeline has come to: a test then says the same every day."""
+        async def answer(question: Any) -> Any:
+            now = opened[0].now
+            return replace(await port(question), started_at=now, at=now)
+
+        return answer
+
+    ports = {"chat": stamped(ModelApi(http, str)), "tool": stamped(ToolRunner(http, str)), "search": None}
+    opened.append(local := Local(PIPELINE, Definitions.of(*whole.values()), ports))
     [tenant] = [d.name for d in whole.values() if d.kind == "tenant"]
 
     def ask(text: str, agent: str, number: int = 1, **fields: Any) -> list[Event]:
@@ -46,6 +57,12 @@ def playing(name: str, *changed: Definition) -> Iterator[tuple[Local, Callable[.
         yield local, ask
     finally:
         local.close()
+
+
+@cache
+def _loaded(name: str) -> tuple[tuple[Definition, ...], dict[str, Any]]:
+    """Definitions and script of an example, read once."""
+    return tuple(company.load(FOLDER / name, 1).definitions), scripted.load(FOLDER / name / "script.yaml")
 
 
 def ends(events: list[Event]) -> list[RunFinished]:
