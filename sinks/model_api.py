@@ -1,26 +1,29 @@
 """Which endpoint answers a question, after how many attempts?
 
-Each endpoint is tried up to three times, with jittered pauses and as long as Retry-After asks; then the next one.
-What asking again cannot mend (a timeout, a 400, an answer that makes no sense) goes to the next endpoint at once. The
-question's time bounds all of it.
+Endpoints are gone through in order: each has up to three attempts in its own time (`model_turn`), a slow one may get a
+rival (`model_race`), and where a route says so an answer has to stand a check before it is taken. The question's time
+bounds all of it. An answer that was kept costs nothing (`response_cache`).
 """
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import httpx
 
-from schemas.calls import ChatAnswer, ChatQuestion, Failure
-from sinks.attempt import ask
+from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure
+from sinks import attempt
 from sinks.http import Refusal, Secret, now_utc
+from sinks.inquiry import Inquiry
+from sinks.model_race import Race
+from sinks.model_turn import Ask, Heard, Meter, Turns
+from sinks.pacing import HedgeBudgets
+from sinks.response_cache import ResponseCache
 from sinks.streaming import Hear
-
-RETRIES = 2
-PAUSE_S = 0.25
-Heard = Callable[[ChatQuestion, int], Hear]
-"""`heard(question, attempt)`: who is told the text of this attempt as it comes; attempts are counted from 1."""
 
 
 def unheard(_question: ChatQuestion, _attempt: int) -> Hear:
@@ -30,38 +33,62 @@ def unheard(_question: ChatQuestion, _attempt: int) -> Hear:
 class ModelApi:
     """The port `chat`: an async callable that never raises for what the world does."""
 
-    def __init__(self, http: httpx.AsyncClient, secret: Secret, now: Callable[[], datetime] = now_utc,
+    def __init__(self, http: httpx.AsyncClient | None, secret: Secret, now: Callable[[], datetime] = now_utc,
                  sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, chance: Callable[[], float] = random.random,
-                 heard: Heard = unheard):
-        self._http, self._secret, self._now, self._sleep, self._chance = http, secret, now, sleep, chance
-        self._heard = heard
+                 heard: Heard = unheard, meter: Meter | None = None, cache: ResponseCache | None = None,
+                 ask: Ask | None = None):
+        async def over_http(endpoint: Endpoint, question: ChatQuestion, left_s: float, hear: Hear) -> dict[str, Any]:
+            return await attempt.ask(http, endpoint, question, secret, left_s, hear)
+
+        self._now, self._cache, self._meter = now, cache, meter
+        self._turns, self._budgets = Turns(ask or over_http, heard, sleep, chance, meter), HedgeBudgets()
 
     async def __call__(self, question: ChatQuestion) -> ChatAnswer | Failure:
-        started_at, deadline = self._now(), asyncio.get_running_loop().time() + question.timeout_ms / 1000
-        attempts, last, tried = 0, Refusal("no_endpoint", "the question names no model"), ""
-        for endpoint in question.endpoints:
-            tried = endpoint.name
-            for retry in range(RETRIES + 1):
-                left_s = deadline - asyncio.get_running_loop().time()
-                if left_s <= 0:
-                    break
-                attempts += 1
-                try:
-                    said = await ask(self._http, endpoint, question, self._secret, left_s,
-                                     self._heard(question, attempts))
-                    return ChatAnswer(endpoint.name, endpoint.provider, **said, started_at=started_at, at=self._now(),
-                                      attempts=attempts)
-                except Refusal as refusal:
-                    last = refusal
-                pause_s = self._pause_s(last, retry)
-                if not last.again or retry == RETRIES or pause_s >= deadline - asyncio.get_running_loop().time():
-                    break
-                await self._sleep(pause_s)
-            if last.begun:  # somebody reads its text already: another model's would contradict it
-                break
-        return Failure(last.reason, last.detail, started_at, self._now(), attempts, tried)
+        kept = self._kept(question)
+        if kept:
+            return kept
+        loop, started_at, ways = asyncio.get_running_loop(), self._now(), question.ways
+        inquiry = Inquiry(question, loop.time() + question.timeout_ms / 1000)
+        waiting = deque(self._ordered(question, loop.time()))
+        preferred = waiting[0].name if waiting else ""
+        if ways.hedge_ms is not None:
+            self._budgets.asked(ways.name, ways.hedge_budget)
+        while True:
+            race = Race(inquiry, waiting, self._turns, self._budgets)
+            try:
+                endpoint, said, nth = await race.run()
+            except Refusal as refusal:
+                tried = inquiry.book()
+                return Failure(refusal.reason, refusal.detail, started_at, self._now(), len(tried),
+                               race.last.name if race.last else "", tried)
+            answer = ChatAnswer(endpoint.name, endpoint.provider, **said, started_at=started_at, at=self._now(),
+                                preferred=preferred)
+            if not self._goes_on(answer, endpoint, question, bool(waiting)):
+                return self._taken(replace(answer, attempts=len(inquiry.tried), tried=inquiry.book(nth)), question)
+            inquiry.reject(nth, "check_failed")
 
-    def _pause_s(self, refusal: Refusal, retry: int) -> float:
-        if refusal.retry_after_s is not None:
-            return refusal.retry_after_s
-        return PAUSE_S * 2**retry * (0.5 + self._chance())
+    def _ordered(self, question: ChatQuestion, now: float) -> list[Endpoint]:
+        measured = question.endpoints[:question.ways.measured]
+        by_name = {endpoint.name: endpoint for endpoint in measured}
+        return [*(by_name[name] for name in self._turns.paces.fastest_first([*by_name], now)),
+                *question.endpoints[len(measured):]]
+
+    @staticmethod
+    def _goes_on(answer: ChatAnswer, endpoint: Endpoint, question: ChatQuestion, others: bool) -> bool:
+        """Whether a better answer is asked for; where there is nobody else to ask, what there is is taken."""
+        ways = question.ways
+        checked = others and ways.wrong_with is not None and endpoint in question.endpoints[:ways.checked]
+        return checked and ways.wrong_with(answer) is not None
+
+    def _kept(self, question: ChatQuestion) -> ChatAnswer | None:
+        if self._cache is None or question.kept is None:
+            return None
+        found = self._cache.find(question.kept, self._now())
+        if self._meter:
+            self._meter.count("weir_cache_lookups", outcome="hit" if found else "miss")
+        return found and replace(found, preferred=found.endpoint)
+
+    def _taken(self, answer: ChatAnswer, question: ChatQuestion) -> ChatAnswer:
+        if self._cache is not None and question.kept is not None:
+            self._cache.keep(question.kept, answer, self._now())
+        return answer

@@ -63,6 +63,7 @@ class Settings(BaseSettings):
         "", description="Python packages and modules, with commas between, whose functions may be tools; empty: none")
     mcp_commands: str = Field(
         "", description="programs, with commas between, that may be started as MCP servers; empty: none")
+    cache_path: str = Field("", description="file of the response cache; empty: responses.sqlite in WEIR_HOME")
     landing_rows: Annotated[int, Field(ge=1)] = Field(20_000, description="most rows in one insert")
     landing_age_s: float = Field(1.0, gt=0, description="longest wait of an event for others of its insert")
     retention_days: Annotated[int, Field(ge=1)] = Field(365, description="how long ClickHouse keeps rows")
@@ -90,6 +91,10 @@ class Settings(BaseSettings):
 
     def clickhouse(self) -> str:
         return self.clickhouse_url or f"http://127.0.0.1:{self.clickhouse_port}"
+
+    def responses(self) -> Path:
+        """The file of the response cache."""
+        return Path(self.cache_path) if self.cache_path else self.home / "responses.sqlite"
 
     def qdrant(self) -> str:
         return self.qdrant_url or f"http://127.0.0.1:{self.qdrant_port}"

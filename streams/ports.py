@@ -9,6 +9,7 @@ import httpx
 from schemas.calls import Failure, SearchAnswer, SearchQuestion
 from sinks.http import client
 from sinks.model_api import Heard, ModelApi, unheard
+from sinks.response_cache import ResponseCache
 from sinks.tool_runner import ToolRunner
 from sinks.tools_mcp import McpTools
 from sinks.tools_python import PythonTools
@@ -21,10 +22,13 @@ SPARE = 50
 
 def ports(settings: Settings, worker: Worker | None = None) -> dict[str, Callable[[Any], Awaitable[Any]]]:
     """Models and tools over one HTTP client, those that must not be called twice over another, and search. What a model
-    says as it comes is told on Kafka, where there is a worker to tell it for."""
+    says as it comes is told on Kafka, where there is a worker to tell it for. Answers of models are kept for agents
+    that say so; what is tried at a desk is not."""
     http, fresh = (client(settings.calls_at_once + SPARE, reuse) for reuse in (True, False))
     heard = Hearing(Chunks(settings, worker.codec, worker.metrics)) if worker else unheard
-    return ports_over(settings, http, fresh, heard) | {"search": LateSearch(settings)}
+    chat = ModelApi(http, secret, heard=heard, meter=worker.metrics if worker else None,
+                    cache=ResponseCache(settings.responses()))
+    return ports_over(settings, http, fresh) | {"chat": chat, "search": LateSearch(settings)}
 
 
 def ports_over(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient, heard: Heard = unheard

@@ -27,6 +27,8 @@ Count = Literal[
     "weir_rows_landed",           # rows inserted, by consumer and table
     "weir_otlp_items",            # spans and events of other applications, by signal and outcome (taken, rejected)
     "weir_chunks",                # parts of models' texts told to readers, by outcome (sent, lost)
+    "weir_model_attempts",        # requests to models, by model and outcome (answered, timeout, http_500, ...)
+    "weir_cache_lookups",         # looks into the response cache, by outcome (hit, miss)
     "weir_edge_requests",         # HTTP requests, by path and status
 ]
 Gauge = Literal[
@@ -35,6 +37,7 @@ Gauge = Literal[
     "weir_calls_in_flight",       # by consumer
     "weir_definitions",           # versions of definitions that the worker has read
     "weir_ready",                 # 1 when the worker does its work
+    "weir_breaker_open",          # 1 where a model is not asked, 0.5 while it is probed, by provider and model
     "weir_edge_in_flight",        # HTTP requests under way
 ]
 Timing = Literal[
