@@ -104,6 +104,12 @@ def needs(scope: Scope) -> Callable[[Request], Caller]:
     return allowed
 
 
+async def anyone(request: Request) -> Caller:
+    """The caller, whatever it may do. Raises Problem 401."""
+    return caller_of(request)
+
+
+Anyone = Annotated[Caller, Depends(anyone)]
 Requester = Annotated[Caller, Depends(needs("request"))]
 Reader = Annotated[Caller, Depends(needs("read"))]
 Judge = Annotated[Caller, Depends(needs("feedback"))]

@@ -4,6 +4,7 @@ from streams.edge import (
     approvals,
     catalogue,
     chat,
+    cloudevents,
     messages,
     otlp,
     responses,
@@ -17,5 +18,6 @@ ROUTERS = (
     responses.router,
     messages.router,
     catalogue.router,
+    cloudevents.router,
     otlp.router,
 )
