@@ -15,6 +15,7 @@ from sinks.tools_mcp import McpTools
 from sinks.tools_python import PythonTools
 from streams.config import Settings, names_in, secret
 from streams.hearing import Chunks, Hearing
+from streams.tool_topics import KafkaTools
 from streams.worker import Worker
 
 SPARE = 50
@@ -41,6 +42,7 @@ def tool_port(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncCli
     """Every way to reach a tool that the settings allow."""
     return ToolRunner(http, secret, fresh, more={
         "python": PythonTools(names_in(settings.python_tools)), "mcp": McpTools(names_in(settings.mcp_commands)),
+        "kafka": KafkaTools(settings),
     })
 
 

@@ -24,6 +24,7 @@ from sinks.tool_results import Discreet
 from sinks.tools_mcp import McpTools
 from streams.checks import Source, line_in
 from streams.config import names_in, secret, settings
+from streams.tool_topics import a_services
 
 NEEDS = {"http": ("url",), "openapi": ("spec", "operation"), "mcp": ("server",), "python": ("entry",),
          "kafka": ("request_topic", "reply_topic"), "agent": ("agent",), "search": ()}
@@ -71,6 +72,10 @@ def _wrong_with(tool: Tool) -> Iterator[Mistake]:
         if key in given and tool.via not in kinds:
             yield Mistake(f"`{key}` is not for `via: {tool.via}`: remove it" if kinds else
                           f"`{key}` is filled in when the tool is applied: remove it", key)
+    for key in ("request_topic", "reply_topic") if tool.via == "kafka" else ():
+        if getattr(tool, key) and not a_services(getattr(tool, key), settings().prefix):
+            yield Mistake(f"{key} {getattr(tool, key)!r} can be no topic of a service: Weir's own are not, and a name has "
+                          "letters, digits, '.', '_' and '-'", key)
     yield from _bad_addresses(tool)
     yield from _open_secrets(tool)
     if (tool.effect == "reconcilable") != (tool.reconcile is not None):
