@@ -30,7 +30,7 @@ class Dialect:
 
 # fmt: off
 OTEL = Dialect("otel", ("gen_ai.",), {
-    "operation":           ("gen_ai.operation.name",),
+    "operation":           ("gen_ai.operation.name", "weir.operation"),
     "provider":            ("gen_ai.provider.name", "gen_ai.system"),
     "request_model":       ("gen_ai.request.model",),
     "response_model":      ("gen_ai.response.model",),

@@ -54,7 +54,7 @@ def workers(settings: Settings, slots: int = 1) -> list[Service]:
     """The pipeline: one worker a stage and slot, call runners, a worker a sink, the live views, the edge."""
     names = [("stage", key, slot) for key in stages() for slot in range(slots)]
     names += [("calls", "", slot) for slot in range(slots)]
-    names += [("landing", sink, 0) for sink in SINKS]
+    names += [("landing", sink, 0) for sink in SINKS if sink != "otlp" or settings.otlp_endpoint]
     names += [("live", "", 0), ("edge", "", 0)]
     return [worker(settings, *name, port=settings.metrics_port + place) for place, name in enumerate(names)]
 

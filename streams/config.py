@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -69,7 +69,13 @@ class Settings(BaseSettings):
     retention_days: Annotated[int, Field(ge=1)] = Field(365, description="how long ClickHouse keeps rows")
     control: Literal["", "transactions", "tokens"] = Field(
         "", description="negative control of `weir chaos`: switches one guarantee off, to prove that it is missed")
-    otlp_endpoint: str = Field("", description="where spans and metrics of the pipeline itself go; empty: nowhere")
+    otlp_endpoint: str = Field(
+        "", description="OTLP collector (http://host:4318) for spans of runs, spans and metrics of the pipeline; empty: none")
+    otlp_headers: dict[str, str] = Field({}, description="JSON of HTTP headers that the collector asks for")
+    otlp_content: bool = Field(False, description="what was asked and answered goes to the collector too (personal)")
+    semconv_opt_in: str = Field(
+        "", validation_alias=AliasChoices("WEIR_SEMCONV_OPT_IN", "OTEL_SEMCONV_STABILITY_OPT_IN", "semconv_opt_in"),
+        description="gen_ai_latest_experimental: newest GenAI names, else those of 1.36; also OTEL_SEMCONV_STABILITY_OPT_IN")
 
     def environment(self) -> dict[str, str]:
         """The environment variables that give a child process these settings, and none of its parent's."""

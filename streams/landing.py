@@ -45,13 +45,18 @@ HIGH = 4
 
 def run(settings: Settings, sink: str, slot: int, worker: Any) -> None:
     """Lands all that the topology says for this sink, until the worker is told to stop."""
-    Landing(settings, sink_of(settings, sink), kinds(SINKS[sink]), slot, worker).run()
+    Landing(settings, sink_of(settings, sink, worker), kinds(SINKS[sink]), slot, worker).run()
 
 
-def sink_of(settings: Settings, name: str) -> Sink:
+def sink_of(settings: Settings, name: str, worker: Any = None) -> Sink:
     if name == "qdrant":
         from sinks.qdrant import Qdrant
         return Qdrant(settings.qdrant(), settings.qdrant_key.get_secret_value(), settings.qdrant_collection)
+    if name == "otlp":
+        from sinks.otlp import Otlp
+        from sinks.semconv import is_latest
+        return Otlp(settings.otlp_endpoint, settings.otlp_headers, is_latest(settings.semconv_opt_in),
+                    settings.otlp_content, worker and worker.metrics.measure)
     from sinks.clickhouse import ClickHouse
     return ClickHouse(settings.clickhouse(), settings.clickhouse_database, deduplicate=settings.control != "tokens")
 

@@ -50,6 +50,11 @@ Timing = Literal[
 ]
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 BATCH_BOUNDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
+GENAI = {
+    "gen_ai.client.operation.duration": ("s", "How long an operation took", tuple(0.01 * 2**n for n in range(14))),
+    "gen_ai.client.token.usage": ("{token}", "Tokens of a model's call, by type", tuple(4**n for n in range(14))),
+}
+"""The conventions' own measurements, with the unit and the bounds that they name. Made out of the spans of runs."""
 Labels = tuple[tuple[str, str], ...]
 Series = tuple[str, Labels]
 
@@ -132,6 +137,11 @@ class Metrics:
                     _add_histogram(made, name, dict(labels), values)
             yield made
 
+    def measure(self, name: str, value: float, labels: dict[str, str]) -> None:
+        """What only a collector asks for: the measurements that the GenAI conventions name."""
+        if self._outward:
+            self._outward.measure(name, value, labels)
+
     def send_to(self, outward: Any) -> None:
         self._outward = outward
 
@@ -161,17 +171,19 @@ class Outward:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        base = settings.otlp_endpoint.rstrip("/")
+        base, headers = settings.otlp_endpoint.rstrip("/"), settings.otlp_headers or None
         resource = Resource.create({"service.name": "weir", "service.instance.id": service})
-        reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{base}/v1/metrics"), 15_000)
+        reader = PeriodicExportingMetricReader(OTLPMetricExporter(f"{base}/v1/metrics", headers=headers), 15_000)
         self._meters = MeterProvider([reader], resource)
         self._tracers = TracerProvider(resource=resource)
-        self._tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{base}/v1/traces")))
+        self._tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{base}/v1/traces", headers=headers)))
         meter = self._meters.get_meter("weir")
         self._counters = {name: meter.create_counter(name) for name in get_args(Count)}
         self._gauges = {name: meter.create_gauge(name) for name in get_args(Gauge)}
         self._histograms = {name: meter.create_histogram(
             name, explicit_bucket_boundaries_advisory=bounds_of(name)) for name in get_args(Timing)}
+        self._genai = {name: meter.create_histogram(name, unit, words, explicit_bucket_boundaries_advisory=bounds)
+                       for name, (unit, words, bounds) in GENAI.items()}
         self.tracer = self._tracers.get_tracer("weir")
 
     def count(self, name: str, by: float, labels: dict[str, str]) -> None:
@@ -187,6 +199,9 @@ class Outward:
             span = self.tracer.start_span(name.removesuffix("_seconds"), attributes=labels,
                                           start_time=end_ns - int(value * 1e9))
             span.end(end_ns)
+
+    def measure(self, name: str, value: float, labels: dict[str, str]) -> None:
+        self._genai[name].record(value, labels)
 
     def close(self) -> None:
         self._meters.shutdown()

@@ -72,6 +72,7 @@ SINKS = {
                    | VerdictReached | FeedbackGiven | FeedbackJoined | ApprovalAsked | ApprovalResolved | ApprovalRefused | UserAsked
                    | SignalRefused | DeadLettered),
     "qdrant": ChunkPrepared | ChunkRetired,
+    "otlp": SpanEnded,
 }
 # fmt: on
 
