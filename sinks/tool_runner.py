@@ -15,6 +15,7 @@ from datetime import datetime
 import httpx
 
 from schemas.calls import Failure, ToolAnswer, ToolQuestion, Uncertain
+from sinks.breakers import Breakers, Moved
 from sinks.http import Refusal, Secret, now_utc
 from sinks.tool_results import Discreet, Kind, Result, settled
 from sinks.tools_http import REPEATABLE, HttpTools
@@ -22,6 +23,7 @@ from sinks.tools_http import REPEATABLE, HttpTools
 RETRIES = 2
 PAUSE_S = 0.2
 RECONCILE_S = 10.0
+BREAKER = "tool"
 DONE = ("too_large", "bad_content_type", "bad_result")
 """Refusals of a result that came: whatever was asked has been done."""
 
@@ -35,10 +37,12 @@ class ToolRunner:
 
     def __init__(self, http: httpx.AsyncClient, secret: Secret, fresh: httpx.AsyncClient | None = None,
                  now: Callable[[], datetime] = now_utc, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-                 chance: Callable[[], float] = random.random, more: Mapping[str, Kind] | None = None):
+                 chance: Callable[[], float] = random.random, more: Mapping[str, Kind] | None = None,
+                 breaker_moved: Moved = lambda *_: None):
         self._web = HttpTools(http, fresh or http)
         self._kinds: dict[str, Kind] = {"http": self._web, "openapi": self._web, **(more or {})}
         self._secret, self._now, self._sleep, self._chance = secret, now, sleep, chance
+        self._breakers = Breakers(breaker_moved)
         self._places: dict[tuple[str, int], asyncio.Semaphore] = {}
 
     async def __call__(self, question: ToolQuestion) -> ToolAnswer | Failure | Uncertain:
@@ -112,11 +116,28 @@ class ToolRunner:
         return True
 
     async def _once(self, call: "Attempts", secret: Secret) -> Result:
-        kind = self._kinds.get(call.question.via)
-        if kind is None:
-            raise Refusal("unknown_kind", f"nothing here reaches a tool via {call.question.via}")
+        """One attempt, unless the tool failed so often lately that its breaker is open."""
+        clock, name, good = asyncio.get_running_loop().time, call.question.tool, None
+        probe = self._breakers.admit(BREAKER, name, clock())
+        if probe is None:
+            raise Refusal("breaker_open", f"{name} failed too often lately, so it was not called: it is tried again in "
+                          f"{self._breakers.wait_s(BREAKER, name, clock()):.0f} s")
         call.sent += 1
-        return await kind(call.question, call.left_s(), secret)
+        try:
+            result = await self._reached(call.question, call.left_s(), secret)
+            good = True
+            return result
+        except Refusal as refusal:
+            good = False if refusal.again or refusal.unsure else None  # else it was our mistake, or its considered no
+            raise
+        finally:
+            self._breakers.ended(BREAKER, name, probe, good, clock())
+
+    async def _reached(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
+        kind = self._kinds.get(question.via)
+        if kind is None:
+            raise Refusal("unknown_kind", f"nothing here reaches a tool via {question.via}")
+        return await kind(question, left_s, secret)
 
     async def _happened(self, question: ToolQuestion, secret: Secret) -> Result | None:
         """Asks the second operation until it says whether the first happened. Raises Refusal, unsure, when it never
@@ -145,7 +166,7 @@ class ToolRunner:
             return await self._web.happened(question, left_s, secret)
         asked = replace(question, effect="pure", reconcile=None, mcp_tool=second.mcp_tool, entry=second.entry,
                         arguments=f'{{"idempotency_key": "{question.idempotency_key}"}}')
-        return await self._once(Attempts(asked, asyncio.get_running_loop().time() + left_s), secret)
+        return await self._reached(asked, left_s, secret)
 
 
 class Attempts:

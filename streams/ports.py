@@ -29,7 +29,8 @@ def ports(settings: Settings, worker: Worker | None = None) -> dict[str, Callabl
     heard = Hearing(Chunks(settings, worker.codec, worker.metrics)) if worker else unheard
     chat = ModelApi(http, secret, heard=heard, meter=worker.metrics if worker else None,
                     cache=ResponseCache(settings.responses()))
-    return ports_over(settings, http, fresh) | {"chat": chat, "search": LateSearch(settings)}
+    tool = tool_port(settings, http, fresh, worker)
+    return {"chat": chat, "tool": tool, "search": LateSearch(settings)}
 
 
 def ports_over(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient, heard: Heard = unheard
@@ -38,9 +39,15 @@ def ports_over(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncCl
     return {"chat": ModelApi(http, secret, heard=heard), "tool": tool_port(settings, http, fresh)}
 
 
-def tool_port(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient | None = None) -> ToolRunner:
+def tool_port(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient | None = None,
+              worker: Worker | None = None) -> ToolRunner:
     """Every way to reach a tool that the settings allow."""
-    return ToolRunner(http, secret, fresh, more={
+    def moved(kind: str, tool: str, state: str) -> None:
+        if worker:
+            worker.metrics.gauge("weir_breaker_open", {"closed": 0, "half_open": 0.5, "open": 1}[state], provider=kind,
+                                 model=tool)
+
+    return ToolRunner(http, secret, fresh, breaker_moved=moved, more={
         "python": PythonTools(names_in(settings.python_tools)), "mcp": McpTools(names_in(settings.mcp_commands)),
         "kafka": KafkaTools(settings),
     })

@@ -37,7 +37,7 @@ Gauge = Literal[
     "weir_calls_in_flight",       # by consumer
     "weir_definitions",           # versions of definitions that the worker has read
     "weir_ready",                 # 1 when the worker does its work
-    "weir_breaker_open",          # 1 where a model is not asked, 0.5 while it is probed, by provider and model
+    "weir_breaker_open",          # 1 where a model (or tool) is not asked, 0.5 while it is probed, by provider and model
     "weir_edge_in_flight",        # HTTP requests under way
 ]
 Timing = Literal[

@@ -127,3 +127,34 @@ def test_no_more_calls_of_a_tool_are_under_way_than_it_allows():
     assert max(most) == 2
     hurried = asyncio.run(run(replace(REFUND, concurrency=1, timeout_ms=8, effect="once", reconcile=None)))
     assert "busy" in {answer.reason for answer in hurried if isinstance(answer, Failure)}
+
+
+def test_a_tool_that_fails_again_and_again_is_left_alone_and_then_tried_once():
+    """Its breaker: ten calls of which most failed, five seconds, one probe."""
+    class Clock(asyncio.SelectorEventLoop):
+        ahead = 0.0
+
+        def time(self):
+            return super().time() + self.ahead
+
+    moved, shop = [], Shop([done("", 500)] * 10 + [done("no", 400)] + [done("", 500)] + [done("back")] * 2)
+    question = replace(REFUND, effect="once", reconcile=None)
+
+    async def run():
+        async with httpx.AsyncClient(transport=httpx.MockTransport(shop)) as http:
+            port = ToolRunner(http, lambda _: "sesame-7", breaker_moved=lambda *to: moved.append(to))
+            said = [(await port(question)).reason for _ in range(12)]
+            other = await port(replace(question, tool="other"))
+            for ahead in (6, 20, 0):
+                Clock.ahead += ahead
+                said.append(getattr(await port(question), "reason", "answered"))
+            return said, other
+
+    loop = Clock()
+    try:
+        said, other = loop.run_until_complete(run())
+    finally:
+        loop.close()
+    assert said == ["http_500"] * 10 + ["breaker_open"] * 2 + ["http_500", "answered", "answered"]
+    assert other.reason == "http_400"
+    assert [state.value for _, _, state in moved] == ["open", "half_open", "open", "half_open", "closed"]
