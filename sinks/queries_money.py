@@ -51,7 +51,7 @@ FROM (SELECT tenant, agent, 'attempt not used' AS what, model AS why, count() AS
 GROUP BY tenant, agent, what, why ORDER BY in_vain_usd DESC, how_often DESC""", lately(hours=720)),
 
     Query("forecast", "What each tenant will have spent at the end of the month, by the mean of its last full days", f"""
-WITH if({{now:String}} = '', now('UTC'), parseDateTimeBestEffort({{now:String}}, 'UTC')) AS moment,
+WITH ifNull(parseDateTimeBestEffortOrNull({{now:String}}, 'UTC'), now('UTC')) AS moment,
      toDateTime(toStartOfMonth(moment), 'UTC') AS begin, toDateTime(addMonths(toStartOfMonth(moment), 1), 'UTC') AS over,
      toStartOfDay(moment) AS today, today - INTERVAL {{days:UInt32}} DAY AS since
 SELECT tenant, sumIf(cost_usd, hour >= begin) AS spent_usd, sumIf(unpriced_calls, hour >= begin) AS without_price,

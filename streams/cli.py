@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "approvals": ("streams.commands.people", "List the calls that wait for somebody's word."),
     "approve": ("streams.commands.people", "Let a call that waits be made."),
     "deny": ("streams.commands.people", "Say no to a call that waits."),
+    "cost": ("streams.commands.cost", "What it cost, would have cost, will cost, and whether the bill agrees."),
     "query": ("streams.commands.look", "Ask ClickHouse: SQL, or a ready query."),
     "topics": ("streams.commands.look", "List the topics."),
     "schema": ("streams.commands.look", "Print an event's Avro schema."),

@@ -13,6 +13,7 @@ import pytest
 
 from infra.embedded.testing import Engines
 from infra.embedded.testing import engines as running_engines
+from infra.embedded.testing_servers import running_clickhouse
 from streams.config import Settings
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -44,6 +45,13 @@ def engines() -> Iterator[Engines]:
     """One broker for the whole session, and a registry where a test asks for `registry_url`."""
     with running_engines() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One ClickHouse for the whole session; each test module makes a database of its own."""
+    with running_clickhouse(tmp_path_factory.mktemp("clickhouse")) as url:
+        yield url
 
 
 @pytest.fixture

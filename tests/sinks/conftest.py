@@ -1,4 +1,4 @@
-"""What do the tests of the sinks share? One embedded ClickHouse and one Qdrant, a database or collection each."""
+"""What do the tests of the sinks share? One embedded Qdrant, and a database or collection each."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,16 +7,10 @@ from uuid import uuid4
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from infra.embedded.testing_servers import running_clickhouse, running_qdrant
+from infra.embedded.testing_servers import running_qdrant
 from sinks.clickhouse import connect, migrate
 
 TABLES = Path(__file__).parents[2] / "infra" / "clickhouse"
-
-
-@pytest.fixture(scope="session")
-def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_clickhouse(tmp_path_factory.mktemp("clickhouse")) as url:
-        yield url
 
 
 @pytest.fixture(scope="session")

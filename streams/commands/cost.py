@@ -1,0 +1,154 @@
+"""What did it cost, what would it have at other prices, does the bill agree, and what will the month come to?"""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from schemas.values import Tokens
+from sinks.queries import by_name
+from streams import invoices, repricing
+from streams.commands.common import AsJson, Problem, err, out, say_json, table, usd
+from streams.commands.reach import rows_of
+from streams.config import settings
+
+cost = typer.Typer(no_args_is_help=True, add_completion=False)
+TIMES = {"month": "formatDateTime(at, '%Y-%m', 'UTC')", "day": "toDate(at, 'UTC')", "hour": "toStartOfHour(at, 'UTC')"}
+COLUMNS = ("tenant", "agent", "agent_version", "model", "provider", "response_model", "service_tier", "user", "feature",
+           "team", "session", "run", "source")
+SHOWN = ("input_tokens", "cached_input_tokens", "output_tokens")
+By = Annotated[str, typer.Option(help=f"Any of {', '.join((*COLUMNS, *TIMES))}; with commas.")]
+From = Annotated[str, typer.Option("--from", help="First day or moment, UTC; else the first of this month.")]
+To = Annotated[str, typer.Option("--to", help="Day or moment at which to stop, UTC; else now.")]
+TenantOf = Annotated[str, typer.Option("--tenant", help="Only this tenant's.")]
+
+
+@cost.command("report", help="What calls cost, by whatever you name; what is unpriced is said.")
+def report(by: By = "tenant,agent,model", from_: From = "", to: To = "", tenant: TenantOf = "",
+           as_json: AsJson = False) -> None:
+    names = [name.strip() for name in by.split(",") if name.strip()]
+    unknown = [name for name in names if name not in COLUMNS and name not in TIMES]
+    if unknown or not names:
+        raise Problem(f"cost is not known by {', '.join(unknown) or 'nothing'}: use {', '.join((*COLUMNS, *TIMES))}")
+    begin, end = span(from_, to)
+    found = rows_of(settings(), report_sql(names), {"begin": begin, "end": end, "tenant": tenant})
+    total = {"calls": sum(row["calls"] for row in found), "unpriced_calls": sum(row["unpriced_calls"] for row in found),
+             "cost_usd": added(row["cost_usd"] for row in found), "charged_usd": added(row["charged_usd"] for row in found)}
+    if not as_json:
+        shown = (*names, "calls", "unpriced_calls", *SHOWN, "cost_usd", "charged_usd", "charged", "currency")
+        out.print(table(f"Cost from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC", shown, [
+            [usd(row[name]) if name.endswith("_usd") else _amount(row[name]) if name == "charged" else row[name]
+             for name in shown] for row in found], numbers=shown[len(names):-1]))
+        return err.print(f"{total['calls']} calls, {usd(total['cost_usd'])}, {total['unpriced_calls']} without a price")
+    say_json({"from": begin, "to": end, "by": names, "rows": found, "total": total})
+
+
+def report_sql(names: list[str]) -> str:
+    """Money is added up in one currency at a time: a line a currency, where there are several."""
+    groups = ", ".join(f"{TIMES[name]} AS {name}" if name in TIMES else name for name in names)
+    tokens = ", ".join(f"sum(token_usage.{kind}) AS {kind}" for kind in Tokens.model_fields)
+    return f"""
+SELECT {groups}, count() AS calls, countIf(token_usage.cost_usd IS NULL) AS unpriced_calls, {tokens},
+       sum(token_usage.cost_usd) AS cost_usd, sum(token_usage.charged_usd) AS charged_usd,
+       sum(token_usage.charged) AS charged, currency
+FROM token_usage WHERE at >= {{begin:DateTime('UTC')}} AND at < {{end:DateTime('UTC')}}
+  AND ({{tenant:String}} = '' OR tenant = {{tenant:String}})
+GROUP BY {', '.join(names)}, currency ORDER BY cost_usd DESC NULLS LAST, {', '.join(names)}"""
+
+
+@cost.command("reprice", help="What the calls of the past would have cost at other prices; nothing is changed.")
+def reprice(
+    prices: Annotated[Path, typer.Option(help="YAML: `models: {NAME: {input: 0.2, output: 0.8}}`, or `NAME: book`.",
+                                         exists=True, dir_okay=False)],
+    from_: From = "", to: To = "", tenant: TenantOf = "", as_json: AsJson = False,
+) -> None:
+    listed, (begin, end) = repricing.read(prices), span(from_, to)
+    lines: dict[tuple[str, str], repricing.Line] = {}
+    day = begin
+    while day < end:  # a day at a time: memory stays small, however long ago it began
+        until = min(end, day + timedelta(days=1))
+        repricing.reprice(rows_of(settings(), repricing.USED, {"begin": day, "end": until, "tenant": tenant}), listed, lines)
+        day = until
+    found = [{"tenant": place[0], "model": place[1], **vars(line), "difference_usd": line.difference_usd}
+             for place, line in sorted(lines.items())]
+    total = {name: sum((row[name] for row in found), Decimal(0) if name.endswith("_usd") else 0)
+             for name in ("calls", "recorded_usd", "repriced_usd", "difference_usd", "unpriced_before", "unpriced_after")}
+    if as_json:
+        return say_json({"from": begin, "to": end, "rows": found, "total": total})
+    columns = ("tenant", "model", *total)
+    out.print(table("Repriced", columns, [[usd(row[name]) if name.endswith("_usd") else row[name] for name in columns]
+                                          for row in found], numbers=tuple(total)))
+    err.print(f"{total['calls']} calls: {usd(total['recorded_usd'])} as recorded, {usd(total['repriced_usd'])} at these "
+              f"prices, {total['difference_usd']:+.6f} dollars")
+
+
+@cost.command("reconcile", help="Compare a provider's invoice (CSV) with what was counted, by day and model.")
+def reconcile(
+    invoice: Annotated[Path, typer.Argument(help="CSV with date, model, cost_usd.", exists=True, dir_okay=False)],
+    provider: Annotated[str, typer.Option(help="Whose invoice it is; else whoever answered for its models.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    billed = invoices.read(invoice)
+    days = [day for day, _ in billed]
+    begin, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (min(days), max(days)))
+    found = invoices.match(billed, rows_of(settings(), invoices.COUNTED, {"begin": begin, "end": end}), provider)
+    off = [row for row in found if row.status != invoices.FINE]
+    result = {"matched": len(found) - len(off), "not_matched": len(off), "invoiced_usd": sum(billed.values(), Decimal(0)),
+              "counted_usd": added(row.counted_usd for row in found)}
+    if as_json:
+        say_json(result | {"rows": [vars(row) | {"difference_usd": row.difference_usd} for row in found]})
+    else:
+        columns = ("day", "model", "invoiced", "counted", "difference", "calls", "status")
+        out.print(table("Invoice", columns, [
+            (row.day, row.model, "" if row.invoiced_usd is None else usd(row.invoiced_usd),
+             usd(row.counted_usd) if row.calls else "", f"{row.difference_usd:+.6f}", row.calls, row.status)
+            for row in found], numbers=columns[2:6]))
+        err.print(f"{result['matched']} of {len(found)} days and models agree to the cent: {usd(result['invoiced_usd'])} "
+                  f"on the invoice, {usd(result['counted_usd'])} counted")
+    raise typer.Exit(1 if off else 0)
+
+
+@cost.command("forecast", help="What each tenant will have spent when the month is over.")
+def forecast(
+    days: Annotated[int, typer.Option(help="Full days whose mean goes on.", min=1, max=365)] = 28,
+    tenant: TenantOf = "", as_json: AsJson = False,
+) -> None:
+    query = by_name("forecast")
+    found = rows_of(settings(), query.sql, query.parameters | {"days": days, "tenant": tenant})
+    total = {name: added(row[name] for row in found) for name in ("spent_usd", "forecast_usd")}
+    if as_json:
+        return say_json({"rows": found, "total": total})
+    columns = ("tenant", "spent_usd", "a_day_usd", "full_days", "without_price", "forecast_usd")
+    out.print(table("To the end of the month", columns, [
+        [usd(row[name]) if name.endswith("_usd") else row[name] for name in columns] for row in found], numbers=columns[1:]))
+    err.print(f"{usd(total['spent_usd'])} so far, {usd(total['forecast_usd'])} when the month is over")
+
+
+def span(begin: str, end: str) -> tuple[datetime, datetime]:
+    """From when to when. A Problem where a moment is none, or the end comes first."""
+    now = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
+    first = moment(begin) if begin else now.replace(day=1, hour=0, minute=0, second=0)
+    last = moment(end) if end else now
+    if first >= last:
+        raise Problem(f"--from {first:%Y-%m-%d %H:%M} is not before --to {last:%Y-%m-%d %H:%M}: turn them round")
+    return first, last
+
+
+def moment(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Problem(f"{text!r} is no day or moment: write 2026-11-26 or 2026-11-26T12:00") from error
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def added(amounts: Any) -> Decimal | None:
+    """The sum of what is known; None where nothing is."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known, Decimal(0)) if known else None
+
+
+def _amount(value: Decimal | None) -> str:
+    return "" if value is None else f"{value:.6f}"
