@@ -1,12 +1,14 @@
 """What do people ask of the tables most, and what is the SQL? The catalogue, for the console, the CLI and Grafana."""
 
 from sinks.named import LATELY, MINE, SINCE, Query, lately
+from sinks.queries_models import MODELS
 from sinks.queries_money import MONEY
 
 __all__ = ["QUERIES", "Query"]
 
 QUERIES = (
     *MONEY,
+    *MODELS,
 
     Query("cost_over_time", "What each tenant, agent and model cost, hour by hour", f"""
 SELECT hour, tenant, agent, model, sum(calls) AS calls, sum(input_tokens) AS input_tokens,

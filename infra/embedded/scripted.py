@@ -7,7 +7,7 @@ answer says that it is scripted. A script is YAML:
     rules:
       - when: {last: user, matches: "order (?P<order>A-[0-9]+)"}
         call: {name: lookup_order, arguments: {order: "{order}"}}
-      - when: {last: tool, tool: lookup_order}
+      - when: {last: tool, tool: lookup_order}   # and `model: scripted-1`, where several models have one script
         say: "It is {result.status}."
         usage: {input_tokens: 120, output_tokens: auto}
         delay_ms: 50
@@ -41,7 +41,7 @@ READY_PATH = "/healthz"
 NO_RULE = "I am scripted, and my script has no answer to this."
 FIELD = re.compile(r"\{([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)\}")
 RULE_KEYS = {"when", "say", "call", "calls", "usage", "delay_ms", "word_ms"}
-WHEN_KEYS = {"last", "matches", "tool"}
+WHEN_KEYS = {"last", "matches", "tool", "model"}
 ROW_KEYS = {"when", "returns", "status", "delay_ms"}
 
 
@@ -86,7 +86,8 @@ def answer(script: Mapping[str, Any], asked: dict[str, Any]) -> tuple[dict[str, 
     """The completion for a request's body, and the milliseconds to wait before it and, streamed, after each word."""
     messages = asked.get("messages") or [{}]
     for rule in script.get("rules") or ():
-        fields = fitting(rule.get("when") or {}, messages)
+        when = rule.get("when") or {}
+        fields = fitting(when, messages) if when.get("model") in (None, asked.get("model")) else None
         if fields is not None:
             return completed(rule, fields, asked), float(rule.get("delay_ms", 0)), float(rule.get("word_ms", 0))
     return completion(asked, KIND, NO_RULE, []), 0, 0

@@ -11,6 +11,7 @@ from clickhouse_connect.driver.client import Client
 
 from schemas.agent import RequestRefused, RunFinished, Tokens
 from schemas.approvals import ApprovalAsked, ApprovalRefused, ApprovalResolved
+from schemas.attempts import AttemptEnded
 from schemas.base import Event
 from schemas.feedback import FeedbackJoined
 from schemas.guardrails import VerdictReached
@@ -58,6 +59,11 @@ def asked(n: int) -> ApprovalAsked:
                          approvers=("mara",), override=True, expires_at=NOW + timedelta(days=1 + n if n < 3 else -1))
 
 
+def attempt(model: str, reason: str, wait_ms: int, cost: str | None, tokens: int = 0, hedge: bool = False) -> AttemptEnded:
+    return AttemptEnded(**base(), run=RUN, step=1, nth=1, route="main", model=model, provider="p", reason=reason,
+                        wait_ms=wait_ms, tokens=Tokens(input_tokens=tokens), cost_usd=cost, wasted=bool(reason), hedge=hedge)
+
+
 EVENTS: tuple[list[Event], ...] = (
     [run_of(1, "completed", 100, cost_usd="0.5"), run_of(2, "completed", 300), run_of(3, "failed", 900, reason="model"),
      run_of(4, "blocked", 5, reason="card"), run_of(5, "completed", 7, tenant="other")],
@@ -74,6 +80,10 @@ EVENTS: tuple[list[Event], ...] = (
     [ApprovalResolved(**base(), run=RUN, approval=UUID(int=102), step=1, call="c", tool="refund", status="denied")],
     [ApprovalRefused(id=uuid4(), at=NOW, tenant="acme", session="s", approval=UUID(int=101), by="jo", decision="deny",
                      reason="not_an_approver")],
+    [attempt("cheap", "", 100, "0.1", 110), attempt("cheap", "check_failed", 300, "0.1", 110),
+     attempt("cheap", "check_failed", 200, "0.2", 110), attempt("dear", "", 900, "1", 110),
+     attempt("dear", "timeout", 5_000, None), attempt("dear", "cancelled", 40, None, hedge=True),
+     attempt("dear", "timeout", 5_000, None), attempt("dear", "http_503", 3, "0")],
     [joined(1, 1), joined(2, 1), joined(2, -1), joined(2, 0.3)],
     [DeadLettered(id=uuid4(), at=NOW, tenant="acme", source=f"t:0:{n}", topic_name="t", partition=0, offset=n,
                   consumer="session", reason=reason) for n, reason in enumerate(("late", "late", "invalid"))],
@@ -120,6 +130,12 @@ def picked(rows: list[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
     ("unpriced_usage", {}, ("model", "calls_without_price", "all_calls"), [("odd", 1, 1)]),
     ("open_approvals", {}, ("approval", "tool", "approvers", "override"),
      [(UUID(int=100), "refund", ["mara"], True), (UUID(int=101), "refund", ["mara"], True)]),
+    ("waste_by_model", {}, ("model", "reason", "attempts_wasted", "of_them_hedges", "tokens", "wasted_usd", "may_be_billed"),
+     [("cheap", "check_failed", 2, 0, 220, Decimal("0.3"), 0), ("dear", "timeout", 2, 0, 0, 0, 2),
+      ("dear", "cancelled", 1, 1, 0, 0, 1), ("dear", "http_503", 1, 0, 0, 0, 0)]),
+    ("models_health", {}, ("model", "attempts_made", "answered", "answered_share", "used", "p50_ms", "p95_ms",
+                           "fails_most_by"),
+     [("dear", 5, 1, 0.2, 1, 900, 900, "timeout"), ("cheap", 3, 3, 1, 1, 200, 290, "")]),
     ("dead_letters", {}, ("topic_name", "consumer", "reason", "letters"),
      [("t", "session", "late", 2), ("t", "session", "invalid", 1)]),
     ("balance", {}, ("checked", "all_rows", "doubled", "in_totals", "off"),

@@ -1,0 +1,20 @@
+"""What do people ask of the ledger of attempts: which models answer, which fail, and what is paid for nothing?"""
+
+from sinks.named import MINE, SINCE, Query, lately
+
+MODELS = (
+    Query("waste_by_model", "How many requests to each model were for nothing, why, and what they cost", f"""
+SELECT model, provider, reason, count() AS attempts_wasted, countIf(hedge) AS of_them_hedges,
+       sum(input_tokens + output_tokens) AS tokens, sum(ifNull(cost_usd, toDecimal128(0, 12))) AS wasted_usd,
+       countIf(cost_usd IS NULL) AS may_be_billed
+FROM attempts WHERE {MINE} AND {SINCE} AND wasted
+GROUP BY model, provider, reason ORDER BY wasted_usd DESC, attempts_wasted DESC, model, reason""", lately()),
+
+    Query("models_health", "How often and how fast each model answers, and how many of its answers were used", f"""
+SELECT model, provider, route, count() AS attempts_made, countIf(reason IN ('', 'late', 'check_failed')) AS answered,
+       round(answered / attempts_made, 4) AS answered_share, countIf(NOT wasted) AS used,
+       round(quantileIf(0.5)(wait_ms, answered_here)) AS p50_ms, round(quantileIf(0.95)(wait_ms, answered_here)) AS p95_ms,
+       topKIf(1)(reason, NOT answered_here)[1] AS fails_most_by
+FROM (SELECT *, reason IN ('', 'late', 'check_failed') AS answered_here FROM attempts WHERE {MINE} AND {SINCE})
+GROUP BY model, provider, route ORDER BY attempts_made DESC, model""", lately()),
+)
