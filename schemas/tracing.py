@@ -67,8 +67,8 @@ class SpanReceived(Event):
     status: Literal["ok", "error"] = "ok"
     message: Personal = ""
     scope: Label = ""
-    attributes: Personal = "{}"
-    resource: Personal = "{}"
+    attributes: Personal
+    resource: Personal
     events: Personal = "[]"
     repaired: Label = ""
 

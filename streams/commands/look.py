@@ -10,7 +10,7 @@ from sinks.queries import QUERIES
 from streams import describe as drawn
 from streams import kafka
 from streams.commands.common import ROOT, AsJson, Problem, err, out, say_json, table
-from streams.commands.reach import rows_of
+from streams.commands.reach import await_kafka, rows_of
 from streams.config import settings
 
 
@@ -49,6 +49,7 @@ def list_queries(as_json: bool) -> None:
 
 def topics(as_json: AsJson = False) -> None:
     """Lists the topics: what is on each, who owns it, who reads it."""
+    await_kafka(settings())
     reader = kafka.consumer(settings(), "topics")
     existing = reader.list_topics(timeout=10).topics
     found = []

@@ -4,19 +4,33 @@ import logging
 from typing import Any
 
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
+from confluent_kafka import KafkaException
 
 from schemas.codec import Codec
 from sinks import clickhouse
+from streams import kafka
 from streams.commands.common import Problem
 from streams.config import Settings
 from streams.registry import Registry
 
-logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # a Problem says it, once
+for name in ("clickhouse_connect", "streams.kafka"):
+    logging.getLogger(name).setLevel(logging.CRITICAL)  # a Problem says it, once
+KAFKA_S = 5
 
 
 def codec_of(settings: Settings) -> Codec:
     """A codec on the registry of these settings."""
+    await_kafka(settings)
     return Codec(Registry(settings))
+
+
+def await_kafka(settings: Settings) -> None:
+    """Raises a Problem where no broker answers within a few seconds."""
+    try:
+        kafka.admin(settings).list_topics(timeout=KAFKA_S)
+    except KafkaException as error:
+        raise Problem(f"Kafka does not answer at {settings.bootstrap()}: start the stack with `./weir up`, or set "
+                      "WEIR_KAFKA; `./weir status` tells what runs") from error
 
 
 def rows_of(settings: Settings, sql: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:

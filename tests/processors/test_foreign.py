@@ -30,7 +30,7 @@ def span(nth: int = 1, attributes: dict[str, Any] | str | None = None, **fields:
     said = attributes if isinstance(attributes, str) else json.dumps(attributes or {})
     return SpanReceived(**({
         "id": ident(f"span/{nth}"), "at": at(5), "tenant": "acme", "trace": TRACE, "span": f"{nth:016x}", "name": "span",
-        "kind": "client", "started_at": at(0), "ended_at": at(2), "wait_ms": 2_000, "attributes": said} | fields))
+        "kind": "client", "started_at": at(0), "ended_at": at(2), "wait_ms": 2_000, "attributes": said, "resource": "{}"} | fields))
 
 
 def told(attributes: dict[str, Any], given_: Definitions = BOOK, **fields: Any) -> tuple[SpanEnded, TokensUsed | None]:

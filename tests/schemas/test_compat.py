@@ -111,6 +111,12 @@ def test_the_checked_in_schemas_are_those_of_the_classes():
         "run python -m schemas.avsc --write and commit what it changed")
 
 
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.avsc")), ids=lambda path: path.stem)
+def test_no_default_is_an_empty_object_as_text(path):
+    """The registry takes a schema with the default "{}" of a string for something else than Avro."""
+    assert '"default": "{}"' not in path.read_text()
+
+
 def test_writing_mends_what_differs(tmp_path):
     write(tmp_path)
     (tmp_path / "RunSettled.avsc").write_text("{}")
