@@ -127,4 +127,4 @@ def _json_of(value: Any) -> Any:
             return [_json_of(one) for one in value]
         case dict() if all(isinstance(key, str) for key in value):
             return {key: _json_of(one) for key, one in sorted(value.items())}
-    raise BadExpression(f"its value is a {type(value).__name__}, which JSON does not have: make a text or a number of it")
+    raise BadExpression(f"its value is a {type(value).__name__}, which JSON does not have: make a text of it")

@@ -21,7 +21,7 @@ from processors.conversation import user_says
 from processors.prompts import Unrendered, system_text
 from processors.progress import Spot, Undo
 from processors.session import Pending, Run, Session, agent_of
-from processors.text import clean, compact, cut
+from processors.text import clean, compact, cut, ms_between
 from processors.workflow_graph import usable
 from schemas.agent import (
     AgentRequested, Message, ModelAsked, ModelFailed, ResponseBlocked, ResponseCleared, ResultCleared, ToolFailed,
@@ -29,7 +29,7 @@ from schemas.agent import (
 )
 from schemas.base import Event
 from schemas.patterns import Edge, Node
-from schemas.registry import Agent, Definitions, Model, Tool
+from schemas.registry import Agent, Definitions, Tool
 from schemas.values import ToolRequest
 
 DETAIL_CHARS = 1_000
@@ -79,7 +79,8 @@ def begun(session: Session, event: Event, given: Definitions, name: str, node: N
         made, pending = _asked(session, run, event, given, node, call), Pending(call, "", step=run.step)
     else:
         made = (_tool_called if node.kind == "tool" else _agent_asked)(run, event, given, name, node, call, before)
-        run, pending = _counting(run, made), pending_for(made, ToolRequest(id=call, name=node.tool or name, arguments=""))
+        run = _counting(run, made)
+        pending = pending_for(made, ToolRequest(id=call, name=node.tool or name, arguments=""))
     return Begun(replace(run, pending=(*run.pending, pending)), (made,))
 
 
@@ -96,9 +97,9 @@ def _chosen(run: Run, name: str, node: Node) -> tuple[Edge, ...]:
 
 def _tool_called(run: Run, event: Event, given: Definitions, name: str, node: Node, call: str, before: list[Event]
                  ) -> Event:
-    arguments = filled(node.arguments, known(run))
+    request = ToolRequest(id=call, name=node.tool, arguments=compact(filled(node.arguments, known(run))))
     try:
-        return call_of(run, event, call, ToolRequest(id=call, name=node.tool, arguments=compact(arguments)), given, before)
+        return call_of(run, event, call, request, given, before)
     except Unfit as unfit:
         raise NotBegun(f"not_called: {unfit}") from unfit
 
@@ -109,10 +110,9 @@ def _agent_asked(run: Run, event: Event, given: Definitions, name: str, node: No
     wrong = children.too_many(run, sum(isinstance(one, AgentRequested) for one in before), given)
     if wrong:
         raise NotBegun(f"not_called: {wrong}")
-    tool = Tool(name=name, via="agent", agent=node.agent)
+    tool, request = Tool(name=name, via="agent", agent=node.agent), ToolRequest(id=call, name=name, arguments="{}")
     try:
-        return children.request_of(run, event, call, ToolRequest(id=call, name=name, arguments="{}"), tool, {"task": task},
-                                   given)
+        return children.request_of(run, event, call, request, tool, {"task": task}, given)
     except Unfit as unfit:
         raise NotBegun(f"not_called: {unfit}") from unfit
 
@@ -126,11 +126,10 @@ def _asked(session: Session, run: Run, event: Event, given: Definitions, node: N
         raise NotBegun(f"prompt_unfit: {wrong}") from wrong
     system = own if node.system is None else node.system
     name = node.model or agent.model
-    model = given.find("model", name)
-    timeout = {"timeout_ms": model.timeout_ms} if isinstance(model, Model) else {}
     messages = (*([Message(role="system", content=system)] if system else []), user_says(clean(prompt)))
     return run.says(event, ModelAsked, call, step=run.step, model=name, fallback=agent.fallback, messages=messages,
-                    temperature=agent.temperature, max_output_tokens=agent.max_output_tokens, **timeout)
+                    temperature=agent.temperature, max_output_tokens=agent.max_output_tokens,
+                    timeout_ms=max(1, ms_between(event.at, run.ends_at(event.at))))
 
 
 def answers(pending: Pending, answer: Any, run: Run) -> bool:

@@ -193,7 +193,8 @@ def end_run(
         session = replace(session, messages=session.run.course.kept)
     run = session.run
     detail += f"; not undone: {'; '.join(remains)}" if remains else ""
-    said = [outcome_of(run, event, outcome, reason, detail, answer).model_copy(update={"not_undone": "\n".join(remains)})]
+    finished = outcome_of(run, event, outcome, reason, detail, answer)
+    said = [finished.model_copy(update={"not_undone": "\n".join(remains)})]
     for request in run.answered_by:
         served = f"it answered a question of run {run.request.run}"
         said.append(outcome_of(Run(request, request.at, model=run.model), event, outcome, reason or "answered",

@@ -119,7 +119,8 @@ def _begun(session: Session, event: Event, given: Definitions, name: str, node: 
         failing = Failing("stopped", limit.name, limit.sentence)
         return _with(session, replace(flow, failing=failing)), []
     if begun.gone is not None:
-        return _with(session, end(session.run.flow, agent_of(session.run, given).workflow, name, "done", begun.gone)), []
+        workflow = agent_of(session.run, given).workflow
+        return _with(session, end(flow, workflow, name, "done", begun.gone)), []
     session = replace(session, run=begun.run)
     if begun.spot:
         session = _with(session, replace(session.run.flow, spots={**flow.spots, name: begun.spot}))

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from schemas.knowledge import DocumentPublished
 from schemas.registry import KINDS, Definition, Tenant, Tool
-from streams import checks, tool_sources
+from streams import checks, checks_patterns, tool_sources
 from streams.checks import Source, line_of
 from streams.client import now
 from streams.config import settings
@@ -44,6 +44,7 @@ class Company:
 
     definitions: Sequence[Definition]
     documents: Sequence[DocumentPublished]
+    warnings: Sequence[str] = ()
 
 
 def load(folder: Path, services_port: int | None = None) -> Company:
@@ -66,7 +67,7 @@ def load(folder: Path, services_port: int | None = None) -> Company:
     if not sources and not documents:
         raise BadCompany(f"{folder} defines nothing: put YAML into {', '.join(f'{name}/' for name in FOLDERS)} or "
                          f"Markdown into {DOCUMENTS}/")
-    return Company([source.definition for source in sources], documents)
+    return Company([source.definition for source in sources], documents, [*checks_patterns.warnings(sources)])
 
 
 def _files(folder: Path, mistakes: list[str]) -> Iterator[tuple[Path, str]]:

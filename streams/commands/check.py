@@ -27,6 +27,8 @@ def check(
     out.print(table("Tokens of each question's fixed part, about", columns, [
         (a["agent"], a["pattern"], a["model"], a["prompt"], *(a["tokens"][part] for part in ("policy", "task", "data", "tools")),
          sum(a["tokens"].values())) for a in result["agents"]], numbers=columns[4:]))
+    for warning in company.warnings:
+        err.print(f"warning: {warning}")
     err.print(f"{whole} is right: " + ", ".join(f"{n} {kind}" for kind, n in result["definitions"].items())
               + f", {result['documents']} documents; {result['prompt_tests']} prompt tests passed")
     if as_json:

@@ -106,5 +106,8 @@ def apply(folder: Annotated[Path, typer.Argument(help="Folder of YAML definition
     from streams.company import load  # noqa: PLC0415
     from streams.deploy import apply as do  # noqa: PLC0415
 
-    changed = do(settings(), load(folder))
+    company = load(folder)
+    for warning in company.warnings:
+        err.print(f"warning: {warning}")
+    changed = do(settings(), company)
     err.print("\n".join(changed) if changed else "nothing has changed")
