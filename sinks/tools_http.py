@@ -30,7 +30,7 @@ class HttpTools:
 
     async def __call__(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
         own, url, content = request_of(question)
-        headers = context_headers(question.context) | own
+        headers = own | context_headers(question.context)
         headers |= {name.lower(): with_secrets(value, secret) for name, value in question.headers.items()}
         headers["idempotency-key"] = question.idempotency_key
         http = self._http if question.effect in REPEATABLE else self._fresh
@@ -81,6 +81,9 @@ def placed(url: str, arguments: dict[str, Any], places: Mapping[str, Place], bod
         if place is None:
             continue
         if place.where == "path":
+            if joined(value) in ("", ".", ".."):
+                raise Refusal("bad_arguments", f"{argument} is {joined(value)!r}, which would make another address of "
+                              "this one: give a value")
             url = url.replace(f"{{{place.name}}}", quote(joined(value).encode("utf-8", "replace"), safe=""))
         elif place.where == "query":
             query += queried(place, value)
