@@ -1,6 +1,6 @@
 """How does a test play an example of `infra/examples` whole, in memory, with its scripted model and tools?"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,7 @@ from schemas.base import Event
 from schemas.operations import DeadLettered
 from schemas.registry import Definition, Definitions
 from sinks.model_api import ModelApi
+from sinks.tool_results import Kind
 from sinks.tool_runner import ToolRunner
 from streams import company
 from streams.local import Local
@@ -31,8 +32,10 @@ def at(seconds: float) -> datetime:
 
 
 @contextmanager
-def playing(name: str, *changed: Definition) -> Iterator[tuple[Local, Callable[..., list[Event]]]]:
-    """The example in memory, with some definitions changed; `ask(text, agent)` sends a request."""
+def playing(name: str, *changed: Definition, more: Mapping[str, Kind] | None = None
+            ) -> Iterator[tuple[Local, Callable[..., list[Event]]]]:
+    """The example in memory, with some definitions changed; `ask(text, agent)` sends a request. `more` are further ways
+    to reach a tool."""
     definitions, script = _loaded(name)
     http = httpx.AsyncClient(transport=httpx.ASGITransport(app=scripted.application(script)))
     whole = {(d.kind, d.name): d for d in (*definitions, *changed)}
@@ -46,7 +49,7 @@ def playing(name: str, *changed: Definition) -> Iterator[tuple[Local, Callable[.
 
         return answer
 
-    ports = {"chat": stamped(ModelApi(http, str)), "tool": stamped(ToolRunner(http, str)), "search": None}
+    ports = {"chat": stamped(ModelApi(http, str)), "tool": stamped(ToolRunner(http, str, more=more)), "search": None}
     opened.append(local := Local(PIPELINE, Definitions.of(*whole.values()), ports))
     [tenant] = [d.name for d in whole.values() if d.kind == "tenant"]
 
