@@ -78,7 +78,8 @@ def _begin(session: Session, request: RequestCleared, event: Event, given: Defin
     versions = {name: version for name in patterns.tools_of(agent) if (version := given.version("tool", name)) is not None}
     run = Run(request, deadline=event.at + timedelta(seconds=agent.limits.seconds), tool_versions=versions,
               prompt_version=prompts.version_for(agent.prompt, request.run, given))
-    kept = conversation.recent(session.messages, agent.history_messages, CONTEXT_CHARS_MAX // 2)
+    most = len(session.messages) if agent.context else agent.history_messages  # a context has its own measure
+    kept = conversation.recent(session.messages, most, CONTEXT_CHARS_MAX // 2)
     before = kept or request.history
     session = replace(session, run=run, messages=(*before, user_says(request.text)))
     if agent.workflow:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from processors import patterns
-from processors.asking import ask
+from processors.asking import ask, summarised
 from processors.arguments import Unfit
 from processors.calling import plan_calls, wrong_with
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in, error_result, user_says
@@ -22,6 +22,9 @@ def hear(session: Session, said: ResponseCleared, given: Definitions) -> Moved:
     if not session.run.awaits(said):
         return session, []
     session = counted(session, said)
+    if session.run.summary_of:
+        whole = said.finish_reason not in ("length", "content_filter") and not said.tool_calls
+        return summarised(session, said, said.content if whole else None, given)
     if said.finish_reason == "length":
         return end_run(session, said, "failed", "truncated", "the answer reached the model's limit on output tokens: "
                        "raise the agent's max_output_tokens")
@@ -132,13 +135,19 @@ def _ends(run: Run, result: ResultCleared | ToolFailed | ToolUncertain, given: D
 def fail(session: Session, failed: ModelFailed, given: Definitions) -> Moved:
     if not session.run.awaits(failed):
         return session, []
-    return end_run(counted(session, failed), failed, "failed", failed.reason, failed.detail)
+    session = counted(session, failed)
+    if session.run.summary_of:
+        return summarised(session, failed, None, given)
+    return end_run(session, failed, "failed", failed.reason, failed.detail)
 
 
 def block(session: Session, blocked: ResponseBlocked, given: Definitions) -> Moved:
     if not session.run.awaits(blocked):
         return session, []
-    return end_run(counted(session, blocked), blocked, "blocked", blocked.rule, blocked.detail)
+    session = counted(session, blocked)
+    if session.run.summary_of:
+        return summarised(session, blocked, None, given)
+    return end_run(session, blocked, "blocked", blocked.rule, blocked.detail)
 
 
 def counted(session: Session, said: ResponseCleared | ResponseBlocked | ModelFailed) -> Session:

@@ -1,13 +1,14 @@
 """What is the model asked next, and which limit forbids another step?"""
 
 from dataclasses import replace
+from typing import Any
 
-from processors import conversation, patterns, prompts, waiting
+from processors import context, conversation, patterns, prompts, waiting
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in
-from processors.output import schema_text
+from processors.output import instruction, schema_text
 from processors.session import Moved, Run, Session, agent_of, end_run
 from processors.text import ms_between
-from schemas.agent import ModelAsked
+from schemas.agent import ModelAsked, ToolSpec
 from schemas.base import Event
 from schemas.registry import Agent, Definitions
 
@@ -23,26 +24,60 @@ def ask(session: Session, event: Event, given: Definitions) -> Moved:
     except prompts.Unrendered as wrong:
         return end_run(session, event, "failed", "prompt_unfit", str(wrong))
     own = patterns.own_question(session, agent, system, given)
+    tools = () if own else conversation.tool_specs(run.tool_versions, given) + waiting.specs(agent)
+    if own is None and agent.context:
+        shape = context.shaped(session.messages, run.request.text, agent.context, _room(agent, system, tools))
+        session = replace(session, messages=shape.messages)
+        if shape.too_long:
+            return _too_large(session, event, f"more than the {agent.context.tokens:,} tokens of the agent's context")
+        if shape.older:
+            return _ask_for_summary(session, event, agent, system, tools, shape.older)
     messages = own.messages if own else conversation.to_send(system, agent, session.messages)
     if chars_in(messages) > CONTEXT_CHARS_MAX:
-        detail = f"the conversation has more than {CONTEXT_CHARS_MAX:,} characters: begin a new session"
-        kept = session.messages if run.step else session.messages[:-1]  # a question too long is not kept
-        return end_run(replace(session, messages=kept), event, "failed", "too_large", detail)
-    run = replace(run, step=run.step + 1)
-    name = own.model if own else agent.model
-    tools = () if own else conversation.tool_specs(run.tool_versions, given) + waiting.specs(agent)
-    asked = run.says(
-        event, ModelAsked, step=run.step, model=name, fallback=agent.fallback, messages=messages, tools=tools,
-        temperature=agent.temperature, max_output_tokens=agent.max_output_tokens,
-        timeout_ms=max(1, ms_between(event.at, run.ends_at(event.at))), cache_ttl_s=agent.cache.ttl_s if agent.cache else 0,
-        output_schema=schema_text(agent) if patterns.answers_next(session) else "")
+        return _too_large(session, event, f"more than {CONTEXT_CHARS_MAX:,} characters")
+    return _asked(session, event, agent, model=own.model if own else agent.model, messages=messages, tools=tools,
+                  max_output_tokens=agent.max_output_tokens, cache_ttl_s=agent.cache.ttl_s if agent.cache else 0,
+                  output_schema=schema_text(agent) if patterns.answers_next(session) else "")
+
+
+def _asked(session: Session, event: Event, agent: Agent, **question: Any) -> Moved:
+    run = replace(session.run, step=session.run.step + 1)
+    asked = run.says(event, ModelAsked, step=run.step, fallback=agent.fallback, temperature=agent.temperature,
+                     timeout_ms=max(1, ms_between(event.at, run.ends_at(event.at))), **question)
     return replace(session, run=run), [asked]
+
+
+def _too_large(session: Session, event: Event, what: str) -> Moved:
+    kept = session.messages if session.run.step else session.messages[:-1]  # a question too long is not kept
+    return end_run(replace(session, messages=kept), event, "failed", "too_large",
+                   f"the conversation has {what}: begin a new session")
+
+
+def _room(agent: Agent, system: str, tools: tuple[ToolSpec, ...]) -> int:
+    return context.room(agent.context, system + instruction(agent), tools)
+
+
+def _ask_for_summary(session: Session, event: Event, agent: Agent, system: str, tools: tuple[ToolSpec, ...], older: int
+                     ) -> Moved:
+    """The same beginning as any other question, so that the provider has it in its cache."""
+    asked = context.question(session.messages, older, _room(agent, system, tools))
+    session = replace(session, run=replace(session.run, summary_of=older))
+    return _asked(session, event, agent, model=agent.model, messages=conversation.to_send(system, agent, asked),
+                  tools=tools, max_output_tokens=context.SUMMARY_TOKENS, purpose="summary")
+
+
+def summarised(session: Session, event: Event, text: str | None, given: Definitions) -> Moved:
+    """Go on with a summary in place of what it is of. Without one it goes on as well: what was said before is left out."""
+    run, agent = session.run, agent_of(session.run, given)
+    tools = conversation.tool_specs(run.tool_versions, given) + waiting.specs(agent)
+    system = prompts.system_text(agent, run.prompt_version, run.request, given)
+    return ask(context.summarised(session, text, _room(agent, system, tools)), event, given)
 
 
 def limit_reached(agent: Agent, run: Run) -> tuple[str, str] | None:
     """The limit that forbids another step, and a sentence on it. An answer that is there is never thrown away."""
     limits, spent = agent.limits, run.tokens.input_tokens + run.tokens.output_tokens
-    values = {"steps": (run.step, limits.steps), "tokens": (spent, limits.tokens),
+    values = {"steps": (run.step - run.summaries, limits.steps), "tokens": (spent, limits.tokens),
               "cost_usd": (run.cost_usd, limits.cost_usd)}
     for name, (value, limit) in values.items():
         if value >= limit:

@@ -56,7 +56,8 @@ class Pending:
 class Run:
     """A run under way. `repeats` counts equal calls, `repairs` answers that did not fit the agent's output schema; the
     versions of tools and prompt are those that it began with. `answered_by` are the requests that answered its questions
-    to the user, `paused_at` since when it waits for people only.
+    to the user, `paused_at` since when it waits for people only, `summary_of` how many of the
+    messages are being summarised.
     """
 
     request: RequestCleared
@@ -77,6 +78,8 @@ class Run:
     flow: Flow | None = None
     answered_by: tuple[RequestCleared, ...] = ()
     paused_at: datetime | None = None
+    summary_of: int = 0
+    summaries: int = 0
 
     @property
     def newest(self) -> RequestCleared:

@@ -15,7 +15,7 @@ from schemas.agent import Effect, Label
 from schemas.base import Count, Event, Instant, Value
 from schemas.definition import Definition, Name
 from schemas.guardrails import Action, Stage
-from schemas.limits import Approval, Limits
+from schemas.limits import Approval, Context, Limits
 from schemas.patterns import Critique, Pattern, Plan, Workflow
 from schemas.prices import Budget, Contract, Price, Rate
 from schemas.prompts import Alias, Prompt, PromptUse
@@ -74,6 +74,7 @@ class Agent(Definition):
     critique: Critique | None = None
     workflow: Workflow | None = None
     ask_user: bool = False
+    context: Context | None = None
     cache: Cache | None = None
 
 

@@ -50,7 +50,7 @@ def test_two_days_without_a_word_are_a_no_and_cost_nothing():
         assert ends(local.advance(asked.expires_at - timedelta(seconds=1))) == []
         said = local.advance(asked.expires_at)
     assert only(ApprovalResolved, said)[0].status == "expired"
-    [end] = only(RunFinished, said)  # the scripted model answers two days before, by the clock on the wall
+    [end] = ends(said)
     assert (end.outcome, json.loads(end.answer)["paid_eur"]) == ("completed", 0)
 
 
@@ -82,6 +82,7 @@ def gone(given, kind, name):
 def test_what_is_removed_in_flight_stays_in_force_for_the_run():
     with playing("refunds") as (example, _):
         given = example._given()
+        example.advance(NOON)  # the time of its ports
         local = Local(PIPELINE, lambda: given, example._ports)
         text = {"at": NOON, "tenant": "lamps", "agent": "clerk", "text": "L-7: money back"}
         [asked] = only(ApprovalAsked, local.send(AgentRequested(id=UUID(int=1), session=SESSION, **text)))
