@@ -12,6 +12,9 @@ TOKENS_MAX = 100_000_000
 """Of one call and kind: ten times the largest context that any model has. More is a mistake of whoever counted."""
 COUNTED = tuple(Tokens.model_fields)
 OPERATIONS = frozenset(Operation.__args__)  # type: ignore[attr-defined]
+NAMES = {dialect.name: {column: (*dialect.fields.get(column, ()), *OTEL.fields.get(column, ()))
+                        for column in {**dialect.fields, **OTEL.fields}} for dialect in (*DIALECTS, PLAIN)}
+"""Of each dialect and column: the attributes that may hold it, best first."""
 WHOLE_NAMES = frozenset({*PROVIDERS.values(), "azure.ai.inference", "ibm.watsonx.ai"})
 Attributes = dict[str, Any]
 
@@ -32,13 +35,13 @@ class Finder:
         self.dialect, self.attributes = dialect_of(attributes), attributes
         self.used: set[str] = set()
 
-    def names(self, column: str) -> tuple[str, ...]:
-        """The attributes that may hold it, best first."""
-        return self.dialect.fields.get(column, ()) + OTEL.fields.get(column, ())
-
     def name(self, column: str) -> str | None:
-        """The attribute that holds it."""
-        return next((name for name in self.names(column) if self.attributes.get(name) not in (None, "")), None)
+        """The attribute that holds it, the best of those that may."""
+        attributes = self.attributes
+        for name in NAMES[self.dialect.name].get(column, ()):
+            if name in attributes and attributes[name] not in (None, ""):
+                return name
+        return None
 
     def value(self, column: str) -> Any:
         """Looked at, and still to be kept among the attributes."""

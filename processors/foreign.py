@@ -9,12 +9,13 @@ answer to, is told once: the ids of a trace's spans are kept until nothing came 
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import NAMESPACE_OID, UUID
 
 from processors.dialects import MODEL_CALLS
 from processors.finder import Attributes, Finder, Usage, finish_of, operation_of, provider_of, usage_of
-from processors.prices import price
+from processors.prices import price_with_and_without_cache
 from processors.text import LABEL_CHARS, clean, cut, label
 from processors.transcripts import DETAILS, Said, as_text, messages_at, messages_of_events
 from processors.usage import charged
@@ -76,9 +77,10 @@ def translated(span: SpanReceived, given: Definitions) -> list[SpanEnded | Token
     provider = provider_of(find, answering or asked)
     charge = Charge(feature=label(find.text("feature")), team=label(find.text("team")),
                     service_tier=label(find.text("service_tier")))
-    cost_usd = None if usage.wrong or not usage.known else price(
+    priced = usage.known and not usage.wrong
+    cost_usd, uncached_usd = price_with_and_without_cache(
         given.find("model", asked or answering), provider, answering or asked, usage.tokens, span.started_at,
-        charge.service_tier)
+        charge.service_tier) if priced else (None, None)
     said, answered = _texts(find, events, operation)
     ended = span.then(
         SpanEnded, at=span.ended_at, session=label(find.text("session")) or span.trace, run=run_of(span),
@@ -91,16 +93,17 @@ def translated(span: SpanReceived, given: Definitions) -> list[SpanEnded | Token
         source=find.dialect.name, attributes=_rest(span, find, resource, events, usage))
     if operation not in MODEL_CALLS or span.status == "error" and not usage.known:
         return [ended]
-    return [ended, _used(span, ended, charge, given)]
+    return [ended, _used(span, ended, charge, uncached_usd, given)]
 
 
-def _used(span: SpanReceived, ended: SpanEnded, charge: Charge, given: Definitions) -> TokensUsed:
+def _used(span: SpanReceived, ended: SpanEnded, charge: Charge, uncached_usd: Decimal | None,
+          given: Definitions) -> TokensUsed:
     """The call in its tenant's books, when it came here: a foreign clock must not move the minutes of others."""
     tenant = given.find("tenant", span.tenant)
     used = span.then(
         TokensUsed, session=ended.session, run=ended.run, agent=ended.agent, agent_version=0, user=ended.user,
         model=ended.request_model, response_model=ended.response_model, provider=ended.provider, tokens=ended.tokens,
-        cost_usd=ended.cost_usd, charge=charge, source=ended.source)
+        cost_usd=ended.cost_usd, uncached_usd=uncached_usd, charge=charge, source=ended.source)
     usd, amount, currency = charged(used, tenant if isinstance(tenant, Tenant) else None, given)
     return used.model_copy(update={"charged_usd": usd, "charged": amount, "currency": currency})
 
@@ -139,7 +142,7 @@ def _error_of(span: SpanReceived, find: Finder, events: list[Attributes]) -> str
 def _rest(span: SpanReceived, find: Finder, resource: Attributes, events: list[Attributes], usage: Usage) -> str:
     """All that no column says, as JSON; long texts as far as VALUE_CHARS."""
     rest = {name: _short(value) for name, value in find.attributes.items()
-            if name not in find.used or len(as_text(value)) > LABEL_CHARS}
+            if name not in find.used or isinstance(value, str) and len(value) > LABEL_CHARS}
     rest |= {f"resource.{name}": _short(value) for name, value in resource.items()}
     rest["weir.kind"] = span.kind
     if span.scope:

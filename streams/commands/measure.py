@@ -31,6 +31,24 @@ def engine(
         say_json(result)
 
 
+@bench.command("otlp", help="Spans of other applications: taken by the edge, mapped by the stage.")
+def otlp(
+    spans: Annotated[int, typer.Option(min=1, help="How many.")] = 50_000,
+    as_json: AsJson = False,
+) -> None:
+    from streams.bench import otlp as measured  # noqa: PLC0415 - brings the edge along
+
+    with progress("measuring") as update:
+        result = measured.run(settings(), spans, lambda done, total, words: update(done, words, total))
+    title = f"Spans of {result['bytes_a_span']} bytes, {result['cores']} cores, load {result['load_before']} before"
+    out.print(table(title, ("one process", "spans/s", "spans a second of processor time"),
+                    [(row["what"], f"{row['spans_s']:,}", f"{row['spans_cpu_s']:,}") for row in result["rows"]]))
+    met = "met" if result["met"] else "NOT met"
+    out.print(f"in this process, without Kafka and landing; target {result['target']}: {met}")
+    if as_json:
+        say_json(result)
+
+
 def chaos(
     kills: Annotated[int, typer.Option(min=1, help="How many processes are killed.")] = 40,
     seed: Annotated[int, typer.Option(help="The same seed kills in the same order.")] = 7,

@@ -64,6 +64,7 @@ def test_every_dialect_tells_the_same_conversation(path):
     # 0.15 and 0.60 dollars a million, cached input at half: (172 + 320) x 0.15 + 46 x 0.60; the same of the second
     assert [(u.cost_usd, u.charged_usd) for u in used] == [
         (Decimal("0.0001014"),) * 2, (Decimal("0.000105"),) * 2]
+    assert used[0].uncached_usd == Decimal("0.0001494")  # (812 x 0.15 + 46 x 0.60) a million
     assert around.tokens == tool.tokens == Tokens()  # what a span around them adds up is counted once
     assert [(u.model, u.source, u.at) for u in used] == [("gpt-4o-mini", asks.source, at(5))] * 2
 
