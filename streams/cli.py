@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "approve": ("streams.commands.people", "Let a call that waits be made."),
     "deny": ("streams.commands.people", "Say no to a call that waits."),
     "cost": ("streams.commands.cost", "What it cost, would have cost, will cost, and whether the bill agrees."),
+    "balance": ("streams.commands.balance", "Whether all that was produced has landed, once, and who is behind."),
     "query": ("streams.commands.look", "Ask ClickHouse: SQL, or a ready query."),
     "topics": ("streams.commands.look", "List the topics."),
     "schema": ("streams.commands.look", "Print an event's Avro schema."),

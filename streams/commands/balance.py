@@ -1,0 +1,58 @@
+"""Does everything that was produced stand in its table once, or among the dead letters, and who is behind?"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from streams.commands.common import AsJson, err, out, say_json, table
+from streams.commands.reach import codec_of, rows_of
+from streams.completeness import FIGURES, Balance, Minute
+from streams.completeness import balance as counted
+from streams.config import Settings, settings
+from streams.delays import Delay, delays
+
+LISTED = 20
+
+
+def balance(
+    minutes: Annotated[int, typer.Option(help="How far back; 0 for all that the log still has.", min=0)] = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Counts: produced = landed + dead-lettered, by topic, partition and minute. Exit code 1 where it does not balance."""
+    found, waiting = measured(settings(), minutes)
+    sums = {name: sum(getattr(each, name) for each in found.minutes) for name in FIGURES}
+    if as_json:
+        say_json({"balanced": not found.off, **sums, "topics": found.by_topic(), "off": [vars(one) for one in found.off],
+                  "delays": [vars(one) for one in waiting]})
+    else:
+        columns = ("topic", *FIGURES, "landed_after_p50_ms", "landed_after_p99_ms")
+        out.print(table("Produced = landed + dead-lettered", columns, [
+            [row[name] for name in columns] for row in found.by_topic()], numbers=columns[1:]))
+        out.print(table("Behind", ("consumer", "records", "oldest, ms"), [
+            (one.consumer, one.behind, one.oldest_ms) for one in waiting], numbers=("records", "oldest, ms")))
+    err.print(sentence(sums, found.off), markup=False)
+    raise typer.Exit(1 if found.off else 0)
+
+
+def measured(configured: Settings, minutes: int) -> tuple[Balance, list[Delay]]:
+    """The balance of the last minutes, whole ones, and who is behind."""
+    since = (datetime.now(UTC) - timedelta(minutes=minutes)).replace(second=0, microsecond=0) if minutes else None
+
+    def rows(sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        return rows_of(configured, sql, parameters)
+
+    return counted(configured, codec_of(configured), rows, since), delays(configured)
+
+
+def sentence(sums: dict[str, int], off: list[Minute]) -> str:
+    """The outcome in words; where it does not balance, which minutes and what to do."""
+    if not off:
+        rest = f", {sums['under_way']} under way" if sums["under_way"] else ""
+        return (f"balanced: {sums['produced']} produced = {sums['landed']} landed + {sums['dead_lettered']} "
+                f"dead-lettered{rest}")
+    lines = [f"  {one.topic}[{one.partition}] {one.minute:%Y-%m-%d %H:%M}: {one.produced} produced, {one.lost} lost, "
+             f"{one.doubled} doubled" for one in off[:LISTED]]
+    more = [f"  and {len(off) - LISTED} more"] if len(off) > LISTED else []
+    return "\n".join([f"NOT BALANCED: {sums['lost']} lost, {sums['doubled']} doubled, in {len(off)} minutes of a "
+                      "partition. Keep the topics as they are, and land these offsets again:", *lines, *more])
