@@ -136,49 +136,55 @@ def _of_node(session: Session, answer: Event, given: Definitions) -> Moved:
 
 @dataclass(frozen=True)
 class Move:
-    """What is done at an event in a phase, and in which phases the session may be afterwards."""
+    """What is done at an event in a phase, in which phases the run may be afterwards, and whether it may end with it."""
 
     act: Callable[..., Moved]
-    to: frozenset[Phase]
+    stays: frozenset[Phase] = frozenset()
+    ends: bool = False
+
+    @property
+    def to(self) -> frozenset[Phase]:
+        """The phases in which the session may be: a run that ends makes room for the request that waited longest."""
+        return frozenset(Phase) if self.ends else self.stays
 
 
 IDLE, THINKING, ACTING, WAITING = Phase
-ANY = frozenset(Phase)
-OVER = ANY  # ended: idle, or at the request that waited, which may be a workflow's
+ON_IDLE, ON_THINKING, ON_ACTING, ON_WAITING = (frozenset({phase}) for phase in Phase)
+UNDER_WAY = ON_THINKING | ON_ACTING | ON_WAITING
 
 # fmt: off
 NEXT: dict[tuple[Phase, type[Event]], Move] = {
-    (IDLE,     RequestCleared):  Move(_take,    OVER),
-    (THINKING, RequestCleared):  Move(_take,    frozenset({THINKING})),
-    (ACTING,   RequestCleared):  Move(_take,    frozenset({ACTING})),
-    (WAITING,  RequestCleared):  Move(_take,    OVER),
-    (IDLE,     RequestBlocked):  Move(_refuse,  frozenset({IDLE})),
-    (THINKING, RequestBlocked):  Move(_refuse,  frozenset({THINKING})),
-    (ACTING,   RequestBlocked):  Move(_refuse,  frozenset({ACTING})),
-    (WAITING,  RequestBlocked):  Move(_refuse,  frozenset({WAITING})),
-    (THINKING, ResponseCleared): Move(hear,     ANY),
-    (THINKING, ResponseBlocked): Move(block,    OVER),
-    (THINKING, ModelFailed):     Move(fail,     OVER),
-    (ACTING,   ResultCleared):   Move(_result,  ANY),
-    (ACTING,   ToolFailed):      Move(_result,  ANY),
-    (ACTING,   ToolUncertain):   Move(_result,  ANY),
-    (ACTING,   ResponseCleared): Move(_of_node, ANY),
-    (ACTING,   ResponseBlocked): Move(_of_node, ANY),
-    (ACTING,   ModelFailed):     Move(_of_node, ANY),
-    (IDLE,     Signalled):       Move(_signal,  frozenset({IDLE})),
-    (THINKING, Signalled):       Move(_signal,  frozenset({THINKING})),
-    (ACTING,   Signalled):       Move(_signal,  ANY),
-    (WAITING,  Signalled):       Move(_signal,  ANY),
-    (IDLE,     ApprovalDecided): Move(decide,   frozenset({IDLE})),
-    (THINKING, ApprovalDecided): Move(decide,   frozenset({THINKING})),
-    (ACTING,   ApprovalDecided): Move(decide,   frozenset({ACTING})),
-    (WAITING,  ApprovalDecided): Move(decide,   ANY),
-    (IDLE,     RunCancelled):    Move(_cancel,  frozenset({IDLE})),
-    (THINKING, RunCancelled):    Move(_cancel,  OVER),
-    (ACTING,   RunCancelled):    Move(_cancel,  OVER),
-    (WAITING,  RunCancelled):    Move(_cancel,  OVER),
-    (THINKING, Woke):            Move(_wake,    OVER),
-    (ACTING,   Woke):            Move(_wake,    OVER),
-    (WAITING,  Woke):            Move(_wake,    OVER),
+    (IDLE,     RequestCleared):  Move(_take,    UNDER_WAY, ends=True),
+    (THINKING, RequestCleared):  Move(_take,    ON_THINKING),
+    (ACTING,   RequestCleared):  Move(_take,    ON_ACTING),
+    (WAITING,  RequestCleared):  Move(_take,    ON_WAITING | ON_THINKING, ends=True),
+    (IDLE,     RequestBlocked):  Move(_refuse,  ON_IDLE),
+    (THINKING, RequestBlocked):  Move(_refuse,  ON_THINKING),
+    (ACTING,   RequestBlocked):  Move(_refuse,  ON_ACTING),
+    (WAITING,  RequestBlocked):  Move(_refuse,  ON_WAITING),
+    (THINKING, ResponseCleared): Move(hear,     UNDER_WAY, ends=True),
+    (THINKING, ResponseBlocked): Move(block,    ON_THINKING, ends=True),
+    (THINKING, ModelFailed):     Move(fail,     ON_THINKING, ends=True),
+    (ACTING,   ResultCleared):   Move(_result,  UNDER_WAY, ends=True),
+    (ACTING,   ToolFailed):      Move(_result,  UNDER_WAY, ends=True),
+    (ACTING,   ToolUncertain):   Move(_result,  UNDER_WAY, ends=True),
+    (ACTING,   ResponseCleared): Move(_of_node, ON_ACTING | ON_WAITING, ends=True),
+    (ACTING,   ResponseBlocked): Move(_of_node, ON_ACTING | ON_WAITING, ends=True),
+    (ACTING,   ModelFailed):     Move(_of_node, ON_ACTING | ON_WAITING, ends=True),
+    (IDLE,     Signalled):       Move(_signal,  ON_IDLE),
+    (THINKING, Signalled):       Move(_signal,  ON_THINKING),
+    (ACTING,   Signalled):       Move(_signal,  ON_ACTING),
+    (WAITING,  Signalled):       Move(_signal,  ON_ACTING | ON_WAITING, ends=True),
+    (IDLE,     ApprovalDecided): Move(decide,   ON_IDLE),
+    (THINKING, ApprovalDecided): Move(decide,   ON_THINKING),
+    (ACTING,   ApprovalDecided): Move(decide,   ON_ACTING),
+    (WAITING,  ApprovalDecided): Move(decide,   UNDER_WAY, ends=True),
+    (IDLE,     RunCancelled):    Move(_cancel,  ON_IDLE),
+    (THINKING, RunCancelled):    Move(_cancel,  ON_THINKING, ends=True),
+    (ACTING,   RunCancelled):    Move(_cancel,  ON_ACTING, ends=True),
+    (WAITING,  RunCancelled):    Move(_cancel,  ON_WAITING, ends=True),
+    (THINKING, Woke):            Move(_wake,    ON_THINKING, ends=True),
+    (ACTING,   Woke):            Move(_wake,    ON_ACTING, ends=True),
+    (WAITING,  Woke):            Move(_wake,    UNDER_WAY, ends=True),
 }
 # fmt: on

@@ -70,6 +70,17 @@ def load(folder: Path, services_port: int | None = None) -> Company:
     return Company([source.definition for source in sources], documents, [*checks_patterns.warnings(sources)])
 
 
+def definition_in(path: Path, kind: str) -> Any:
+    """The definition in one file, checked by itself. Raises BadCompany with all that is wrong."""
+    mistakes: list[str] = []
+    if not path.is_file():
+        raise BadCompany(f"{path} is no file: name the YAML file of one {kind}")
+    source = _read(path, kind, str(settings().services_port), mistakes)
+    if source is None or mistakes:
+        raise BadCompany("\n".join(mistakes))
+    return source.definition
+
+
 def _files(folder: Path, mistakes: list[str]) -> Iterator[tuple[Path, str]]:
     for sub in sorted(path for path in folder.iterdir() if path.is_dir() and path.name != DOCUMENTS):
         if sub.name not in FOLDERS:

@@ -1,13 +1,16 @@
 """What happened in the last hour, and what does the code say of itself?"""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from streams import asyncapi, dictionary
+from schemas.patterns import Workflow
+from streams import asyncapi, dictionary, drawing
 from streams import describe as drawn
 from streams import top as live
+from streams.company import definition_in
 from streams.commands.common import ROOT, AsJson, Problem
 from streams.config import settings
 
@@ -31,6 +34,8 @@ def describe(
     asyncapi_: Annotated[bool, typer.Option("--asyncapi", help="The contract, as AsyncAPI 3.0.")] = False,
     settings_: Annotated[bool, typer.Option("--settings", help="Every setting and its default.")] = False,
     dictionary_: Annotated[bool, typer.Option("--dictionary", help="Every table and column of ClickHouse.")] = False,
+    agent: Annotated[bool, typer.Option("--agent", help="The states of an agent's session, as Mermaid.")] = False,
+    workflow: Annotated[Path | None, typer.Option("--workflow", help="The graph of an agent's file, as Mermaid.")] = None,
     readme: Annotated[bool, typer.Option("--readme", help="Write the README's generated blocks anew.")] = False,
 ) -> None:
     """Prints what the code says of itself."""
@@ -38,8 +43,17 @@ def describe(
         drawn.rewrite_readme(ROOT / "README.md")
     for wanted, made in ((diagram, drawn.mermaid), (topics, lambda: drawn.topics_table(settings())),
                          (asyncapi_, lambda: asyncapi.as_yaml(settings())), (settings_, drawn.settings_table),
-                         (dictionary_, dictionary.as_markdown)):
+                         (dictionary_, dictionary.as_markdown), (agent, drawing.states),
+                         (workflow is not None, lambda: drawing.workflow(_workflow_in(workflow)))):
         if wanted:
             sys.stdout.write(made() + "\n")
-    if not any((diagram, topics, asyncapi_, settings_, dictionary_, readme)):
-        raise Problem("say what: --diagram, --topics, --asyncapi, --settings, --dictionary or --readme")
+    if not any((diagram, topics, asyncapi_, settings_, dictionary_, agent, workflow, readme)):
+        raise Problem("say what: --diagram, --topics, --asyncapi, --settings, --dictionary, --agent, --workflow FILE or --readme")
+
+
+def _workflow_in(path: Path) -> Workflow:
+    """The workflow of an agent's file, checked by itself."""
+    agent = definition_in(path, "agent")
+    if agent.workflow is None:
+        raise Problem(f"{path} has no workflow, its pattern is {agent.pattern}: name an agent with `pattern: workflow`")
+    return agent.workflow
