@@ -39,20 +39,29 @@ PARTITIONS = 4
 
 @dataclass
 class Tool:
-    """A tool that waits `wait_ms` and says yes; `begun` counts by idempotency key."""
+    """A tool that waits `wait_ms` and says yes; `begun` counts by idempotency key. What is in `happened` was done,
+    whatever became of the answer; the rest of what is asked about was not, and is done at once when it comes again."""
 
     url: str = ""
     begun: Counter[str] = field(default_factory=Counter)
+    happened: set[str] = field(default_factory=set)
+    asked_about: Counter[str] = field(default_factory=Counter)
     under_way: int = 0
 
     async def answer(self, request: Request) -> Response:
         self.begun[request.headers["idempotency-key"]] += 1
         self.under_way += 1
         try:
-            await asyncio.sleep((await request.json())["wait_ms"] / 1000)
+            known = request.headers["idempotency-key"] in self.asked_about
+            await asyncio.sleep(0 if known else (await request.json())["wait_ms"] / 1000)
         finally:
             self.under_way -= 1
         return JSONResponse({"done": True})
+
+    async def tell(self, request: Request) -> Response:
+        key = request.path_params["key"]
+        self.asked_about[key] += 1
+        return JSONResponse({"done": key in self.happened, "result": "it was"})
 
 
 @contextlib.contextmanager
@@ -60,7 +69,8 @@ def tool() -> Iterator[Tool]:
     made = Tool()
     socket = bound("127.0.0.1", 0)
     made.url = f"http://127.0.0.1:{socket.getsockname()[1]}"
-    app = Starlette(routes=[Route("/tools/wait", made.answer, methods=["POST"])])
+    app = Starlette(routes=[Route("/tools/wait", made.answer, methods=["POST"]),
+                            Route("/tools/happened/{key}", made.tell)])
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, lifespan="off"))
     thread = threading.Thread(target=lambda: server.run(sockets=[socket]), daemon=True)
     thread.start()

@@ -7,6 +7,7 @@ from schemas.agent import ModelAsked, ModelFailed, ModelResponded, ToolCalled, T
 from schemas.base import event_classes
 from schemas.codec import LocalIds
 from schemas.registry import Definitions, Model, Tool
+from schemas.tools import Reconcile
 from streams import calls
 from streams.config import settings
 from streams.shapes import Call, Step
@@ -20,7 +21,8 @@ STEPS = (
 
 
 def defined(url: str) -> Definitions:
-    return Definitions.of(Tool(name="wait", url=f"{url}/tools/wait", parameters={"type": "object"}),
+    return Definitions.of(Tool(name="wait", url=f"{url}/tools/wait", parameters={"type": "object"},
+                               reconcile=Reconcile(url=f"{url}/tools/happened/{{key}}")),
                           Model(name="m", provider="stub", base_url=url, upstream="m"))
 
 

@@ -53,17 +53,23 @@ def test_killed_in_mid_call_each_question_has_one_answer_in_order(world):
     assert sum(begun.values()) - len(begun) <= kills * 30, "more was repeated than can have been in flight"
 
 
-def test_a_call_that_must_happen_once_is_uncertain_after_a_crash(world):
+def test_a_call_that_must_happen_once_is_uncertain_after_a_crash_and_a_reconcilable_one_is_asked_about(world):
     world.start()
     questions = [called(f"s{nth}", 8_000, "once") for nth in range(6)] + [called("s0", 1, "pure")]
-    world.publish(*questions)
-    until(lambda: len(world.tool.begun) == 6, "all calls are under way")
+    asked = [called(f"r{nth}", 8_000, "reconcilable") for nth in range(4)]
+    world.tool.happened |= {str(question.id) for question in asked[:2]}
+    world.publish(*questions, *asked)
+    until(lambda: len(world.tool.begun) == 10, "all calls are under way")
     world.kill()
     world.start()
-    until(lambda: world.heard() == 7, "all are answered")
+    until(lambda: world.heard() == 11, "all are answered")
     assert {a.cause for a in world.events(ToolUncertain)} == {q.id for q in questions[:6]}
-    assert {a.cause for a in world.events(ToolReturned)} == {questions[6].id}
-    assert max(world.tool.begun.values()) == 1
+    returned = {a.cause: a.content for a in world.events(ToolReturned)}
+    assert returned == {questions[6].id: '{"done":true}', **{q.id: "it was" for q in asked[:2]},
+                        **{q.id: '{"done":true}' for q in asked[2:]}}
+    twice = {str(question.id) for question in asked[2:]}
+    assert {key for key, times in world.tool.begun.items() if times > 1} == twice
+    assert set(world.tool.asked_about) == {str(question.id) for question in asked}
 
 
 def test_asked_to_end_it_finishes_what_runs_and_nothing_is_repeated(world):
