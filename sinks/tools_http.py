@@ -1,10 +1,12 @@
 """How is a tool asked over HTTP, and where does each argument go?
 
-A plain tool takes its arguments as a JSON body, or as a query where the method has none. Of an OpenAPI operation the
+A plain tool takes its arguments as a JSON body, or as a query where the method has none, and in its address where their
+names stand in braces. Of an OpenAPI operation the
 definition says where each one goes: path, query, header, cookie or body, in OpenAPI's styles.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -17,6 +19,8 @@ from sinks.http import BODY_BYTES_MAX, Refusal, Reply, Secret, context_headers, 
 from sinks.tool_results import Result, short_enough
 
 REPEATABLE = ("pure", "idempotent")
+BODYLESS = ("GET", "HEAD")
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
 TEXT_TYPES = ("json", "text/plain", "text/csv", "text/markdown", "xml", "yaml")
 ENDS = "weir-ends"
 FORM = "application/x-www-form-urlencoded"
@@ -57,9 +61,29 @@ def request_of(question: ToolQuestion) -> Request:
     """Headers, address and body of a call."""
     if question.via == "openapi":
         return placed(question.url, json.loads(question.arguments or "{}"), question.places, question.body_type)
-    if question.method == "GET":
-        return {}, with_query(question.url, list(query_of(question.arguments).items())), None
-    return {"content-type": "application/json"}, question.url, question.arguments.encode("utf-8", "replace")
+    url, arguments = in_path(question.url, question.arguments)
+    if question.method in BODYLESS:
+        return {}, with_query(url, list(query_of(arguments).items())), None
+    return {"content-type": "application/json"}, url, arguments.encode("utf-8", "replace")
+
+
+def in_path(url: str, arguments: str) -> tuple[str, str]:
+    """An address with arguments in place of their names in braces, and the other arguments."""
+    named = set(PLACEHOLDER.findall(url))
+    if not named:
+        return url, arguments
+    values = json.loads(arguments or "{}")
+    for name in named & values.keys():
+        url = url.replace(f"{{{name}}}", segment(name, values.pop(name)))
+    return url, json.dumps(values, ensure_ascii=False)
+
+
+def segment(argument: str, value: Any) -> str:
+    """A value as one part of a path. Raises Refusal where it would make another address of this one."""
+    text = joined(value)
+    if text in ("", ".", ".."):
+        raise Refusal("bad_arguments", f"{argument} is {text!r}, which would make another address of this one: give a value")
+    return quote(text.encode("utf-8", "replace"), safe="")
 
 
 def query_of(arguments: str) -> dict[str, str]:
@@ -81,10 +105,7 @@ def placed(url: str, arguments: dict[str, Any], places: Mapping[str, Place], bod
         if place is None:
             continue
         if place.where == "path":
-            if joined(value) in ("", ".", ".."):
-                raise Refusal("bad_arguments", f"{argument} is {joined(value)!r}, which would make another address of "
-                              "this one: give a value")
-            url = url.replace(f"{{{place.name}}}", quote(joined(value).encode("utf-8", "replace"), safe=""))
+            url = url.replace(f"{{{place.name}}}", segment(argument, value))
         elif place.where == "query":
             query += queried(place, value)
         elif place.where == "header":

@@ -21,6 +21,7 @@ from processors.tool_schemas import Unresolvable, name_error, provider_errors, r
 from schemas.registry import Tool
 from sinks.http import Refusal, fetch
 from sinks.tool_results import Discreet
+from sinks.tools_http import PLACEHOLDER
 from sinks.tools_mcp import McpTools
 from streams.checks import Source, line_in
 from streams.config import names_in, secret, settings
@@ -197,4 +198,22 @@ def _acceptable(tool: Tool) -> Tool:
     parameters, names = renamed(parameters)
     for where, sentence in provider_errors(parameters):
         raise Mistake(sentence, "parameters", *where)
+    _placed(tool, parameters, names)
     return tool.model_copy(update={"parameters": parameters, "names": names})
+
+
+def _placed(tool: Tool, parameters: dict[str, Any], names: dict[str, str]) -> None:
+    """Every argument has a place in the request, and every name in the address is an argument. Raises Mistake."""
+    in_url, key = set(PLACEHOLDER.findall(tool.url)), "url"
+    arguments = {names.get(name, name) for name in parameters.get("properties", {})}
+    if tool.via == "openapi":
+        lost = sorted(arguments - tool.places.keys())
+        if lost:
+            raise Mistake(f"operation {tool.operation!r} has no argument {lost[0]!r} (it has: "
+                          f"{', '.join(tool.places) or 'none'}): correct `parameters`, or leave them out", "parameters")
+        in_url, key = {name for name, place in tool.places.items() if place.where == "path"}, "parameters"
+    needed = {names.get(name, name) for name in parameters.get("required", ())}
+    missing = sorted(in_url - needed)
+    if tool.via in ("http", "openapi") and missing:
+        raise Mistake(f"{missing[0]!r} is part of the address, so it has to be one of the `parameters` that are `required`",
+                      key)

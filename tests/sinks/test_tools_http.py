@@ -4,7 +4,7 @@ import pytest
 
 from schemas.tools import Place
 from sinks.http import Refusal
-from sinks.tools_http import FORM, placed, with_query
+from sinks.tools_http import FORM, in_path, placed, with_query
 
 URL = "https://shop/orders/{id}"
 
@@ -49,6 +49,13 @@ def test_headers_and_cookies_stay_on_their_line():
 def test_a_body(there, kind, value, body):
     headers, _, content = placed(URL, {"x": value}, there, kind)
     assert (headers["content-type"], content) == (kind, body)
+
+
+@pytest.mark.parametrize("url, arguments, made, left", [
+    ("http://x/{id}/y", '{"id": "A/1", "n":  2}', "http://x/A%2F1/y", '{"n": 2}'), ("http://x", '{"n":  2}', "http://x", '{"n":  2}'),
+    ("http://x/{a}/{b}", '{"a": 1}', "http://x/1/{b}", "{}")])
+def test_a_plain_tools_address_takes_arguments_in_braces(url, arguments, made, left):
+    assert in_path(url, arguments) == (made, left)
 
 
 def test_what_stands_in_a_query_stays():
