@@ -174,7 +174,8 @@ def history(run: UUID) -> list[Event]:
     return histories.of_run(histories.of_session(settings(), codec_of(settings()), tenant, session, since), run)
 
 
-def _found(run: UUID) -> tuple[str, str, Any]:
+def place_of(run: UUID) -> tuple[str, str, datetime]:
+    """The run's tenant, session, and since when there is something of it. A Problem where nobody has heard of it."""
     for place in PLACES:
         rows = rows_of(settings(), place, {"run": str(run)})
         if rows:
