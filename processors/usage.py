@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from processors.prices import COST_MAX_USD, EXACT, PICO_DOLLAR, by_list, exactly, price
+from processors.prices import COST_MAX_USD, EXACT, by_list, exactly, price
 from processors.text import label
 from schemas.agent import ModelFailed, ModelResponded, RunFinished, RunSettled, Tokens
 from schemas.registry import Currency, Definitions, Tenant

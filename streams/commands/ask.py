@@ -1,7 +1,7 @@
 """What does a person do with one request: send it, list the runs, look at one, say what they think of it?"""
 
 import threading
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID, uuid4
 
 import typer
@@ -10,7 +10,7 @@ from schemas.agent import RequestRefused, RunFinished
 from schemas.base import Event
 from schemas.feedback import FeedbackGiven
 from streams.client import Client, Publisher, Watch, now, request
-from streams.commands.common import AsJson, Problem, err, out, say_json, short, table, usd
+from streams.commands.common import AsJson, Problem, err, out, say_json, short, usd
 from streams.commands.reach import codec_of, rows_of
 from streams.config import settings
 from streams.histories import session_events
