@@ -2,8 +2,8 @@
 
 Each attempt at a model has a listener. It tells its first text at once and then at most every `GAP_S`, as ModelChunk
 events by a producer of its own, outside of every transaction: hints, at most once, that hold up no call and fail none.
-Text that a policy may still redact or block is not told at all (`ChatQuestion.audible`). One chunk costs about 50 µs,
-so 500 models that talk at once take two thirds of a core.
+Text that a policy may still redact or block is not told at all (`ChatQuestion.audible`). Measured: to read a chunk of a
+provider takes 37 µs, to tell one 50 µs, so one call runner serves about 300 models that say 40 tokens a second each.
 """
 
 import asyncio

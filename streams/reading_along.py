@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 from uuid import UUID, uuid4
 
-from schemas.agent import RunFinished
+from schemas.agent import RequestRefused, RunFinished
 from schemas.base import Event, milliseconds
 from schemas.codec import Codec, Undecodable
 from schemas.stream import ModelChunk
 from streams import kafka
-from streams.client import now, places
+from streams.client import OUTCOMES, now, places
 from streams.config import Settings
 
 BACK = timedelta(minutes=10)
@@ -82,10 +82,10 @@ class Reader:
 
 
 def follow(settings: Settings, codec: Codec, run: UUID, place: Place | None = None, timeout_s: float = 120,
-           back: timedelta = BACK) -> Iterator[Piece | RunFinished]:
+           back: timedelta = BACK) -> Iterator[Piece | RunFinished | RequestRefused]:
     """The pieces of a run's text as they come, then its outcome; from what is at most `back` old. Ends without an
     outcome where none came in time."""
-    kinds: dict[str, type[Event]] = {settings.prefix + kind.topic(): kind for kind in (ModelChunk, RunFinished)}
+    kinds: dict[str, type[Event]] = {settings.prefix + kind.topic(): kind for kind in (ModelChunk, *OUTCOMES)}
     reader, deadline = Reader(run, place), time.monotonic() + timeout_s
     consumer = kafka.consumer(settings, f"follow-{uuid4().hex[:12]}", **{"fetch.wait.max.ms": 5})
     try:
@@ -104,7 +104,7 @@ def follow(settings: Settings, codec: Codec, run: UUID, place: Place | None = No
                 piece = reader.take(event) if isinstance(event, ModelChunk) else None
                 if piece is not None:
                     yield piece
-                elif isinstance(event, RunFinished) and event.run == run:
+                elif isinstance(event, OUTCOMES) and event.run == run:
                     outcome = event
             if outcome is not None:
                 yield outcome

@@ -1,6 +1,8 @@
 """What does a person do with one request: send it, list the runs, look at one, say what they think of it?"""
 
+import sys
 import threading
+from contextlib import ExitStack
 from typing import Annotated
 from uuid import UUID, uuid4
 
@@ -9,9 +11,11 @@ import typer
 from schemas.agent import RequestRefused, RunFinished
 from schemas.base import Event
 from schemas.feedback import FeedbackGiven
+from schemas.stream import ModelChunk
 from streams.client import Client, Publisher, Watch, now, request
 from streams.commands.common import AsJson, Problem, err, out, say_json, short, usd
 from streams.commands.reach import codec_of, rows_of
+from streams.commands.screen import Screen, on_screen
 from streams.config import settings
 from streams.histories import session_events
 
@@ -25,26 +29,36 @@ def send(
     session: Annotated[str, typer.Option(help="Go on with this conversation.")] = "",
     user: Annotated[str, typer.Option(help="On whose behalf.")] = "",
     follow: Annotated[bool, typer.Option("--follow", help="Show the run's events as they happen.")] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="Show what the model says while it says it.")] = False,
     timeout: Annotated[float, typer.Option(help="Longest wait for the outcome, in seconds.")] = 120,
     as_json: AsJson = False,
 ) -> None:
     """Sends one request and waits for its outcome."""
     codec = codec_of(settings())
     asked = request(tenant, agent, text, session=session, user=user or None)
-    with Client(settings(), codec) as client:
-        if follow:
-            with Watch(settings(), codec, session_events(), lambda event: show_event(event, asked.id)):
-                outcome = client.ask(asked, timeout)
-                threading.Event().wait(0.2)  # the last events of the run come on other topics than its outcome
+    screen = Screen(sys.stdout if stream and not as_json else None)
+    show = on_screen(screen, asked.id)
+
+    def heard(event: Event) -> None:
+        if isinstance(event, ModelChunk):
+            show(event)
         else:
-            outcome = client.ask(asked, timeout)
+            screen.end_line()
+            show_event(event, asked.id)
+
+    classes = [*(session_events() if follow else ()), *([ModelChunk] if stream else ())]
+    with Client(settings(), codec) as client, ExitStack() as stack:
+        if classes:
+            stack.enter_context(Watch(settings(), codec, classes, heard))
+        outcome = client.ask(asked, timeout)
+        threading.Event().wait(0.2 if follow else 0)  # a run's last events come on other topics than its outcome
     if outcome is None:
         raise Problem(f"no outcome of run {asked.id} within {timeout:.0f} s. It is not lost: `./weir show {asked.id}` "
                       "later, and `./weir status` tells which worker is down")
     if as_json:
         say_json(outcome.model_dump(mode="json"))
     else:
-        print_outcome(outcome)
+        print_outcome(outcome, answer=not screen.has(outcome))
 
 
 def show_event(event: Event, run: UUID) -> None:

@@ -9,8 +9,9 @@ import typer
 from schemas.agent import RequestRefused, RunFinished
 from schemas.base import Event
 from streams.commands import story
-from streams.commands.along import Screen, on_screen
+from streams.commands.ask import print_outcome
 from streams.commands.common import AsJson, err, say_json
+from streams.commands.screen import Screen, on_screen
 from streams.config import settings
 from streams.desk import Desk, company_of
 
@@ -31,7 +32,7 @@ def try_(
         for text in message or spoken():
             ended = talk.outcome(desk.say(text))
             if ended is not None:
-                screen.end(ended)
+                print_outcome(ended, answer=not screen.has(ended))
     finally:
         desk.close()
     if as_json:

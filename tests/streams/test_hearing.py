@@ -23,7 +23,7 @@ from schemas.stream import ModelChunk
 from schemas.topics import topic_of
 from sinks.http import client as http_client
 from streams import kafka
-from streams.client import Publisher, now
+from streams.client import OUTCOMES, Publisher, now
 from streams.hearing import Chunks, Hearing
 from streams.ports import ports
 from streams.reading_along import Place, Piece, Reader, follow
@@ -145,7 +145,7 @@ class OfTest:
 
 @pytest.mark.engine
 def test_text_is_read_within_a_tenth_of_a_second_of_the_providers_chunk(own_settings):
-    kafka.create_topics(own_settings, [topic_of(ModelChunk), topic_of(RunFinished)])
+    kafka.create_topics(own_settings, [topic_of(kind) for kind in (ModelChunk, *OUTCOMES)])
     words, seen = [f"word{n} " for n in range(40)], []
     finished = RunFinished(id=CAUSE, at=now(), tenant="acme", session="s1", run=RUN, agent="a", outcome="completed",
                            started_at=now(), wait_ms=1)
