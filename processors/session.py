@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in, error_result, tool_says
@@ -115,8 +115,10 @@ class Run:
 class Session:
     """A conversation. `over` are the last runs that ended, `cancelled` those that were cancelled before they came.
 
-    `decided` are the last approvals that were resolved, and how.
+    `decided` are the last approvals that were resolved, and how. `GROWS` names what the changelog has in parts.
     """
+
+    GROWS: ClassVar[str] = "messages"
 
     messages: tuple[Message, ...] = ()
     run: Run | None = None

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from schemas.base import Event
 from schemas.registry import Definitions
+from streams.parts import Parts
 from streams.shapes import Step
 
 GONE: Any = object()
@@ -61,7 +62,7 @@ class Folds:
     def __init__(self, step: Step, journal: Journal):
         self.name, self.fold, self._given = step.name, step.by, step.given
         self._journal = journal
-        self._adapter = adapter_of(step.by.start)
+        self._parts = Parts(step.by.start, adapter_of(step.by.start))
         self._states: dict[str, Any] = {}
         self._woken: dict[str, datetime] = {}
         self._timers: list[Timer] = []
@@ -125,8 +126,8 @@ class Folds:
     def changes(self) -> Iterable[tuple[list, bytes | None]]:
         """Cell and value (None: forgotten) of everything changed since the last call."""
         for key in self._dirty:
-            state = self._states.get(key)
-            yield ["fold", self.name, key], None if state is None else self._adapter.dump_json(state)
+            for part, value in self._parts.written(key, self._states.get(key)):
+                yield (["fold", self.name, key] if part is None else ["part", self.name, key, part]), value
         for key in self._dirty_woken:
             at = self._woken.get(key)
             yield ["woken", self.name, key], None if at is None else at.isoformat().encode()
@@ -137,10 +138,23 @@ class Folds:
         if value is None:
             self._states.pop(key, None)
             return
-        state = self._states[key] = self._adapter.validate_json(value)
+        self._take_back(key, self._parts.load(key, value))
+
+    def load_part(self, key: str, part: int, value: bytes | None) -> None:
+        self._take_back(key, self._parts.load_part(key, part, value))
+
+    def _take_back(self, key: str, state: Any) -> None:
+        if state is None:
+            return
+        self._states[key] = state
         wake_at = getattr(state, "wake_at", None) if self.fold.wakes else None
         if wake_at is not None:
             heapq.heappush(self._timers, (wake_at, self.name, key))
+
+    @property
+    def incomplete(self) -> list[str]:
+        """The keys whose states were not loaded whole."""
+        return self._parts.incomplete
 
     def load_woken(self, key: str, value: bytes | None) -> None:
         if value is None:

@@ -212,11 +212,20 @@ class Core:
                     self._windows[name].counts.update(counts)
         elif what == "fold" and place[0] in self._folds:
             self._folds[place[0]].load(place[1], value)
+        elif what == "part" and place[0] in self._folds:
+            self._folds[place[0]].load_part(place[1], place[2], value)
         elif what == "woken" and place[0] in self._folds:
             self._folds[place[0]].load_woken(place[1], value)
         elif what == "window" and place[0] in self._windows:
             name, *cell = place
             self._windows[name].load(tuple(cell), value)
+
+    def check_whole(self) -> None:
+        """Raises where the changelog lacks a part of a state: that must never be taken for an empty one."""
+        lacking = [f"{name} {key!r}" for name, folds in self._folds.items() for key in folds.incomplete]
+        if lacking:
+            raise ValueError(f"the changelog has not all parts of {lacking[0]} ({len(lacking)} states lack some): it was "
+                             "changed by hand, or its topic is not compacted but cut off")
 
 
 def _undeclared(step: str, made: object) -> TypeError:

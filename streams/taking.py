@@ -79,6 +79,7 @@ class Partition:
         place = Place.from_json(cells.pop(PLACE, None))
         for key, value in cells.items():
             core.load(key, value)
+        core.check_whole()
         return cls(number, core, place)
 
 
