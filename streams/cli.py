@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("streams.commands.runs", "Show one run, step by step."),
     "follow": ("streams.commands.along", "Read what a model says while it says it."),
     "feedback": ("streams.commands.ask", "Say what somebody thinks of a run."),
+    "signal": ("streams.commands.people", "Tell a workflow that waits what happened outside."),
     "approvals": ("streams.commands.people", "List the calls that wait for somebody's word."),
     "cost": ("streams.commands.cost", "What it cost, would have cost, will cost, and whether the bill agrees."),
     "balance": ("streams.commands.balance", "Whether all that was produced has landed, once, and who is behind."),

@@ -7,6 +7,7 @@ words too, so their order may differ a little from that of Qdrant.
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +20,7 @@ from schemas.base import Event
 from schemas.calls import SearchAnswer, SearchQuestion
 from schemas.knowledge import ChunkPrepared
 from schemas.registry import Agent, Definitions, Tenant
+from schemas.signals import Signalled
 from schemas.stream import ModelChunk
 from streams import company
 from streams.client import now
@@ -45,6 +47,7 @@ class Desk:
         self._search = MemorySearch()
         http = httpx.AsyncClient(mounts=scripted_at(settings.services_port, folder / SCRIPT))
         ports = ports_over(settings, http, http, Hearing(read)) | {"search": self._search}
+        self._passed = timedelta()
         self._local = Local(PIPELINE, Definitions.of(*given.definitions), ports, heard)
         self._search.learn(event for document in given.documents if document.tenant == self.tenant
                            for event in self._local.send(document) if isinstance(event, ChunkPrepared))
@@ -53,6 +56,16 @@ class Desk:
         """One request, and all that it causes."""
         return self.send(AgentRequested(id=uuid4(), at=now(), tenant=self.tenant, agent=self._agent, text=text,
                                         session=self._session, channel="desk"))
+
+    def signal(self, name: str, payload: str) -> list[Event]:
+        """Something happened outside, for the workflow that waits for it."""
+        return self.send(Signalled(id=uuid4(), at=now(), tenant=self.tenant, session=self._session, name=name,
+                                   payload=payload))
+
+    def later(self, seconds: float) -> list[Event]:
+        """So much time passes: waits are over, and who did not answer in time is gone."""
+        self._passed += timedelta(seconds=seconds)
+        return self._local.advance(now() + self._passed)
 
     def send(self, event: Event) -> list[Event]:
         return self._local.send(event)

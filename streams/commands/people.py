@@ -10,6 +10,7 @@ import typer
 from schemas.agent import RunCancelled, RunFinished
 from schemas.approvals import ApprovalDecided, ApprovalRefused, ApprovalResolved
 from schemas.base import Event
+from schemas.signals import Signalled, SignalRefused
 from sinks.queries import by_name
 from streams.client import Publisher, Watch, now
 from streams.commands.common import AsJson, Problem, err, out, say_json, short, table
@@ -17,6 +18,7 @@ from streams.commands.reach import codec_of, rows_of
 from streams.config import settings
 
 ANSWER_S = 20
+REFUSED_S = 1
 ASKED = "SELECT tenant, session FROM approvals WHERE approval = {id:UUID} AND status = 'asked' LIMIT 1"
 ENDED = "SELECT outcome, at FROM runs WHERE run = {id:UUID} LIMIT 1"
 OF_RUN = "SELECT tenant, session FROM spans WHERE run = {id:UUID} LIMIT 1"
@@ -89,6 +91,23 @@ def cancel(
     err.print(f"run {run} {ended.outcome} after {ended.wait_ms / 1000:.0f} s")
 
 
+def signal(
+    run: Annotated[UUID, typer.Argument(help="The run's id.")],
+    name: Annotated[str, typer.Argument(help="What happened, as the node of the workflow names it.")],
+    payload: Annotated[str, typer.Option(help="JSON, or a text: the result of the node that waits.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Tells the session of a run that something happened outside, for the workflow that waits for it."""
+    place = place_of(OF_RUN, run, "run", "is it a run that was admitted? Rows arrive within seconds")
+    word = Signalled(id=uuid4(), at=now(), name=name, payload=payload, **place)
+    refused = publish(word, (SignalRefused,), lambda event: event.cause == word.id, REFUSED_S)
+    if refused is not None:
+        raise Problem(f"the signal was not kept ({refused.reason}): {refused.detail}")
+    if as_json:
+        say_json(word.model_dump(mode="json"))
+    err.print(f"signal {name!r} is on Kafka for session {word.session}: the node that waits for it goes on")
+
+
 def place_of(sql: str, identity: UUID, what: str, otherwise: str) -> dict[str, Any]:
     """The tenant and the session that something belongs to, out of ClickHouse."""
     found = rows_of(settings(), sql, {"id": str(identity)})
@@ -97,7 +116,7 @@ def place_of(sql: str, identity: UUID, what: str, otherwise: str) -> dict[str, A
     return found[0]
 
 
-def publish(word: Event, answers: tuple[type[Event], ...], is_answer: Any) -> Any:
+def publish(word: Event, answers: tuple[type[Event], ...], is_answer: Any, wait_s: float = ANSWER_S) -> Any:
     """Publishes a word and waits for what it leads to; None where that does not come in time."""
     codec, heard = codec_of(settings()), queue.Queue[Event]()
     with Watch(settings(), codec, answers, lambda event: heard.put(event) if is_answer(event) else None):
@@ -105,6 +124,6 @@ def publish(word: Event, answers: tuple[type[Event], ...], is_answer: Any) -> An
         publisher.publish(word)
         publisher.flush()
         try:
-            return heard.get(timeout=ANSWER_S)
+            return heard.get(timeout=wait_s)
         except queue.Empty:
             return None

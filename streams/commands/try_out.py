@@ -10,7 +10,7 @@ from schemas.agent import RequestRefused, RunFinished
 from schemas.base import Event
 from streams.commands import story
 from streams.commands.ask import print_outcome
-from streams.commands.common import AsJson, err, say_json
+from streams.commands.common import AsJson, Problem, err, say_json
 from streams.commands.screen import Screen, on_screen
 from streams.config import settings
 from streams.desk import Desk, company_of
@@ -23,14 +23,17 @@ def try_(
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the answers.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Talks to an agent in memory: no Kafka, no Docker, and nothing is stored."""
+    """Talks to an agent in memory: no Kafka, no Docker, and nothing is stored.
+
+    A workflow that waits is helped on by `/signal NAME PAYLOAD` and `/later SECONDS`.
+    """
     screen = Screen(sys.stdout)
     talk = Conversation(file.stem, quiet, screen)
     desk = Desk(settings(), company_of(file), file.stem, tenant, talk.hear, on_screen(screen))
     try:
         err.print(f"[dim]{file.stem} for {desk.tenant}, in memory; an empty line ends it[/dim]")
         for text in message or spoken():
-            ended = talk.outcome(desk.say(text))
+            ended = talk.outcome(said_to(desk, text))
             if ended is not None:
                 print_outcome(ended, answer=not screen.has(ended))
     finally:
@@ -38,6 +41,20 @@ def try_(
     if as_json:
         say_json({"agent": file.stem, "tenant": desk.tenant, "turns": talk.turns})
     raise typer.Exit(0 if all(turn["outcome"] == "completed" for turn in talk.turns) else 1)
+
+
+def said_to(desk: Desk, text: str) -> list[Event]:
+    """A request, or a word that helps on what waits."""
+    word, _, rest = text.partition(" ")
+    match word:
+        case "/signal" if rest.strip():
+            name, _, payload = rest.strip().partition(" ")
+            return desk.signal(name, payload.strip())
+        case "/later" if rest.strip().replace(".", "", 1).isdecimal():
+            return desk.later(float(rest))
+        case "/signal" | "/later":
+            raise Problem(f"{text!r} cannot be read: write /signal NAME PAYLOAD, or /later SECONDS")
+    return desk.say(text)
 
 
 class Conversation:
@@ -58,7 +75,7 @@ class Conversation:
         ended = [event for event in events if isinstance(event, RunFinished) and event.parent_run is None
                  or isinstance(event, RequestRefused)]
         if not ended:
-            err.print("[dim]the run waits: for a person, or for time to pass[/dim]")
+            err.print("[dim]the run waits: for a person, an event or time (/signal NAME PAYLOAD, /later SECONDS)[/dim]")
             return None
         last = ended[0]  # answers to its questions have the same end, at no cost of their own
         said = {"outcome": "refused"} if isinstance(last, RequestRefused) else {

@@ -40,6 +40,14 @@ def test_an_agent_that_asks_others_shows_who_says_what():
     assert result.stdout.strip().endswith("we send you a corrected one today.") and "billing" in result.stderr
 
 
+def test_a_workflow_that_waits_is_helped_on_by_a_signal_and_by_time():
+    group, excursion = '{"people": 12, "day": "Saturday"}', str(COMPANY.parent / "examples/workflow/agents/excursion.yaml")
+    result = tried(excursion, "-m", group, "-m", '/signal deposit_paid {"usd": 50}', "-m", "/later 600")
+    assert result.exit_code == 0 and "See you on Saturday with tickets TT-9." in result.stdout
+    assert result.stderr.count("the run waits: for a person, an event or time") == 2
+    assert "write /signal NAME PAYLOAD" in str(tried(excursion, "-m", "/later soon").exception)
+
+
 @pytest.mark.parametrize(("file", "says"), [
     ("nothing.yaml", "is no file: give an agent's"),
     (str(COMPANY / "script.yaml"), "an agent's file is in the folder agents/"),
