@@ -2,11 +2,13 @@
 
 The package's client lives and ends in one task: `Session` keeps it there, and makes it anew when it was lost. Over HTTP
 one request that fails would end the client and every other call with it, so the transport below answers in the server's
-place: with an error of that one request, that says what happened to it and is read here.
+place: with an error of that one request, that says what happened to it and is read here. The package is loaded when it
+is first needed, in a thread: it takes half a second, which neither a restarted worker nor the calls under way have.
 """
 
 import asyncio
 import contextlib
+import importlib
 import json
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -108,7 +110,8 @@ def over_http(server: McpServer, headers: dict[str, str], below: Any = None) -> 
     """Connects over streamable HTTP, in the newest protocol that the server knows."""
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[Any]:
-        from mcp import Client  # noqa: PLC0415 - it takes a second that a restarted worker has not
+        await asyncio.to_thread(importlib.import_module, "mcp.client.streamable_http")
+        from mcp import Client  # noqa: PLC0415
         from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415
 
         transport = Told(below or httpx2.AsyncHTTPTransport(limits=CONNECTIONS))
@@ -124,6 +127,7 @@ def over_streams(server: McpServer, env: dict[str, str]) -> Callable[[], Any]:
     """Starts the command and connects over its standard streams. What it complains of is told if it does not start."""
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[Any]:
+        await asyncio.to_thread(importlib.import_module, "mcp.client.stdio")
         from mcp import Client, StdioServerParameters  # noqa: PLC0415
         from mcp.client.stdio import stdio_client  # noqa: PLC0415
 

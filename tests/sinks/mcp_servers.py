@@ -44,8 +44,8 @@ class Network(httpx2.AsyncBaseTransport):
     """The server, reached over ASGI. `restart` forgets all sessions; `older` knows no protocol without them; `fails` are
     what becomes of the next requests that call a tool: an exception, or a response."""
 
-    def __init__(self, older: bool = False):
-        self.older, self.fails, self.asked = older, [], []
+    def __init__(self, older: bool = False, streamed: bool = False):
+        self.streamed, self.older, self.fails, self.asked = streamed, older, [], []
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self):
@@ -56,7 +56,7 @@ class Network(httpx2.AsyncBaseTransport):
         await self._stack.aclose()
 
     async def restart(self):
-        app = server.streamable_http_app(json_response=True)
+        app = server.streamable_http_app(json_response=not self.streamed)
         await self._stack.aclose()
         await self._stack.enter_async_context(app.router.lifespan_context(app))
         self._app = httpx2.ASGITransport(app=app)

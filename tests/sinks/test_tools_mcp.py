@@ -10,6 +10,7 @@ import pytest
 
 from schemas.calls import Failure, ToolAnswer, ToolQuestion, Uncertain
 from schemas.tools import McpServer
+from sinks import mcp_session
 from sinks.http import Refusal
 from sinks.tool_runner import ToolRunner
 from sinks.tools_mcp import McpTools
@@ -33,9 +34,9 @@ async def port_to(tools):
     return ToolRunner(http, {"env:KEY": "sesame-7"}.__getitem__, sleep=sleep, more={"mcp": tools})
 
 
-def over_http(*questions, older=False, fails=()):
+def over_http(*questions, older=False, streamed=False, fails=()):
     async def run():
-        async with Network(older) as network:
+        async with Network(older, streamed) as network:
             network.fails += fails
             port = await port_to(McpTools(transport=network))
             return [await port(one) for one in questions], network.asked
@@ -44,9 +45,10 @@ def over_http(*questions, older=False, fails=()):
 
 
 @pytest.mark.parametrize("older", [False, True])
-def test_a_result_comes_back_and_the_connection_is_kept(older):
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_result_comes_back_and_the_connection_is_kept(older, streamed):
     one = question("left", '{"item": "coat"}')
-    answers, asked = over_http(one, one, older=older)
+    answers, asked = over_http(one, one, older=older, streamed=streamed)
     assert [type(answer) for answer in answers] == [ToolAnswer, ToolAnswer]
     assert '"left": 4' in answers[0].content
     assert asked.count("server/discover") == 1 and asked.count("initialize") == older
@@ -62,7 +64,6 @@ def test_who_asks_goes_beside_the_call():
 @pytest.mark.parametrize("tool, arguments, effect, fails, kind, reason", [
     ("refuse", '{"why": "no coats"}', "once", [], Failure, "tool_error"),
     ("nothing", "{}", "once", [], Failure, ""), ("large", '{"chars": 1001}', "pure", [], Failure, "too_large"),
-    ("large", '{"chars": 9000000}', "pure", [], Failure, "too_large"),
     ("left", '{"item": "a"}', "once", [GONE], Failure, "refused"),
     ("left", '{"item": "a"}', "pure", [GONE], ToolAnswer, ""),
     ("left", '{"item": "a"}', "once", [httpx2.ReadError("cut")], Uncertain, "reset"),
@@ -79,6 +80,13 @@ def test_what_becomes_of_a_call(tool, arguments, effect, fails, kind, reason):
     assert isinstance(answer, kind), answer
     assert reason in ("" if kind is ToolAnswer else getattr(answer, "reason", answer.detail) if kind is Failure else answer.detail)
     assert "sesame" not in str(answer)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_of_a_large_result_no_more_is_read_than_the_limit(streamed, monkeypatch):
+    monkeypatch.setattr(mcp_session, "BODY_BYTES_MAX", 50_000)
+    [answer], _ = over_http(question("large", '{"chars": 100000}', "once", chars=1_000_000), streamed=streamed)
+    assert isinstance(answer, Failure) and answer.reason == "too_large" and "carried out" in answer.detail, answer
 
 
 def test_one_call_that_fails_leaves_the_others_alone():
