@@ -29,6 +29,7 @@ class SpanEnded(RunEvent):
     operation: Operation
     started_at: Instant
     wait_ms: Count
+    first_token_ms: Count | None = None
     status: Literal["ok", "error"]
     error_type: Label = ""
     provider: Label = ""

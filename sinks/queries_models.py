@@ -17,4 +17,12 @@ SELECT model, provider, route, count() AS attempts_made, countIf(reason IN ('', 
        topKIf(1)(reason, NOT answered_here)[1] AS fails_most_by
 FROM (SELECT *, reason IN ('', 'late', 'check_failed') AS answered_here FROM attempts WHERE {MINE} AND {SINCE})
 GROUP BY model, provider, route ORDER BY attempts_made DESC, model""", lately()),
+
+    Query("first_token", "How soon each model that streams begins to answer, and how soon it ends", f"""
+SELECT request_model AS model, provider, count() AS answers, round(quantile(0.5)(first_token_ms)) AS first_p50_ms,
+       round(quantile(0.95)(first_token_ms)) AS first_p95_ms, round(quantile(0.95)(wait_ms)) AS whole_p95_ms,
+       round(sum(output_tokens) / greatest(sum(toInt64(wait_ms) - toInt64(first_token_ms)), 1) * 1000, 1)
+       AS tokens_per_s
+FROM spans WHERE {MINE} AND {SINCE} AND operation = 'chat' AND first_token_ms IS NOT NULL
+GROUP BY model, provider ORDER BY first_p95_ms DESC, model""", lately()),
 )

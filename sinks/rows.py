@@ -129,7 +129,7 @@ def _conversion(kind: Any) -> Callable[[Values], Values]:
     if plain == MONEY:
         return _money
     if plain == "long":
-        return _counts
+        return _known_counts if optional else _counts
     if isinstance(plain, dict) and plain.get("logicalType") == "uuid":
         return _ids
     if optional and plain in ("string", "bytes"):
@@ -167,6 +167,11 @@ def _ids(values: Values) -> Values:
 def _counts(values: Values) -> Values:
     if not 0 <= min(values, default=0) <= max(values, default=0) < COUNT_END:
         raise ValueError(f"a count is negative: {min(values)}")
+    return values
+
+
+def _known_counts(values: Values) -> Values:
+    _counts([value for value in values if value is not None])
     return values
 
 

@@ -60,6 +60,8 @@ def attributes_of(span: Span, latest: bool, content: bool, money: Callable[[Any]
         made["gen_ai.agent.version" if latest else "weir.agent.version"] = str(span["agent_version"])
     if span["cost_usd"] is not None:
         made["weir.cost_usd"] = money(span["cost_usd"])
+    if span["first_token_ms"] is not None:
+        made["gen_ai.response.time_to_first_chunk" if latest else "weir.first_token_s"] = span["first_token_ms"] / 1000
     if span["attempts"] > 1:
         made["weir.attempts"] = span["attempts"]
     return made | (content_of(span) if content and latest else {})

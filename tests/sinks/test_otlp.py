@@ -60,8 +60,9 @@ def attributes_of(item: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("latest", "names"), [
     (True, {"gen_ai.provider.name": "openai", "gen_ai.usage.cache_read.input_tokens": 640,
-            "gen_ai.usage.reasoning.output_tokens": 12, "gen_ai.agent.version": "3"}),
-    (False, {"gen_ai.system": "openai", "weir.agent.version": "3"}),
+            "gen_ai.usage.reasoning.output_tokens": 12, "gen_ai.agent.version": "3",
+            "gen_ai.response.time_to_first_chunk": "0.31"}),
+    (False, {"gen_ai.system": "openai", "weir.agent.version": "3", "weir.first_token_s": "0.31"}),
 ])
 def test_a_call_of_a_model_in_either_generation(latest, names):
     collector = Collector()

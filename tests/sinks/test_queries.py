@@ -38,10 +38,11 @@ def base(tenant: str = "acme", at: datetime = NOW) -> dict[str, Any]:
     return {"id": uuid4(), "at": at, "tenant": tenant, "session": "s", "agent": "support", "agent_version": 2}
 
 
-def span(name: str, operation: str, wait_ms: int, second: int, status: str = "ok", tenant: str = "acme") -> SpanEnded:
+def span(name: str, operation: str, wait_ms: int, second: int, status: str = "ok", tenant: str = "acme",
+         **more: Any) -> SpanEnded:
     at = NOW + timedelta(seconds=second)
     return SpanEnded(**base(tenant, at), run=RUN, trace="a" * 32, span=f"{second:016x}", name=name, operation=operation,
-                     started_at=at, wait_ms=wait_ms, status=status)
+                     started_at=at, wait_ms=wait_ms, status=status, **more)
 
 
 def used(tenant: str, user: str, model: str, cost: str | None, hour: int = 0) -> TokensUsed:
@@ -68,7 +69,8 @@ EVENTS: tuple[list[Event], ...] = (
     [run_of(1, "completed", 100, cost_usd="0.5"), run_of(2, "completed", 300), run_of(3, "failed", 900, reason="model"),
      run_of(4, "blocked", 5, reason="card"), run_of(5, "completed", 7, tenant="other")],
     [RequestRefused(**base(), run=UUID(int=6), text="hi", reason="quota")],
-    [*(span("chat small", "chat", ms, 100 + ms) for ms in range(1, 101)),
+    [*(span("chat small", "chat", ms, 100 + ms, request_model="small", first_token_ms=ms // 2,
+            tokens=Tokens(output_tokens=2)) for ms in range(1, 101)),
      span("look_up", "execute_tool", 50, 5, status="error"), span("chat small", "chat", 9, 1, tenant="other")],
     [used("acme", "ann", "small", "0.10"), used("acme", "ann", "small", "0.20", hour=1), used("acme", "bob", "odd", None),
      used("other", "eve", "small", "9")],
@@ -136,6 +138,8 @@ def picked(rows: list[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
     ("models_health", {}, ("model", "attempts_made", "answered", "answered_share", "used", "p50_ms", "p95_ms",
                            "fails_most_by"),
      [("dear", 5, 1, 0.2, 1, 900, 900, "timeout"), ("cheap", 3, 3, 1, 1, 200, 290, "")]),
+    ("first_token", {}, ("model", "answers", "first_p50_ms", "first_p95_ms", "whole_p95_ms", "tokens_per_s"),
+     [("small", 100, 25, 47, 95, 78.4)]),
     ("dead_letters", {}, ("topic_name", "consumer", "reason", "letters"),
      [("t", "session", "late", 2), ("t", "session", "invalid", 1)]),
     ("balance", {}, ("checked", "all_rows", "doubled", "in_totals", "off"),
