@@ -7,7 +7,7 @@ An insert is one block with a token of the records' exact places; tables and the
 
 import logging
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,13 @@ def _migrate(client: Client, folder: Path, variables: Mapping[str, Any]) -> list
             client.insert("schema_migrations", [[name, _digest(text)]], column_names=["name", "sha256"])
             done.append(name)
     return done
+
+
+def append(url: str, database: str, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Adds rows to a table of figures. None are no insert; again is for the table to bear."""
+    if rows:
+        with connect(url, database) as client:
+            client.insert(table, rows, column_names=list(names))
 
 
 def statements(text: str) -> list[str]:

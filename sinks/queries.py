@@ -84,6 +84,22 @@ SELECT topic_name, consumer, reason, count() AS letters, max(at) AS newest, any(
 FROM dead_letters WHERE at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR
 GROUP BY topic_name, consumer, reason ORDER BY letters DESC""", {"hours": 168}),
 
+    Query("completeness", "Whether produced = landed + dead-lettered, by topic: lost and doubled are 0, or something is wrong", """
+SELECT topic, sum(made) AS produced, sum(there) AS landed, sum(dead) AS dead_lettered, sum(nowhere) AS lost,
+       sum(twice) AS doubled, max(longest) AS longest_ms, max(last) AS last_counted
+FROM (SELECT topic, partition, minute, argMax(balance.produced, counted_at) AS made,
+             argMax(balance.landed, counted_at) AS there, argMax(balance.dead_lettered, counted_at) AS dead,
+             argMax(balance.lost, counted_at) AS nowhere, argMax(balance.doubled, counted_at) AS twice,
+             argMax(landed_after_ms, counted_at) AS longest, max(counted_at) AS last
+      FROM balance WHERE minute >= now('UTC') - INTERVAL {hours:UInt32} HOUR GROUP BY topic, partition, minute)
+GROUP BY topic ORDER BY topic""", {"hours": 24}),
+
+    Query("delays", "How far behind each stage, the calls and each sink are, now and at worst", """
+SELECT consumer, argMax(behind, at) AS behind_now, argMax(oldest_ms, at) AS oldest_now_ms, max(behind) AS behind_at_worst,
+       max(oldest_ms) AS oldest_at_worst_ms, max(at) AS looked_at
+FROM delays WHERE at >= now64(3, 'UTC') - INTERVAL {minutes:UInt32} MINUTE
+GROUP BY consumer ORDER BY oldest_at_worst_ms DESC, consumer""", {"minutes": 60}),
+
     Query("balance", "Whether any table holds a row twice, and whether totals equal their tables", """
 SELECT 'runs' AS checked, count() AS all_rows, all_rows - uniqExact(id) AS doubled,
        (SELECT sum(runs) FROM runs_by_hour) AS in_totals, toInt64(in_totals) - toInt64(all_rows) AS off FROM runs

@@ -36,6 +36,8 @@ Gauge = Literal[
     "weir_lag_records",           # records not yet taken, by consumer and topic
     "weir_calls_in_flight",       # by consumer
     "weir_definitions",           # versions of definitions that the worker has read
+    "weir_unbalanced_records",    # records lost or doubled in the minutes counted last, by what; always 0
+    "weir_behind_seconds",        # age of the oldest record that a consumer has not finished, by consumer
     "weir_ready",                 # 1 when the worker does its work
     "weir_breaker_open",          # 1 where a model (or tool) is not asked, 0.5 while it is probed, by provider and model
     "weir_edge_in_flight",        # HTTP requests under way

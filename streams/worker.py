@@ -132,7 +132,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m streams.worker", description=__doc__.splitlines()[0])
     kinds = parser.add_subparsers(dest="kind", required=True)
     for kind, what in (("stage", "key"), ("calls", None), ("landing", "sink"), ("live", None),
-                       ("edge", None)):
+                       ("edge", None), ("balancing", None)):
         one = kinds.add_parser(kind)
         if what:
             one.add_argument("what", metavar=what)
@@ -149,7 +149,7 @@ def main(argv: list[str] | None = None) -> None:
     configured = settings()
     worker = Worker(configured, name, configured.metrics_port if asked.port is None else asked.port,
                     follows=asked.kind in ("stage", "calls", "edge"))
-    slot = [] if asked.kind in ("live", "edge") else [asked.slot]
+    slot = [] if asked.kind in ("live", "edge", "balancing") else [asked.slot]
     execute(worker, lambda: runner(asked.kind)(configured, *which, *slot, worker))
 
 

@@ -18,7 +18,7 @@ from schemas.guardrails import VerdictReached
 from schemas.operations import DeadLettered
 from schemas.tracing import SpanEnded
 from schemas.usage import TokensUsed, UsageTotalled
-from sinks.clickhouse import ClickHouse, connect, migrate
+from sinks.clickhouse import ClickHouse, append, connect, migrate
 from sinks.queries import QUERIES
 from sinks.queries_money import MONEY
 from tests.sinks.conftest import TABLES
@@ -99,6 +99,11 @@ def filled(clickhouse_url: str) -> Iterator[Client]:
     sink = ClickHouse(clickhouse_url, name)
     for number, events in enumerate(EVENTS):
         sink.write(sink.prepare(batch_of(*events)), f"sample:{number}")
+    append(clickhouse_url, name, "balance", ("minute", "topic", "partition", "produced", "landed", "dead_lettered", "lost",
+                                             "counted_at"), [
+        (NOW, "t", 0, 5, 3, 1, 1, NOW), (NOW, "t", 0, 6, 5, 1, 0, NOW + timedelta(minutes=1)), (NOW, "t", 1, 2, 2, 0, 0, NOW)])
+    append(clickhouse_url, name, "delays", ("at", "consumer", "behind", "oldest_ms"), [
+        (NOW, "calls", 9, 700), (NOW + timedelta(minutes=1), "calls", 0, 0)])
     with connect(clickhouse_url, name) as client:
         yield client
 
@@ -142,6 +147,9 @@ def picked(rows: list[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
      [("small", 100, 25, 47, 95, 78.4)]),
     ("dead_letters", {}, ("topic_name", "consumer", "reason", "letters"),
      [("t", "session", "late", 2), ("t", "session", "invalid", 1)]),
+    ("completeness", {}, ("topic", "produced", "landed", "dead_lettered", "lost", "doubled"), [("t", 8, 7, 1, 0, 0)]),
+    ("delays", {"minutes": 600}, ("consumer", "behind_now", "oldest_now_ms", "behind_at_worst", "oldest_at_worst_ms"),
+     [("calls", 0, 0, 9, 700)]),
     ("balance", {}, ("checked", "all_rows", "doubled", "in_totals", "off"),
      [("feedback", 4, 0, 4, 0), ("runs", 6, 0, 6, 0), ("spans", 102, 0, 102, 0), ("token_usage", 4, 0, 4, 0)]),
     ("usage_against_stream", {"tenant": "acme", "until": NOW + timedelta(minutes=1)},
