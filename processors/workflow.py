@@ -71,7 +71,7 @@ def woken(session: Session, woke: Woke, given: Definitions) -> Moved:
     """Waits that are over, and events that did not come in time. Nothing where the time is for something else."""
     spots = {} if session.run.flow.failing else session.run.flow.spots
     due = [name for name, spot in spots.items() if spot.state == "open" and spot.due and spot.due <= woke.at]
-    for name in due:
+    for name in sorted(due):
         event = session.run.flow.spots[name].event
         session = (_failed(session, given, name, f"timeout: no signal {event!r} came in time") if event
                    else _done(session, given, name, ""))
@@ -81,7 +81,7 @@ def woken(session: Session, woke: Woke, given: Definitions) -> Moved:
 def signalled(session: Session, event: Event, given: Definitions) -> Moved:
     """Signals that came, taken by the nodes that wait for them."""
     taken, spots = False, {} if session.run.flow.failing else session.run.flow.spots
-    for name, spot in spots.items():
+    for name, spot in sorted(spots.items(), key=lambda one: one[0]):
         signal = next((one for one in session.signals if one.name == spot.event), None)
         if spot.state == "open" and spot.event and signal:
             session = replace(session, signals=tuple(one for one in session.signals if one != signal))

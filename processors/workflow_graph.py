@@ -72,16 +72,19 @@ def usable(flow: Flow, name: str, edges: tuple[Edge, ...]) -> bool:
 
 
 def settle(workflow: Workflow, flow: Flow) -> tuple[Flow, tuple[str, ...]]:
-    """The flow with all that follows from what is decided, and the nodes that begin now, in the order of the file."""
+    """The flow with all that follows from what is decided, and the nodes that begin now.
+
+    They begin in the order of their names: a definition has its keys sorted on its way here, so the file's is lost.
+    """
     sources = sources_of(workflow)
     flow = _looped(workflow, flow)
     changed = True
     while changed:
         changed = False
-        for name in workflow.nodes:
+        for name in sorted(workflow.nodes):
             if name not in flow.spots and _standing(workflow, flow, name, sources) == "dead":
                 flow, changed = end(flow, workflow, name, "dead", ()), True
-    return flow, tuple(name for name in workflow.nodes
+    return flow, tuple(name for name in sorted(workflow.nodes)
                        if name not in flow.spots and _standing(workflow, flow, name, sources) == "ready")
 
 

@@ -8,16 +8,28 @@ import typer
 from processors import prompts
 from schemas.prompts import Prompt, PromptUse
 from schemas.registry import Agent, Definition, Definitions, Tool
-from streams.commands.common import AsJson, err, out, say_json, short, table
+from streams.commands.common import ROOT, AsJson, Problem, err, out, say_json, short, table
 from streams.company import FOLDERS, Company, load
 from streams.config import settings
+from streams.recorded_runs import differences
+
+HISTORIES = ROOT / "tests" / "histories"
 
 
 def check(
-    folder: Annotated[Path, typer.Argument(help="A company's folder, or one of the folders in it, e.g. agents/.")],
+    folder: Annotated[Path | None, typer.Argument(
+        help="A company's folder, or one of the folders in it, e.g. agents/; with --histories a folder of histories.")] = None,
+    histories: Annotated[bool, typer.Option("--histories", help="Play recorded runs instead.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Checks a folder as `weir apply` would, and runs the tests beside its prompts. Applies nothing."""
+    """Checks a folder as `weir apply` would, and runs the tests beside its prompts. Applies nothing.
+
+    With --histories, plays recorded runs of every pattern: would those under way go on as they began?
+    """
+    if histories:
+        return check_histories(folder or HISTORIES, as_json)
+    if folder is None:
+        raise Problem("name a company's folder, e.g. infra/company, or say --histories")
     whole = folder.resolve().parent if folder.resolve().name in FOLDERS else folder
     company = load(whole, settings().services_port)
     result = {"definitions": counts(company.definitions), "documents": len(company.documents),
@@ -33,6 +45,23 @@ def check(
               + f", {result['documents']} documents; {result['prompt_tests']} prompt tests passed")
     if as_json:
         say_json(result)
+
+
+def check_histories(folder: Path, as_json: bool) -> None:
+    """Each history of a folder, played from its beginning and from each of its states."""
+    paths = sorted(folder.glob("*.jsonl")) if folder.is_dir() else [folder]
+    if not paths:
+        raise Problem(f"{folder} has no histories: name a folder with *.jsonl, as tests/histories is one")
+    found = {path.stem: differences(path) for path in paths}
+    for sentence in (one for told in found.values() for one in told):
+        out.print(sentence, markup=False, soft_wrap=True)
+    if as_json:
+        say_json({"histories": len(found), "differences": found})
+    broken = sum(map(bool, found.values()))
+    if broken:
+        raise Problem(f"{broken} of {len(found)} recorded runs would go on otherwise than they began: mend the change, or "
+                      "let runs under way end before it is deployed")
+    err.print(f"{len(found)} recorded runs go on as they began: {', '.join(found)}")
 
 
 def counts(definitions: Any) -> dict[str, int]:

@@ -21,6 +21,7 @@ from sinks.tool_results import Kind
 from sinks.tool_runner import ToolRunner
 from streams import company
 from streams.local import Local
+from streams.shapes import Step
 from streams.topology import PIPELINE
 
 FOLDER = Path(__file__).parents[2] / "infra/examples"
@@ -32,8 +33,8 @@ def at(seconds: float) -> datetime:
 
 
 @contextmanager
-def playing(name: str, *changed: Definition, more: Mapping[str, Kind] | None = None
-            ) -> Iterator[tuple[Local, Callable[..., list[Event]]]]:
+def playing(name: str, *changed: Definition, more: Mapping[str, Kind] | None = None,
+            pipeline: tuple[Step, ...] = PIPELINE) -> Iterator[tuple[Local, Callable[..., list[Event]]]]:
     """The example in memory, with some definitions changed; `ask(text, agent)` sends a request. `more` are further ways
     to reach a tool."""
     definitions, script = _loaded(name)
@@ -50,7 +51,7 @@ def playing(name: str, *changed: Definition, more: Mapping[str, Kind] | None = N
         return answer
 
     ports = {"chat": stamped(ModelApi(http, str)), "tool": stamped(ToolRunner(http, str, more=more)), "search": None}
-    opened.append(local := Local(PIPELINE, Definitions.of(*whole.values()), ports))
+    opened.append(local := Local(pipeline, Definitions.of(*whole.values()), ports))
     [tenant] = [d.name for d in whole.values() if d.kind == "tenant"]
 
     def ask(text: str, agent: str, number: int = 1, **fields: Any) -> list[Event]:

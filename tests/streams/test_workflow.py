@@ -31,7 +31,7 @@ def excursion(group, *signals, until=200_000, **fields):
 def test_it_goes_all_its_ways_to_the_end():
     said, end, called = excursion(GROUP, paid())
     assert (end.outcome, end.answer) == ("completed", "See you on Saturday with tickets TT-9. Rain clothes and a lamp.")
-    assert called == ["reserve_train", "reserve_hut", "charge_rest", "find_tickets"]
+    assert called == ["reserve_hut", "reserve_train", "charge_rest", "find_tickets"]
     assert (end.wait_ms, end.model_calls, end.tool_calls) == (4_200_000, 1, 5)  # far over limits.seconds: it slept
     charged = next(event for event in said if isinstance(event, ToolCalled) and event.tool == "charge_rest")
     assert json.loads(charged.arguments) == {"usd": 370.5}
@@ -50,9 +50,9 @@ def test_conditions_decide_the_way(group, deposit, called, answer):
 
 
 @pytest.mark.parametrize(("group", "deposit", "why", "undone", "not_undone"), [
-    (GROUP, 20, "card declined", "hut, train", ""),
-    (GROUP, None, "no signal 'deposit_paid' came in time", "hut, train", ""),
-    (GROUP, "x", "bad_expression", "hut, train", ""),
+    (GROUP, 20, "card declined", "train, hut", ""),
+    (GROUP, None, "no signal 'deposit_paid' came in time", "train, hut", ""),
+    (GROUP, "x", "bad_expression", "train, hut", ""),
     ({"people": 13, "day": "Saturday"}, None, "full", "train", ""),
     ({"people": 12, "day": "Sunday"}, 20, "card declined", "hut", "train (http_409: status 409: {\"error\":\"too late\"})"),
 ])
@@ -61,7 +61,7 @@ def test_a_failure_undoes_what_was_done_last_first_and_says_what_it_could_not(gr
     assert (end.outcome, end.reason, end.not_undone) == ("failed", "node_failed", not_undone)
     assert why in end.detail and f"undone: {undone}" in end.detail
     assert [tool for tool in called if tool.startswith("release")] == (
-        ["release_train"] if "full" in why else ["release_hut", "release_train"])
+        ["release_train"] if "full" in why else ["release_train", "release_hut"])
 
 
 def test_a_signal_may_come_before_it_is_waited_for_and_counts_once():
@@ -87,7 +87,7 @@ def test_cancelled_it_ends_at_once_and_says_what_it_left():
         said = local.send(RunCancelled(id=UUID(int=7), at=at(5), tenant="club", session=str(UUID(int=1)), run=UUID(int=1)))
         late = local.send(paid())
     [end] = ends(said)
-    assert (end.outcome, end.not_undone) == ("cancelled", "hut (it was not tried)\ntrain (it was not tried)")
+    assert (end.outcome, end.not_undone) == ("cancelled", "train (it was not tried)\nhut (it was not tried)")
     assert late == []
 
 
