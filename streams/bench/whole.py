@@ -70,12 +70,12 @@ def measure(home: Path, seconds: float, say: Callable[[str], None],
 
 
 @contextmanager
-def running(home: Path) -> Iterator[Settings]:
-    """A whole stack in `home`, emptied first: nothing of an earlier run is read."""
+def running(home: Path, said: str = SCRIPT) -> Iterator[Settings]:
+    """A whole stack in `home`, emptied first: nothing of an earlier run is read. `said` is the model's script."""
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     script = home / "script.yaml"
-    script.write_text(SCRIPT)
+    script.write_text(said)
     ours = own_settings(home)
     app.start(ours, lambda done, total, words: None, slots=1, script=script)
     try:

@@ -99,7 +99,7 @@ def kill_all(settings: Settings, kills: int, seed: int, gap_s: tuple[float, floa
             stack.kill(home, sleeper, signal.SIGSTOP)
             time.sleep(PAUSE_S)
             stack.kill(home, sleeper, signal.SIGCONT)
-        _await_alive(home, name)
+        await_alive(home, name)
         done.append(Kill(name, time.time()))
         stack.kill(home, name, signal.SIGKILL)
         progress(number + 1, f"killed {name}")
@@ -108,7 +108,8 @@ def kill_all(settings: Settings, kills: int, seed: int, gap_s: tuple[float, floa
     return done
 
 
-def _await_alive(home: Any, name: str, timeout_s: float = 30) -> None:
+def await_alive(home: Any, name: str, timeout_s: float = 30) -> None:
+    """Until a service is ready, or the time is up."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if stack.status(home)["services"][name].get("state") == "ready":

@@ -4,6 +4,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from sinks import qdrant
 from streams import app
 from streams.aside import own_settings
 from streams.chaos import check, plan, world
+from streams.chaos.boundaries import kill_at_boundaries
+from streams.chaos.outage import stop_clickhouse
 from streams.client import OUTCOMES
 from streams.commands.common import percentile
 from streams.commands.reach import codec_of, rows_of
@@ -23,42 +26,72 @@ Say = Callable[[str], None]
 MUST_BE_NOTHING = ("lost", "doubled", "out_of_order", "repeated_effects", "unbalanced")
 
 
-def run(home: Path, kills: int, seed: int, control: str, say: Say, bar: Callable[[int, str], None],
-        rate_s: float = 8, gap_s: tuple[float, float] = (1.5, 3.5), keep: bool = False) -> dict[str, Any]:
-    """The whole run; what it found, as the command's JSON. `control` switches one guarantee off."""
+@dataclass(frozen=True)
+class Trouble:
+    """What happens: `random` kills of everything, `agents`: workers at each boundary of `runs` runs, or
+    `clickhouse-outage`: ClickHouse away for `minutes`. `control` switches one guarantee off."""
+
+    scenario: str = "random"
+    kills: int = 40
+    seed: int = 7
+    rate_s: float = 8
+    gap_s: tuple[float, float] = (1.5, 3.5)
+    runs: int = 2_000
+    minutes: float = 10
+    control: str = ""
+
+
+SCENARIOS = ("random", "agents", "clickhouse-outage")
+
+
+def run(home: Path, trouble: Trouble, say: Say, bar: Callable[[int, str], None], keep: bool = False) -> dict[str, Any]:
+    """The whole run; what it found, as the command's JSON."""
     shutil.rmtree(home, ignore_errors=True)
-    settings = own_settings(home, control=control)
+    settings = own_settings(home, control=trouble.control)
     say("starting a stack of its own")
     app.start(settings, lambda done, total, words: None, slots=2, script=None)
     try:
-        return _under_load(settings, kills, seed, control, say, bar, rate_s, gap_s)
+        return _under_load(settings, trouble, say, bar)
     finally:
         app.stop(settings)
         if not keep:
             shutil.rmtree(home, ignore_errors=True)
 
 
-def _under_load(settings: Settings, kills: int, seed: int, control: str, say: Say, bar: Callable[[int, str], None],
-                rate_s: float, gap_s: tuple[float, float]) -> dict[str, Any]:
-    codec, outside, moves = codec_of(settings), world.World(seed), plan.Moves(settings)
+def _under_load(settings: Settings, trouble: Trouble, say: Say, bar: Callable[[int, str], None]) -> dict[str, Any]:
+    codec, outside, moves = codec_of(settings), world.World(trouble.seed), plan.Moves(settings)
     apply_and_wait(settings, Company(world.definitions(outside.url), ()))
     moves.start()
-    people = world.People(settings, codec, rate_s)
+    people = world.People(settings, codec, trouble.rate_s, runs=trouble.runs if trouble.scenario == "agents" else 0)
     people.start()
     time.sleep(3)
-    killed = plan.kill_all(settings, kills, seed, gap_s, pause=kills >= 5, progress=bar)
+    killed, more = _make(trouble, settings, people, bar)
     time.sleep(3)
     people.stop()
     say(f"{len(people.asked)} requests asked; waiting until all is quiet")
-    await_quiet(settings, people)
+    caught_up_s = await_quiet(settings, people)
     moves.stop()
     plan.measure_resumes(killed, moves)
-    return report(settings, codec, people, outside, killed, control)
+    return report(settings, codec, people, outside, killed, trouble.control) | more | {
+        "caught_up_s": round(caught_up_s, 1)}
 
 
-def await_quiet(settings: Settings, people: world.People, timeout_s: float = 180) -> None:
-    """Until every request has an outcome in ClickHouse and no table grows any more, or the time is up."""
-    deadline, last, since = time.monotonic() + timeout_s, -1, time.monotonic()
+def _make(trouble: Trouble, settings: Settings, people: world.People, bar: Callable[[int, str], None]
+          ) -> tuple[list[plan.Kill], dict[str, Any]]:
+    """The kills of a scenario, and what else it tells."""
+    if trouble.scenario == "agents":
+        killed, at = kill_at_boundaries(settings, codec_of(settings), lambda: people.done, bar)
+        return killed, {"boundaries": at}
+    if trouble.scenario == "clickhouse-outage":
+        return [], stop_clickhouse(settings, trouble.minutes, bar)
+    return plan.kill_all(settings, trouble.kills, trouble.seed, trouble.gap_s, pause=trouble.kills >= 5, progress=bar), {}
+
+
+def await_quiet(settings: Settings, people: world.People, timeout_s: float = 180) -> float:
+    """Until every request has an outcome in ClickHouse and no table grows any more, or the time is up; how long the
+    last row took to come, in seconds."""
+    began = time.monotonic()
+    deadline, last, since = began + timeout_s, -1, began
     while time.monotonic() < deadline:
         try:
             rows = rows_of(settings, "SELECT (SELECT count() FROM runs) AS runs, (SELECT count() FROM spans) AS spans, "
@@ -69,8 +102,9 @@ def await_quiet(settings: Settings, people: world.People, timeout_s: float = 180
         if total != last:
             last, since = total, time.monotonic()
         if rows["runs"] >= len(people.asked) and time.monotonic() - since > 6:
-            return
+            break
         time.sleep(0.3)
+    return since - began
 
 
 def report(settings: Settings, codec: Any, people: world.People, outside: world.World, killed: list[plan.Kill],
@@ -94,7 +128,8 @@ def report(settings: Settings, codec: Any, people: world.People, outside: world.
         "outcomes": {kind.__name__: len(log[kind]) for kind in OUTCOMES}, "rows": tables, "points": len(points),
         "dead_letters": dict(Counter(letter.reason for _, letter in log[DeadLettered])),
         "effects": len(outside.effects),
-        "resume_p50_s": _rounded(percentile(resumed, 0.5)), "resume_max_s": _rounded(max(resumed, default=None)),
+        "resume_p50_s": _rounded(percentile(resumed, 0.5)), "resume_p99_s": _rounded(percentile(resumed, 0.99)),
+        "resume_max_s": _rounded(max(resumed, default=None)),
         "control": control, "found": findings.words,
     }
 

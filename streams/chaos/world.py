@@ -105,12 +105,12 @@ def definitions(url: str) -> list[Definition]:
 
 
 class People(threading.Thread):
-    """Asks at a steady rate until told to stop, in many sessions, each request numbered; publishes documents too."""
+    """Asks at a steady rate until told to stop, or `runs` times, in many sessions, each request numbered; publishes documents too."""
 
-    def __init__(self, settings: Settings, codec: Codec, rate_s: float, sessions: int = 40):
+    def __init__(self, settings: Settings, codec: Codec, rate_s: float, sessions: int = 40, runs: int = 0):
         super().__init__(daemon=True)
         self._publisher, self._rate_s, self._sessions = Publisher(settings, codec), rate_s, sessions
-        self._stopped = threading.Event()
+        self._stopped, self._runs = threading.Event(), runs
         self.asked: dict[UUID, tuple[str, int]] = {}
         self.documents = 0
 
@@ -118,6 +118,7 @@ class People(threading.Thread):
         number, began = 0, time.monotonic()
         while not self._stopped.is_set():
             due = int((time.monotonic() - began) * self._rate_s)
+            due = min(due, self._runs or due)
             while number < due:
                 self._ask(number)
                 number += 1
@@ -135,6 +136,11 @@ class People(threading.Thread):
             self._publisher.publish(DocumentPublished(
                 id=uuid4(), at=now(), tenant=tenant, document=f"note-{number % 200}", title=f"Note {number}",
                 text=f"Note number {number} says that {number} was charged.\n\n" * (1 + number % 30)))
+
+    @property
+    def done(self) -> bool:
+        """Have all requests been asked that were to be?"""
+        return bool(self._runs) and len(self.asked) >= self._runs
 
     def stop(self) -> None:
         self._stopped.set()

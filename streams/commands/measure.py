@@ -31,6 +31,23 @@ def engine(
         say_json(result)
 
 
+@bench.command("agents", help="Steps, many at once, children, long contexts, on the whole stack.")
+def agents(
+    seconds: Annotated[float, typer.Option(help="How long runs are asked for.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    from streams.bench import agents as measured  # noqa: PLC0415 - slow to import
+
+    with progress("measuring") as update:
+        result = measured.run(settings(), seconds, lambda words: update(0, words))
+    out.print(table("Agents", ("figure", "measured", "target", ""), [
+        (name, f"{result[name]:,.1f}", f"{'>=' if name in measured.AT_LEAST else '<='} {target}",
+         "met" if result["met"][name] else "NOT met") for name, target in measured.TARGETS.items()],
+        numbers=("measured", "target")))
+    if as_json:
+        say_json(result)
+
+
 @bench.command("otlp", help="Spans of other applications: taken by the edge, mapped by the stage.")
 def otlp(
     spans: Annotated[int, typer.Option(min=1, help="How many.")] = 50_000,
@@ -53,6 +70,10 @@ def chaos(
     kills: Annotated[int, typer.Option(min=1, help="How many processes are killed.")] = 40,
     seed: Annotated[int, typer.Option(help="The same seed kills in the same order.")] = 7,
     rate: Annotated[float, typer.Option(help="Requests a second.", min=0.1)] = 8,
+    scenario: Annotated[str, typer.Option(help="random: everything, at any time; agents: workers, at each boundary of a "
+                                               "step; clickhouse-outage.")] = "random",
+    runs: Annotated[int, typer.Option(min=1, help="Requests of the scenario agents.")] = 2_000,
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long the outage lasts.")] = 10,
     negative_control: Annotated[str, typer.Option(help="transactions or tokens: switch them off; it must be found out.")] = "",
     keep: Annotated[bool, typer.Option("--keep", help="Keep the folder with data and logs.")] = False,
     as_json: AsJson = False,
@@ -62,10 +83,12 @@ def chaos(
 
     if negative_control not in ("", "transactions", "tokens"):
         raise typer.BadParameter("it is `transactions` or `tokens`")
+    if scenario not in run.SCENARIOS:
+        raise typer.BadParameter(f"it is one of {', '.join(run.SCENARIOS)}", param_hint="--scenario")
     home = settings().home.resolve() / f"chaos-{negative_control or 'run'}"
-    with progress("kills", kills) as update:
-        result = run.run(Path(home), kills, seed, negative_control, lambda words: update(0, words),
-                         lambda done, words: update(done, words), rate_s=rate, keep=keep)
+    trouble = run.Trouble(scenario, kills, seed, rate, runs=runs, minutes=minutes, control=negative_control)
+    with progress("kills", kills if scenario == "random" else None) as update:
+        result = run.run(Path(home), trouble, lambda words: update(0, words), lambda done, words: update(done, words), keep)
     print_chaos(result)
     if as_json:
         say_json(result)
