@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "try": ("streams.commands.try_out", "Talk to an agent in memory, before anybody else does."),
     "send": ("streams.commands.ask", "Send one request and wait for its outcome."),
     "runs": ("streams.commands.runs", "List the newest runs; show, fork, cancel, approve or deny."),
+    "traces": ("streams.commands.traces", "List the newest traces, whoever told them; show one as a tree."),
     "show": ("streams.commands.runs", "Show one run, step by step."),
     "follow": ("streams.commands.along", "Read what a model says while it says it."),
     "feedback": ("streams.commands.ask", "Say what somebody thinks of a run."),
