@@ -14,7 +14,8 @@ from processors.tool_schemas import ARGUMENT, Unresolvable, Writer, free_name
 from schemas.tools import Place
 
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
-IGNORED_HEADERS = ("accept", "content-type", "authorization")
+IGNORED_HEADERS = ("accept", "content-type", "authorization", "idempotency-key", "traceparent", "tracestate")
+"""The first three OpenAPI itself ignores; the others are no model's to choose."""
 FORM = "application/x-www-form-urlencoded"
 STYLES = {"query": ("form", "deepObject"), "path": ("simple",), "header": ("simple",), "cookie": ("form",)}
 SAID_ELSEWHERE = ("nullable", "example", "discriminator", "xml", "externalDocs", "readOnly", "writeOnly", "deprecated")

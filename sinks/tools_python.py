@@ -37,8 +37,8 @@ class PythonTools:
     async def __call__(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
         module = question.entry.partition(":")[0]
         if not any(module == name or module.startswith(f"{name}.") for name in self._allowed):
-            raise Refusal("not_allowed", f"{question.entry} is not of a module in the setting python_tools: add "
-                          f"{module.partition('.')[0]} to WEIR_PYTHON_TOOLS where the workers start")
+            raise Refusal("not_allowed", f"{question.entry} is not of a module in the setting python_tools: add {module}, "
+                          "or a package above it, to WEIR_PYTHON_TOOLS where the workers start")
         if self._running >= THREADS_MAX:
             raise Refusal("busy", f"{THREADS_MAX} Python tools run already: give them time-outs that they keep, or "
                           "start more call runners", again=True)

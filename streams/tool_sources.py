@@ -95,6 +95,8 @@ def _wrong_with(tool: Tool) -> Iterator[Mistake]:
 def _bad_addresses(tool: Tool) -> Iterator[Mistake]:
     addresses = {("url",): tool.url, ("server", "url"): tool.server.url if tool.server else "",
                  ("reconcile", "url"): tool.reconcile.url if tool.reconcile else ""}
+    if "@" in tool.spec.partition("://")[2].partition("/")[0]:
+        yield Mistake("spec holds a user or password: save the document beside this file", "spec")
     for where, url in addresses.items():
         if url and not re.match(r"https?://[^\s/?#]+", url):
             yield Mistake(f"{'.'.join(where)} {url!r} is no http address: give one that begins http:// or https://", *where)

@@ -24,7 +24,7 @@ SHOP = {
                 {"name": "tags", "in": "query", "explode": False, "schema": {"type": "array"}, "description": "Its tags."},
                 {"name": "where", "in": "query", "content": {"application/json": {"schema": {"type": "object"}}}},
                 {"name": "X-Shop", "in": "header", "required": True, "schema": {"enum": ["a", "b"]}},
-                {"name": "Authorization", "in": "header"}],
+                {"name": "Authorization", "in": "header"}, {"name": "Idempotency-Key", "in": "header", "required": True}],
                 "requestBody": {"required": True, "content": {"application/merge-patch+json": {
                     "schema": {"$ref": "#/components/schemas/Order"}}}}}},
         "/notes": {

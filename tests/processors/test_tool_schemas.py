@@ -3,8 +3,9 @@
 import json
 import re
 
-import jsonschema
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from processors.arguments import schema_error
 from processors.tool_schemas import Unresolvable, name_error, provider_errors, renamed, written
@@ -70,14 +71,43 @@ def test_names():
     assert "'math_sqrt'" in name_error("math.sqrt") and "'" + "x" * 64 + "'" in name_error("x" * 65)
 
 
+NAMES = st.sampled_from(["a", "b c", "ü", "properties", "type", "$ref", "x" * 70])
+LOOSE = st.recursive(
+    st.fixed_dictionaries({}, optional={
+        "type": st.sampled_from(["dict", "float", "tuple", "any", "string", "int", "array", ["list", "None"]]),
+        "description": st.just("d"), "optional": st.booleans(), "enum": st.just(["a"])}),
+    lambda inner: st.fixed_dictionaries({}, optional={
+        "type": st.sampled_from(["dict", "tuple"]), "items": inner, "anyOf": st.lists(inner, min_size=1, max_size=2),
+        "properties": st.dictionaries(NAMES, inner, max_size=3), "required": st.lists(NAMES, max_size=2, unique=True)}),
+    max_leaves=6)
+
+
+@given(LOOSE)
+@settings(max_examples=60, deadline=None)
+def test_whatever_is_written_is_a_schema_and_is_written_once(loose):
+    made = written(loose)
+    assert schema_error(made) is None and written(made) == made
+    named, names = renamed(made)
+    assert len(named.get("properties", {})) == len(made.get("properties", {}))
+    assert not [path for path, _ in provider_errors(named) if len(path) == 2 and path[0] == "properties"]
+    assert {names.get(name, name) for name in named.get("properties", {})} == set(made.get("properties", {}))
+
+
+def shape(value, key=""):
+    """What the schema of schemas looks at: not the words, not the names."""
+    if isinstance(value, dict):
+        parts = [shape(part, name) if key == "properties" else (name, shape(part, name)) for name, part in value.items()]
+        return tuple(sorted(set(map(repr, parts))))
+    return tuple(sorted({shape(part) for part in value}, key=repr)) if isinstance(value, list) else (
+        value if key == "type" else type(value).__name__)
+
+
 def test_every_single_turn_schema_of_bfcl_is_accepted(shared_data):
-    path, seen = shared_data / "tools" / "bfcl_single_turn.jsonl", 0
-    for line in path.read_text().splitlines():
-        for function in json.loads(line)["functions"]:
-            name = re.sub(r"[^a-zA-Z0-9_-]", "_", function["name"])
-            made, _ = renamed(written(function["parameters"]))
-            jsonschema.Draft202012Validator.check_schema(made)
-            assert (name_error(name), [*provider_errors(made)]) == (None, []), function
-            assert made["type"] == "object"
-            seen += 1
-    assert seen > 4_000
+    path, shapes = shared_data / "tools" / "bfcl_single_turn.jsonl", {}
+    functions = [function for line in path.read_text().splitlines() for function in json.loads(line)["functions"]]
+    for function in functions:
+        made, _ = renamed(written(function["parameters"]))
+        name = re.sub(r"[^a-zA-Z0-9_-]", "_", function["name"])
+        assert (name_error(name), [*provider_errors(made)], made["type"]) == (None, [], "object"), function
+        shapes.setdefault(shape(made), made)
+    assert len(functions) > 4_000 and [wrong for made in shapes.values() if (wrong := schema_error(made))] == []

@@ -7,11 +7,16 @@ import httpx
 import pytest
 
 from processors import tools
+from processors.arguments import schema_error
+from processors.openapi import Spec
+from processors.tool_schemas import provider_errors
 from schemas.agent import ToolCalled
 from schemas.calls import ToolAnswer
 from schemas.registry import Definitions
 from sinks.tool_runner import ToolRunner
 from streams import company, tool_sources
+from streams.config import Settings
+from streams.edge.app import application
 from tests.processors.support import of_run
 
 SPEC = """openapi: 3.1.0
@@ -96,6 +101,7 @@ def test_loose_schemas_are_written_anew_and_arguments_renamed(tmp_path):
     ("via: python\nentry: a.b", 2, "should match pattern"), ("via: python\nentry: a:b\nurl: http://x", 3, "not for"),
     ("url: http://x\nplaces: {}", 2, "filled in"), ("url: ftp://x", 1, "no http address"), ("{}", 1, "needs `url`"),
     ("url: http://u:p@x/", 1, "env:NAME"), ("url: http://x\nheaders:\n  a: b\n  x-api-key: abc", 4, "export NAME"),
+    ("via: openapi\nspec: http://u:p@x/\noperation: a", 2, "user or password"),
     ("url: http://x\neffect: reconcilable", 2, "belong together"),
     ("url: http://x\nreconcile: {url: http://y}", 2, "belong together"),
     ("url: http://x\neffect: reconcilable\nreconcile: {entry: 'a:b'}", 3, "at a `url`"),
@@ -151,3 +157,16 @@ def test_more_tools_than_a_provider_takes(tmp_path):
     (tmp_path / "agents" / "a.yaml").write_text(f"prompt: p\nmodel: m\ntools: [{', '.join(['refund'] * 129)}]")
     with pytest.raises(company.BadCompany, match="a.yaml, line 3: 129 tools: model providers take at most 128"):
         load(tmp_path, "url: http://x")
+
+
+def test_every_operation_of_a_real_document_becomes_a_tool():
+    """The edge's own, as its framework writes it."""
+    document = application(Settings(), None, list).openapi()
+    spec, seen = Spec(document, "https://weir/openapi.json"), set()
+    for path, item in document["paths"].items():
+        for method in item:
+            made = spec.operation(f"{method.upper()} {path}")
+            assert ([*provider_errors(made.parameters)], schema_error(made.parameters)) == ([], None)
+            assert made.parameters["properties"].keys() == made.places.keys() and made.url == f"https://weir{path}"
+            seen.add(path)
+    assert {"/v1/requests", "/v1/runs/{run}", "/v1/chat/completions"} <= seen
