@@ -21,8 +21,8 @@ def made_of(tried: tuple[Tried, ...], at: datetime, given: Definitions, answer_u
             ) -> tuple[Attempt, ...]:
     """The attempts as they stand on an event. `answer_usd` is the price of the one that was taken."""
     return tuple(Attempt(
-        model=label(one.endpoint), provider=label(one.provider), reason=label(one.reason), wait_ms=max(0, one.wait_ms),
-        tokens=one.tokens or Tokens(), cost_usd=_cost(one, at, given, answer_usd), wasted=one.wasted, hedge=one.hedge)
+        model=label(one.endpoint), provider=label(one.provider), reason=label(one.reason),
+        after_ms=max(0, one.after_ms), wait_ms=max(0, one.wait_ms), tokens=one.tokens or Tokens(), cost_usd=_cost(one, at, given, answer_usd), wasted=one.wasted, hedge=one.hedge)
         for one in tried)
 
 
@@ -40,8 +40,8 @@ def waste_of(attempts: tuple[Attempt, ...]) -> dict[str, Any]:
 def book(said: ModelResponded | ModelFailed) -> list[AttemptEnded]:
     """Every attempt as an event of its own, so that what was wasted can be added up."""
     return [said.then(
-        AttemptEnded, nth, nth=nth, model=one.model, provider=one.provider, reason=one.reason, wait_ms=one.wait_ms,
-        tokens=one.tokens, cost_usd=one.cost_usd, wasted=one.wasted, hedge=one.hedge)
+        AttemptEnded, nth, nth=nth, model=one.model, provider=one.provider, reason=one.reason, after_ms=one.after_ms,
+        wait_ms=one.wait_ms, tokens=one.tokens, cost_usd=one.cost_usd, wasted=one.wasted, hedge=one.hedge)
         for nth, one in enumerate(said.attempts_made, 1)]
 
 

@@ -6,15 +6,16 @@ What a span shows of texts is what screening let pass: the span of an answer wai
 """
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from processors.text import cut, label
+from processors.text import cut, label, ms_between
 from schemas.agent import (
     ModelFailed, ModelResponded, PassagesFound, RequestAdmitted, RequestBlocked, RequestCleared, ResponseBlocked,
     ResponseCleared, ResultCleared, RunEvent, RunFinished, Tokens, ToolFailed, ToolReturned, ToolUncertain,
 )
+from schemas.base import derived_id
 from schemas.codec import trace_of
 from schemas.guardrails import VerdictReached
 from schemas.tracing import SpanEnded
@@ -98,9 +99,10 @@ def _step(trail: Trail, event: Traced) -> tuple[Trail, list[SpanEnded]]:
         case VerdictReached():
             return trail, [_verdict_span(trail, event)]
         case ModelResponded():
-            return _waiting(trail, f"{MODEL}{event.step}", _chat_span(trail, event)), []
+            return _waiting(trail, f"{MODEL}{event.step}", _chat_span(trail, event)), _wasted_spans(trail, event)
         case ModelFailed():
-            return trail, [_chat_span(trail, event, error=event.reason, output=event.detail)]
+            return trail, [*_wasted_spans(trail, event),
+                           _chat_span(trail, event, error=event.reason, output=event.detail)]
         case ToolReturned():
             return _waiting(trail, event.call, _tool_span(trail, event)), []
         case PassagesFound():
@@ -150,6 +152,19 @@ def _chat_span(trail: Trail, event: ModelResponded | ModelFailed, **fields: Any)
     return _made(trail, event, "chat", f"chat {event.model}", request_model=event.model, input=trail.said, **fields)
 
 
+def _wasted_spans(trail: Trail, event: ModelResponded | ModelFailed) -> list[SpanEnded]:
+    """Attempts whose answers were not used: with what they took, so that a trace adds up to what was paid. The one
+    attempt of a failure is the failure's own span."""
+    made, known_ms = event.attempts_made, ms_between(event.started_at, event.at)
+    alone = len(made) == 1 and isinstance(event, ModelFailed) and made[0].tokens == Tokens()
+    return [] if alone else [_made(
+        trail, event, "chat", f"chat {one.model}", error=one.reason or "wasted", nth=f"attempt{nth}",
+        span=derived_id(event.id, f"attempt{nth}").hex[:16], wait_ms=one.wait_ms, attempts=1, provider=one.provider,
+        started_at=event.started_at + timedelta(milliseconds=min(one.after_ms, known_ms)), request_model=one.model,
+        response_model="", finish_reason="", tokens=one.tokens, cost_usd=one.cost_usd, cache_hit=False)
+        for nth, one in enumerate(made, 1) if one.wasted]
+
+
 def _tool_span(trail: Trail, event: ToolReturned | ToolFailed | ToolUncertain, **fields: Any) -> SpanEnded:
     return _made(trail, event, "execute_tool", f"execute_tool {event.tool}", input=trail.calls.get(event.call, ""),
                  **fields)
@@ -174,9 +189,9 @@ def _root(trail: Trail, finished: RunFinished) -> SpanEnded:
 
 
 def _made(trail: Trail, event: RunEvent, operation: str, name: str, error: str = "", input: str = "", output: str = "",
-          **fields: Any) -> SpanEnded:
+          nth: str | int = 0, **fields: Any) -> SpanEnded:
     started: datetime = getattr(event, "started_at", event.at)
-    return event.then(SpanEnded, **({
+    return event.then(SpanEnded, nth, **({
         "trace": trail.trace, "span": event.id.hex[:16], "parent": root_span(event.run), "name": label(name),
         "operation": operation, "started_at": started, "wait_ms": getattr(event, "wait_ms", 0), "user": trail.user,
         "status": "error" if error else "ok", "error_type": label(error),

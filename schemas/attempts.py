@@ -10,7 +10,7 @@ from schemas.values import Label, Tokens
 class AttemptEnded(RunEvent):
     """One request to one model is over (`at` is the end of the whole question), whatever became of it.
 
-    `nth` counts the attempts of one question from 1. What `Attempt` says of `reason`, `wasted` and `cost_usd` holds.
+    `nth` counts the attempts of one question from 1; it began `after_ms` after the question. What `Attempt` says of `reason`, `wasted` and `cost_usd` holds.
     """
 
     family: ClassVar[str] = "usage"
@@ -20,6 +20,7 @@ class AttemptEnded(RunEvent):
     model: Label
     provider: Label
     reason: Label = ""
+    after_ms: Count = 0
     wait_ms: Count = 0
     tokens: Tokens = Tokens()
     cost_usd: Money | None = None

@@ -19,6 +19,7 @@ class Tried:
     endpoint: str
     provider: str
     reason: str = ""
+    after_ms: int = 0
     wait_ms: int = 0
     tokens: Tokens | None = None
     unsure: bool = False

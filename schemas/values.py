@@ -85,13 +85,14 @@ class Charge(Value):
 class Attempt(Value):
     """One request to one model. `reason` says why it gave no answer that could be used; empty where it did.
 
-    Wasted is every attempt but the one whose answer was taken. No `cost_usd` means that nobody knows whether it will be
+    It began `after_ms` after the question. Wasted is every attempt but the one whose answer was taken. No `cost_usd` means that nobody knows whether it will be
     on the bill: a request given up on may have been worked on.
     """
 
     model: Label
     provider: Label
     reason: Label = ""
+    after_ms: Count = 0
     wait_ms: Count = 0
     tokens: Tokens = Tokens()
     cost_usd: Money | None = None

@@ -13,12 +13,13 @@ FREE = {"refused", "no_secret", "bad_url", "breaker_open"}
 
 @dataclass(eq=False)
 class Inquiry:
-    """`ends_at` is a time of the loop's clock. `tried` has a place for each attempt, filled when it is over.
+    """`began` and `ends_at` are times of the loop's clock. `tried` has a place for each attempt, filled when it is over.
 
     Of several endpoints asked at once the first to be heard is the only one heard: nobody reads two answers mixed.
     """
 
     question: ChatQuestion
+    began: float
     ends_at: float
     tried: list[Tried | None] = field(default_factory=list)
     speaker: str | None = None

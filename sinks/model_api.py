@@ -48,7 +48,7 @@ class ModelApi:
         if kept:
             return kept
         loop, started_at, ways = asyncio.get_running_loop(), self._now(), question.ways
-        inquiry = Inquiry(question, loop.time() + question.timeout_ms / 1000)
+        inquiry = Inquiry(question, loop.time(), loop.time() + question.timeout_ms / 1000)
         waiting = deque(self._ordered(question, loop.time()))
         preferred = waiting[0].name if waiting else ""
         if ways.hedge_ms is not None:

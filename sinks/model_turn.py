@@ -80,8 +80,8 @@ class Turns:
             self.breakers.ended(endpoint.provider, endpoint.name, probe, good, clock())
             if good or reason == "timeout":
                 self.paces.note(endpoint.name, took_s, clock())
-            inquiry.end(nth, Tried(endpoint.name, endpoint.provider, reason, round(took_s * 1000), tokens, unsure,
-                                   hedge=hedge))
+            inquiry.end(nth, Tried(endpoint.name, endpoint.provider, reason, round((began - inquiry.began) * 1000),
+                                   round(took_s * 1000), tokens, unsure, hedge=hedge))
             if self._meter:
                 self._meter.count("weir_model_attempts", model=endpoint.name, outcome=reason or "answered")
 

@@ -71,12 +71,12 @@ def test_a_hit_costs_nothing_and_says_what_it_saved():
     assert book(said) == []
 
 
-TRIED = (Tried("spare", "openai", "timeout", 9_000, unsure=True, wasted=True), Tried("spare", "openai", "http_500", 20, wasted=True),
-         Tried("small", "openai", "check_failed", 400, Tokens(input_tokens=500, output_tokens=50), wasted=True))
+TRIED = (Tried("spare", "openai", "timeout", 0, 9_000, unsure=True, wasted=True), Tried("spare", "openai", "http_500", 9_000, 20, wasted=True),
+         Tried("small", "openai", "check_failed", 9_020, 400, Tokens(input_tokens=500, output_tokens=50), wasted=True))
 
 
 def test_what_was_wasted_is_known_where_it_can_be_and_open_where_not():
-    taken = Tried("small", "openai", "", 700, ANSWER.tokens, hedge=True)
+    taken = Tried("small", "openai", "", 9_420, 700, ANSWER.tokens, hedge=True)
     [said] = model.tell(asked(), ChatAnswer(**ANSWER.__dict__ | {"tried": (*TRIED, taken)}), company())
     assert [None if a.cost_usd is None else f"{a.cost_usd.normalize():f}" for a in said.attempts_made] == [
         None, "0", "0.0014", "0.0028"]

@@ -46,7 +46,10 @@ def test_a_model_that_cannot_be_asked_falls_back_and_wasted_nothing():
     assert {(a.model, a.cost_usd) for a in lost} <= {("cheap", 0)} and len(of(TokensUsed, events)) == 1
 
 
-def test_the_span_names_the_model_that_answered():
+def test_a_trace_shows_every_attempt_and_adds_up_to_what_was_paid():
     with playing("routing") as (_, ask):
-        [span] = [s for s in of(SpanEnded, ask("Which crampons fit?", "adviser")) if s.operation == "chat"]
-    assert (span.request_model, span.attempts, span.cache_hit) == ("dear", 2, False)
+        events = ask("Which crampons fit?", "adviser")
+    spans = [s for s in of(SpanEnded, events) if s.operation == "chat"]
+    assert [(s.request_model, s.status, s.error_type) for s in spans] == [
+        ("cheap", "error", "check_failed"), ("dear", "ok", "")]
+    assert sum(s.cost_usd for s in spans) == ends(events)[0].cost_usd and len({s.span for s in spans}) == 2
