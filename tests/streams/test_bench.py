@@ -78,7 +78,7 @@ def test_metrics_are_read_from_the_text():
 
 
 def test_a_worker_that_ends_is_quoted(tmp_path: Path):
-    with ground.child(Settings(home=tmp_path), "streams.bench.ours", "nonsense") as worker:
+    with ground.child(Settings(home=tmp_path, metrics_port=aside.free_block(1)), "streams.bench.ours", "nonsense") as worker:
         with pytest.raises(Unmeasured, match=r"(?s)waiting.*KeyError: 'nonsense'"):
             worker.wait_until(lambda: False, 60, "waiting")
 
