@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from processors import patterns
-from processors.asking import ask, summarised
+from processors.asking import again, ask, summarised
 from processors.arguments import Unfit
 from processors.calling import plan_calls, wrong_with
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in, error_result, user_says
+from processors.deltas import UNKNOWN
 from processors.output import ERROR_CHARS, complaint, read_output
 from processors.session import Moved, Pending, Run, Session, agent_of, end_run, with_results
 from processors.text import cut
@@ -135,6 +136,8 @@ def _ends(run: Run, result: ResultCleared | ToolFailed | ToolUncertain, given: D
 def fail(session: Session, failed: ModelFailed, given: Definitions) -> Moved:
     if not session.run.awaits(failed):
         return session, []
+    if failed.reason == UNKNOWN:
+        return again(session, failed, given)
     session = counted(session, failed)
     if session.run.summary_of:
         return summarised(session, failed, None, given)

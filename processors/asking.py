@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-from processors import context, conversation, patterns, prompts, waiting
+from processors import context, conversation, deltas, patterns, prompts, waiting
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in
 from processors.output import instruction, schema_text
 from processors.session import Moved, Run, Session, agent_of, end_run
 from processors.text import ms_between
-from schemas.agent import ModelAsked, ToolSpec
+from schemas.agent import ModelAsked, ModelFailed, ToolSpec
 from schemas.base import Event
 from schemas.registry import Agent, Definitions
 
@@ -35,7 +35,9 @@ def ask(session: Session, event: Event, given: Definitions) -> Moved:
     messages = own.messages if own else conversation.to_send(system, agent, session.messages)
     if chars_in(messages) > CONTEXT_CHARS_MAX:
         return _too_large(session, event, f"more than {CONTEXT_CHARS_MAX:,} characters")
-    return _asked(session, event, agent, model=own.model if own else agent.model, messages=messages, tools=tools,
+    known, sent = ({"messages": messages}, run.sent) if own else deltas.fields(run.sent, messages)
+    session = replace(session, run=replace(run, sent=sent))
+    return _asked(session, event, agent, **known, model=own.model if own else agent.model, tools=tools,
                   max_output_tokens=agent.max_output_tokens, cache_ttl_s=agent.cache.ttl_s if agent.cache else 0,
                   output_schema=schema_text(agent) if patterns.answers_next(session) else "")
 
@@ -74,10 +76,16 @@ def summarised(session: Session, event: Event, text: str | None, given: Definiti
     return ask(context.summarised(session, text, _room(agent, system, tools)), event, given)
 
 
+def again(session: Session, failed: ModelFailed, given: Definitions) -> Moved:
+    """Ask once more, with the whole conversation: nobody was asked, because who should have been does not know it."""
+    run = replace(session.run, sent=None, summary_of=0, asides=session.run.asides + 1)
+    return ask(replace(session, run=run), failed, given)
+
+
 def limit_reached(agent: Agent, run: Run) -> tuple[str, str] | None:
     """The limit that forbids another step, and a sentence on it. An answer that is there is never thrown away."""
     limits, spent = agent.limits, run.tokens.input_tokens + run.tokens.output_tokens
-    values = {"steps": (run.step - run.summaries, limits.steps), "tokens": (spent, limits.tokens),
+    values = {"steps": (run.step - run.asides, limits.steps), "tokens": (spent, limits.tokens),
               "cost_usd": (run.cost_usd, limits.cost_usd)}
     for name, (value, limit) in values.items():
         if value >= limit:

@@ -65,7 +65,7 @@ def summarised(session: Session, text: str | None, room: int) -> Session:
     run, older = session.run, session.run.summary_of
     head = user_says(LEFT_OUT if not text else SUMMARY + cut(text, _summary_chars(room)))
     messages = (head, *_task(session.messages, older, run.request.text), *session.messages[older:])
-    return replace(session, messages=messages, run=replace(run, summary_of=0, summaries=run.summaries + 1))
+    return replace(session, messages=messages, run=replace(run, summary_of=0, asides=run.asides + 1))
 
 
 def question(messages: tuple[Message, ...], older: int, room: int) -> tuple[Message, ...]:

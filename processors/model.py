@@ -30,7 +30,7 @@ def ask(asked: ModelAsked, given: Definitions) -> ChatQuestion | Impossible:
         context={"tenant": asked.tenant, "session": asked.session, "run": str(asked.run), "agent": asked.agent,
                  "step": str(asked.step), "traceparent": traceparent_of(asked)},
         audible=audible(asked, given), output_schema=asked.output_schema, ways=_ways(chosen),
-        kept=kept(asked, endpoints))
+        kept=kept(asked, endpoints), follows=asked.follows, digest=asked.digest)
 
 
 def tell(

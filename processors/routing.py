@@ -52,7 +52,7 @@ def needs_of(asked: ModelAsked) -> frozenset[Need]:
 
 def tokens_in(asked: ModelAsked) -> Tokens:
     """What the question is thought to take: a token has about four characters."""
-    chars = chars_in(asked.messages) + sum(len(t.name + t.description + t.parameters) for t in asked.tools)
+    chars = asked.follows_chars + chars_in(asked.messages) + sum(len(t.name + t.description + t.parameters) for t in asked.tools)
     return Tokens(input_tokens=chars // CHARS_A_TOKEN, output_tokens=asked.max_output_tokens or OUTPUT_TOKENS)
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from processors.conversation import CONTEXT_CHARS_MAX, chars_in, error_result, tool_says
+from processors.deltas import Sent
 from processors.progress import Course, Flow, Signal
 from processors.text import label, ms_between
 from processors.usage import charge_of
@@ -57,7 +58,7 @@ class Run:
     """A run under way. `repeats` counts equal calls, `repairs` answers that did not fit the agent's output schema; the
     versions of tools and prompt are those that it began with. `answered_by` are the requests that answered its questions
     to the user, `paused_at` since when it waits for people only, `summary_of` how many of the
-    messages are being summarised.
+    messages are being summarised, `asides` how many questions were no turns, `sent` what was asked last.
     """
 
     request: RequestCleared
@@ -79,7 +80,8 @@ class Run:
     answered_by: tuple[RequestCleared, ...] = ()
     paused_at: datetime | None = None
     summary_of: int = 0
-    summaries: int = 0
+    asides: int = 0
+    sent: Sent | None = None
 
     @property
     def newest(self) -> RequestCleared:

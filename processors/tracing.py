@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from processors.deltas import UNKNOWN
 from processors.text import cut, label, ms_between
 from schemas.agent import (
     ModelFailed, ModelResponded, PassagesFound, RequestAdmitted, RequestBlocked, RequestCleared, ResponseBlocked,
@@ -100,6 +101,8 @@ def _step(trail: Trail, event: Traced) -> tuple[Trail, list[SpanEnded]]:
             return trail, [_verdict_span(trail, event)]
         case ModelResponded():
             return _waiting(trail, f"{MODEL}{event.step}", _chat_span(trail, event)), _wasted_spans(trail, event)
+        case ModelFailed(reason=reason) if reason == UNKNOWN:
+            return trail, []  # no model was asked
         case ModelFailed():
             return trail, [*_wasted_spans(trail, event),
                            _chat_span(trail, event, error=event.reason, output=event.detail)]

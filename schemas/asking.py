@@ -11,7 +11,8 @@ class ModelAsked(RunEvent):
     """A question to a model: all that the call needs. `model` names a model or a route, `fallback` models.
 
     `timeout_ms` is what the run has left; an answer of the last `cache_ttl_s` seconds to the same question will do.
-    `output_schema` is the JSON Schema, as JSON text, that the answer must fit; `purpose` says what a question is for that
+    `messages` are those after the messages that `follows` names, a digest (empty: they are all there are); `digest` names
+    them all, where a later question may follow. `output_schema` is the JSON Schema, as JSON text, that the answer must fit; `purpose` says what a question is for that
     is no turn of the conversation (`summary`).
     """
 
@@ -28,6 +29,9 @@ class ModelAsked(RunEvent):
     user: Personal | None = None
     charge: Charge = Charge()
     output_schema: str = ""
+    follows: Label = ""
+    follows_chars: Count = 0
+    digest: Label = ""
     purpose: Label = ""
 
 

@@ -93,7 +93,7 @@ class Kept:
 @dataclass(frozen=True)
 class ChatQuestion:
     """Messages for the first endpoint that answers, in order. `audible`: whether its text may be told as it comes;
-    `output_schema`: what its answer must fit, as JSON text."""
+    `output_schema`: what its answer must fit, as JSON text. `follows` and `digest` as in ModelAsked."""
 
     endpoints: tuple[Endpoint, ...]
     messages: tuple[Message, ...]
@@ -108,6 +108,8 @@ class ChatQuestion:
     output_schema: str = ""
     ways: Ways = Ways()
     kept: Kept | None = None
+    follows: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from schemas.base import Event
 from schemas.calls import Failure, Impossible
 from schemas.prompts import PromptUse
 from schemas.registry import Agent, Definitions
+from streams.remembering import Conversations
 
 STEPS_MAX = 200
 UNLIMITED = Decimal(1_000_000_000)
@@ -54,6 +55,14 @@ class Fork:
     finished: RunFinished | None = None
     replayed: int = 0
     cost_usd: Decimal = Decimal(0)
+    conversations: Conversations = field(default_factory=Conversations)
+
+    def whole(self, asked: ModelAsked) -> ModelAsked:
+        """A question with its whole conversation, of which it may carry only what is new."""
+        if not asked.digest:
+            return asked
+        messages = self.conversations.join((asked.tenant, asked.session), asked.messages, asked.follows, asked.digest)
+        return asked.model_copy(update={"messages": messages or asked.messages, "follows": "", "digest": ""})
 
 
 def changed(given: Definitions, request: RequestCleared, change: Change) -> Definitions:
@@ -102,6 +111,7 @@ async def _answer(event: Event, past: "Recorded", made: Fork, given: Definitions
                   ) -> Event | None:
     match event:
         case ModelAsked():
+            event = made.whole(event)
             answer = past.answer(event.step) if event.step < change.step else None
             made.replayed += answer is not None
             answer = answer or await _asked(event, made, given, change, chat)

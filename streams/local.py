@@ -14,11 +14,12 @@ from datetime import datetime
 from typing import Any
 
 from schemas.base import Event, Unprocessable
-from schemas.calls import Failure, Impossible
+from schemas.calls import ChatQuestion, Failure, Impossible
 from schemas.codec import to_json
 from schemas.operations import DeadLettered
 from schemas.registry import Definitions
 from streams.core import Core, Failed
+from streams.remembering import Conversations
 from streams.shapes import Step, kinds
 from streams.topology import calls, inputs, stages
 from streams.windows import NEVER
@@ -50,6 +51,7 @@ class Local:
                                  f"ports={{{step.by.port!r}: ...}}, a function from its question to its answer")
         self._loop: asyncio.Runner | None = None
         self._letters = 0
+        self._conversations = Conversations()
         self.now = NEVER
 
     def send(self, *events: Event) -> list[Event]:
@@ -112,6 +114,8 @@ class Local:
         more = (self._given(),) if step.given else ()
         try:
             question = step.by.ask(event, *more)
+            if isinstance(question, ChatQuestion):
+                question = self._conversations.whole(question)
             if isinstance(question, Impossible):
                 answer = Failure(question.reason, question.detail, started_at=self.now, at=self.now)
             else:

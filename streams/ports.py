@@ -15,6 +15,7 @@ from sinks.tools_mcp import McpTools
 from sinks.tools_python import PythonTools
 from streams.config import Settings, names_in, secret
 from streams.hearing import Chunks, Hearing
+from streams.remembering import Remembering
 from streams.tool_topics import KafkaTools
 from streams.worker import Worker
 
@@ -30,7 +31,7 @@ def ports(settings: Settings, worker: Worker | None = None) -> dict[str, Callabl
     chat = ModelApi(http, secret, heard=heard, meter=worker.metrics if worker else None,
                     cache=ResponseCache(settings.responses()))
     tool = tool_port(settings, http, fresh, worker)
-    return {"chat": chat, "tool": tool, "search": LateSearch(settings)}
+    return {"chat": Remembering(chat), "tool": tool, "search": LateSearch(settings)}
 
 
 def ports_over(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient, heard: Heard = unheard

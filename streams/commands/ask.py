@@ -75,8 +75,11 @@ def print_outcome(outcome: Event, answer: bool = True) -> None:
     """How a run ended; its answer too, unless that was read already."""
     match outcome:
         case RunFinished():
-            if answer:
-                out.print(outcome.answer or f"{outcome.outcome}: {outcome.reason} {outcome.detail}", markup=False)
+            done = outcome.outcome == "completed"
+            if answer or not done:
+                out.print(outcome.answer if done else f"{outcome.outcome}: {outcome.reason} {outcome.detail}", markup=False)
+            if outcome.answer and not done:
+                err.print(f"its last text, which is no answer: {short(outcome.answer, 300)}", markup=False)
             err.print(f"[dim]run {outcome.run} {outcome.outcome} in {outcome.wait_ms} ms, {outcome.model_calls} model and "
                       f"{outcome.tool_calls} tool calls, {usd(outcome.cost_usd)}[/dim]")
         case RequestRefused():

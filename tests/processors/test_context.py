@@ -74,7 +74,7 @@ def test_what_is_older_is_shortened_then_summarised_and_the_task_is_kept():
     assert last[1].content == SUMMARY + "They are in Ghent."
     assert [message.content for message in last].count(TASK) == 1
     assert last[-1].content == f"12: {RESULT}", "the newest results are whole"
-    assert session.run.step - session.run.summaries == 13
+    assert session.run.step - session.run.asides == 13
 
 
 def test_every_question_fits_and_no_call_is_parted_from_its_result():
