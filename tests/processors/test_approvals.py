@@ -11,7 +11,7 @@ from schemas.agent import AgentRequested, ModelAsked, RunFinished, ToolCalled
 from schemas.approvals import ApprovalAsked, ApprovalDecided, ApprovalRefused, ApprovalResolved
 from schemas.children import ChildFinished
 from schemas.limits import Approval, Limits
-from schemas.registry import Tool
+from schemas.registry import Agent, Tool
 from tests.processors.support import (
     AGENT, LOOKUP, REFUND, at, call, cancelled, cleared, company, heard, ident, roles, told, woke,
 )
@@ -214,3 +214,19 @@ def test_the_one_that_waited_behind_begins_after_the_end():
     assert said == []
     _, said = play(cancelled(seconds=50), session=session)
     assert [type(event) for event in said] == [RunFinished, ModelAsked, ApprovalResolved]
+
+
+@pytest.mark.parametrize(("decision", "outcome"), [("approve", "completed"), ("deny", "failed"), (None, "failed")])
+def test_a_node_of_a_workflow_waits_for_its_word_too(decision, outcome):
+    graph = {"start": "pay", "nodes": {"pay": {"kind": "tool", "tool": "refund", "arguments": {"amount": "120.0"}}}}
+    agent = Agent(name="support", prompt="", model="small", tools=("refund",), pattern="workflow", workflow=graph)
+    given = company(CAREFUL, agent)
+    session, said = play(cleared(), given=given)
+    [asked] = only(ApprovalAsked, said)
+    assert session.phase is Phase.WAITING
+    heard_ = woke(3_600) if decision is None else word(asked.id, decision=decision)
+    session, said = play(heard_, session=session, given=given)
+    for made in only(ToolCalled, said):
+        _, said = play(told(step=made.step, call_=made.call, tool="refund", content='{"paid":true}', seconds=101),
+                       session=session, given=given)
+    assert [event.outcome for event in only(RunFinished, said)] == [outcome]
