@@ -155,10 +155,11 @@ class Stream:
                 self._model = event["message"].get("model") or ""
                 self._add_usage(event["message"].get("usage"))
             case "content_block_start":
-                self._blocks[event["index"]], self._parts[event["index"]] = event["content_block"], []
-                return self._more(event["index"], event["content_block"].get("text") or "")
+                index, block = int(event["index"]), event["content_block"]
+                self._blocks[index], self._parts[index] = block, []
+                return self._more(index, block.get("text") or "")
             case "content_block_delta":
-                return self._delta(event["index"], event["delta"])
+                return self._delta(int(event["index"]), event["delta"])
             case "message_delta":
                 self._stop_reason = event["delta"].get("stop_reason") or self._stop_reason
                 self._add_usage(event.get("usage"))

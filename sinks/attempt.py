@@ -33,7 +33,6 @@ async def ask(http: httpx.AsyncClient, endpoint: Endpoint, question: ChatQuestio
     if not endpoint.stream:
         return protocol.answer_of(read_json(await fetch(http, "POST", url, headers, all_s, body)))
     waits = Waits(endpoint.first_token_ms / 1000, endpoint.idle_ms / 1000, all_s)
-    said, first_token_ms = await listen(http, url, headers, body, waits, protocol.Stream(), hear)
-    answer = protocol.answer_of(said)
+    answer, first_token_ms = await listen(http, url, headers, body, waits, protocol.Stream(), protocol.answer_of, hear)
     hear("", True)
     return answer | {"first_token_ms": first_token_ms}

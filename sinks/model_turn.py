@@ -17,6 +17,7 @@ from sinks.streaming import Hear
 
 RETRIES = 2
 PAUSE_S = 0.25
+TOO_SLOW = {"timeout", "first_token_timeout", "stream_idle"}
 OUR_REASONS = {"no_secret", "bad_url", "too_large"}
 THEIR_STATUS = {"http_408", "http_425", "http_429"}
 Ask = Callable[[Endpoint, ChatQuestion, float, Hear], Awaitable[dict[str, Any]]]
@@ -78,7 +79,7 @@ class Turns:
         finally:
             took_s = clock() - began
             self.breakers.ended(endpoint.provider, endpoint.name, probe, good, clock())
-            if good or reason == "timeout":
+            if good or reason in TOO_SLOW:
                 self.paces.note(endpoint.name, took_s, clock())
             inquiry.end(nth, Tried(endpoint.name, endpoint.provider, reason, round((began - inquiry.began) * 1000),
                                    round(took_s * 1000), tokens, unsure, hedge=hedge))

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import httpx
 
@@ -20,6 +20,7 @@ LINE_END = re.compile(rb"\r\n|\n|\r(?=.)", re.S)
 LINGER_S = 0.02
 """How long the end of the connection's answer is waited for after the model's, so that the connection can be reused."""
 MALFORMED = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
+T = TypeVar("T")
 Hear = Callable[[str, bool], None]
 """`hear(text, last)`: more text of this attempt; `last` where the attempt has come to its good end."""
 
@@ -46,47 +47,49 @@ class Waits:
 
 
 async def listen(http: httpx.AsyncClient, url: str, headers: Mapping[str, str], content: bytes, waits: Waits,
-                 parts: Parts, hear: Hear) -> tuple[Any, int | None]:
-    """The body that the parts add up to, and the milliseconds to the first token. Raises Refusal.
+                 parts: Parts, answer_of: Callable[[Any], T], hear: Hear) -> tuple[T, int | None]:
+    """The answer that the parts add up to, and the milliseconds to its first token. Raises Refusal, which has `begun`
+    where text was heard: a call of a tool, or a thought, nobody has read.
 
     A server that knows no streams answers in one piece: there is no first token then.
     """
     clock = asyncio.get_running_loop().time
-    began, first_ms = clock(), None
+    began, first_ms, heard = clock(), None, False
     end = began + waits.all_s
     try:
         async with asyncio.timeout_at(min(end, began + waits.first_s)) as alarm:
             async with opened(http, "POST", url, headers, content) as answer:
                 if content_type(answer.headers) not in ("text/event-stream", ""):
                     alarm.reschedule(end)
-                    return read_json(await whole(answer)), None
+                    return answer_of(read_json(await whole(answer))), None
                 coming = events(answer.aiter_bytes())
                 async for event, data in coming:
                     text = taken(parts, event, data)
                     if parts.over:
                         alarm.reschedule(None)
                         await _linger(coming)
-                        return parts.body(), first_ms
+                        return answer_of(parts.body()), first_ms
                     if text is None:
                         continue
                     first_ms = int((clock() - began) * 1000) if first_ms is None else first_ms
                     alarm.reschedule(min(end, clock() + waits.idle_s))
                     if text:
+                        heard = True
                         hear(text, False)
         raise Refusal("truncated", "the stream ended before the answer did", again=True, unsure=True)
     except TimeoutError as error:
-        raise _late(waits, first_ms is not None, clock() >= end) from error
+        raise _late(waits, first_ms is not None, heard, clock() >= end) from error
     except Refusal as refusal:
-        refusal.begun = first_ms is not None
+        refusal.begun = heard
         raise
 
 
-def _late(waits: Waits, begun: bool, over: bool) -> Refusal:
+def _late(waits: Waits, began: bool, heard: bool, over: bool) -> Refusal:
     if over:
-        return Refusal("timeout", f"no whole answer within {waits.all_s:.1f} s", unsure=True, begun=begun)
-    if begun:
+        return Refusal("timeout", f"no whole answer within {waits.all_s:.1f} s", unsure=True, begun=heard)
+    if began:
         return Refusal("stream_idle", f"the stream stopped: nothing for {waits.idle_s:.1f} s", again=True, unsure=True,
-                       begun=True)
+                       begun=heard)
     return Refusal("first_token_timeout", f"no first token within {waits.first_s:.1f} s", unsure=True)
 
 

@@ -36,12 +36,14 @@ class Faulty:
     """A running server: `url` to reach it, `asked` counts requests by fault. A slow one takes `slow_s` for each part.
 
     A stream says `words`, one each `pace_s`; `spoken` is when it said each one, by the monotonic clock.
+    Asked for the fault `raw` it streams `says` as it is.
     """
 
     url: str = ""
     slow_s: float = 0.5
     words: Sequence[str] = ("hello ", "the", "re")
     pace_s: float = 0
+    says: bytes = b""
     asked: Counter[str] = field(default_factory=Counter)
     spoken: list[float] = field(default_factory=list)
 
@@ -68,6 +70,8 @@ class Faulty:
         elif fault in STATUSES:
             more = {"retry-after": str(RETRY_AFTER_S)} if fault == "429_retry_after" else {}
             out.write(reply(STATUSES[fault], wire({"error": {"type": "told", "message": f"fault {fault}"}}), **more))
+        elif fault == "raw":
+            out.write(head(200, EVENT_STREAM) + self.says)
         elif fault == "wrong_content_type":
             out.write(reply(200, b"<html>Log in</html>", "text/html"))
         elif stream:

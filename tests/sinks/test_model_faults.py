@@ -96,3 +96,16 @@ def test_a_fault_has_its_end(server, fault, stream, provider):
         assert "".join(text for attempt, text, _ in heard) == ("hello there" if stream else "")
         assert {attempt for attempt, _, _ in heard} <= {said.attempts}
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(("words", "attempts", "asked_the_other"), [
+    (['{"choices": [{"delta": {"reasoning_content": "hm"}}]}'], 4, 1),  # a thought that nobody read: another may answer
+    (['{"choices": [{"delta": {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f"}}]}}]}'], 4, 1),
+    (['{"choices": [{"delta": {"content": "Hi"}}]}', '{"choices": [{"delta": {"tool_calls": [{"id": 7}]}}]}', "[DONE]"], 1, 0),
+])
+def test_only_words_that_were_heard_bind_to_a_model(server, words, attempts, asked_the_other):
+    before, said = server.asked.copy(), "".join(f"data: {word}\n\n" for word in words).encode()
+    with faulty(says=said) as own:
+        answer = ask(endpoint("ill", own.at("raw"), "openai", True), endpoint("well", server.at("good"), "openai", True))
+    assert (answer.attempts, (server.asked - before)["good"]) == (attempts, asked_the_other)
+    assert isinstance(answer, ChatAnswer) == bool(asked_the_other)

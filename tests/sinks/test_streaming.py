@@ -4,10 +4,10 @@ import asyncio
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sinks import openai_chat, streaming
+from sinks import anthropic_messages, openai_chat, streaming
 from sinks.http import Refusal
 from sinks.model_errors import error_in
 from sinks.streaming import events, taken
@@ -81,6 +81,44 @@ def test_a_chunk_that_makes_no_sense(data):
     with pytest.raises(Refusal) as refused:
         taken(openai_chat.Stream(), "", data)
     assert refused.value.reason == "bad_chunk" and refused.value.again
+
+
+LEAF = st.none() | st.integers(-3, 9) | st.sampled_from(["", "a", "stop", "0", "{}", 10**20, True, 0.5])
+ANY = st.recursive(LEAF, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(
+    st.sampled_from(["content", "id", "function", "index", "name", "arguments", "text", "usage"]), inner, max_size=3))
+
+
+def shaped(**fields):
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+CHUNK = shaped(model=LEAF, usage=ANY, error=LEAF, choices=st.lists(shaped(finish_reason=LEAF, delta=shaped(
+    content=LEAF, tool_calls=st.lists(shaped(index=LEAF, id=LEAF, function=shaped(name=LEAF, arguments=LEAF)) | ANY)))))
+BLOCK = shaped(type=st.sampled_from(["text", "tool_use", None]), text=LEAF, id=LEAF, name=LEAF, input=ANY)
+EVENT = st.fixed_dictionaries({"type": st.sampled_from([
+    "message_start", "content_block_start", "content_block_delta", "message_delta", "message_stop", "error"])}, optional={
+        "index": LEAF, "content_block": BLOCK | ANY, "message": shaped(model=LEAF, usage=ANY) | ANY, "usage": ANY,
+        "delta": shaped(type=st.sampled_from(["text_delta", "input_json_delta"]), text=LEAF, partial_json=LEAF,
+                        stop_reason=LEAF)})
+
+
+@pytest.mark.parametrize(("protocol", "came"), [(openai_chat, CHUNK), (anthropic_messages, EVENT)])
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_whatever_comes_is_an_answer_or_a_refusal(protocol, came, data):
+    stream = protocol.Stream()
+    try:
+        for value in data.draw(st.lists(came | ANY, max_size=5)):
+            taken(stream, "", json.dumps(value))
+        assert protocol.answer_of(stream.body())["finish_reason"]
+    except Refusal as refused:
+        assert refused.reason and refused.detail
+
+
+def test_blocks_without_a_number():
+    stream = anthropic_messages.Stream()
+    with pytest.raises(Refusal, match="makes no sense"):
+        taken(stream, "", '{"type": "content_block_start", "index": null, "content_block": {"type": "text"}}')
 
 
 @pytest.mark.parametrize(("error", "reason", "again"), [
