@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from schemas.patterns import Workflow
-from streams import asyncapi, dictionary, drawing
+from streams import asyncapi, dashboards, dictionary, drawing
 from streams import describe as drawn
 from streams import top as live
 from streams.company import definition_in
-from streams.commands.common import ROOT, AsJson, Problem
+from streams.commands.common import ROOT, AsJson, Problem, err
 from streams.config import settings
 
 
@@ -36,19 +36,23 @@ def describe(
     dictionary_: Annotated[bool, typer.Option("--dictionary", help="Every table and column of ClickHouse.")] = False,
     agent: Annotated[bool, typer.Option("--agent", help="The states of an agent's session, as Mermaid.")] = False,
     workflow: Annotated[Path | None, typer.Option("--workflow", help="The graph of an agent's file, as Mermaid.")] = None,
+    dashboards_: Annotated[bool, typer.Option("--dashboards", help="Write Grafana's dashboards anew.")] = False,
     readme: Annotated[bool, typer.Option("--readme", help="Write the README's generated blocks anew.")] = False,
 ) -> None:
     """Prints what the code says of itself."""
     if readme:
         drawn.rewrite_readme(ROOT / "README.md")
+    for path in dashboards.write() if dashboards_ else ():
+        err.print(f"{path.relative_to(ROOT)} written")
     for wanted, made in ((diagram, drawn.mermaid), (topics, lambda: drawn.topics_table(settings())),
                          (asyncapi_, lambda: asyncapi.as_yaml(settings())), (settings_, drawn.settings_table),
                          (dictionary_, dictionary.as_markdown), (agent, drawing.states),
                          (workflow is not None, lambda: drawing.workflow(_workflow_in(workflow)))):
         if wanted:
             sys.stdout.write(made() + "\n")
-    if not any((diagram, topics, asyncapi_, settings_, dictionary_, agent, workflow, readme)):
-        raise Problem("say what: --diagram, --topics, --asyncapi, --settings, --dictionary, --agent, --workflow FILE or --readme")
+    if not any((diagram, topics, asyncapi_, settings_, dictionary_, agent, workflow, dashboards_, readme)):
+        raise Problem("say what: --diagram, --topics, --asyncapi, --settings, --dictionary, --agent, --workflow FILE, --dashboards "
+                      "or --readme")
 
 
 def _workflow_in(path: Path) -> Workflow:
