@@ -1,18 +1,21 @@
 """What did it cost, what would it have at other prices, does the bill agree, and what will the month come to?"""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import typer
+from confluent_kafka import KafkaException
 
+from schemas.registry import Tenant
 from schemas.values import Tokens
 from sinks.queries import by_name
-from streams import invoices, repricing
+from streams import definitions, invoices, repricing
 from streams.commands.common import AsJson, Problem, err, out, say_json, table, usd
-from streams.commands.reach import rows_of
-from streams.config import settings
+from streams.commands.reach import codec_of, rows_of
+from streams.config import Settings, settings
 
 cost = typer.Typer(no_args_is_help=True, add_completion=False)
 TIMES = {"month": "formatDateTime(at, '%Y-%m', 'UTC')", "day": "toDate(at, 'UTC')", "hour": "toStartOfHour(at, 'UTC')"}
@@ -117,13 +120,38 @@ def forecast(
 ) -> None:
     query = by_name("forecast")
     found = rows_of(settings(), query.sql, query.parameters | {"days": days, "tenant": tenant})
+    budgets, now = month_budgets(settings()), datetime.now(UTC)
+    for row in found:
+        row |= {"budget_usd": budgets.get(row["tenant"]), "used_up_on": used_up_on(row, budgets.get(row["tenant"]), now)}
     total = {name: added(row[name] for row in found) for name in ("spent_usd", "forecast_usd")}
     if as_json:
         return say_json({"rows": found, "total": total})
-    columns = ("tenant", "spent_usd", "a_day_usd", "full_days", "without_price", "forecast_usd")
+    columns = ("tenant", "spent_usd", "a_day_usd", "full_days", "without_price", "forecast_usd", "budget_usd",
+               "used_up_on")
     out.print(table("To the end of the month", columns, [
-        [usd(row[name]) if name.endswith("_usd") else row[name] for name in columns] for row in found], numbers=columns[1:]))
+        ["" if row[name] is None else usd(row[name]) if name.endswith("_usd") else row[name] for name in columns]
+        for row in found], numbers=columns[1:]))
     err.print(f"{usd(total['spent_usd'])} so far, {usd(total['forecast_usd'])} when the month is over")
+
+
+def month_budgets(configured: Settings) -> dict[str, Decimal]:
+    """What each tenant may spend a month, by the definitions in force; none where Kafka does not answer."""
+    try:
+        given = definitions.read_all(configured, codec_of(configured))
+    except (Problem, KafkaException, RuntimeError, ConnectionError, httpx.HTTPError) as error:
+        err.print(f"[dim]without budgets: the definitions could not be read ({type(error).__name__})[/dim]")
+        return {}
+    tenants = [given.find(kind, name) for kind, name in given.newest if kind == "tenant"]
+    return {tenant.name: tenant.budget_usd.month for tenant in tenants
+            if isinstance(tenant, Tenant) and tenant.budget_usd and tenant.budget_usd.month}
+
+
+def used_up_on(row: dict[str, Any], budget: Decimal | None, now: datetime) -> date | None:
+    """The day of this month on which a budget is used up, if it goes on like this; None where it lasts."""
+    if budget is None or row["forecast_usd"] < budget:
+        return None
+    left = max(budget - row["spent_usd"], Decimal(0))
+    return (now + timedelta(days=float(left / row["a_day_usd"]))).date() if left else now.date()
 
 
 def span(begin: str, end: str) -> tuple[datetime, datetime]:

@@ -119,8 +119,10 @@ def test_an_invoice_agrees_to_the_cent_or_says_where_not(says, tmp_path):
 
 
 @pytest.mark.engine
-def test_a_forecast_is_told_with_its_sum(says):
+def test_a_forecast_is_told_with_its_sum_and_when_a_budget_is_used_up(says, monkeypatch):
+    monkeypatch.setattr(cost, "month_budgets", lambda configured: {"acme": Decimal("0.01")})
     found = says("forecast")
+    assert all((row["used_up_on"] is None) == (row["tenant"] != "acme") for row in found["rows"])
     assert found["total"]["spent_usd"] == (str(sum(Decimal(row["spent_usd"]) for row in found["rows"])) if found["rows"]
                                            else None)
 
@@ -172,3 +174,12 @@ def test_a_question_that_makes_no_sense_is_told(words, sentence):
     done = CliRunner().invoke(application("cost"), ["cost", *words])
     assert isinstance(done.exception, Problem)
     assert sentence in str(done.exception)
+
+
+@pytest.mark.parametrize("spent, a_day, forecast, budget, day", [
+    ("10", "2", "30", None, None), ("10", "2", "30", "31", None), ("10", "2", "30", "20", date(2026, 11, 15)),
+    ("10", "2", "30", "10", date(2026, 11, 10)), ("10", "0", "10", "9", date(2026, 11, 10)),
+])
+def test_a_budget_is_used_up_on_a_day(spent, a_day, forecast, budget, day):
+    row = {"spent_usd": Decimal(spent), "a_day_usd": Decimal(a_day), "forecast_usd": Decimal(forecast)}
+    assert cost.used_up_on(row, budget and Decimal(budget), datetime(2026, 11, 10, 12, tzinfo=UTC)) == day
