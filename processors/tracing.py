@@ -14,7 +14,7 @@ from processors.deltas import UNKNOWN
 from processors.text import cut, label, ms_between
 from schemas.agent import (
     ModelFailed, ModelResponded, PassagesFound, RequestAdmitted, RequestBlocked, RequestCleared, ResponseBlocked,
-    ResponseCleared, ResultCleared, RunEvent, RunFinished, Tokens, ToolFailed, ToolReturned, ToolUncertain,
+    ResponseCleared, ResultCleared, RunEvent, RunFinished, Tokens, ToolCalled, ToolFailed, ToolReturned, ToolUncertain,
 )
 from schemas.base import derived_id
 from schemas.codec import trace_of
@@ -27,7 +27,7 @@ CALLS_MAX = 200
 MODEL = "model "
 
 Traced = (RequestAdmitted | RequestCleared | RequestBlocked | VerdictReached | ModelResponded | ResponseCleared
-          | ResponseBlocked | ModelFailed | ToolReturned | PassagesFound | ResultCleared | ToolFailed | ToolUncertain
+          | ResponseBlocked | ModelFailed | ToolCalled | ToolReturned | PassagesFound | ResultCleared | ToolFailed | ToolUncertain
           | RunFinished)
 
 
@@ -106,6 +106,9 @@ def _step(trail: Trail, event: Traced) -> tuple[Trail, list[SpanEnded]]:
         case ModelFailed():
             return trail, [*_wasted_spans(trail, event),
                            _chat_span(trail, event, error=event.reason, output=event.detail)]
+        case ToolCalled():  # of a workflow no answer of a model told of it before
+            asked = {event.call: cut(event.arguments, PREVIEW_CHARS)}
+            return replace(trail, calls=trail.calls | asked if len(trail.calls) < CALLS_MAX else trail.calls), []
         case ToolReturned():
             return _waiting(trail, event.call, _tool_span(trail, event)), []
         case PassagesFound():
@@ -124,7 +127,7 @@ def _shown(trail: Trail, event: ResponseCleared | ResponseBlocked | ResultCleare
         case ResponseCleared():
             output = event.content or " ".join(f"{c.name}({c.arguments})" for c in event.tool_calls)
             calls = {call.id: cut(call.arguments, PREVIEW_CHARS) for call in event.tool_calls[:CALLS_MAX]}
-            trail = replace(trail, calls=calls)
+            trail = replace(trail, calls=calls or trail.calls)
         case ResponseBlocked():
             output = f"blocked by rule {event.rule}"
         case ResultCleared():

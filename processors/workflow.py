@@ -27,6 +27,8 @@ from schemas.registry import Definitions
 
 RESULTS_CHARS_MAX = 750_000
 DETAIL_CHARS = 1_000
+AT_ONCE_MAX = 500
+TURNS = f"more than {AT_ONCE_MAX} nodes were done without waiting for anything: lower the bounds of the loops"
 Answer = ResultCleared | ToolFailed | ToolUncertain | ResponseCleared | ResponseBlocked | ModelFailed
 
 
@@ -91,11 +93,15 @@ def signalled(session: Session, event: Event, given: Definitions) -> Moved:
 
 def _go_on(session: Session, event: Event, given: Definitions) -> Moved:
     """Begin what can begin now; at the end of all ways the run is over."""
-    workflow, events = agent_of(session.run, given).workflow, []
+    workflow, events, begun = agent_of(session.run, given).workflow, [], 0
     while session.run.flow.failing is None:
         flow, ready = settle(workflow, session.run.flow)
         session = _with(session, flow)
         if not ready:
+            break
+        begun += len(ready)
+        if begun > AT_ONCE_MAX:
+            session = _with(session, replace(flow, failing=Failing("stopped", "loop", TURNS)))
             break
         for name in ready:
             session, made = _begun(session, event, given, name, workflow.nodes[name], events)

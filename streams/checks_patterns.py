@@ -5,7 +5,7 @@ from typing import Any
 
 from processors import workflow_checks
 from processors.patterns import tools_of
-from schemas.patterns import Workflow
+from schemas.patterns import Critique, Plan, Workflow
 from schemas.registry import Agent, Definition, Tool
 
 Defined = Mapping[tuple[str, str], Definition]
@@ -24,6 +24,10 @@ def mistakes(sources: Sequence[Any]) -> Iterator[str]:
             yield source.says("`pattern: single` is one answer without tools: remove them, or use `loop`", "tools")
         if agent.pattern == "workflow" and agent.workflow is None:
             yield source.says("`pattern: workflow` needs a `workflow`: add it", "pattern")
+        least = {"plan": (agent.plan or Plan()).steps + 2, "critique": 2 * (agent.critique or Critique()).rounds + 2}
+        if agent.limits.steps < least.get(agent.pattern, 0):
+            yield source.says(f"`pattern: {agent.pattern}` may need {least[agent.pattern]} questions or more, and limits.steps "
+                              f"is {agent.limits.steps}: raise it", "limits", "steps")
         if agent.critique and agent.critique.model:
             yield from _missing(source, "model", agent.critique.model, defined, "critique", "model")
         if agent.workflow:

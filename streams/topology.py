@@ -42,7 +42,7 @@ TO_AGENT = (RequestCleared | RequestBlocked | ResponseCleared | ResponseBlocked 
 FROM_AGENT = (ModelAsked | ToolCalled | PassagesAsked | AgentRequested | ApprovalAsked | ApprovalResolved | ApprovalRefused
               | UserAsked | SignalRefused | RunFinished | ChildFinished | ChildCancelled)
 TO_TRACE = (RequestAdmitted | RequestCleared | RequestBlocked | VerdictReached | ModelResponded | ResponseCleared
-            | ResponseBlocked | ModelFailed | ToolReturned | PassagesFound | ResultCleared | ToolFailed
+            | ResponseBlocked | ModelFailed | ToolCalled | ToolReturned | PassagesFound | ResultCleared | ToolFailed
             | ToolUncertain | RunFinished)
 
 PIPELINE = (

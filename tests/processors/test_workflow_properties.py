@@ -134,3 +134,11 @@ def test_played_again_it_says_the_same():
     for seed in range(10):
         graph = drawn(random.Random(seed))
         assert played(graph, random.Random(seed)) == played(graph, random.Random(seed))
+
+
+def test_loops_that_wait_for_nothing_are_stopped():
+    branch = {"kind": "branch", "cases": [{"when": "true", "next": {"to": "n0", "at_most": 1_000}}]}
+    graph = Workflow.model_validate({"start": "n0", "nodes": {"n0": {"kind": "branch", "cases": [], "otherwise": "n1"},
+                                                              "n1": branch}})
+    _, said, _ = played(graph, random.Random(1))
+    assert [(event.outcome, event.reason) for event in said if isinstance(event, RunFinished)] == [("stopped", "loop")]

@@ -49,3 +49,19 @@ def test_agents_that_ask_one_another_in_a_circle_are_warned_of():
     [warning] = load(FOLDER / "team", 1).warnings
     assert "mirror.yaml, line 4" in warning and "mirror -> mirror" in warning and "limits.depth" in warning
     assert [*load(FOLDER / "workflow", 1).warnings] == []
+
+
+@pytest.mark.parametrize(("example", "file", "before", "after", "words"), [
+    ("plan", "organiser", "steps: 4", "steps: 20", "may need 22 questions or more, and limits.steps is 12"),
+    ("critique", "writer", "rounds: 2", "rounds: 8", "may need 18 questions or more"),
+    ("critique", "writer", "rounds: 2", "rounds: 2\n  model: large", "there is no model 'large'"),
+    ("plan", "organiser", "pattern: plan", "pattern: single", "one answer without tools"),
+    ("plan", "organiser", "pattern: plan", "pattern: workflow", "needs a `workflow`"),
+])
+def test_a_pattern_that_cannot_hold_is_told(tmp_path, example, file, before, after, words):
+    shutil.copytree(FOLDER / example, tmp_path / "e")
+    path = tmp_path / f"e/agents/{file}.yaml"
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(BadCompany) as bad:
+        load(tmp_path / "e", 1)
+    assert words in str(bad.value) and f"{file}.yaml, line " in str(bad.value)

@@ -6,7 +6,10 @@ from uuid import UUID
 import pytest
 
 from schemas.agent import AgentRequested, RunCancelled, RunFinished, ToolCalled, ToolReturned
+from schemas.approvals import ApprovalAsked, ApprovalDecided
+from schemas.registry import Approval, Tool
 from schemas.signals import SignalRefused, Signalled
+from schemas.tracing import SpanEnded
 from tests.streams.examples import at, ends, playing, questions
 
 GROUP = '{"people": 12, "day": "Saturday"}'
@@ -98,3 +101,30 @@ def test_a_child_is_asked_side_by_side_with_tools_and_belongs_to_the_run():
     [child] = [event for event in said if isinstance(event, RunFinished) and event.agent == "guide"]
     assert (child.outcome, child.parent_run) == ("completed", UUID(int=1))
     assert [q.agent for q in questions(said)] == ["guide", "excursion"]
+
+
+CHARGE = Tool(name="charge_rest", url="http://127.0.0.1:1/tools/charge_rest", approval=Approval(by=("treasurer",), timeout_s=900))
+
+
+@pytest.mark.parametrize(("decision", "outcome", "words"), [
+    ("approve", "completed", "TT-9"), ("deny", "failed", "denied: this was not done"), (None, "failed", "nobody agreed in time")])
+def test_a_node_whose_tool_needs_a_word_waits_for_it(decision, outcome, words):
+    with playing("workflow", CHARGE) as (local, ask):
+        ask(GROUP, "excursion", session="s")
+        [asked] = [event for event in local.send(paid(session="s")) if isinstance(event, ApprovalAsked)]
+        said = local.advance(at(4_000))
+        assert json.loads(asked.arguments) == {"usd": 370.5} and not ends(said)
+        if decision:
+            said += local.send(ApprovalDecided(id=UUID(int=9), at=at(4_000), tenant="club", session="s", approval=asked.id,
+                                               by="treasurer", decision=decision))
+        said += local.advance(at(9_000))
+    [end] = [event for event in ends(said) if event.agent == "excursion"]
+    assert end.outcome == outcome and words in f"{end.answer} {end.detail}"
+    assert ("undone: train, hut" in end.detail) == (outcome == "failed")
+
+
+def test_spans_of_tools_tell_what_they_were_asked():
+    said, _, _ = excursion(GROUP, paid())
+    spans = {event.name: event.input for event in said if isinstance(event, SpanEnded)}
+    assert json.loads(spans["execute_tool reserve_hut"]) == {"beds": 12}
+    assert json.loads(spans["execute_tool charge_rest"]) == {"usd": 370.5}
