@@ -117,6 +117,11 @@ def _as_variable(value: object) -> str:
     return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
+def environment_with(more: dict[str, str]) -> dict[str, str]:
+    """The environment of a child process that is no part of Weir."""
+    return os.environ | more
+
+
 @cache
 def settings() -> Settings:
     """The settings of this process. Raises pydantic's ValidationError, which the CLI turns into a sentence."""

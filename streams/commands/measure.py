@@ -66,6 +66,28 @@ def otlp(
         say_json(result)
 
 
+@bench.command("edge", help="The edge before a scripted model, and LiteLLM's proxy beside it, in one run.")
+def edge(
+    seconds: Annotated[float, typer.Option(help="How long each measurement takes.")] = 15,
+    rate: Annotated[float, typer.Option(help="Requests a second, steadily.", min=1)] = 50,
+    connections: Annotated[int, typer.Option(help="Connections for the most requests a second.", min=1)] = 32,
+    as_json: AsJson = False,
+) -> None:
+    from streams.bench import edge as measured  # noqa: PLC0415
+
+    with progress("measuring") as update:
+        result = measured.run(measured.of_settings(settings()), seconds, rate, connections, lambda words: update(0, words))
+    names = ("p50_ms", "p95_ms", "p99_ms")
+    out.print(table(f"Chat completions, {rate:g} a second; most at {connections} connections", (
+        "what", *names, *(f"+ {name}" for name in names), "most a second"), [
+        (row["what"], *(f"{row[name]:.1f}" for name in names),
+         *(f"{row[f'overhead_{name}']:.1f}" if f"overhead_{name}" in row else "" for name in names),
+         f"{row['most_per_s']:,.0f}") for row in result["rows"]], numbers=(*names, *(f"+ {n}" for n in names), "most a second")))
+    err.print(f"peer: {result['peer']}; load of the machine before: {result['load_before']:.2f}", markup=False)
+    if as_json:
+        say_json(result)
+
+
 def chaos(
     kills: Annotated[int, typer.Option(min=1, help="How many processes are killed.")] = 40,
     seed: Annotated[int, typer.Option(help="The same seed kills in the same order.")] = 7,

@@ -1,0 +1,160 @@
+"""What does the edge add to a model's own time, through Kafka exactly once, and how many requests a second are most?
+
+The scripted model is asked directly, through the edge, and through LiteLLM's proxy (one worker) where that is installed
+in `.weir/litellm` (`python -m venv .weir/litellm && .weir/litellm/bin/pip install 'litellm[proxy]'`), all in one run and
+by one generator of load: first at a steady rate, then by as many connections as are asked for, each with one request
+after the other. A model's answer through the edge is a whole run: admitted, screened, asked, priced, traced, recorded.
+"""
+
+import asyncio
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from schemas.registry import Agent, Definition, Model, Tenant
+from sinks.http import client
+from streams import app
+from streams.aside import free_block
+from streams.bench.ground import Unmeasured
+from streams.bench.whole import running
+from streams.commands.common import percentile
+from streams.company import Company
+from streams.config import Settings, environment_with
+from streams.deploy import apply_and_wait
+
+TENANT, AGENT, MODEL = "bench", "clerk", "scripted"
+SHARES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
+WARM_REQUESTS = 100
+REQUEST_TIMEOUT_S = 30
+PEER = app.ROOT / ".weir" / "litellm"
+PEER_READY_S = 90
+PEER_OPEN = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true", "LITELLM_LOCAL_MODEL_COST_MAP": "true"}
+CONFIG = """model_list:
+  - model_name: clerk
+    litellm_params: {{model: openai/scripted, api_base: "{url}/v1", api_key: none}}
+"""
+Say = Callable[[str], None]
+
+
+def run(home: Path, seconds: float, rate: float, connections: int, say: Say) -> dict[str, Any]:
+    """{"load_before", "rate", "connections", "rows": [{what, p50_ms, p95_ms, p99_ms, overhead_…, most_per_s}], "peer"}."""
+    load_before, rows = os.getloadavg()[0], []
+    say("starting a stack")
+    with running(home) as ours:
+        scripted = f"http://127.0.0.1:{ours.services_port}"
+        apply_and_wait(ours, Company(definitions(scripted), ()))
+        with peer(scripted, home) as litellm:
+            asked = {"model alone": scripted, "edge": f"http://127.0.0.1:{ours.edge_port}"}
+            asked |= {"LiteLLM": litellm} if litellm else {}
+            for what, url in asked.items():
+                rows.append({"what": what} | asyncio.run(measure(url, seconds, rate, connections, what, say)))
+    for row in rows[1:]:
+        row |= {f"overhead_{name}": row[name] - rows[0][name] for name in SHARES}
+    return {"load_before": load_before, "rate": rate, "connections": connections, "seconds": seconds, "rows": rows,
+            "peer": "LiteLLM's proxy, one worker" if litellm else
+            f"not measured: LiteLLM is not installed in {PEER.relative_to(app.ROOT)}"}
+
+
+def definitions(url: str) -> list[Definition]:
+    """A tenant without a quota, an agent that asks the scripted model once."""
+    model = Model(name=MODEL, provider="scripted", base_url=f"{url}/v1", upstream="scripted",
+                  price={"input": "1", "output": "2"})
+    return [Tenant(name=TENANT, requests_per_minute=10_000_000, burst=1_000_000, concurrent_runs=100_000), model,
+            Agent(name=AGENT, prompt="Be brief.", model=MODEL)]
+
+
+async def measure(url: str, seconds: float, rate: float, connections: int, what: str, say: Say) -> dict[str, float]:
+    """Milliseconds by share at a steady rate, and the most requests a second. Raises Unmeasured."""
+    async with client(connections + int(rate * REQUEST_TIMEOUT_S)) as http:
+        say(f"{what}: warming up")
+        await closely(http, url, 4, WARM_REQUESTS)
+        say(f"{what}: {rate:g} requests a second")
+        waits = await steadily(http, url, rate, int(seconds * rate))
+        say(f"{what}: {connections} connections")
+        began = time.perf_counter()
+        done = await closely(http, url, connections, None, began + seconds)
+        return {name: round(percentile(waits, share) or 0, 2) for name, share in SHARES.items()} | {
+            "most_per_s": round(done / (time.perf_counter() - began), 1)}
+
+
+async def ask(http: httpx.AsyncClient, url: str, number: int) -> None:
+    """One request, answered. Raises Unmeasured."""
+    answer = await http.post(f"{url}/v1/chat/completions", timeout=REQUEST_TIMEOUT_S, headers={
+        "weir-tenant": TENANT, "authorization": "Bearer none"}, json={
+            "model": AGENT, "messages": [{"role": "user", "content": f"Say something about {number}."}]})
+    if answer.status_code != 200 or not answer.json()["choices"][0]["message"]["content"]:
+        raise Unmeasured(f"{url} answered {answer.status_code}: {answer.text[:300]}")
+
+
+async def steadily(http: httpx.AsyncClient, url: str, rate: float, count: int) -> list[float]:
+    """Milliseconds of each request, counted from when it was due: one that has to queue is not let off."""
+    loop, waits = asyncio.get_running_loop(), []
+    began = loop.time()
+
+    async def one(number: int) -> None:
+        due = began + number / rate
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        await ask(http, url, number)
+        waits.append((loop.time() - due) * 1000)
+
+    await asyncio.gather(*(one(number) for number in range(count)))
+    return waits
+
+
+async def closely(http: httpx.AsyncClient, url: str, connections: int, count: int | None,
+                  until: float = float("inf")) -> int:
+    """How many were answered, by connections that ask one after the other until the count or the time is over."""
+    done = 0
+
+    async def one(connection: int) -> None:
+        nonlocal done
+        while time.perf_counter() < until and (count is None or done < count):
+            await ask(http, url, connection * 1_000_000 + done)
+            done += 1
+
+    await asyncio.gather(*(one(connection) for connection in range(connections)))
+    return done
+
+
+@contextmanager
+def peer(scripted: str, home: Path) -> Iterator[str]:
+    """The address of LiteLLM's proxy in front of the scripted model; empty where it is not installed."""
+    program = PEER / "bin" / "litellm"
+    if not program.exists():
+        yield ""
+        return
+    port, config = free_block(1), home / "litellm.yaml"
+    config.write_text(CONFIG.format(url=scripted))
+    url = f"http://127.0.0.1:{port}"
+    with (home / "litellm.log").open("wb") as log:
+        process = subprocess.Popen([program, "--config", config, "--port", str(port), "--host", "127.0.0.1",
+                                    "--num_workers", "1", "--telemetry", "False"], stdout=log, stderr=log, cwd=home,
+                                   env=environment_with(PEER_OPEN))
+        try:
+            _await(url, process, home / "litellm.log")
+            yield url
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _await(url: str, process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + PEER_READY_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/health/liveliness", timeout=2).status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    raise Unmeasured(f"LiteLLM did not start: {log.read_text(errors='replace')[-500:]}")
+
+
+def of_settings(settings: Settings) -> Path:
+    """The folder of the benchmark's own stack."""
+    return settings.home.resolve() / "bench-edge"
