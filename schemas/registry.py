@@ -7,14 +7,15 @@ a run keeps the versions that it began with, so `Definitions` knows every versio
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
 
 from schemas.agent import Effect, Label
-from schemas.base import Count, Event, Instant, Value
+from schemas.base import Count, Event, Value
 from schemas.definition import Definition, Name
 from schemas.guardrails import Action, Stage
+from schemas.keys import SCOPES, ApiKey, Scope  # noqa: F401 - together with the other kinds
 from schemas.limits import Approval, Context, Limits
 from schemas.patterns import Critique, Pattern, Plan, Workflow
 from schemas.prices import Budget, Contract, Price, Rate
@@ -23,8 +24,9 @@ from schemas.tools import ENTRY, McpServer, Method, Place, Reconcile, Via
 from schemas.routing import Cache, Candidate, Check, Hedge, Need
 from schemas.tools import ENTRY, McpServer, Method, Place, Reconcile, Via
 from schemas.values import Name
+from schemas.webhooks import Webhook
 
-Kind = Literal["tenant", "agent", "model", "route", "tool", "policy", "prompt", "alias", "currency", "key"]
+Kind = Literal["tenant", "agent", "model", "route", "tool", "policy", "prompt", "alias", "currency", "key", "webhook"]
 
 
 TASK = {"type": "object", "required": ["task"], "properties": {"task": {
@@ -198,29 +200,8 @@ class Policy(Definition):
     rules: tuple[Rule, ...]
 
 
-Scope = Literal["request", "read", "feedback", "approve", "admin", "telemetry"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
-Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{32,64}$")]
-
-
-class ApiKey(Definition):
-    """Who may call the edge, for which tenant, to do what. The secret is not here: only SHA-256 of salt and secret.
-
-    `roles` are those of the people whose words on approvals come with this key.
-    """
-
-    kind: ClassVar[str] = "key"
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$")]
-    tenant: Name
-    scopes: tuple[Scope, ...] = ("request", "read", "feedback")
-    roles: tuple[Label, ...] = ()
-    salt: Hex
-    sha256: Hex
-    expires: Instant | None = None
-
-
 KINDS: dict[str, type[Definition]] = {
-    c.kind: c for c in (Tenant, Agent, Model, Route, Tool, Policy, Prompt, Alias, Currency, ApiKey)}
+    c.kind: c for c in (Tenant, Agent, Model, Route, Tool, Policy, Prompt, Alias, Currency, ApiKey, Webhook)}
 
 
 class DefinitionApplied(Event):

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from schemas import (  # noqa: F401 - together they know every event class
     agent, approvals, attempts, children, feedback, guardrails, knowledge, operations, registry, signals, stream, tracing,
-    usage,
+    usage, webhooks,
 )
 from schemas.avsc import schema_of
 from schemas.base import PERSONAL, Event, event_classes
@@ -24,7 +24,7 @@ READ_WHOLE = {"place": 1}
 MONTH = timedelta(days=30)
 OWNERS = {"agent": "agent-platform", "approvals": "agent-platform", "guardrails": "security", "usage": "finance", "knowledge": "knowledge",
           "feedback": "product", "tracing": "observability", "operations": "operations", "registry": "governance",
-          "stream": "agent-platform"}
+          "stream": "agent-platform", "webhooks": "agent-platform"}
 RETENTION = {"stream": timedelta(days=1), "operations": 3 * MONTH, "usage": 13 * MONTH, "feedback": 13 * MONTH,
              "approvals": 13 * MONTH}
 

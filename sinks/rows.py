@@ -24,6 +24,7 @@ from schemas.plain import Plain
 from schemas.signals import SignalRefused
 from schemas.tracing import SpanEnded
 from schemas.usage import BudgetAlerted, TokensUsed, UsageTotalled
+from schemas.webhooks import WebhookDelivered, WebhookDropped, WebhookFailed
 from sinks.base import Batch
 
 Values = list[Any]
@@ -60,6 +61,9 @@ TABLES: dict[type[Event], Table] = {
     ApprovalRefused: Table("approvals", constants={"status": "refused"}),
     UserAsked:      Table("user_questions"),
     SignalRefused:  Table("refused_signals"),
+    WebhookDelivered: Table("webhook_deliveries", renamed={"status": "http_status"}, constants={"status": "delivered"}),
+    WebhookFailed:  Table("webhook_deliveries", without=("body", "hopeless"), constants={"status": "failed"}),
+    WebhookDropped: Table("webhook_deliveries", constants={"status": "dropped"}, copies={"started_at": "at"}),
     DeadLettered:   Table("dead_letters"),
 }
 # fmt: on

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "topics": ("streams.commands.look", "List the topics."),
     "schema": ("streams.commands.look", "Print an event's Avro schema."),
     "keys": ("streams.commands.keys", "Make, list and revoke API keys of the edge."),
+    "webhooks": ("streams.commands.webhooks", "See webhooks and their deliveries, send again what was given up."),
     "dlq": ("streams.commands.letters", "List, show and replay dead letters."),
     "top": ("streams.commands.picture", "The last hour, live."),
     "describe": ("streams.commands.picture", "Diagram, topics, settings, AsyncAPI, out of the code."),

@@ -27,7 +27,7 @@ from streams.config import settings
 
 FOLDERS = {"tenants": "tenant", "agents": "agent", "models": "model", "tools": "tool", "policies": "policy",
            "prompts": "prompt", "aliases": "alias", "currencies": "currency",
-           "routes": "route"}
+           "routes": "route", "webhooks": "webhook"}
 DOCUMENTS = "documents"
 DOCUMENT_BYTES_MAX = 7 * 1024 * 1024
 SERVICES_PORT = "${services_port}"

@@ -38,7 +38,7 @@ class Local:
                  heard: Callable[[Event], None] = lambda event: None):
         self._heard = heard
         self._given = given if callable(given) else lambda: given
-        self._ports = dict(ports or {})
+        self._ports = {"webhook": _nobody} | dict(ports or {})
         self._cores = {key: Core(steps, self._given) for key, steps in stages(pipeline).items()}
         self._stages_of: dict[type[Event], list[str]] = {}
         for key, steps in stages(pipeline).items():
@@ -155,6 +155,11 @@ class Local:
             "local", self._letters, at=at, tenant=tenant, source=f"local/{source}", topic_name=source,
             partition=0, offset=self._letters - 1, record_value=text.encode(), consumer=consumer,
             reason=reason, detail=detail)
+
+
+def _nobody(question: Any) -> Failure:
+    """Nobody outside is told anything by a run in memory, unless it is given a port for it."""
+    return Failure("no_port", f"{question} is not sent by a run in memory", NEVER, NEVER)
 
 
 async def _awaited(answer: Any) -> Any:

@@ -13,6 +13,7 @@ from sinks.response_cache import ResponseCache
 from sinks.tool_runner import ToolRunner
 from sinks.tools_mcp import McpTools
 from sinks.tools_python import PythonTools
+from sinks.webhook import Webhooks
 from streams.config import Settings, names_in, secret
 from streams.hearing import Chunks, Hearing
 from streams.remembering import Remembering
@@ -31,7 +32,7 @@ def ports(settings: Settings, worker: Worker | None = None) -> dict[str, Callabl
     chat = ModelApi(http, secret, heard=heard, meter=worker.metrics if worker else None,
                     cache=ResponseCache(settings.responses()))
     tool = tool_port(settings, http, fresh, worker)
-    return {"chat": Remembering(chat), "tool": tool, "search": LateSearch(settings)}
+    return {"chat": Remembering(chat), "tool": tool, "search": LateSearch(settings), "webhook": Webhooks(http, secret)}
 
 
 def ports_over(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient, heard: Heard = unheard

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from processors import (
     admission, agent, attempts, children, feedback, foreign, guardrails, ingest, model, retrieval, tools, tracing,
-    usage,
+    usage, webhooks,
 )
 from schemas.agent import (
     AgentRequested, ModelAsked, ModelFailed, ModelResponded, PassagesAsked,
@@ -27,6 +27,7 @@ from schemas.signals import Signalled, SignalRefused
 from schemas.stream import ModelChunk
 from schemas.tracing import SpanEnded, SpanReceived, TraceRested
 from schemas.usage import BudgetAlerted, TokensUsed, UsageTotalled
+from schemas.webhooks import WebhookDelivered, WebhookDropped, WebhookDue, WebhookFailed, WebhookRested
 from streams.shapes import Call, Each, Fold, Kinds, Step, Tumbling, Window, kinds
 
 
@@ -64,13 +65,16 @@ PIPELINE = (
     Step("settle",          RunFinished,                       Each(usage.settle),                                  RunSettled),
     Step("total_usage",     TokensUsed,                        per_minute(usage),                                   UsageTotalled),
     Step("map_span",        SpanReceived | TraceRested,        Fold(foreign.Seen, foreign.map_span, wakes=TraceRested), SpanEnded | TokensUsed, given=True),
+    Step("announce",        RunFinished | RequestRefused | ApprovalAsked, Each(webhooks.announce),                  WebhookDue, given=True),
+    Step("deliver",         WebhookDue,                        Call(webhooks.ask, "webhook", webhooks.tell, ordered=False), WebhookDelivered | WebhookFailed, given=True),
+    Step("deliver_again",   WebhookFailed | WebhookRested,     Fold(webhooks.Resting, webhooks.rest, wakes=WebhookRested), WebhookDue | WebhookDropped, given=True),
     Step("chunk",           DocumentPublished | DocumentWithdrawn, Fold(ingest.Document, ingest.chunk),             ChunkPrepared | ChunkRetired),
 )
 
 SINKS = {
     "clickhouse": (RunFinished | RequestRefused | SpanEnded | TokensUsed | AttemptEnded | UsageTotalled | BudgetAlerted
                    | VerdictReached | FeedbackGiven | FeedbackJoined | ApprovalAsked | ApprovalResolved | ApprovalRefused | UserAsked
-                   | SignalRefused | DeadLettered),
+                   | SignalRefused | WebhookDelivered | WebhookFailed | WebhookDropped | DeadLettered),
     "qdrant": ChunkPrepared | ChunkRetired,
     "otlp": SpanEnded,
 }

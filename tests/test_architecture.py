@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "processors": STDLIB_PURE | PURE_LIBRARIES | {"schemas", "processors"},
     "sinks": sys.stdlib_module_names | {
         "schemas", "sinks", "pydantic", "httpx", "httpx_aiohttp", "aiohttp", "clickhouse_connect", "qdrant_client",
-        "fastavro", "lz4", "numpy", "onnxruntime", "tokenizers", "orjson", "mcp", "httpx2",
+        "fastavro", "lz4", "standardwebhooks", "numpy", "onnxruntime", "tokenizers", "orjson", "mcp", "httpx2",
         "opentelemetry",
         "qdrant_edge",  # its BM25 is a function of a text, and the server's own
     },

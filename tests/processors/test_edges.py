@@ -23,6 +23,7 @@ from schemas.agent import RunFinished, Tokens
 from schemas.base import Event, Unprocessable
 from schemas.calls import ChatAnswer, Failure, Impossible, SearchAnswer, ToolAnswer, Uncertain
 from schemas.registry import Definitions
+from schemas.webhooks import WebhookAnswer
 from streams.shapes import Call, Each, Fold, Step, Window, kinds
 from streams.topology import PIPELINE
 from tests.processors.making import events_of
@@ -68,7 +69,8 @@ def results(step: Step, event: Event, given_: Definitions) -> list[Event]:
 def answers(port: str) -> list[Any]:
     """What a port may answer."""
     fine = {"chat": ChatAnswer("small", "openai", "gpt-4o-mini", "hello", (), "stop", Tokens(), THEN, THEN),
-            "tool": ToolAnswer("{}", THEN, THEN), "search": SearchAnswer((), THEN, THEN)}
+            "tool": ToolAnswer("{}", THEN, THEN), "search": SearchAnswer((), THEN, THEN),
+            "webhook": WebhookAnswer(204, THEN, THEN)}
     return [fine[port], Failure("timeout", "no answer", THEN, THEN), Uncertain("crashed", THEN, THEN)]
 
 

@@ -1,0 +1,29 @@
+"""Who may call the edge over HTTP, and to do what?"""
+
+from typing import Annotated, ClassVar, Literal, get_args
+
+from pydantic import Field
+
+from schemas.base import Instant
+from schemas.definition import Definition, Name
+from schemas.values import Label
+
+Scope = Literal["request", "read", "feedback", "approve", "admin", "telemetry"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{32,64}$")]
+
+
+class ApiKey(Definition):
+    """Who may call the edge, for which tenant, to do what. The secret is not here: only SHA-256 of salt and secret.
+
+    `roles` are those of the people whose words on approvals come with this key.
+    """
+
+    kind: ClassVar[str] = "key"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$")]
+    tenant: Name
+    scopes: tuple[Scope, ...] = ("request", "read", "feedback")
+    roles: tuple[Label, ...] = ()
+    salt: Hex
+    sha256: Hex
+    expires: Instant | None = None
