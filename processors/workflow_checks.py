@@ -1,4 +1,4 @@
-"""What is wrong with a workflow's graph, before anything runs: where does it lead nowhere, round for ever, or to nonsense?
+"""What is wrong with a workflow's graph before anything runs: ways that lead nowhere, circles, nonsense?
 
 Each mistake is a place in the definition and a sentence.
 """
@@ -128,9 +128,10 @@ def _circles(workflow: Workflow) -> Iterator[Mistake]:
             done.add(name)
             way.pop()
         elif target in (node for node, _ in way):
-            place = next(place for place, edges in _groups(workflow.nodes[name]) if target in (edge.to for edge in edges))
-            yield ("nodes", name, *place), (f"{target!r} leads to {name!r} and this way back to it, without a bound: write "
-                                            f"{{to: {target}, at_most: N}}")
+            place = next(place for place, edges in _groups(workflow.nodes[name])
+                         if target in (edge.to for edge in edges))
+            yield ("nodes", name, *place), (f"{target!r} leads to {name!r} and this way back to it, without a bound: "
+                                            f"write {{to: {target}, at_most: N}}")
         elif target not in done:
             way.append((target, iter(onward(workflow.nodes[target]))))
 

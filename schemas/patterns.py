@@ -63,8 +63,8 @@ class Compensation(Value):
 class Node(Value):
     """One node of a workflow. `next` are all gone at once; without one the way ends here.
 
-    tool: `tool`, `arguments`, `compensate`. agent: `agent`, `task`. model: `prompt`, `system`, `model`. wait: `seconds`.
-    event: `event` (the name of a signal), `timeout_s`. branch: `cases`, `otherwise`. `on_error` is where it goes on
+    tool: `tool`, `arguments`, `compensate`. agent: `agent`, `task`. model: `prompt`, `system`, `model`. wait:
+    `seconds`. event: `event` (the name of a signal), `timeout_s`. branch: `cases`, `otherwise`. `on_error` is where it goes on
     when the node fails; without one the workflow fails. `join` says of a node to which several ways lead whether it
     waits for all of those that are still gone, or begins at the first.
     """

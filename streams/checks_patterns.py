@@ -19,15 +19,16 @@ def mistakes(sources: Sequence[Any]) -> Iterator[str]:
         agent = source.definition
         for field in OWN:
             if field != agent.pattern and getattr(agent, field) is not None:
-                yield source.says(f"`{field}` is for `pattern: {field}`, this agent's is {agent.pattern}: change one", field)
+                yield source.says(f"`{field}` is for `pattern: {field}`, this agent's is {agent.pattern}: change one",
+                                  field)
         if agent.pattern == "single" and agent.tools:
             yield source.says("`pattern: single` is one answer without tools: remove them, or use `loop`", "tools")
         if agent.pattern == "workflow" and agent.workflow is None:
             yield source.says("`pattern: workflow` needs a `workflow`: add it", "pattern")
         least = {"plan": (agent.plan or Plan()).steps + 2, "critique": 2 * (agent.critique or Critique()).rounds + 2}
         if agent.limits.steps < least.get(agent.pattern, 0):
-            yield source.says(f"`pattern: {agent.pattern}` may need {least[agent.pattern]} questions or more, and limits.steps "
-                              f"is {agent.limits.steps}: raise it", "limits", "steps")
+            yield source.says(f"`pattern: {agent.pattern}` may need {least[agent.pattern]} questions or more, and "
+                              f"limits.steps is {agent.limits.steps}: raise it", "limits", "steps")
         if agent.critique and agent.critique.model:
             yield from _missing(source, "model", agent.critique.model, defined, "critique", "model")
         if agent.workflow:
@@ -46,8 +47,8 @@ def _of_workflow(source: Any, agent: Agent, workflow: Workflow, defined: Defined
             yield from _missing(source, "tool", node.compensate.tool, defined, *here, "compensate", "tool")
     calls = sum(node.kind in ("tool", "agent", "model") for node in workflow.nodes.values())
     if calls > agent.limits.steps:
-        yield source.says(f"the workflow has {calls} nodes that call something, and limits.steps is {agent.limits.steps}: "
-                          "raise it", "limits", "steps")
+        yield source.says(f"the workflow has {calls} nodes that call something, and limits.steps is "
+                          f"{agent.limits.steps}: raise it", "limits", "steps")
 
 
 def _missing(source: Any, kind: str, name: str, defined: Defined, *where: str | int) -> Iterator[str]:

@@ -19,7 +19,7 @@ def states() -> str:
     """The states of a session, and which event leads from one to another."""
     edges: dict[tuple[str, str], list[str]] = {}
     for (phase, event), move in NEXT.items():
-        stays = [] if move.stays == {phase} else sorted(move.stays)  # kept, or of no more use: the run goes on as it was
+        stays = [] if move.stays == {phase} else sorted(move.stays)  # else the run goes on as it was
         for to in [*stays, *(["idle"] if move.ends and phase != "idle" else [])]:
             edges.setdefault((phase, to), []).append(event.__name__)
     lines = ["stateDiagram-v2", "  [*] --> idle",
@@ -39,7 +39,7 @@ def workflow(graph: Workflow) -> str:
 
 
 def _node(name: str, node: Node) -> str:
-    says = {"tool": node.tool, "agent": f"agent {node.agent}", "model": f"model {node.model}" if node.model else "model",
+    says = {"tool": node.tool, "agent": f"agent {node.agent}", "model": f"model {node.model or ''}".strip(),
             "wait": f"{node.seconds or 0:g} s", "event": f"signal {node.event}", "branch": ""}[node.kind]
     if node.timeout_s:
         says += f", at most {node.timeout_s:g} s"

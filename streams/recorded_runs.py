@@ -1,8 +1,8 @@
 """Would runs that are under way go on under this version of the code as they began under an older one?
 
-A history is a file of JSON lines: first the definitions, then for each event that the step `agent` took the state of the
-session before it, the event, and what was said to it. It is played twice: from its beginning, and from each state as it
-was written, as a worker does that is started anew in the middle of a run. What must stay is what the world and other
+A history is a file of JSON lines: first the definitions, then for each event that the step `agent` took the state of
+the session before it, the event, and what was said to it. It is played twice: from its beginning, and from each state as
+it was written, as a worker does that is started anew in the middle of a run. What must stay is what the world and other
 steps hang on: which events, their ids, calls and arguments, outcomes and answers. Words of prompts may change.
 """
 
@@ -23,8 +23,8 @@ from streams.shapes import Step
 
 STEP = "agent"
 STATE = TypeAdapter(Session)
-LASTING = ("id", "cause", "session", "run", "agent", "agent_version", "step", "call", "tool", "tool_version", "arguments",
-           "model", "child", "query", "outcome", "reason", "answer", "not_undone", "status", "decision", "parent_run")
+LASTING = ("id", "cause", "session", "run", "agent", "agent_version", "step", "call", "tool", "tool_version",
+           "arguments", "model", "child", "query", "outcome", "reason", "answer", "not_undone", "status", "decision", "parent_run")
 
 
 class BadHistory(Exception):
@@ -126,7 +126,8 @@ def _shown(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> str:
     for now, then in zip(found, wanted, strict=False):
         for field in dict.fromkeys((*then, *now)):
             if now.get(field) != then.get(field):
-                return f"{now['event']} with {field} {now.get(field)!r}, it was {then['event']} with {then.get(field)!r}"
+                return (f"{now['event']} with {field} {now.get(field)!r}, "
+                        f"it was {then['event']} with {then.get(field)!r}")
     return f"{[one['event'] for one in found]}, it was {[one['event'] for one in wanted]}"
 
 

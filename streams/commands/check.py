@@ -18,7 +18,7 @@ HISTORIES = ROOT / "tests" / "histories"
 
 def check(
     folder: Annotated[Path | None, typer.Argument(
-        help="A company's folder, or one of the folders in it, e.g. agents/; with --histories a folder of histories.")] = None,
+        help="A company's folder, or one of those in it, e.g. agents/; with --histories a folder of histories.")] = None,
     histories: Annotated[bool, typer.Option("--histories", help="Play recorded runs instead.")] = False,
     as_json: AsJson = False,
 ) -> None:

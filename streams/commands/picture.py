@@ -35,7 +35,8 @@ def describe(
     settings_: Annotated[bool, typer.Option("--settings", help="Every setting and its default.")] = False,
     dictionary_: Annotated[bool, typer.Option("--dictionary", help="Every table and column of ClickHouse.")] = False,
     agent: Annotated[bool, typer.Option("--agent", help="The states of an agent's session, as Mermaid.")] = False,
-    workflow: Annotated[Path | None, typer.Option("--workflow", help="The graph of an agent's file, as Mermaid.")] = None,
+    workflow: Annotated[Path | None, typer.Option(
+        "--workflow", help="The graph of an agent's file, as Mermaid.")] = None,
     dashboards_: Annotated[bool, typer.Option("--dashboards", help="Write Grafana's dashboards anew.")] = False,
     readme: Annotated[bool, typer.Option("--readme", help="Write the README's generated blocks anew.")] = False,
 ) -> None:

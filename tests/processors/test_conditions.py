@@ -4,7 +4,8 @@ import pytest
 
 from processors.conditions import BadExpression, nodes_in, value_of, wrong_with
 
-KNOWS = {"input": {"text": "hi", "json": {"people": 3, "items": [{"price": 4.5}, {"price": 12.0}], "by": {"a": 1, "b": 2}},
+JSON = {"people": 3, "items": [{"price": 4.5}, {"price": 12.0}], "by": {"a": 1, "b": 2}}
+KNOWS = {"input": {"text": "hi", "json": JSON,
                    "many": list(range(1_001)), "hundred": list(range(100)), "more": list(range(101))},
          "nodes": {"train": {"result": {"price": 9.5}, "error": "", "count": 1}}}
 

@@ -1,4 +1,4 @@
-"""Whatever graph, whatever answers in whatever order: does each workflow end once, and is all that was done accounted for?"""
+"""Whatever graph and answers, in whatever order: does a workflow end once, and is all that it did accounted for?"""
 
 import random
 

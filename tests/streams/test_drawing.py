@@ -38,7 +38,8 @@ def test_loops_failures_and_compensations_can_be_seen():
 
 def test_every_transition_that_changes_something_is_drawn():
     text = drawing.states()
-    drawn = {(start, event) for start, events in re.findall(r"  (\w+) --> \w+: (.+)", text) for event in events.split(", ")}
+    drawn = {(start, event) for start, events in re.findall(r"  (\w+) --> \w+: (.+)", text)
+             for event in events.split(", ")}
     assert drawn == {(str(phase), event.__name__) for (phase, event), move in NEXT.items()
                      if move.ends or move.stays != {phase}}
 

@@ -104,8 +104,8 @@ def test_a_change_that_would_break_a_run_in_flight_is_found(tmp_path, before, af
 @pytest.mark.parametrize(("text", "words"), [
     ("", "is no history"), ("[]", "is no history"), ("{", "is no history"),
     ('{"definitions": [{"kind": "agent", "version": 1, "body": {"name": "a"}}]}', "definitions can no longer be read"),
-    (json.dumps({"definitions": []}) + '\n{"key": "k", "state": {}, "took": {"Gone": {}}, "said": []}', "no event Gone"),
-    (json.dumps({"definitions": []}) + '\n{"key": "k", "state": {}, "took": {"Woke": {}}, "said": []}', "no longer be read"),
+    ('{"definitions": []}\n{"key": "k", "state": {}, "took": {"Gone": {}}, "said": []}', "no event Gone"),
+    ('{"definitions": []}\n{"key": "k", "state": {}, "took": {"Woke": {}}, "said": []}', "no longer be read"),
 ])
 def test_what_is_no_history_is_said(tmp_path, text, words):
     (tmp_path / "h.jsonl").write_text(text)

@@ -1,4 +1,4 @@
-"""Does a workflow go its ways to the end, wait, loop, and take back what it did? The example is `infra/examples/workflow`."""
+"""Does the workflow of `infra/examples/workflow` go its ways to the end, wait, loop, and take back what it did?"""
 
 import json
 from uuid import UUID
@@ -57,7 +57,8 @@ def test_conditions_decide_the_way(group, deposit, called, answer):
     (GROUP, None, "no signal 'deposit_paid' came in time", "train, hut", ""),
     (GROUP, "x", "bad_expression", "train, hut", ""),
     ({"people": 13, "day": "Saturday"}, None, "full", "train", ""),
-    ({"people": 12, "day": "Sunday"}, 20, "card declined", "hut", "train (http_409: status 409: {\"error\":\"too late\"})"),
+    ({"people": 12, "day": "Sunday"}, 20, "card declined", "hut",
+     "train (http_409: status 409: {\"error\":\"too late\"})"),
 ])
 def test_a_failure_undoes_what_was_done_last_first_and_says_what_it_could_not(group, deposit, why, undone, not_undone):
     _, end, called = excursion(group, *([paid(usd=deposit)] if deposit else []))
@@ -69,12 +70,13 @@ def test_a_failure_undoes_what_was_done_last_first_and_says_what_it_could_not(gr
 
 def test_a_signal_may_come_before_it_is_waited_for_and_counts_once():
     with playing("workflow") as (local, ask):
-        early = local.send(paid(seconds=-5, session="s"), paid(seconds=-5, session="s"), paid(2, -5, name="other", session="s"))
+        twice = paid(seconds=-5, session="s")
+        early = local.send(twice, twice, paid(2, -5, name="other", session="s"))
         assert early == []
         said = ask(GROUP, "excursion", session="s") + local.advance(at(1_000))
         second = ask(GROUP, "excursion", 2, session="s")
     assert [event.outcome for event in ends(said) if event.agent == "excursion"] == ["completed"]
-    assert not [event for event in ends(second) if event.agent == "excursion"]  # the second waits for a deposit of its own
+    assert not [event for event in ends(second) if event.agent == "excursion"]  # it waits for a deposit of its own
 
 
 def test_signals_that_find_no_room_are_refused_aloud():
@@ -87,7 +89,8 @@ def test_signals_that_find_no_room_are_refused_aloud():
 def test_cancelled_it_ends_at_once_and_says_what_it_left():
     with playing("workflow") as (local, ask):
         ask(GROUP, "excursion")
-        said = local.send(RunCancelled(id=UUID(int=7), at=at(5), tenant="club", session=str(UUID(int=1)), run=UUID(int=1)))
+        said = local.send(RunCancelled(id=UUID(int=7), at=at(5), tenant="club", session=str(UUID(int=1)),
+                                       run=UUID(int=1)))
         late = local.send(paid())
     [end] = ends(said)
     assert (end.outcome, end.not_undone) == ("cancelled", "train (it was not tried)\nhut (it was not tried)")
@@ -103,11 +106,13 @@ def test_a_child_is_asked_side_by_side_with_tools_and_belongs_to_the_run():
     assert [q.agent for q in questions(said)] == ["guide", "excursion"]
 
 
-CHARGE = Tool(name="charge_rest", url="http://127.0.0.1:1/tools/charge_rest", approval=Approval(by=("treasurer",), timeout_s=900))
+CHARGE = Tool(name="charge_rest", url="http://127.0.0.1:1/tools/charge_rest",
+              approval=Approval(by=("treasurer",), timeout_s=900))
 
 
 @pytest.mark.parametrize(("decision", "outcome", "words"), [
-    ("approve", "completed", "TT-9"), ("deny", "failed", "denied: this was not done"), (None, "failed", "nobody agreed in time")])
+    ("approve", "completed", "TT-9"), ("deny", "failed", "denied: this was not done"),
+    (None, "failed", "nobody agreed in time")])
 def test_a_node_whose_tool_needs_a_word_waits_for_it(decision, outcome, words):
     with playing("workflow", CHARGE) as (local, ask):
         ask(GROUP, "excursion", session="s")
@@ -115,8 +120,8 @@ def test_a_node_whose_tool_needs_a_word_waits_for_it(decision, outcome, words):
         said = local.advance(at(4_000))
         assert json.loads(asked.arguments) == {"usd": 370.5} and not ends(said)
         if decision:
-            said += local.send(ApprovalDecided(id=UUID(int=9), at=at(4_000), tenant="club", session="s", approval=asked.id,
-                                               by="treasurer", decision=decision))
+            said += local.send(ApprovalDecided(id=UUID(int=9), at=at(4_000), tenant="club", session="s",
+                                               approval=asked.id, by="treasurer", decision=decision))
         said += local.advance(at(9_000))
     [end] = [event for event in ends(said) if event.agent == "excursion"]
     assert end.outcome == outcome and words in f"{end.answer} {end.detail}"
