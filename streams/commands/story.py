@@ -8,9 +8,10 @@ from schemas.agent import (
     RequestRefused, ResponseBlocked, RunCancelled, RunFinished, ToolCalled, ToolFailed, ToolReturned, ToolUncertain,
 )
 from schemas.approvals import ApprovalAsked, ApprovalResolved, UserAsked
+from schemas.attempts import AttemptEnded
 from schemas.base import Event
 from schemas.guardrails import VerdictReached
-from streams.commands.common import short
+from streams.commands.common import short, usd
 
 WIDTH = 110
 
@@ -27,6 +28,7 @@ def line(event: Event) -> str | None:
         case ModelResponded():
             wishes = ", ".join(f"{call.name} {short(call.arguments, 60)}" for call in event.tool_calls)
             spent = f"{event.tokens.input_tokens}+{event.tokens.output_tokens} tokens, {event.wait_ms} ms"
+            spent = "out of the cache, for nothing" if event.cache_hit else spent
             return f"model      {event.model} ({spent}): {'wants ' + wishes if wishes else short(event.content, WIDTH)}"
         case ToolCalled():
             return f"calls      {event.tool} {short(event.arguments, WIDTH)} [{event.effect}]"
@@ -55,6 +57,9 @@ def _trouble(event: Event) -> str | None:
             return f"guardrail  {event.stage}: {event.rule} found {findings} x, {event.action}"
         case RequestBlocked() | ResponseBlocked():
             return f"blocked    {event.rule}: {event.detail}"
+        case AttemptEnded(wasted=True):
+            spent = "may be billed" if event.cost_usd is None else usd(event.cost_usd)
+            return f"in vain    {event.model}: {event.reason} after {event.wait_ms} ms, {spent}"
         case ToolFailed() | ModelFailed():
             name = event.tool if isinstance(event, ToolFailed) else event.model
             return f"failed     {name}: {event.reason} {short(event.detail, WIDTH)}"

@@ -7,6 +7,7 @@ from schemas.attempts import AttemptEnded
 from schemas.registry import Model
 from schemas.tracing import SpanEnded
 from schemas.usage import TokensUsed
+from streams.commands import story
 from tests.streams.examples import ends, playing
 
 DOWN = Model(name="cheap", provider="scripted", base_url="http://127.0.0.1:1/nowhere", upstream="scripted-small")
@@ -53,3 +54,9 @@ def test_a_trace_shows_every_attempt_and_adds_up_to_what_was_paid():
     assert [(s.request_model, s.status, s.error_type) for s in spans] == [
         ("cheap", "error", "check_failed"), ("dear", "ok", "")]
     assert sum(s.cost_usd for s in spans) == ends(events)[0].cost_usd and len({s.span for s in spans}) == 2
+
+
+def test_a_runs_story_tells_what_was_in_vain():
+    with playing("routing") as (_, ask):
+        told = [line for event in ask("Which crampons fit?", "adviser") if (line := story.line(event))]
+    assert any(line.startswith("in vain    cheap: check_failed after") and "$0.0000" in line for line in told)
