@@ -77,6 +77,8 @@ def settle(workflow: Workflow, flow: Flow) -> tuple[Flow, tuple[str, ...]]:
     They begin in the order of their names: a definition has its keys sorted on its way here, so the file's is lost.
     """
     sources = sources_of(workflow)
+    for name in [name for name, spot in flow.spots.items() if _idle(workflow, flow, name, spot)]:
+        flow = end(flow, workflow, name, "dead", ())
     flow = _looped(workflow, flow)
     changed = True
     while changed:
@@ -86,6 +88,14 @@ def settle(workflow: Workflow, flow: Flow) -> tuple[Flow, tuple[str, ...]]:
                 flow, changed = end(flow, workflow, name, "dead", ()), True
     return flow, tuple(name for name in sorted(workflow.nodes)
                        if name not in flow.spots and _standing(workflow, flow, name, sources) == "ready")
+
+
+def _idle(workflow: Workflow, flow: Flow, name: str, spot: Spot) -> bool:
+    """Does a node wait for nothing that matters any more, because all that could follow it has begun by another way?"""
+    if spot.state != "open" or workflow.nodes[name].kind not in ("wait", "event"):
+        return False
+    after = reach(workflow, name) - {name}
+    return bool(after) and after <= flow.spots.keys()
 
 
 def sources_of(workflow: Workflow) -> dict[str, tuple[str, ...]]:

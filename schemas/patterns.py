@@ -66,7 +66,7 @@ class Node(Value):
     tool: `tool`, `arguments`, `compensate`. agent: `agent`, `task`. model: `prompt`, `system`, `model`. wait:
     `seconds`. event: `event` (the name of a signal), `timeout_s`. branch: `cases`, `otherwise`. `on_error` is where it goes on
     when the node fails; without one the workflow fails. `join` says of a node to which several ways lead whether it
-    waits for all of those that are still gone, or begins at the first.
+    waits for all of those that are still gone, or begins at the first: other ways that only wait are given up then.
     """
 
     kind: Literal["tool", "agent", "model", "wait", "event", "branch"]
