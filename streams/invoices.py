@@ -23,11 +23,11 @@ DATED = re.compile(r"[-@](20\d{2})-?(\d{2})-?(\d{2})$")
 HALF_A_CENT = Decimal("0.005")
 FINE = "matched"
 COUNTED = """
-SELECT toDate(at, 'UTC') AS day, if(response_model = '', model, response_model) AS name, provider, count() AS calls,
+SELECT toDate(at, 'UTC') AS day, model, response_model, provider, count() AS calls,
        countIf(cost_usd IS NULL) AS unpriced_calls, sum(cost_usd) AS cost
 FROM token_usage WHERE at >= {begin:DateTime('UTC')} AND at < {end:DateTime('UTC')} + INTERVAL 1 DAY AND source = 'weir'
   AND NOT cache_hit
-GROUP BY day, name, provider"""
+GROUP BY day, model, response_model, provider"""
 """What was called through Weir. What other applications told of is on their own bills."""
 
 
@@ -104,14 +104,20 @@ def match(
 
     Without a provider, those count that answered for a model of the invoice: another provider's usage is not missing.
     """
-    rows = [row | {"name": known_as(row["name"])} for row in counted]
     models = {model for _, model in billed}
+    rows = [row | {"name": _name(row, models)} for row in counted]
     providers = {provider} if provider else {row["provider"] for row in rows if row["name"] in models}
     ours: dict[tuple[date, str], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         if row["provider"] in providers:
             ours[row["day"], row["name"]].append(row)
     return [_matched(place, billed.get(place), ours.get(place, [])) for place in sorted(billed.keys() | ours.keys())]
+
+
+def _name(row: dict[str, Any], models: set[str]) -> str:
+    """What the provider calls the model, or what we do where the invoice does."""
+    theirs, ours = known_as(row["response_model"]), known_as(row["model"])
+    return ours if not theirs or ours in models and theirs not in models else theirs
 
 
 def _matched(place: tuple[date, str], invoiced: Decimal | None, rows: list[dict[str, Any]]) -> Matched:

@@ -81,8 +81,9 @@ def reprice(
     if as_json:
         return say_json({"from": begin, "to": end, "rows": found, "total": total})
     columns = ("tenant", "model", *total)
-    out.print(table("Repriced", columns, [[usd(row[name]) if name.endswith("_usd") else row[name] for name in columns]
-                                          for row in found], numbers=tuple(total)))
+    out.print(table("Repriced", columns, [[
+        f"{row[name]:+.6f}" if name == "difference_usd" else usd(row[name]) if name.endswith("_usd") else row[name]
+        for name in columns] for row in found], numbers=tuple(total)))
     err.print(f"{total['calls']} calls: {usd(total['recorded_usd'])} as recorded, {usd(total['repriced_usd'])} at these "
               f"prices, {total['difference_usd']:+.6f} dollars")
 
@@ -109,7 +110,7 @@ def reconcile(
              usd(row.counted_usd) if row.calls else "", f"{row.difference_usd:+.6f}", row.calls, row.status)
             for row in found], numbers=columns[2:6]))
         err.print(f"{result['matched']} of {len(found)} days and models agree to the cent: {usd(result['invoiced_usd'])} "
-                  f"on the invoice, {usd(result['counted_usd'])} counted")
+                  f"on the invoice, {usd(result['counted_usd']) if result['counted_usd'] else 'nothing'} counted")
     raise typer.Exit(1 if off else 0)
 
 

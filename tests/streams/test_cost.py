@@ -144,12 +144,14 @@ def test_an_invoice_that_is_none_is_told_with_its_line(tmp_path: Path, text, sen
 
 
 def test_lines_of_a_day_and_model_are_added_up_and_counted_only_here_is_said():
-    row = {"day": date(2026, 11, 2), "name": "gpt-4o-2024-08-06", "provider": "openai", "calls": 2, "unpriced_calls": 0}
-    counted = [row | {"cost": Decimal("0.1")}, row | {"name": "gpt-4o", "cost": Decimal("0.2")},
-               row | {"day": date(2026, 11, 3), "cost": Decimal(1)}, row | {"name": "x", "provider": "y", "cost": Decimal(5)}]
+    row = {"day": date(2026, 11, 2), "model": "big", "response_model": "gpt-4o-2024-08-06", "provider": "openai", "calls": 2, "unpriced_calls": 0}
+    counted = [row | {"cost": Decimal("0.1")}, row | {"response_model": "gpt-4o", "cost": Decimal("0.2")},
+               row | {"day": date(2026, 11, 3), "cost": Decimal(1)}, row | {"model": "x", "response_model": "", "provider": "y", "cost": Decimal(5)}]
     found = invoices.match({(date(2026, 11, 2), "gpt-4o"): Decimal("0.3049")}, counted)
     assert [(one.day.day, one.calls, one.counted_usd, one.status) for one in found] == [
         (2, 4, Decimal("0.3"), "matched"), (3, 2, Decimal(1), "only counted here")]
+    by_our_name = invoices.match({(date(2026, 11, 2), "big"): Decimal("0.3")}, counted[:2])
+    assert [(one.model, one.status) for one in by_our_name] == [("big", "matched")]
 
 
 @pytest.mark.parametrize("text, sentence", [
