@@ -17,6 +17,7 @@ from schemas.agent import (
     ResponseCleared, ResultCleared, RunEvent, RunFinished, Tokens, ToolCalled, ToolFailed, ToolReturned, ToolUncertain,
 )
 from schemas.base import derived_id
+from schemas.approvals import ApprovalResolved
 from schemas.codec import trace_of
 from schemas.guardrails import VerdictReached
 from schemas.tracing import SpanEnded
@@ -24,11 +25,12 @@ from schemas.tracing import SpanEnded
 PREVIEW_CHARS = 2_000
 RUNS_MAX = 100
 CALLS_MAX = 200
+WAIT_MS_MAX = 366 * 86_400_000
 MODEL = "model "
 
 Traced = (RequestAdmitted | RequestCleared | RequestBlocked | VerdictReached | ModelResponded | ResponseCleared
-          | ResponseBlocked | ModelFailed | ToolCalled | ToolReturned | PassagesFound | ResultCleared | ToolFailed | ToolUncertain
-          | RunFinished)
+          | ResponseBlocked | ModelFailed | ToolCalled | ToolReturned | PassagesFound | ResultCleared | ToolFailed
+          | ToolUncertain | ApprovalResolved | RunFinished)
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ def _step(trail: Trail, event: Traced) -> tuple[Trail, list[SpanEnded]]:
             return _waiting(trail, event.call, _search_span(trail, event)), []
         case ToolFailed() | ToolUncertain():
             return _answered(trail, event.call, event.detail), [_failed_tool_span(trail, event)]
+        case ApprovalResolved():
+            return trail, _approval_spans(trail, event)
     return _shown(trail, event)
 
 
@@ -179,6 +183,15 @@ def _tool_span(trail: Trail, event: ToolReturned | ToolFailed | ToolUncertain, *
 def _failed_tool_span(trail: Trail, event: ToolFailed | ToolUncertain) -> SpanEnded:
     reason = event.reason if isinstance(event, ToolFailed) else "uncertain"
     return _tool_span(trail, event, error=reason or "failed", output=event.detail)
+
+
+def _approval_spans(trail: Trail, event: ApprovalResolved) -> list[SpanEnded]:
+    """How long people took. What nobody needed any more, because the run was over, is no step of it."""
+    if event.status == "cancelled":
+        return []
+    words = ": ".join(filter(None, (f"{event.status} by {event.by}" if event.by else event.status, event.note)))
+    return [_made(trail, event, "approval", f"approval {event.tool}", input=trail.calls.get(event.call, ""), output=words,
+                  started_at=event.at - timedelta(milliseconds=min(event.wait_ms, WAIT_MS_MAX)))]
 
 
 def _search_span(trail: Trail, event: PassagesFound) -> SpanEnded:

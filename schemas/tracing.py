@@ -9,8 +9,8 @@ from schemas.base import Count, Event, Instant, Money, Personal
 
 TraceId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 SpanId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-Operation = Literal["invoke_agent", "chat", "execute_tool", "retrieval", "guardrail", "admission", "text_completion",
-                    "generate_content", "embeddings", "create_agent", "invoke_workflow", "event", "other"]
+Operation = Literal["invoke_agent", "chat", "execute_tool", "retrieval", "guardrail", "admission", "approval",
+                    "text_completion", "generate_content", "embeddings", "create_agent", "invoke_workflow", "event", "other"]
 OURS = "weir"
 
 

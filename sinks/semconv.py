@@ -10,7 +10,7 @@ from typing import Any
 
 LATEST = "gen_ai_latest_experimental"
 SCHEMAS = {True: "https://opentelemetry.io/schemas/1.41.0", False: "https://opentelemetry.io/schemas/1.36.0"}
-OURS = ("guardrail", "admission", "event", "other")
+OURS = ("guardrail", "admission", "approval", "event", "other")
 """Operations that GenAI has no name for."""
 CALLS = ("chat", "text_completion", "generate_content", "embeddings")
 

@@ -44,7 +44,7 @@ FROM_AGENT = (ModelAsked | ToolCalled | PassagesAsked | AgentRequested | Approva
               | UserAsked | SignalRefused | RunFinished | ChildFinished | ChildCancelled)
 TO_TRACE = (RequestAdmitted | RequestCleared | RequestBlocked | VerdictReached | ModelResponded | ResponseCleared
             | ResponseBlocked | ModelFailed | ToolCalled | ToolReturned | PassagesFound | ResultCleared | ToolFailed
-            | ToolUncertain | RunFinished)
+            | ToolUncertain | ApprovalResolved | RunFinished)
 
 PIPELINE = (
     #    step               reads                              by                                                   writes

@@ -10,6 +10,7 @@ from schemas.agent import (
     ModelFailed, ModelResponded, Passage, PassagesFound, RequestAdmitted, RequestBlocked, RunFinished, ToolFailed,
     ToolReturned, ToolUncertain,
 )
+from schemas.approvals import ApprovalResolved
 from schemas.guardrails import VerdictReached
 from tests.processors.support import AGENT, at, call, company, failed, ident, of_run, of_tool, responded
 
@@ -136,3 +137,14 @@ def test_no_span_shows_what_screening_took_out():
     assert shown == {"admission": ("", "admitted"), "execute_tool lookup": ('{"order": "[card]"}', "done with [card]"),
                      "chat small": ("done with [card]", "blocked by rule secret")}
     assert [span.input for span in spans if span.operation == "chat"] == ["charge [card]", "done with [card]"]
+
+
+@pytest.mark.parametrize(("status", "by", "output"), [
+    ("approved", "mara", ["approved by mara: fine"]), ("expired", "", ["expired: fine"]), ("cancelled", "", [])])
+def test_the_wait_for_an_approval_is_a_span(status, by, output):
+    word = of_run(ApprovalResolved, "a", seconds=90, approval=ident("a"), step=1, call="c1", tool="refund", status=status,
+                  by=by, note="fine", wait_ms=60_000)
+    spans = trace(Open(), word)[1]
+    assert [span.output for span in spans] == output
+    assert [(span.name, span.operation, span.started_at, span.wait_ms) for span in spans] == [
+        ("approval refund", "approval", at(30), 60_000)] * len(output)
