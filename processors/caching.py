@@ -15,7 +15,8 @@ from schemas.calls import Endpoint, Kept
 def kept(asked: ModelAsked, endpoints: tuple[Endpoint, ...]) -> Kept | None:
     """Where the answer may be kept; None where the agent did not opt in, or a tool failed on the way: what was said
     to a failure must not be said again. Nor is a question cached that does not show its whole conversation."""
-    if not asked.cache_ttl_s or asked.follows or any(_tells_an_error(m.content) for m in asked.messages if m.role == "tool"):
+    failed = any(_tells_an_error(m.content) for m in asked.messages if m.role == "tool")
+    if not asked.cache_ttl_s or asked.follows or failed:
         return None
     question = {
         "tenant": asked.tenant, "model": asked.model,

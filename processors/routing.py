@@ -52,7 +52,8 @@ def needs_of(asked: ModelAsked) -> frozenset[Need]:
 
 def tokens_in(asked: ModelAsked) -> Tokens:
     """What the question is thought to take: a token has about four characters."""
-    chars = asked.follows_chars + chars_in(asked.messages) + sum(len(t.name + t.description + t.parameters) for t in asked.tools)
+    tools = sum(len(tool.name + tool.description + tool.parameters) for tool in asked.tools)
+    chars = asked.follows_chars + chars_in(asked.messages) + tools
     return Tokens(input_tokens=chars // CHARS_A_TOKEN, output_tokens=asked.max_output_tokens or OUTPUT_TOKENS)
 
 

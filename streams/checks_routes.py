@@ -4,7 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from processors.arguments import schema_error
+from processors.prices import price
 from schemas.registry import Agent, Definition, Model, Route
+from schemas.values import Tokens
+from streams.client import now
 
 Defined = Mapping[tuple[str, str], Definition]
 
@@ -25,6 +28,9 @@ def _of_route(source: Any, route: Route, defined: Defined) -> Iterator[str]:
         yield source.says(f"there is a model {route.name!r} too, and an agent could mean either: rename one", "name")
     for nth, candidate in enumerate(route.candidates):
         yield from _missing(source, "model", candidate.model, defined, "candidates", nth, "model")
+        if candidate.max_cost_usd is not None and not _priced(defined.get(("model", candidate.model))):
+            yield source.says(f"nobody knows the price of {candidate.model!r}, so it would never be chosen: give its file a "
+                              "`price`, or remove max_cost_usd", "candidates", nth, "max_cost_usd")
         for tenant in candidate.tenants:
             yield from _missing(source, "tenant", tenant, defined, "candidates", nth, "tenants")
     for key in ("cascade", "fallback"):
@@ -50,6 +56,11 @@ def _of_agent(source: Any, agent: Agent, defined: Defined) -> Iterator[str]:
         if needed and models and not any(getattr(model, need) for model in models):
             yield source.says(f"the agent needs a model with `{need}: true`, and none of {', '.join(names)} has it: "
                               f"name another, or set it where it is true", "model")
+
+
+def _priced(model: Definition | None) -> bool:
+    """Whether the model's price is known today; of a model that is not there nothing more is to be said."""
+    return not isinstance(model, Model) or price(model, model.provider, "", Tokens(input_tokens=1), now()) is not None
 
 
 def names_of(route: Route) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ def test_a_route_is_a_definition_that_an_agent_names(tmp_path, route):
     ("candidates: [{model: small}]\ncheck: {min_chars: 1}\n", 1, "belongs to a `cascade`"),
     ("cascade: [cheap, small]\ncheck: {json_schema: {type: objekt}}\n", 2, "json_schema cannot be used"),
     ("candidates: [{model: small}]\nneeds: [vision]\n", 2, "none of its models has `vision: true`"),
+    ("candidates:\n  - model: cheap\n    max_cost_usd: 1\n", 3, "nobody knows the price of 'cheap'"),
     ("candidates: [{model: small, share: 0}]\n", 1, "candidates.0.share"),
     ("candidates: [{model: small}]\nby: weather\n", 2, "by"),
     ("candidates: [{model: small}]\nhedge: {after_ms: 5, budget: 2}\n", 2, "hedge.budget"),
