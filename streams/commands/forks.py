@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
+import httpx
 import typer
 
 from schemas.agent import ModelFailed, ResponseCleared, RunFinished
@@ -19,7 +20,7 @@ from streams.config import settings
 from streams.definitions import read_all
 from streams.forking import Change, Fork, Unforkable
 from streams.forking import fork as run_again
-from streams.ports import ports
+from streams.ports import ports_over
 
 REFERENCE = re.compile(rf"({NAME})@(?:v?(\d+)|({NAME}))")
 
@@ -49,7 +50,8 @@ def fork(
 
 
 async def _forked(past: list[Event], given: Any, wanted: Change) -> Fork:
-    return await run_again(past, given, wanted, ports(settings())["chat"])
+    async with httpx.AsyncClient(timeout=None) as http:
+        return await run_again(past, given, wanted, ports_over(settings(), http, http)["chat"])
 
 
 def prompt_of(change: str) -> str | PromptUse | None:

@@ -42,7 +42,13 @@ def rows_of(settings: Settings, sql: str, parameters: dict[str, Any] | None = No
         finally:
             client.close()
     except DatabaseError as error:
+        if "HTTPConnectionPool" in str(error):  # the client tells a server that is away as an error of the database
+            raise _away(settings, error) from error
         raise Problem(f"ClickHouse refused the query: {str(error).splitlines()[0]}") from error
     except (ClickHouseError, OSError) as error:
-        raise Problem(f"ClickHouse does not answer at {settings.clickhouse()}: start the stack with `./weir up`, "
-                      f"or set WEIR_CLICKHOUSE_URL ({str(error).splitlines()[0][:200]})") from error
+        raise _away(settings, error) from error
+
+
+def _away(settings: Settings, error: Exception) -> Problem:
+    return Problem(f"ClickHouse does not answer at {settings.clickhouse()}: start the stack with `./weir up`, "
+                   f"or set WEIR_CLICKHOUSE_URL ({str(error).splitlines()[0][:200]})")
