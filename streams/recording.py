@@ -1,7 +1,8 @@
 """What does a file of recorded conversations ask of the pipeline, and what must come out of it?
 
 A line of the file is an object with `messages`: a system message, then user, assistant (with tool calls) and tool
-messages, as the chat completions protocol has them. A last user message without an answer is not sent. Where a
+messages, as the chat completions protocol has them; or a multi-turn case of the Berkeley Function-Calling Leaderboard
+(`bfcl`). A last user message without an answer is not sent. Where a
 conversation ends on a tool's result, that tool ended it.
 """
 
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from schemas.agent import Message, ToolRequest
+from schemas.agent import Message, ToolRequest, ToolSpec
 from schemas.registry import Agent, Definition, Limits, Model, Policy, Rule, Tenant, Tool
+from streams import bfcl
 
 TENANT = "recorded"
 POLICY = Policy(name="recorded-shadow", shadow=True, rules=tuple(
@@ -27,10 +29,12 @@ class BadRecording(Exception):
 
 @dataclass(frozen=True)
 class Conversation:
-    """One recorded conversation: `messages` up to its last answer or result, `turns` the user's messages in it."""
+    """One recorded conversation: `messages` up to its last answer or result, `turns` the user's messages in it. `tools`
+    are those that were offered in it, where that was recorded."""
 
     number: int
     messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
 
     @property
     def prompt(self) -> str:
@@ -65,7 +69,12 @@ def read(path: Path) -> tuple[Conversation, ...]:
 def conversation(number: int, line: str, path: Path | str = "the file") -> Conversation:
     """The conversation on one line of JSON."""
     try:
-        messages = [message(m) for m in json.loads(line)["messages"]]
+        row, tools = json.loads(line), ()
+        if bfcl.is_case(row):
+            row["messages"], tools = bfcl.messages_of(row, bfcl.functions_beside(Path(path)))
+        messages = [message(m) for m in row["messages"]]
+    except bfcl.BadCase as error:
+        raise BadRecording(f"{path}, line {number + 1}: {error}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise BadRecording(f"{path}, line {number + 1}: {type(error).__name__}: {error}. A line is a JSON object with "
                            "`messages`, each with `role` and `content`") from error
@@ -74,7 +83,21 @@ def conversation(number: int, line: str, path: Path | str = "the file") -> Conve
     if len(messages) < 3 or messages[0].role != "system" or messages[1].role != "user":
         raise BadRecording(f"{path}, line {number + 1}: a conversation begins with a system and a user message "
                            "and has an answer")
-    return Conversation(number, tuple(messages))
+    return Conversation(number, tuple(messages), tuple(tools))
+
+
+def as_lines(conversations: Iterable[Conversation]) -> str:
+    """The conversations as a file that the recorded model plays: a line each, at its number."""
+    by_number = {talk.number: talk for talk in conversations}
+    return "".join(json.dumps({"messages": [body_of(m) for m in by_number[n].messages]}) + "\n" if n in by_number else "\n"
+                   for n in range(max(by_number, default=-1) + 1))
+
+
+def body_of(said: Message) -> dict[str, Any]:
+    """A message in the protocol's JSON."""
+    calls = [{"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments}}
+             for c in said.tool_calls]
+    return said.model_dump(include={"role", "content", "tool_call_id", "name"}) | ({"tool_calls": calls} if calls else {})
 
 
 def message(said: dict[str, Any]) -> Message:
@@ -88,21 +111,25 @@ def message(said: dict[str, Any]) -> Message:
 def definitions(conversations: Iterable[Conversation], service_url: str) -> list[Definition]:
     """What the pipeline must know to play these: one agent a prompt, and every tool that is called anywhere.
 
-    Tools take any arguments: what was recorded decides. They are `pure`, as a recorded tool does nothing.
+    Tools take what was offered, and any arguments where that was not recorded. They are `pure`, as a recorded tool does
+    nothing.
     """
     conversations = list(conversations)
-    names = sorted({c.name for talk in conversations for m in talk.messages for c in m.tool_calls})
-    tools = [Tool(name=name, description="recorded", url=f"{service_url}/tools/{name}",
-                  parameters={"type": "object"}, effect="pure") for name in names]
-    agents = {talk.agent: talk.prompt for talk in conversations}
+    offered = {one.name: one for talk in conversations for one in talk.tools}
+    names = sorted({c.name for talk in conversations for m in talk.messages for c in m.tool_calls} | offered.keys())
+    tools = [Tool(name=name, description=offered[name].description if name in offered else "recorded",
+                  url=f"{service_url}/tools/{name}", effect="pure",
+                  parameters=json.loads(offered[name].parameters) if name in offered else {"type": "object"})
+             for name in names]
+    agents = {talk.agent: talk for talk in conversations}
     limits = Limits(steps=1_000, tokens=100_000_000, cost_usd=1_000_000, seconds=86_400)
     model = Model(name="recorded", provider="recorded", base_url=f"{service_url}/v1", upstream="recorded-1",
                   price={"input": "2.5", "output": "10"})
     tenant = Tenant(name=TENANT, requests_per_minute=1_000_000, burst=100_000, concurrent_runs=100_000,
                     request_chars=1_000_000)
     return [tenant, POLICY, model, *tools, *(
-        Agent(name=name, prompt=prompt, model="recorded", tools=tuple(t.name for t in tools), policy=POLICY.name,
-              limits=limits, history_messages=10_000) for name, prompt in agents.items())]
+        Agent(name=name, prompt=talk.prompt, model="recorded", tools=tuple(t.name for t in talk.tools or tools),
+              policy=POLICY.name, limits=limits, history_messages=10_000) for name, talk in agents.items())]
 
 
 def first_difference(recorded: tuple[Message, ...], played: tuple[Message, ...]) -> str | None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -32,13 +33,15 @@ FROM token_usage WHERE startsWith(session, {batch:String})"""
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="JSONL: a conversation a line, with `messages`.", exists=True)],
+    file: Annotated[Path, typer.Argument(help="JSONL: a conversation a line, with `messages`, or a multi-turn case of "
+                                              "the Berkeley Function-Calling Leaderboard.", exists=True)],
     as_json: AsJson = False,
 ) -> None:
     """Plays recorded conversations through the whole pipeline and compares message by message."""
     talks = recording.read(file)
     batch = f"replay-{uuid4().hex[:8]}"
-    with running_with_progress(settings()), service("recorded", recorded.argv(file, port := free_port()), port):
+    with (TemporaryDirectory() as folder, running_with_progress(settings()),
+          service("recorded", recorded.argv(in_messages(talks, Path(folder)), port := free_port()), port)):
         codec = codec_of(settings())
         apply_and_wait(settings(), Company(recording.definitions(talks, f"http://127.0.0.1:{port}"), ()))
         with progress("conversations", len(talks)) as update:
@@ -55,6 +58,13 @@ def replay(
     if as_json:
         say_json(result)
     raise typer.Exit(0 if not wrong and landed == wanted else 1)
+
+
+def in_messages(talks: tuple[recording.Conversation, ...], folder: Path) -> Path:
+    """A file of the conversations as messages, whatever they were recorded as."""
+    path = folder / "conversations.jsonl"
+    path.write_text(recording.as_lines(talks), encoding="utf-8")
+    return path
 
 
 def await_landed(batch: str, wanted: dict[str, int], timeout_s: float = 30) -> dict[str, int]:
