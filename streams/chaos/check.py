@@ -21,7 +21,10 @@ from streams.topology import PIPELINE, SINKS
 AGGREGATES = (
     ("usage_by_hour", "token_usage", {"sum(calls)": "count()", "sum(input_tokens)": "sum(input_tokens)",
                                       "sum(cost_usd)": "sum(ifNull(cost_usd, 0))"}),
+    ("calls_by_minute", "token_usage", {"sum(calls)": "count()", "sum(output_tokens)": "sum(output_tokens)",
+                                        "sum(charged_usd)": "sum(ifNull(charged_usd, 0))"}),
     ("runs_by_hour", "runs", {"sum(runs)": "count()"}),
+    ("session_totals", "runs", {"sum(runs_ended)": "count()", "sum(cost_usd)": "sum(ifNull(cost_usd, 0))"}),
     ("steps_by_hour", "spans", {"sum(steps)": "count()"}),
 )
 """A view, its table, and each figure of the one beside the expression for it in the other."""

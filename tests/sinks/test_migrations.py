@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
@@ -15,14 +16,16 @@ from tests.sinks.conftest import TABLES
 
 VARIABLES = {"retention_days": 3650}
 BEFORE = "008"
-USED = """INSERT INTO token_usage (id, at, tenant, session, run, agent, user, model, provider, input_tokens, output_tokens, cost_usd)
-SELECT generateUUIDv4(), toDateTime64('2026-11-20 10:00:00', 3, 'UTC') + number * 20, 'acme', 's', generateUUIDv4(), 'a', 'ann', 'm',
+BEGIN = datetime.now(UTC).replace(hour=10, minute=0, second=0, microsecond=0) - timedelta(days=6)
+"""Not long ago: totals by minute are kept for two months."""
+USED = f"""INSERT INTO token_usage (id, at, tenant, session, run, agent, user, model, provider, input_tokens, output_tokens, cost_usd)
+SELECT generateUUIDv4(), toDateTime64('{BEGIN:%F %T}', 3, 'UTC') + number * 20, 'acme', 's', generateUUIDv4(), 'a', 'ann', 'm',
        'p', 10, 5, if(number % 4 = 0, NULL, 0.25) FROM numbers(40)"""
-RUN = """INSERT INTO runs (id, at, tenant, session, run, agent, outcome, question, answer, user, cost_usd, started_at)
-SELECT generateUUIDv4(), toDateTime64('2026-11-20 10:00:00', 3, 'UTC') + number * 43200, 'acme', concat('s', toString(number % 3)),
+RUN = f"""INSERT INTO runs (id, at, tenant, session, run, agent, outcome, question, answer, user, cost_usd, started_at)
+SELECT generateUUIDv4(), toDateTime64('{BEGIN:%F %T}', 3, 'UTC') + number * 43200, 'acme', concat('s', toString(number % 3)),
        generateUUIDv4(), 'a', if(number = 5, 'refused', 'completed'), concat('Where is Parcel ', toString(number)), 'On its way', 'ann',
        1.5,
-       toDateTime64('2026-11-20 09:00:00', 3, 'UTC') FROM numbers(6)"""
+       toDateTime64('{BEGIN:%F %T}', 3, 'UTC') - 1 FROM numbers(6)"""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ def upgraded(clickhouse_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
     ("SELECT sum(calls), sum(cost_usd), any(feature) FROM usage_by_hour", [(40, Decimal("7.5"), "")]),
     ("SELECT session, runs_ended, refused, agents, cost_usd FROM sessions ORDER BY session",
      [("s0", 2, 0, ["a"], 3), ("s1", 2, 0, ["a"], 3), ("s2", 2, 1, ["a"], 3)]),
-    ("SELECT user, days, runs_ended, toString(last_day) FROM users", [("ann", 3, 6, "2026-11-22")]),
+    ("SELECT user, days, runs_ended, toString(last_day) FROM users", [("ann", 3, 6, f"{BEGIN + timedelta(days=2):%F}")]),
     ("SELECT count() FROM runs WHERE hasAllTokens(question, ['where', 'parcel', '4'])", [(1,)]),
 ])
 def test_rows_of_the_version_before_are_there_and_added_up(upgraded, query, rows):
