@@ -10,12 +10,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 
 from infra.embedded import scripted
 from schemas.agent import AgentRequested, Passage
+from schemas.approvals import ApprovalAsked, ApprovalDecided, ApprovalResolved
 from schemas.base import Event
 from schemas.calls import SearchAnswer, SearchQuestion
 from schemas.knowledge import ChunkPrepared
@@ -48,6 +49,7 @@ class Desk:
         http = httpx.AsyncClient(mounts=scripted_at(settings.services_port, folder / SCRIPT))
         ports = ports_over(settings, http, http, Hearing(read)) | {"search": self._search}
         self._passed = timedelta()
+        self._open: dict[UUID, ApprovalAsked] = {}
         self._local = Local(PIPELINE, Definitions.of(*given.definitions), ports, heard)
         self._search.learn(event for document in given.documents if document.tenant == self.tenant
                            for event in self._local.send(document) if isinstance(event, ChunkPrepared))
@@ -65,10 +67,27 @@ class Desk:
     def later(self, seconds: float) -> list[Event]:
         """So much time passes: waits are over, and who did not answer in time is gone."""
         self._passed += timedelta(seconds=seconds)
-        return self._local.advance(now() + self._passed)
+        return self._noted(self._local.advance(now() + self._passed))
+
+    def decide(self, decision: str, note: str) -> list[Event] | None:
+        """The word of whoever may give it, on the call that has waited longest; None where none waits."""
+        if not self._open:
+            return None
+        asked = next(iter(self._open.values()))
+        return self.send(ApprovalDecided(
+            id=uuid4(), at=min(now() + self._passed, asked.expires_at), tenant=asked.tenant, session=asked.session,
+            approval=asked.id, by=asked.approvers[0], decision=decision, note=note))
 
     def send(self, event: Event) -> list[Event]:
-        return self._local.send(event)
+        return self._noted(self._local.send(event))
+
+    def _noted(self, said: list[Event]) -> list[Event]:
+        for event in said:
+            if isinstance(event, ApprovalAsked):
+                self._open[event.id] = event
+            elif isinstance(event, ApprovalResolved):
+                self._open.pop(event.approval, None)
+        return said
 
     def close(self) -> None:
         self._local.close()

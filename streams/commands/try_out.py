@@ -25,7 +25,7 @@ def try_(
 ) -> None:
     """Talks to an agent in memory: no Kafka, no Docker, and nothing is stored.
 
-    A workflow that waits is helped on by `/signal NAME PAYLOAD` and `/later SECONDS`.
+    What waits is helped on by `/approve NOTE` and `/deny NOTE`, `/signal NAME PAYLOAD`, and `/later SECONDS`.
     """
     screen = Screen(sys.stdout)
     talk = Conversation(file.stem, quiet, screen)
@@ -52,6 +52,11 @@ def said_to(desk: Desk, text: str) -> list[Event]:
             return desk.signal(name, payload.strip())
         case "/later" if rest.strip().replace(".", "", 1).isdecimal():
             return desk.later(float(rest))
+        case "/approve" | "/deny":
+            said = desk.decide(word.removeprefix("/"), rest.strip())
+            if said is None:
+                raise Problem(f"no call waits for a word, so {word} has nothing to decide")
+            return said
         case "/signal" | "/later":
             raise Problem(f"{text!r} cannot be read: write /signal NAME PAYLOAD, or /later SECONDS")
     return desk.say(text)
@@ -75,7 +80,8 @@ class Conversation:
         ended = [event for event in events if isinstance(event, RunFinished) and event.parent_run is None
                  or isinstance(event, RequestRefused)]
         if not ended:
-            err.print("[dim]the run waits: for a person, an event or time (/signal NAME PAYLOAD, /later SECONDS)[/dim]")
+            err.print("[dim]the run waits: for a person, an event or time (/approve, /deny, /signal NAME PAYLOAD, /later "
+                      "SECONDS)[/dim]")
             return None
         last = ended[0]  # answers to its questions have the same end, at no cost of their own
         said = {"outcome": "refused"} if isinstance(last, RequestRefused) else {

@@ -72,3 +72,17 @@ def test_a_model_that_streams_is_read_while_it_talks(tmp_path, fault, shown):
         result = tried(str(tmp_path / "agents/talk.yaml"), "-m", "Hi")
     assert result.stdout.replace("hello the\n", "hello \n").startswith(shown)
     assert (result.exit_code, result.stdout.count("hello there")) == ((0, 1) if shown.startswith("hello there") else (1, 0))
+
+
+REFUNDS = str(COMPANY.parent / "examples/refunds/agents/clerk.yaml")
+
+
+def test_who_tries_it_answers_its_questions_and_agrees_or_not():
+    agreed = tried(REFUNDS, "-m", "I want my money back", "-m", "L-7", "-m", "/approve")
+    assert agreed.exit_code == 0 and '"paid_eur":40' in agreed.stdout
+    assert "asks you   Which order is it?" in agreed.stderr and "needs      the word of mara" in agreed.stderr
+    refused = tried(REFUNDS, "-m", "L-7: money back", "-m", "/deny not this one")
+    assert "denied     pay_back by mara not this one" in refused.stderr and '"paid_eur":0' in refused.stdout
+    silent = tried(REFUNDS, "-m", "L-7: money back", "-m", "/later 172801")
+    assert "expired    pay_back" in silent.stderr and '"paid_eur":0' in silent.stdout
+    assert "nothing to decide" in str(tried(REFUNDS, "-m", "/approve").exception)
