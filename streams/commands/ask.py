@@ -28,6 +28,7 @@ def send(
     text: Annotated[str, typer.Argument(help="What is asked.")],
     session: Annotated[str, typer.Option(help="Go on with this conversation.")] = "",
     user: Annotated[str, typer.Option(help="On whose behalf.")] = "",
+    metadata: Annotated[list[str], typer.Option("--metadata", "-m", help="name=value, e.g. feature=orders.")] = [],  # noqa: B006
     follow: Annotated[bool, typer.Option("--follow", help="Show the run's events as they happen.")] = False,
     stream: Annotated[bool, typer.Option("--stream", help="Show what the model says while it says it.")] = False,
     timeout: Annotated[float, typer.Option(help="Longest wait for the outcome, in seconds.")] = 120,
@@ -35,7 +36,10 @@ def send(
 ) -> None:
     """Sends one request and waits for its outcome."""
     codec = codec_of(settings())
-    asked = request(tenant, agent, text, session=session, user=user or None)
+    if wrong := [part for part in metadata if "=" not in part]:
+        raise Problem(f"--metadata {wrong[0]!r} is no name=value: write e.g. feature=orders")
+    asked = request(tenant, agent, text, session=session, user=user or None,
+                    metadata=dict(part.split("=", 1) for part in metadata))
     screen = Screen(sys.stdout if stream and not as_json else None)
     show = on_screen(screen, asked.id)
 
