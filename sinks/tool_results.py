@@ -7,7 +7,7 @@ from typing import Any
 
 from sinks.http import Refusal, Secret
 
-CHARS_HIDDEN_MIN = 4
+CHARS_HIDDEN_MIN = 6
 NOT_DONE, UNDER_WAY = ("http_404", "http_410"), ("http_202", "http_409", "http_425")
 
 

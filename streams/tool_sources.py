@@ -34,7 +34,7 @@ OWN = {"url": ("http", "openapi"), "method": ("http",), "headers": ("http", "ope
        "entry": ("python",), "request_topic": ("kafka",), "reply_topic": ("kafka",), "agent": ("agent",)}
 EFFECTS = {"GET": "pure", "HEAD": "pure", "OPTIONS": "pure", "PUT": "idempotent", "DELETE": "idempotent"}
 """What HTTP promises of its methods; a file that says another effect knows better."""
-TELLING = re.compile("authorization|cookie|token|secret|password|passwd|api.?key|credential", re.IGNORECASE)
+TELLING = re.compile("authorization|cookie|token(?!s)|secret|passw(or)?d|api.?key|credential", re.IGNORECASE)
 REFERENCE = re.compile(r"env:[A-Z][A-Z0-9_]*")
 SPEC_BYTES_MAX, SPEC_S, SERVER_S = 20 * 1024 * 1024, 20.0, 20.0
 

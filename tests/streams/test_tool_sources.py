@@ -82,6 +82,11 @@ def test_what_http_promises_of_a_method_is_the_effect_and_a_file_may_say_more(tm
     assert load(tmp_path, "via: openapi\nspec: ../spec.yaml\noperation: refund\ndescription: d").effect == "once"
 
 
+def test_numbers_of_tokens_are_no_secrets(tmp_path):
+    tool = load(tmp_path, "via: mcp\nserver: {command: [x], env: {MAX_TOKENS: '9', KEY_FILE: k}}\nparameters: {}")
+    assert tool.server.env["MAX_TOKENS"] == "9"
+
+
 def test_loose_schemas_are_written_anew_and_arguments_renamed(tmp_path):
     tool = load(tmp_path, "url: http://x/y\nparameters: {type: dict, properties: {año: {type: int}}, required: [año]}")
     assert tool.parameters == {"type": "object", "properties": {"ano": {"type": "integer"}}, "required": ["ano"]}
