@@ -19,6 +19,7 @@ from schemas.base import NAMESPACE_OID, Event, derived_id
 from schemas.feedback import FeedbackGiven
 from schemas.knowledge import DocumentPublished, DocumentWithdrawn
 from schemas.registry import Scope
+from schemas.signals import Signalled
 from streams.client import now
 from streams.edge import asking
 from streams.edge.app import Shared
@@ -28,7 +29,7 @@ from streams.edge.problems import Problem
 router = APIRouter(tags=["CloudEvents"])
 SCOPES: Mapping[type[Event], Scope] = {
     AgentRequested: "request", RunCancelled: "request", FeedbackGiven: "feedback", ApprovalDecided: "approve",
-    DocumentPublished: "admin", DocumentWithdrawn: "admin"}
+    Signalled: "request", DocumentPublished: "admin", DocumentWithdrawn: "admin"}
 NAMES = {name: kind for kind in SCOPES for name in (kind.__name__, f"weir.{kind.family}.{kind.__name__}")}
 OURS = {"id", "at", "cause", "tenant", "parent", "roles"}
 BATCH_MAX = 1_000

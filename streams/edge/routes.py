@@ -9,11 +9,13 @@ from streams.edge import (
     otlp,
     responses,
     runs,
+    signals,
 )
 
 ROUTERS = (
     runs.router,
     approvals.router,
+    signals.router,
     chat.router,
     responses.router,
     messages.router,
