@@ -26,6 +26,8 @@ async def ask(http: httpx.AsyncClient, endpoint: Endpoint, question: ChatQuestio
     headers = context_headers(question.context) | {
         "content-type": "application/json", "idempotency-key": question.idempotency_key,
         "accept": "text/event-stream" if endpoint.stream else "application/json"}
+    if endpoint.stream:
+        headers["accept-encoding"] = "identity"  # what compresses a stream tends to gather it first
     headers |= protocol.headers(with_secrets(endpoint.api_key or "", secret))
     url = endpoint.base_url.rstrip("/") + protocol.PATH
     body = json.dumps(protocol.request_body(endpoint, question)).encode()

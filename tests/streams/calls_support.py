@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +19,10 @@ import uvicorn
 from confluent_kafka import TopicPartition
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from infra.embedded.fault_answers import events
 from infra.embedded.serving import bound
 from schemas.agent import ModelAsked, ToolCalled
 from schemas.base import Event, event_classes
@@ -35,6 +37,7 @@ from tests.streams.stage_support import until
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
+WORDS = [f"word{nth} " for nth in range(30)]
 
 
 @dataclass
@@ -47,6 +50,7 @@ class Tool:
     happened: set[str] = field(default_factory=set)
     asked_about: Counter[str] = field(default_factory=Counter)
     under_way: int = 0
+    spoken: list[tuple[float, bytes]] = field(default_factory=list)
 
     async def answer(self, request: Request) -> Response:
         self.begun[request.headers["idempotency-key"]] += 1
@@ -64,13 +68,24 @@ class Tool:
         return JSONResponse({"done": key in self.happened, "result": "it was"})
 
 
+    async def talk(self, _request: Request) -> Response:
+        """A model's answer as a stream of WORDS; `spoken` says when each was said."""
+        async def said() -> AsyncIterator[bytes]:
+            for event in events(False, WORDS):
+                yield event
+                self.spoken.append((time.monotonic(), event))
+                await asyncio.sleep(0.03)
+        return StreamingResponse(said(), media_type="text/event-stream")
+
+
 @contextlib.contextmanager
 def tool() -> Iterator[Tool]:
     made = Tool()
     socket = bound("127.0.0.1", 0)
     made.url = f"http://127.0.0.1:{socket.getsockname()[1]}"
     app = Starlette(routes=[Route("/tools/wait", made.answer, methods=["POST"]),
-                            Route("/tools/happened/{key}", made.tell)])
+                            Route("/tools/happened/{key}", made.tell),
+                            Route("/talk/chat/completions", made.talk, methods=["POST"])])
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, lifespan="off"))
     thread = threading.Thread(target=lambda: server.run(sockets=[socket]), daemon=True)
     thread.start()

@@ -6,7 +6,7 @@ from processors import model, tools
 from schemas.agent import ModelAsked, ModelFailed, ModelResponded, ToolCalled, ToolFailed, ToolReturned, ToolUncertain
 from schemas.base import event_classes
 from schemas.codec import LocalIds
-from schemas.registry import Definitions, Model, Tool
+from schemas.registry import Agent, Definitions, Model, Tool
 from schemas.tools import Reconcile
 from streams import calls
 from streams.config import settings
@@ -23,7 +23,9 @@ STEPS = (
 def defined(url: str) -> Definitions:
     return Definitions.of(Tool(name="wait", url=f"{url}/tools/wait", parameters={"type": "object"},
                                reconcile=Reconcile(url=f"{url}/tools/happened/{{key}}")),
-                          Model(name="m", provider="stub", base_url=url, upstream="m"))
+                          Model(name="m", provider="stub", base_url=url, upstream="m"),
+                          Model(name="talker", provider="stub", base_url=f"{url}/talk", upstream="m", stream=True),
+                          Agent(name="a", prompt="", model="talker"))
 
 
 class Given(Worker):

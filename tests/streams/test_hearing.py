@@ -12,22 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.embedded.faults import faulty
 from processors.model import ask as question_of
-from schemas.agent import Message, ModelAsked, RunFinished
-from schemas.base import event_classes
-from schemas.calls import ChatAnswer, ChatQuestion, Endpoint
-from schemas.codec import Codec, LocalIds
+from schemas.agent import Message, ModelAsked, ModelResponded, RunFinished
+from schemas.calls import ChatQuestion
 from schemas.registry import Agent, Definitions, Model, Policy, Rule
 from schemas.stream import ModelChunk
 from schemas.topics import topic_of
-from sinks.http import client as http_client
 from streams import kafka
-from streams.client import OUTCOMES, Publisher, now
-from streams.hearing import Chunks, Hearing
-from streams.ports import ports
+from streams.client import OUTCOMES, now
+from streams.hearing import Hearing
 from streams.reading_along import Place, Piece, Reader, follow
-from streams.telemetry import Metrics
+from tests.streams.calls_support import WORDS, asked, runners
+from tests.streams.stage_support import until
 
 RUN, CAUSE = UUID(int=1), UUID(int=2)
 CONTEXT = {"tenant": "acme", "session": "s1", "run": str(RUN), "step": "3", "agent": "a"}
@@ -137,37 +133,35 @@ def test_a_place_that_is_none(text):
         Place.of(text)
 
 
-class OfTest:
-    """A worker, as far as ports need one."""
-
-    codec, metrics = Codec(LocalIds(event_classes())), Metrics()
-
-
 @pytest.mark.engine
-def test_text_is_read_within_a_tenth_of_a_second_of_the_providers_chunk(own_settings):
+def test_words_come_within_a_tenth_of_a_second_and_a_killed_runner_leaves_none_behind(own_settings):
     kafka.create_topics(own_settings, [topic_of(kind) for kind in (ModelChunk, *OUTCOMES)])
-    words, seen = [f"word{n} " for n in range(40)], []
+    question = asked("s1").model_copy(update={"agent_version": 1, "model": "talker"})
     finished = RunFinished(id=CAUSE, at=now(), tenant="acme", session="s1", run=RUN, agent="a", outcome="completed",
                            started_at=now(), wait_ms=1)
+    seen: list[tuple[float, Piece | RunFinished]] = []
 
-    def read() -> None:
-        for piece in follow(own_settings, OfTest.codec, RUN, timeout_s=20):
-            seen.append((time.monotonic(), piece))
+    with runners(own_settings) as world:
+        def read() -> None:
+            for told in follow(own_settings, world.codec, RUN, timeout_s=40):
+                seen.append((time.monotonic(), told))
 
-    with faulty(words=words, pace_s=0.02) as server:
-        chat = ports(own_settings, OfTest())["chat"]
-        asked = replace(QUESTION, endpoints=(Endpoint("m", "openai", server.at("good"), "stub-1", stream=True),))
         follower = threading.Thread(target=read, daemon=True)
         follower.start()
-        said = asyncio.run(chat(asked))
-        publisher = Publisher(own_settings, OfTest.codec)
-        publisher.publish(finished)
-        publisher.flush()
+        world.start()
+        world.publish(question)
+        until(lambda: len(seen) > 8, "somebody reads along")
+        world.kill()
+        world.start()
+        until(lambda: world.heard() == 1, "it is answered")
+        world.publish(finished)
         follower.join(20)
-    assert isinstance(said, ChatAnswer) and said.content == "".join(words)
-    assert seen[-1][1] == finished and shown([piece for _, piece in seen[:-1]]) == said.content
-    assert seen[-2][1].last and not any(piece.missing for _, piece in seen[:-1])
-    oldest_word_s = [at - min(said_at for said_at, word in zip(server.spoken, words, strict=False) if word in piece.text)
-                     for at, piece in seen[:-1] if piece.text]
-    print([round(one * 1000) for one in oldest_word_s])
-    assert statistics.median(oldest_word_s) < 0.1
+        [said] = world.events(ModelResponded)
+
+    pieces = [told for _, told in seen[:-1]]
+    assert said.content == "".join(WORDS) == shown(pieces) and said.first_token_ms is not None
+    assert (seen[-1][1], pieces[-1].last, [piece.fresh for piece in pieces].count(True)) == (finished, True, 2)
+    assert not any(piece.missing for piece in pieces)
+    late_s = [at - max(said_at for said_at, event in world.tool.spoken if said_at < at and told.text[:6].encode() in event)
+              for at, told in seen[:-1] if told.text]
+    assert statistics.median(late_s) < 0.1, sorted(late_s)
