@@ -34,6 +34,7 @@ class Edge:
     link: Link
     tables: Tables
     metrics: Metrics = field(default_factory=Metrics)
+    exports: limits.Room = field(default_factory=limits.Room)
 
     async def rows(self, sql: str, **parameters: Any) -> Rows:
         """Rows of ClickHouse. Raises Problem 503 where it is away."""

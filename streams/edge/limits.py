@@ -5,7 +5,8 @@ reads them.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,6 +18,24 @@ from streams.telemetry import Metrics
 
 LARGER: Mapping[str, int] = {"/v1/traces": BODY_BYTES_MAX, "/v1/logs": BODY_BYTES_MAX}
 """Exports of other applications come in large bodies."""
+
+
+class Room:
+    """How many bytes of large bodies may be in memory at once, packed and unpacked."""
+
+    def __init__(self, most: int = 4 * BODY_BYTES_MAX):
+        self.most, self.taken = most, 0
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Raises Problem 503 where it is full; one body alone always fits."""
+        if self.taken and self.taken + size > self.most:
+            raise Problem(503, "busy", "too many exports come at once: send it again in a moment", retry_after_s=1)
+        self.taken += size
+        try:
+            yield
+        finally:
+            self.taken -= size
 
 
 class Limits:

@@ -33,27 +33,12 @@ router = APIRouter(tags=["telemetry"])
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 AT_ONCE = 500
 """Spans read, and given to Kafka, before other requests have their turn."""
-ROOM_BYTES = 4 * BODY_BYTES_MAX
-"""Of exports being read at once. Whoever comes above that is asked to come again."""
 NAMED = 3
 """Sentences in an answer about spans that were not taken."""
 BODIES = {"requestBody": {"required": True, "content": {
     kind: {"schema": {"type": "string", "format": "binary"} if kind == PROTOBUF else {"type": "object"}}
     for kind in (PROTOBUF, JSON)}}}
 Read = Callable[[Part, str, datetime, datetime], SpanReceived]
-
-
-class Room:
-    """How many bytes of exports are in memory."""
-
-    def __init__(self) -> None:
-        self.taken = 0
-
-    def enter(self, size: int) -> None:
-        """Raises Problem 503 where it is full."""
-        if self.taken and self.taken + size > ROOM_BYTES:
-            raise Problem(503, "busy", "too many exports come at once: send it again in a moment", retry_after_s=1)
-        self.taken += size
 
 
 @router.post("/v1/traces", summary="Take spans of another application (OTLP)", openapi_extra=BODIES)
@@ -81,22 +66,23 @@ async def logs(request: Request, edge: Shared, caller: Teller) -> Response:
 async def _answered(request: Request, edge: Edge, caller: Caller, signal: str, parts_of: Callable[[bytes, bool], Any],
                     read: Read) -> Response | tuple[int, str]:
     """How many were rejected and why; or the answer where nothing was taken, as OTLP says it."""
+    as_json, packing = _is_json(request), request.headers.get("content-encoding", "").strip().lower()
     try:
-        body = await _body(request, edge)
-        parts = await asyncio.to_thread(lambda: iter(parts_of(
-            opened(body, request.headers.get("content-encoding", "").strip().lower()), _is_json(request))))
-        return await _taken(edge, caller.tenant, signal, parts, read)
+        with edge.exports.holding(_size(request)):
+            body = await request.body()
+            text = await asyncio.to_thread(opened, body, packing)
+            with edge.exports.holding(len(text) if packing else 0):
+                parts = await asyncio.to_thread(parts_of, text, as_json)
+                return await _taken(edge, caller.tenant, signal, parts, read)
     except Unreadable as error:
-        return _response(Status(code=INVALID_ARGUMENT, message=str(error)), error.status, _is_json(request))
+        return _response(Status(code=INVALID_ARGUMENT, message=str(error)), error.status, as_json)
     except Problem as problem:
         wait_s = str(max(1, round(problem.retry_after_s or 1)))
-        return _response(Status(code=UNAVAILABLE, message=problem.detail), problem.status, _is_json(request), wait_s)
-    finally:
-        _room(edge).taken -= request.scope.pop("weir.otlp.bytes", 0)
+        return _response(Status(code=UNAVAILABLE, message=problem.detail), problem.status, as_json, wait_s)
 
 
-async def _body(request: Request, edge: Edge) -> bytes:
-    """The body, while there is room for it. Raises Unreadable or Problem."""
+def _size(request: Request) -> int:
+    """How long the body is, at the most. Raises Unreadable."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (PROTOBUF, JSON):
         raise Unreadable(415, f"Content-Type {kind!r} is not known here: send {PROTOBUF} or {JSON}")
@@ -104,13 +90,7 @@ async def _body(request: Request, edge: Edge) -> bytes:
     size = int(said) if said.isdigit() else BODY_BYTES_MAX
     if size > BODY_BYTES_MAX:
         raise too_large()
-    _room(edge).enter(size)
-    request.scope["weir.otlp.bytes"] = size
-    return await request.body()
-
-
-def _room(edge: Edge) -> Room:
-    return edge.__dict__.setdefault("otlp_room", Room())
+    return size
 
 
 async def _taken(edge: Edge, tenant: str, signal: str, parts: Iterable[Part], read: Read) -> tuple[int, str]:

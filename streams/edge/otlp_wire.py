@@ -66,6 +66,8 @@ def opened(body: bytes, encoding: str) -> bytes:
         raise too_large()
     if not unpack.eof:
         raise Unreadable(400, f"the {encoding} body breaks off before its end: send it whole")
+    if unpack.unused_data:
+        raise Unreadable(400, f"the {encoding} body goes on after its end: send one {encoding} stream")
     return text
 
 

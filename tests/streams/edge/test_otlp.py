@@ -126,6 +126,7 @@ def test_a_trace_id_of_two_tenants_is_two_traces(http, link):
 @pytest.mark.parametrize(("body", "headers", "status", "words"), [
     (b"no gzip", {"content-encoding": "gzip"}, 400, "says that it is gzip and is not"),
     (gzip.compress(b"x" * 1_000)[:-10], {"content-encoding": "gzip"}, 400, "breaks off"),
+    (gzip.compress(b"") * 2, {"content-encoding": "gzip"}, 400, "goes on after its end"),
     (gzip.compress(bytes(BODY_BYTES_MAX + 1)), {"content-encoding": "gzip"}, 413, "more than 20 MB"),
     (b"{}", {"content-encoding": "br"}, 415, "Content-Encoding 'br'"),
     (b"\xff\xff\xff", {}, 400, "not an ExportTraceServiceRequest of OTLP in protobuf"),
@@ -133,7 +134,7 @@ def test_a_trace_id_of_two_tenants_is_two_traces(http, link):
     (b"[" * 100_000, {"content-type": "application/json"}, 400, "not JSON"),
     (b'{"resourceSpans": 5}', {"content-type": "application/json"}, 400, "a list 'resourceSpans'"),
     (b"", {"content-type": "text/plain"}, 415, "send application/x-protobuf or application/json"),
-], ids=["bad gzip", "half gzip", "gzip bomb", "brotli", "wrong protobuf", "bad JSON", "deep JSON", "other JSON", "text"])
+], ids=["bad gzip", "half gzip", "two gzips", "gzip bomb", "brotli", "wrong protobuf", "bad JSON", "deep JSON", "other JSON", "text"])
 def test_what_is_no_export_is_refused_with_a_sentence(http, link, body, headers, status, words):
     answer = sent(http, body, **headers)
     as_json = headers.get("content-type") == "application/json"
@@ -152,13 +153,20 @@ def test_an_export_of_nothing_is_fine(http):
 
 @pytest.mark.parametrize("full", [False, True])
 def test_when_kafka_is_away_or_memory_full_it_says_when_to_come_again(http, app, link, full):
-    link.away = "" if full else "Kafka did not take it"
-    if full:
-        otlp._room(app.state.edge).enter(otlp.ROOM_BYTES)
-    answer = sent(http, export({}).SerializeToString())
+    link.away, room = "" if full else "Kafka did not take it", app.state.edge.exports
+    with room.holding(room.most if full else 0):
+        answer = sent(http, export({}).SerializeToString())
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1" if full else "2")
     assert Status.FromString(answer.content).message
-    assert otlp._room(app.state.edge).taken == (otlp.ROOM_BYTES if full else 0)
+    assert room.taken == 0
+
+
+def test_what_is_packed_counts_by_what_it_holds(http, app, link):
+    room, body = app.state.edge.exports, export({"attributes": {"a": "x" * 50_000}}).SerializeToString()
+    with room.holding(room.most - len(body)):
+        assert sent(http, gzip.compress(body), **{"content-encoding": "gzip"}).status_code == 503
+    assert sent(http, gzip.compress(body), **{"content-encoding": "gzip"}).status_code == 200
+    assert (len(link.taken), room.taken) == (1, 0)
 
 
 def test_a_key_of_an_exporter_can_send_spans_and_ask_nothing(http, link):
