@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from processors.tool_schemas import ARGUMENT, Unresolvable, Writer, free_name
+from processors.tool_schemas import ARGUMENT, DESCRIPTION_CHARS, Unresolvable, Writer, free_name
 from schemas.tools import Place
 
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
@@ -69,7 +69,8 @@ class Spec(Writer):
             if parameter.get("required") is True or parameter["in"] == "path":
                 required.append(argument)
         body_type = self._body(own, at, properties, places, required)
-        words = own.get("description") or own.get("summary") or item.get("description") or item.get("summary") or ""
+        words = [str(each[key]) for each in (own, item) for key in ("description", "summary") if each.get(key)]
+        words = next((text for text in words if len(text) <= DESCRIPTION_CHARS), words[0] if words else "")
         schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
         return Operation(method.upper(), self._server(item, own) + path, words, schema, places, body_type)
 

@@ -3,7 +3,7 @@
 Providers refuse a whole request for one bad tool, so all of this is told when the tool is applied. The names are those
 that OpenAI and Anthropic both take; arguments are one object, told apart by nothing at its top (no oneOf, anyOf, allOf,
 enum or not); lists say what is in them; names of arguments have letters, digits, `_`, `.` and `-`, and at most 64 of
-them.
+them; a description has 1,024 characters or fewer.
 
 `written` puts schemas of other origins into that form: Python's names of types (`dict`, `float`, `tuple`, `list`,
 `set`, `str`, `int`, `bool`, `any`, `None`) become JSON Schema's; lists that say nothing of their items take anything;
@@ -20,6 +20,7 @@ from typing import Any
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 ARGUMENT = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 PERCENT = re.compile("%([0-7][0-9A-Fa-f])")
+DESCRIPTION_CHARS = 1_024
 FORBIDDEN_AT_TOP = ("oneOf", "anyOf", "allOf", "enum", "not")
 TYPES = {"dict": "object", "float": "number", "tuple": "array", "list": "array", "set": "array", "str": "string",
          "int": "integer", "bool": "boolean", "double": "number", "none": "null"}

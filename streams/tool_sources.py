@@ -17,7 +17,7 @@ import yaml
 
 from processors.arguments import schema_error
 from processors.openapi import BadSpec, Spec
-from processors.tool_schemas import Unresolvable, name_error, provider_errors, renamed, written
+from processors.tool_schemas import DESCRIPTION_CHARS, Unresolvable, name_error, provider_errors, renamed, written
 from schemas.registry import Tool
 from sinks.http import Refusal, fetch
 from sinks.tool_results import Discreet
@@ -190,6 +190,9 @@ def _document(where: str, text: str) -> Any:
 
 def _acceptable(tool: Tool) -> Tool:
     """The tool with its parameters as providers take them. Raises Mistake."""
+    if len(tool.description) > DESCRIPTION_CHARS:
+        raise Mistake(f"its description has {len(tool.description):,} characters, and model providers refuse more than "
+                      f"{DESCRIPTION_CHARS:,}: write a shorter `description`", "description")
     try:
         parameters = written(tool.parameters)
     except Unresolvable as error:

@@ -62,6 +62,12 @@ def test_parameters_and_body_become_arguments():
     jsonschema.Draft202012Validator.check_schema(change.parameters)
 
 
+def test_of_a_long_description_and_a_summary_the_one_that_providers_take_is_used():
+    assert Spec(changed(description="x" * 1025, summary="Short.")).operation("a").description == "Short."
+    assert Spec(changed(description="Long.", summary="Short.")).operation("a").description == "Long."
+    assert len(Spec(changed(description="x" * 1025)).operation("a").description) == 1025
+
+
 def test_bodies_that_are_no_plain_object_are_one_argument_and_several_plain_ones_are_one():
     note = Spec(SHOP).operation("POST /notes")
     assert places(note) == {"body": ("whole", "body")} and note.body_type == "application/json"

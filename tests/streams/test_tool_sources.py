@@ -120,6 +120,7 @@ def test_loose_schemas_are_written_anew_and_arguments_renamed(tmp_path):
     ("url: http://x\nparameters:\n  properties:\n    a:\n      properties: {ü: {}}", 5, "'ü'"),
     ("url: http://x\nparameters: {properties: {a: {$ref: 'b.json'}}}", 2, "out of the document"),
     ("name: a.b\nurl: http://x", 1, "'a_b'"),
+    ("url: http://x\ndescription: " + "a" * 1025, 2, "1,025 characters"),
     ("url: http://x/{id}\nparameters: {properties: {id: {type: string}}}", 1, "'id' is part of the address"),
     ("via: openapi\nspec: ../spec.yaml\noperation: refund\nparameters: {properties: {to: {}}}", 4, "has no argument 'to'"),
     ("via: openapi\nspec: ../spec.yaml\noperation: refund\nparameters: {}", 4, "'id' is part of the address"),
