@@ -28,7 +28,8 @@ def announce(event: RunFinished | RequestRefused | ApprovalAsked, given: Definit
     for kind, name in given.newest:
         webhook = given.find(kind, name) if kind == "webhook" else None
         if isinstance(webhook, Webhook) and wants(webhook, event):
-            body = {"type": TYPES[type(event)], "timestamp": event.at.isoformat(), "data": event.model_dump(mode="json")}
+            body = {"type": TYPES[type(event)], "timestamp": event.at.isoformat(),
+                    "data": event.model_dump(mode="json")}
             said.append(event.then(
                 WebhookDue, name, run=event.run, webhook=name, webhook_version=given.version(kind, name), attempt=1,
                 message=derived_id(event.id, f"webhook/{name}"), type=TYPES[type(event)], body=compact(body)))
@@ -54,7 +55,8 @@ def tell(
     if isinstance(answer, WebhookAnswer):
         return [due.then(WebhookDelivered, status=answer.status, **times)]
     reason = answer.reason if isinstance(answer, Failure) else "uncertain"
-    return [due.then(WebhookFailed, reason=label(reason), detail=clean(answer.detail), hopeless=reason in HOPELESS, **times)]
+    return [due.then(WebhookFailed, reason=label(reason), detail=clean(answer.detail), hopeless=reason in HOPELESS,
+                     **times)]
 
 
 @dataclass(frozen=True)

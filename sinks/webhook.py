@@ -49,7 +49,8 @@ class Webhooks:
         except KeyError as error:
             raise Refusal("no_secret", str(error.args[0])) from error
         except Exception as error:  # its own for an empty secret, binascii's for what is no base64
-            raise Refusal("bad_secret", f"{question.secret} is no secret of Standard Webhooks: it is whsec_ and base64, as "
+            raise Refusal("bad_secret",
+                          f"{question.secret} is no secret of Standard Webhooks: it is whsec_ and base64, as "
                           "`./weir webhooks secret` prints") from error
         return {"content-type": "application/json", "user-agent": "weir", "webhook-id": question.message,
                 "webhook-timestamp": str(int(at.timestamp())),

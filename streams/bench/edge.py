@@ -1,7 +1,7 @@
 """What does the edge add to a model's own time, through Kafka exactly once, and how many requests a second are most?
 
 The scripted model is asked directly, through the edge, and through LiteLLM's proxy (one worker) where that is installed
-in `.weir/litellm` (`python -m venv .weir/litellm && .weir/litellm/bin/pip install 'litellm[proxy]'`), all in one run and
+in `.weir/litellm` (`python -m venv .weir/litellm && .weir/litellm/bin/pip install 'litellm[proxy]'`), all in one run,
 by one generator of load: first at a steady rate, then by as many connections as are asked for, each with one request
 after the other. A model's answer through the edge is a whole run: admitted, screened, asked, priced, traced, recorded.
 """
@@ -45,7 +45,7 @@ Say = Callable[[str], None]
 
 
 def run(home: Path, seconds: float, rate: float, connections: int, say: Say) -> dict[str, Any]:
-    """{"load_before", "rate", "connections", "rows": [{what, p50_ms, p95_ms, p99_ms, overhead_…, most_per_s}], "peer"}."""
+    """{"load_before", "rate", "connections", "rows": [{what, p50_ms, …, overhead_p50_ms, …, most_per_s}], "peer"}."""
     load_before, rows = os.getloadavg()[0], []
     say("starting a stack")
     with running(home) as ours:

@@ -20,8 +20,9 @@ keys = typer.Typer(no_args_is_help=True, add_completion=False)
 @keys.command("add", help="Make a key. It is printed once, and kept nowhere but with whoever has it.")
 def add(
     tenant: Annotated[str, typer.Option(help="Whose key it is: all that it asks is this tenant's.")],
-    scope: Annotated[list[str], typer.Option(help=f"What it may do, any of: {', '.join(SCOPES)}.")] = ["request", "read", "feedback"],  # noqa: B006,E501
-    role: Annotated[list[str], typer.Option(help="Roles of the people whose approvals come with it.")] = [],  # noqa: B006
+    scope: Annotated[list[str], typer.Option(help=f"What it may do, any of: {', '.join(SCOPES)}.")] = ["request",
+        "read", "feedback"],  # noqa: B006,E501
+    role: Annotated[list[str], typer.Option(help="Roles of those whose approvals come with it.")] = [],  # noqa: B006
     name: Annotated[str, typer.Option(help="Its name in lists and records; without one, a random one.")] = "",
     days: Annotated[float, typer.Option(help="Days until it expires; 0: never.", min=0)] = 0,
     description: Annotated[str, typer.Option(help="What it is for.")] = "",
@@ -42,7 +43,8 @@ def add(
     definitions.publish(settings(), codec, definitions.plan(given, [key]))
     err.print(f"key {name} of tenant {tenant} may: {', '.join(key.scopes)}. It is shown this once:")
     if as_json:
-        return say_json({"name": name, "key": text, "tenant": tenant, "scopes": list(key.scopes), "expires": key.expires})
+        return say_json({"name": name, "key": text, "tenant": tenant, "scopes": list(key.scopes),
+                         "expires": key.expires})
     out.print(text, markup=False, soft_wrap=True)
 
 

@@ -35,7 +35,8 @@ def secret() -> None:
 def listed(hours: Annotated[int, typer.Option(help="Of how many hours.", min=1)] = 24, as_json: AsJson = False) -> None:
     known = in_force(definitions.read_all(settings(), codec_of(settings())))
     counted = {row["webhook"]: row for row in rows_of(settings(), COUNTS, {"hours": hours})}
-    rows = [{"webhook": one.name, "url": one.url, "events": ",".join(one.events), "tenants": ",".join(one.tenants) or "all"}
+    rows = [{"webhook": one.name, "url": one.url, "events": ",".join(one.events),
+             "tenants": ",".join(one.tenants) or "all"}
             | {name: counted.get(one.name, {}).get(name, 0) for name in ("delivered", "failed_attempts", "dropped")}
             for one in known]
     if as_json:
@@ -56,7 +57,8 @@ def dropped(as_json: AsJson = False) -> None:
 
 
 @webhooks.command("again", help="Send a message that was given up once more; without an id, all of them.")
-def again(message: Annotated[UUID | None, typer.Argument(help="The message's id, as `dropped` shows it.")] = None) -> None:
+def again(message: Annotated[UUID | None,
+                             typer.Argument(help="The message's id, as `dropped` shows it.")] = None) -> None:
     found = [row for row in rows_of(settings(), DROPPED) if message in (None, row["message"])]
     if not found:
         raise Problem(f"no message {message or ''} was given up: `./weir webhooks dropped` lists those that were")
@@ -64,7 +66,8 @@ def again(message: Annotated[UUID | None, typer.Argument(help="The message's id,
     for row in found:
         attempt = row["attempt"] + 1
         publisher.publish(WebhookDue(
-            id=derived_id(row["message"], f"again/{attempt}"), at=now(), attempt=attempt, **{name: row[name] for name in (
+            id=derived_id(row["message"], f"again/{attempt}"), at=now(), attempt=attempt,
+            **{name: row[name] for name in (
                 "tenant", "session", "run", "webhook", "webhook_version", "message", "type", "body")}))
     publisher.flush()
     err.print(f"{len(found)} messages are sent once more; `./weir webhooks list` shows what became of them")

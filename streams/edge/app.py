@@ -41,7 +41,8 @@ class Edge:
         try:
             return await asyncio.to_thread(self.tables, sql, parameters)
         except Exception as error:  # whatever its client raises; the class differs by what is away
-            raise Problem(503, "clickhouse_away", f"ClickHouse does not answer ({type(error).__name__}): ask again in a "
+            raise Problem(503, "clickhouse_away",
+                          f"ClickHouse does not answer ({type(error).__name__}): ask again in a "
                           "moment; runs of the last minutes are known without it", retry_after_s=2) from error
 
     async def publish(self, *events: Any) -> None:

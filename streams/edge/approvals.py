@@ -82,6 +82,7 @@ async def _session(edge: Edge, caller: Caller, approval: UUID) -> str:
         return known.session
     found = await edge.rows(ONE, approval=str(approval), tenant=caller.tenant)
     if not found:
-        raise Problem(404, "unknown_approval", f"there is no approval {approval} of this tenant: GET /v1/approvals lists "
+        raise Problem(404, "unknown_approval",
+                      f"there is no approval {approval} of this tenant: GET /v1/approvals lists "
                       "those that wait")
     return found[0]["session"]

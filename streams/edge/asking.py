@@ -110,7 +110,7 @@ def late(edge: Edge, run: UUID) -> Problem:
 
 
 def completed(result: dict[str, Any]) -> dict[str, Any]:
-    """A result that is an answer, a question back, or was withheld by a policy. Raises Problem for every other end of a run."""
+    """A result that is an answer, a question back, or was withheld by a policy. Raises Problem for every other end."""
     status, run = result["status"], result["id"]
     if status in ("completed", "blocked", "waiting"):
         return result
@@ -144,7 +144,8 @@ def finished_as(outcome: RunFinished | RequestRefused | UserAsked) -> dict[str, 
     """An outcome, or a question back, in the shape of `GET /v1/runs/{id}`."""
     if isinstance(outcome, UserAsked):
         return shown(outcome.request, outcome.tenant, outcome.session, "waiting", agent=outcome.agent, cost_usd=None,
-                     agent_version=outcome.agent_version, reason="user", detail="answer with the session's next request",
+                     agent_version=outcome.agent_version, reason="user",
+                     detail="answer with the session's next request",
                      answer=question(outcome), input_tokens=0, output_tokens=0, wait_ms=None)
     if isinstance(outcome, RequestRefused):
         more: dict[str, Any] = {"retry_after_ms": outcome.retry_after_ms}
@@ -154,7 +155,8 @@ def finished_as(outcome: RunFinished | RequestRefused | UserAsked) -> dict[str, 
         more |= {"input_tokens": outcome.tokens.input_tokens, "output_tokens": outcome.tokens.output_tokens}
     return shown(
         outcome.run, outcome.tenant, outcome.session, getattr(outcome, "outcome", "refused"), agent=outcome.agent,
-        agent_version=outcome.agent_version, reason=outcome.reason, detail=outcome.detail, finished_at=outcome.at, **more)
+        agent_version=outcome.agent_version, reason=outcome.reason, detail=outcome.detail, finished_at=outcome.at,
+        **more)
 
 
 def question(asked: UserAsked) -> str:
@@ -164,7 +166,8 @@ def question(asked: UserAsked) -> str:
 
 def landed(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the table of runs in the same shape."""
-    names = ("agent", "agent_version", "reason", "detail", "answer", "model", "model_calls", "tool_calls", "input_tokens",
+    names = ("agent", "agent_version", "reason", "detail", "answer", "model", "model_calls", "tool_calls",
+             "input_tokens",
              "output_tokens", "cost_usd", "started_at", "wait_ms")
     return shown(row["run"], row["tenant"], row["session"], row["outcome"], finished_at=row["at"],
                  **{name: row[name] for name in names})

@@ -58,7 +58,8 @@ async def model(name: str, edge: Shared, caller: Requester) -> dict[str, Any]:
     for agent in agents_of(edge.link.given(), caller.tenant):
         if agent.name == name:
             return entry(agent)
-    raise Problem(404, "unknown_agent", f"there is no agent {name!r} for tenant {caller.tenant!r}: GET /v1/models lists "
+    raise Problem(404, "unknown_agent",
+                  f"there is no agent {name!r} for tenant {caller.tenant!r}: GET /v1/models lists "
                   "those that there are")
 
 

@@ -84,10 +84,12 @@ def _json(body: bytes, what: str) -> Any:
 
 def _event(given: Any, caller: Caller, where: str) -> Event:
     """Our event out of a CloudEvent. Raises Problem with a sentence."""
-    attributes = {name: given.get(name) for name in ("specversion", "id", "source", "type")} if isinstance(given, dict) else {}
+    attributes = {name: given.get(name) for name in ("specversion", "id", "source", "type")} if isinstance(given,
+        dict) else {}
     missing = [name for name, value in attributes.items() if not isinstance(value, str) or not value]
     if not attributes or missing:
-        raise Problem(422, "not_an_event", f"{where} has no {' and no '.join(missing) or 'attributes'}: add it, as text")
+        raise Problem(422, "not_an_event",
+                      f"{where} has no {' and no '.join(missing) or 'attributes'}: add it, as text")
     if attributes["specversion"] != "1.0":
         raise Problem(422, "bad_version", f"{where} is of specversion {attributes['specversion']!r}: send 1.0")
     kind = NAMES.get(attributes["type"])
@@ -95,10 +97,12 @@ def _event(given: Any, caller: Caller, where: str) -> Event:
         raise Problem(422, "unknown_type", f"{where} is of type {attributes['type']!r}, which is not taken here: use "
                       f"{', '.join(one.__name__ for one in SCOPES)}")
     if not caller.may(SCOPES[kind]):
-        raise Problem(403, "no_scope", f"the key {caller.key} may not send {kind.__name__}: it needs the scope {SCOPES[kind]!r}")
+        raise Problem(403, "no_scope",
+                      f"the key {caller.key} may not send {kind.__name__}: it needs the scope {SCOPES[kind]!r}")
     fields = _data(given, where)
     if wrong := sorted(OURS & fields.keys()):
-        raise Problem(422, "not_yours", f"{where}.data says {wrong[0]!r}, which is not the sender's to say: leave it out")
+        raise Problem(422, "not_yours",
+                      f"{where}.data says {wrong[0]!r}, which is not the sender's to say: leave it out")
     more: dict[str, Any] = {"roles": caller.roles} if kind is ApprovalDecided else {}
     trace = given.get("traceparent")
     if kind is AgentRequested and isinstance(trace, str) and asking.TRACEPARENT.fullmatch(trace):
@@ -113,7 +117,9 @@ def _data(given: dict[str, Any], where: str) -> dict[str, Any]:
         try:
             data = _json(base64.b64decode(given["data_base64"], validate=True), f"{where}.data_base64")
         except ValueError as error:
-            raise Problem(422, "not_base64", f"{where}.data_base64 is no base64 ({error}): send `data` as JSON") from error
+            raise Problem(422, "not_base64",
+                          f"{where}.data_base64 is no base64 ({error}): send `data` as JSON") from error
     if not isinstance(data, dict):
-        raise Problem(422, "no_data", f"{where}.data should be a JSON object with the event's fields: see ./weir schema")
+        raise Problem(422, "no_data",
+                      f"{where}.data should be a JSON object with the event's fields: see ./weir schema")
     return data

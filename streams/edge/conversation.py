@@ -60,7 +60,8 @@ def ignored(body: dict[str, Any]) -> dict[str, str]:
 def check(body: dict[str, Any]) -> None:
     """Raises Problem for what a client must not believe to have been done."""
     if body.get("tools") or body.get("functions"):
-        raise Problem(422, "tools_are_the_agents", "an agent has tools of its own: take `tools` out of the request, and "
+        raise Problem(422, "tools_are_the_agents",
+                      "an agent has tools of its own: take `tools` out of the request, and "
                       "put them into the agent's definition (`weir apply`)")
     if (body.get("n") or 1) != 1:
         raise Problem(422, "one_answer", "a run has one answer: leave `n` out, and ask again for another")

@@ -42,7 +42,8 @@ class Limits:
     """503 above `edge_in_flight` requests at once, 413 above `edge_body_bytes`."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics):
-        self._app, self._most, self._bytes, self._metrics = app, settings.edge_in_flight, settings.edge_body_bytes, metrics
+        self._app, self._metrics = app, metrics
+        self._most, self._bytes = settings.edge_in_flight, settings.edge_body_bytes
         self._now = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -66,7 +66,8 @@ class Spoken:
         if answer.startswith(self.sent):
             return self._upto(answer)
         if not self.whole:
-            raise Problem(502, "attempt_abandoned", "what was sent of this answer was given up for another one: take the "
+            raise Problem(502, "attempt_abandoned",
+                          "what was sent of this answer was given up for another one: take the "
                           "answer from GET /v1/runs/{id}")
         self._at(self.step + 1)  # a tool's result that ended the run
         return self._upto(answer)

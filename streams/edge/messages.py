@@ -24,7 +24,8 @@ router = APIRouter(tags=["Anthropic"])
 
 class Messages(BaseModel):
     model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [
-        {"model": "support", "max_tokens": 1_000, "messages": [{"role": "user", "content": "Where is order A-1001?"}]}]})
+        {"model": "support", "max_tokens": 1_000, "messages": [{"role": "user",
+                                                                "content": "Where is order A-1001?"}]}]})
 
     model: str = Field(min_length=1, max_length=200, description="name of an agent")
     messages: list[dict[str, Any]] = Field(min_length=1)
@@ -51,7 +52,8 @@ async def answer(body: Messages, request: Request, edge: Shared, caller: Request
 def message(result: dict[str, Any], model: str) -> dict[str, Any]:
     content = [{"type": "text", "text": result["answer"] or result["detail"], "citations": None}]
     return _empty(UUID(result["id"]), model) | {
-        "content": content, "stop_reason": _reason(result), "usage": usage(result["input_tokens"], result["output_tokens"])}
+        "content": content, "stop_reason": _reason(result), "usage": usage(result["input_tokens"],
+            result["output_tokens"])}
 
 
 def usage(read: int, written: int) -> dict[str, Any]:

@@ -95,12 +95,14 @@ def response(result: dict[str, Any], model: str, previous: str | None = None, me
 def _empty(run: UUID, model: str, previous: str | None, metadata: dict[str, str] | None) -> dict[str, Any]:
     return {"id": f"resp_{run.hex}", "object": "response", "created_at": int(time.time()), "status": "in_progress",
             "model": model, "output": [], "error": None, "incomplete_details": None, "instructions": None,
-            "metadata": metadata or {}, "parallel_tool_calls": True, "previous_response_id": previous, "temperature": None,
+            "metadata": metadata or {}, "parallel_tool_calls": True, "previous_response_id": previous,
+            "temperature": None,
             "tool_choice": "auto", "tools": [], "top_p": None, "usage": None}
 
 
 def _item(run: UUID, result: dict[str, Any], status: str) -> dict[str, Any]:
-    content = {"type": "refusal", "refusal": result["detail"]} if status == "incomplete" else _text(result["answer"] or "")
+    content = {"type": "refusal",
+               "refusal": result["detail"]} if status == "incomplete" else _text(result["answer"] or "")
     return {"id": f"msg_{run.hex}", "type": "message", "role": "assistant", "status": status, "content": [content]}
 
 

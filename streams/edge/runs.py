@@ -71,7 +71,8 @@ class Run(BaseModel):
     wait_ms: int | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    waits_for: list[dict[str, Any]] = Field([], description="approvals, or a question that the session's next request answers")
+    waits_for: list[dict[str, Any]] = Field(
+        [], description="approvals, or a question that the session's next request answers")
     links: dict[str, str] = {}
 
 
@@ -97,7 +98,8 @@ class Feedback(Body):
 
 @router.post("/v1/requests", status_code=202, response_model=Run, responses={200: {"model": Run}})
 async def ask(body: Ask, request: Request, response: Response, edge: Shared, caller: Requester,
-              prefer: Annotated[str, Header(description="`wait=10`: answer with the outcome, where it comes in time")] = "",
+              prefer: Annotated[str,
+                                Header(description="`wait=10`: answer with the outcome, where it comes in time")] = "",
               idempotency_key: Annotated[str | None, Header(max_length=255)] = None) -> dict[str, Any]:
     """Asks an agent. 202 when all replicas of Kafka have the request; the same Idempotency-Key is the same run."""
     asked = await asking.ask(edge, request, caller, body.model_dump())
@@ -186,7 +188,8 @@ async def _story(edge: Edge, run: UUID, last: str) -> AsyncIterator[bytes]:
     with stories.reading(known) as story:
         while True:
             if story.gone >= place:
-                yield sse.event("behind", {"resume": last, "detail": "this reader was too slow and has missed events: GET "
+                yield sse.event("behind", {"resume": last,
+                                           "detail": "this reader was too slow and has missed events: GET "
                                            f"/v1/runs/{run} has the outcome"})
                 return
             for number, event in stories.events(known, run, place):

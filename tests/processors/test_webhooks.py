@@ -21,7 +21,8 @@ GIVEN = Definitions.of(CRM)
 
 
 def finished(tenant="acme"):
-    return of_run(RunFinished, "r1", outcome="completed", started_at=NOON, wait_ms=1).model_copy(update={"tenant": tenant})
+    return of_run(RunFinished, "r1", outcome="completed", started_at=NOON,
+                  wait_ms=1).model_copy(update={"tenant": tenant})
 
 
 def failed(attempt=1, message=1, seconds=0.0, **fields):
@@ -36,7 +37,8 @@ def rested(seconds):
 
 
 @pytest.mark.parametrize("more, event, told", [
-    ({}, finished(), True), ({"tenants": ("other",)}, finished(), False), ({"tenants": ("other",)}, finished("other"), True),
+    ({}, finished(), True), ({"tenants": ("other",)}, finished(), False), ({"tenants": ("other",)}, finished("other"),
+        True),
     ({"events": ("request.refused",)}, finished(), False),
     ({"events": ("request.refused",)}, of_run(RequestRefused, "r1", text="x", reason="quota"), True),
 ])
@@ -65,8 +67,10 @@ def test_the_newest_definition_counts_and_without_one_nothing_is_sent():
 
 
 @pytest.mark.parametrize("answer, kind, hopeless", [
-    (WebhookAnswer(204, NOON, NOON), WebhookDelivered, None), (Failure("timeout", "", NOON, NOON), WebhookFailed, False),
-    (Failure("http_410", "", NOON, NOON), WebhookFailed, True), (Failure("webhook_gone", "", NOON, NOON), WebhookFailed, True),
+    (WebhookAnswer(204, NOON, NOON), WebhookDelivered, None), (Failure("timeout", "", NOON, NOON), WebhookFailed,
+                                                               False),
+    (Failure("http_410", "", NOON, NOON), WebhookFailed, True), (Failure("webhook_gone", "", NOON, NOON),
+                                                                 WebhookFailed, True),
 ])
 def test_an_answer_is_told(answer, kind, hopeless):
     [due] = announce(finished(), GIVEN)

@@ -30,7 +30,8 @@ def world():
         answers, heard = [204], []
 
         def receive(self, request):
-            self.heard.append((request.headers["webhook-id"], Receiver(SECRET).verify(request.content, dict(request.headers))))
+            self.heard.append((request.headers["webhook-id"], Receiver(SECRET).verify(request.content,
+                dict(request.headers))))
             return httpx.Response(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
 
         def play(self):
@@ -41,14 +42,16 @@ def world():
                      "webhook": Webhooks(hook, lambda _: SECRET, lambda: datetime.now(UTC).replace(microsecond=0))}
             local = Local(PIPELINE, Definitions.of(*company.load(COMPANY, 1).definitions, CRM), ports)
             try:
-                said = local.send(AgentRequested(id=UUID(int=1), at=datetime.now(UTC), tenant="fernweh", agent="support",
+                said = local.send(AgentRequested(id=UUID(int=1), at=datetime.now(UTC), tenant="fernweh",
+                                                 agent="support",
                                                  text="Hello"))
                 for minutes in (1, 10, 20):
                     said += local.advance(datetime.now(UTC) + timedelta(minutes=minutes))
             finally:
                 local.close()
             assert not [event for event in said if isinstance(event, DeadLettered)]
-            return [event for event in said if isinstance(event, WebhookDelivered | WebhookFailed | WebhookDropped)], said
+            return [event for event in said if isinstance(event,
+                                                          WebhookDelivered | WebhookFailed | WebhookDropped)], said
 
     World.heard = []
     return World()

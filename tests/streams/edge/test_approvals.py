@@ -16,7 +16,8 @@ REFUND = {"agent": "support", "text": "I want the refund of A-1002, it was damag
 def approved(link):
     """Refunds need the word of kim, or of a lead."""
     tool = link.definitions.find("tool", "refund_order").model_copy(update={"approval": Approval(by=("kim", "lead"))})
-    link.definitions = Definitions({**link.definitions.bodies, ("tool", "refund_order", 1): tool}, link.definitions.newest)
+    link.definitions = Definitions({**link.definitions.bodies, ("tool", "refund_order", 1): tool},
+                                   link.definitions.newest)
 
 
 def test_an_approval_is_asked_for_given_and_told(http, link, approved):
@@ -49,7 +50,8 @@ def test_a_word_on_nothing_is_answered_with_what_to_do(http, body, status, says)
 
 
 def test_what_waits_is_listed_out_of_clickhouse(http, tables):
-    tables.found = [{"approval": UUID(int=1), "run": UUID(int=2), "session": "s", "agent": "support", "tool": "refund_order",
+    tables.found = [{"approval": UUID(int=1), "run": UUID(int=2), "session": "s", "agent": "support",
+                     "tool": "refund_order",
                      "arguments": "{}", "approvers": ["kim"], "override": False, "asked_at": "2026-05-04T12:00:00Z",
                      "expires_at": "2026-05-05T12:00:00Z"}]
     assert http(lambda client: client.get("/v1/approvals")).json()[0]["approvers"] == ["kim"]
@@ -60,11 +62,13 @@ def test_a_question_to_the_user_is_the_answer_and_the_next_request_answers_it(ht
     link.definitions = Definitions({**link.definitions.bodies, ("agent", "support", 1): agent}, link.definitions.newest)
     link.script["rules"].insert(0, {"when": {"last": "user", "matches": "ask me"}, "call": {
         "name": "ask_user", "arguments": {"question": "Which order?", "options": ["A-1001", "A-1002"]}}})
-    link.script["rules"].insert(0, {"when": {"last": "tool", "tool": "ask_user", "matches": ".+"}, "say": "You said {0}."})
+    link.script["rules"].insert(0, {"when": {"last": "tool", "tool": "ask_user", "matches": ".+"},
+                                    "say": "You said {0}."})
 
     async def asked(client):
         chat = {"model": "support", "metadata": {"session": "s1"}}
-        said = [(await client.post("/v1/chat/completions", json=chat | {"messages": [{"role": "user", "content": text}]})
+        said = [(await client.post("/v1/chat/completions", json=chat | {"messages": [{"role": "user",
+            "content": text}]})
                  ).json()["choices"][0]["message"]["content"] for text in ("ask me", "A-1001")]
         return said, (await client.get(f"/v1/runs/{link.taken[0].id}")).json()["status"]
 

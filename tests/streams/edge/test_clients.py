@@ -55,14 +55,15 @@ def test_a_response_is_streamed_in_the_protocols_events(run):
             return kinds, await stream.get_final_response()
 
     kinds, final = run(openai.AsyncOpenAI, asked)
-    assert kinds[0] == "response.created" and kinds[-1] == "response.completed" and "response.output_text.delta" in kinds
+    assert (kinds[0], kinds[-1]) == ("response.created", "response.completed") and "response.output_text.delta" in kinds
     assert "A-1001" in final.output_text
 
 
 @pytest.mark.parametrize("body, error, says", [
     ({"model": "support", "input": QUESTION, "previous_response_id": "resp_x"}, openai.NotFoundError, "resp_x"),
     ({"model": "support", "input": []}, openai.UnprocessableEntityError, "last message"),
-    ({"model": "support", "input": QUESTION, "tools": [{"type": "web_search"}]}, openai.UnprocessableEntityError, "tools"),
+    ({"model": "support", "input": QUESTION, "tools": [{"type": "web_search"}]}, openai.UnprocessableEntityError,
+     "tools"),
     ({"model": "nobody", "input": QUESTION}, openai.NotFoundError, "nobody"),
 ])
 def test_a_wrong_response_is_the_clients_own_exception(run, body, error, says):
@@ -84,14 +85,17 @@ def test_messages_are_streamed_in_the_protocols_events(run):
             return text, await stream.get_final_message()
 
     text, final = run(anthropic.AsyncAnthropic, asked)
-    assert "A-1001" in text == final.content[0].text and final.stop_reason == "end_turn" and final.usage.input_tokens > 0
+    assert "A-1001" in text == final.content[0].text and final.stop_reason == "end_turn"
+    assert final.usage.input_tokens > 0
 
 
 def test_mistakes_and_refusals_are_the_clients_own_exceptions(run):
     with pytest.raises(anthropic.NotFoundError, match="nobody"):
-        run(anthropic.AsyncAnthropic, lambda client: client.messages.create(model="nobody", max_tokens=9, messages=ORDER))
+        run(anthropic.AsyncAnthropic, lambda client: client.messages.create(model="nobody", max_tokens=9,
+            messages=ORDER))
     secret = [{"role": "user", "content": "My password: tR7vK2mX9pLq4ZsB8w, where is A-1001?"}]
-    said = run(anthropic.AsyncAnthropic, lambda client: client.messages.create(model="support", max_tokens=9, messages=secret))
+    said = run(anthropic.AsyncAnthropic, lambda client: client.messages.create(model="support", max_tokens=9,
+        messages=secret))
     assert said.stop_reason == "refusal"
 
     async def streamed(client):

@@ -22,7 +22,8 @@ def made(data=None, **attributes):
 
 
 def plain(data=None, **attributes):
-    return {"specversion": "1.0", "id": "1", "type": "AgentRequested", "source": "/shop", "data": data or ORDER} | attributes
+    return {"specversion": "1.0", "id": "1", "type": "AgentRequested", "source": "/shop",
+            "data": data or ORDER} | attributes
 
 
 def send(http, message):
@@ -45,7 +46,8 @@ def test_a_batch_is_taken_whole_with_every_kind(http, link):
              plain({"session": "s", "approval": session["run"], "by": "kim", "decision": "deny"}, id="3",
                    type="ApprovalDecided"),
              plain({"document": "d", "text": "x"}, id="4", type="DocumentPublished")]
-    done = http(lambda client: client.post("/v1/events", content=json.dumps(batch), headers=BATCH | {"weir-roles": "lead"}))
+    done = http(lambda client: client.post("/v1/events", content=json.dumps(batch),
+                                           headers=BATCH | {"weir-roles": "lead"}))
     assert [one["id"] for one in done.json()["accepted"]] == ["1", "2", "3", "4"]
     assert isinstance(link.taken[1], FeedbackGiven) and link.taken[2].roles == ("lead",)
     assert isinstance(link.taken[2], ApprovalDecided)
@@ -75,5 +77,6 @@ def test_data_may_come_in_base64(http, link):
     del event["data"]
     assert http(lambda client: client.post("/v1/events", content=json.dumps(event), headers=ONE)).status_code == 202
     assert link.taken[0].text == "hi"
-    wrong = http(lambda client: client.post("/v1/events", content=json.dumps(event | {"data_base64": "!"}), headers=ONE))
+    wrong = http(lambda client: client.post("/v1/events", content=json.dumps(event | {"data_base64": "!"}),
+                                            headers=ONE))
     assert (wrong.status_code, wrong.json()["code"]) == (422, "not_base64")

@@ -35,13 +35,15 @@ def test_anthropics_header_is_as_good(http, key):
 
 
 @pytest.mark.parametrize("scopes, method, path, status", [
-    (("read",), "POST", "/v1/requests", 403), (("request",), "GET", "/v1/runs/00000000-0000-0000-0000-000000000001", 403),
+    (("read",), "POST", "/v1/requests", 403), (("request",), "GET", "/v1/runs/00000000-0000-0000-0000-000000000001",
+                                               403),
     (("request", "read"), "POST", "/v1/feedback", 403), (("admin",), "POST", "/v1/requests", 202),
 ])
 def test_a_key_may_do_what_its_scopes_say(http, key, scopes, method, path, status):
     body = {"json": ORDER if path == "/v1/requests" else {"run": "00000000-0000-0000-0000-000000000001", "score": 1}}
     more = {} if method == "GET" else body
-    done = http(lambda client: client.request(method, path, headers={"Authorization": f"Bearer {key(*scopes)}"}, **more))
+    done = http(lambda client: client.request(method, path, headers={"Authorization": f"Bearer {key(*scopes)}"},
+                                              **more))
     assert done.status_code == status
     if status == 403:
         assert done.json()["code"] == "no_scope" and "--scope" in done.json()["detail"]
@@ -51,7 +53,8 @@ def test_a_wrong_secret_an_unknown_name_and_a_revoked_key_are_told_the_same(http
     text = key("request")
     wrong = text[:-4] + ("0000" if text[-4:] != "0000" else "1111")
     given = [wrong, text.replace("weir_k1_", "weir_k2_")]
-    told = [http(lambda client, one=one: client.get("/v1/models", headers={"Authorization": f"Bearer {one}"})) for one in given]
+    told = [http(lambda client, one=one: client.get("/v1/models",
+                                                    headers={"Authorization": f"Bearer {one}"})) for one in given]
     link.definitions = Definitions(link.definitions.bodies, link.definitions.newest, frozenset({("key", "k1")}))
     told.append(http(lambda client: client.get("/v1/models", headers={"Authorization": f"Bearer {text}"})))
     assert {(one.status_code, one.json()["detail"], one.headers["www-authenticate"]) for one in told} == {

@@ -23,7 +23,8 @@ def chunk(text, offset, step=1, attempt=1):
 
 
 def cleared(content, step=1):
-    return ResponseCleared(id=UUID(int=3), at=NOON, tenant="t", session="s", run=RUN, agent="a", step=step, content=content,
+    return ResponseCleared(id=UUID(int=3), at=NOON, tenant="t", session="s", run=RUN, agent="a", step=step,
+                           content=content,
                            finish_reason="stop", tokens=Tokens())
 
 
@@ -69,7 +70,8 @@ def test_however_chunks_are_lost_or_doubled_the_answer_comes_whole(answer, data)
 
 
 @pytest.mark.parametrize("agent, model, policy, shown", [
-    ({}, {"stream": True}, None, True), ({}, {}, None, False), ({"output": {"type": "object"}}, {"stream": True}, None, False),
+    ({}, {"stream": True}, None, True), ({}, {}, None, False), ({"output": {"type": "object"}}, {"stream": True}, None,
+                                                                False),
     ({"policy": "p"}, {"stream": True}, None, False),
     ({"policy": "p"}, {"stream": True}, {"at": ("request",), "action": "block"}, True),
     ({"policy": "p"}, {"stream": True}, {"at": ("response",), "action": "redact"}, False),

@@ -55,7 +55,8 @@ def test_the_whole_conversation_may_come_each_time(client, link):
     send, link._local.send = link._local.send, lambda *events: heard.extend(send(*events)) or heard
     client(lambda openai: openai.chat.completions.create(model="support", messages=said))
     first = next(event for event in heard if isinstance(event, ModelAsked))
-    assert [m.content for m in first.messages[1:]] == ["Answer in French.", "I am Kim.", "Hello Kim.", ORDER[0]["content"]]
+    assert [m.content for m in first.messages[1:]] == ["Answer in French.", "I am Kim.", "Hello Kim.",
+                                                       ORDER[0]["content"]]
 
 
 def test_what_the_definition_decides_is_named(client):
@@ -72,13 +73,15 @@ def test_what_a_policy_blocks_ends_with_content_filter(client):
 
 @pytest.mark.parametrize("body, error, says", [
     ({"model": "nobody", "messages": ORDER}, openai.NotFoundError, "no agent 'nobody'"),
-    ({"model": "support", "messages": [{"role": "assistant", "content": "x"}]}, openai.UnprocessableEntityError, "user's"),
+    ({"model": "support", "messages": [{"role": "assistant", "content": "x"}]}, openai.UnprocessableEntityError,
+     "user's"),
     ({"model": "support", "messages": [{"role": "tool", "content": "x", "tool_call_id": "c"}]},
      openai.UnprocessableEntityError, "role 'tool'"),
     ({"model": "support", "messages": ORDER, "tools": [{"type": "function", "function": {"name": "x"}}]},
      openai.UnprocessableEntityError, "tools of its own"),
     ({"model": "support", "messages": ORDER, "n": 2}, openai.UnprocessableEntityError, "one answer"),
-    ({"model": "support", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+    ({"model": "support", "messages": [{"role": "user", "content": [{"type": "image_url",
+                                                                     "image_url": {"url": "x"}}]}]},
      openai.UnprocessableEntityError, "text only"),
 ])
 def test_a_mistake_is_the_clients_own_exception(client, body, error, says):
@@ -88,7 +91,8 @@ def test_a_mistake_is_the_clients_own_exception(client, body, error, says):
 
 def test_a_refusal_says_when_to_come_again(client, link):
     tenant = link.definitions.find("tenant", "fernweh").model_copy(update={"burst": 1, "requests_per_minute": 1})
-    link.definitions = Definitions({**link.definitions.bodies, ("tenant", "fernweh", 1): tenant}, link.definitions.newest)
+    link.definitions = Definitions({**link.definitions.bodies, ("tenant", "fernweh", 1): tenant},
+                                   link.definitions.newest)
 
     async def asked(openai):
         for _ in range(2):
@@ -125,8 +129,10 @@ def test_agents_are_listed_as_models(client):
 
 
 def test_embeddings_are_the_knowledges_own(client):
-    said = client(lambda openai: openai.embeddings.create(model="local", input=["a rain jacket", "a waterproof coat", "tax"]))
-    near, far = (sum(a * b for a, b in zip(said.data[0].embedding, said.data[n].embedding, strict=True)) for n in (1, 2))
+    said = client(lambda openai: openai.embeddings.create(model="local", input=["a rain jacket", "a waterproof coat",
+        "tax"]))
+    near, far = (sum(a * b for a, b in zip(said.data[0].embedding, said.data[n].embedding, strict=True)) for n in (1,
+        2))
     assert len(said.data[0].embedding) == 384 and near > far
     with pytest.raises(openai.UnprocessableEntityError, match="send the text itself"):
         client(lambda openai: openai.embeddings.create(model="local", input=[1, 2, 3]))

@@ -1,4 +1,4 @@
-"""Can a service ask over HTTP, look at its run, follow, end and judge it, and is each mistake answered with what to do?"""
+"""Can a service ask over HTTP, look at its run, follow, end and judge it, and is each mistake told with what to do?"""
 
 import asyncio
 import json
@@ -65,7 +65,8 @@ def test_the_same_key_is_the_same_run_and_is_sent_once(http, link):
 
 def test_two_tenants_with_one_key_are_two_runs(http, link):
     async def asked(client):
-        return [(await client.post("/v1/requests", json=ORDER, headers={"Idempotency-Key": "k", "weir-tenant": who})).json()
+        return [(await client.post("/v1/requests", json=ORDER, headers={"Idempotency-Key": "k",
+            "weir-tenant": who})).json()
                 for who in ("fernweh", "fernweh-outlet")]
 
     one, other = http(asked)
