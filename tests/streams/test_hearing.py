@@ -162,6 +162,7 @@ def test_words_come_within_a_tenth_of_a_second_and_a_killed_runner_leaves_none_b
     assert said.content == "".join(WORDS) == shown(pieces) and said.first_token_ms is not None
     assert (seen[-1][1], pieces[-1].last, [piece.fresh for piece in pieces].count(True)) == (finished, True, 2)
     assert not any(piece.missing for piece in pieces)
-    late_s = [at - max(said_at for said_at, event in world.tool.spoken if said_at < at and told.text[:6].encode() in event)
+    said_at = [(at, event.decode()) for at, event in world.tool.spoken]
+    late_s = [at - max(then for then, event in said_at if then < at and told.text[:6] in event)
               for at, told in seen[:-1] if told.text]
     assert statistics.median(late_s) < 0.1, sorted(late_s)
