@@ -81,6 +81,15 @@ GROUP BY tenant, approval HAVING countIf(status = 'asked') > 0
          AND countIf(status IN ('approved', 'denied', 'expired', 'cancelled')) = 0 AND expires_at > now64(3, 'UTC')
 ORDER BY expires_at""", {"tenant": ""}),
 
+    Query("not_undone", "What failed workflows did and could not undo, newest first: somebody has to look at it", f"""
+SELECT at, tenant, agent, run, outcome, not_undone, detail
+FROM runs WHERE {MINE} AND {SINCE} AND not_undone != '' ORDER BY at DESC""", lately()),
+
+    Query("refused_signals", "Which signals no session kept, by name and reason, with an example", f"""
+SELECT tenant, name, reason, count() AS signals, max(at) AS newest, any(session) AS example, any(detail) AS why
+FROM refused_signals WHERE {MINE} AND {SINCE}
+GROUP BY tenant, name, reason ORDER BY signals DESC""", lately()),
+
     Query("dead_letters", "What could not be processed, by topic, consumer and reason, with an example", """
 SELECT topic_name, consumer, reason, count() AS letters, max(at) AS newest, any(source) AS example, any(detail) AS why
 FROM dead_letters WHERE at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR

@@ -16,6 +16,7 @@ from schemas.base import Event
 from schemas.feedback import FeedbackJoined
 from schemas.guardrails import VerdictReached
 from schemas.operations import DeadLettered
+from schemas.signals import SignalRefused
 from schemas.tracing import SpanEnded
 from schemas.usage import TokensUsed, UsageTotalled
 from sinks.clickhouse import ClickHouse, append, connect, migrate
@@ -67,7 +68,9 @@ def attempt(model: str, reason: str, wait_ms: int, cost: str | None, tokens: int
 
 
 EVENTS: tuple[list[Event], ...] = (
-    [run_of(1, "completed", 100, cost_usd="0.5"), run_of(2, "completed", 300), run_of(3, "failed", 900, reason="model"),
+    [SignalRefused(**{name: value for name, value in base().items() if not name.startswith("agent")}, name="paid",
+                   reason="too_many") for _ in range(2)],
+    [run_of(1, "completed", 100, cost_usd="0.5"), run_of(2, "completed", 300), run_of(3, "failed", 900, reason="model", not_undone="seat (too late)"),
      run_of(4, "blocked", 5, reason="card"), run_of(5, "completed", 7, tenant="other")],
     [RequestRefused(**base(), run=UUID(int=6), text="hi", reason="quota")],
     [*(span("chat small", "chat", ms, 100 + ms, request_model="small", first_token_ms=ms // 2,
@@ -146,6 +149,8 @@ def picked(rows: list[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
      [("dear", 5, 1, 0.2, 1, 900, 900, "timeout"), ("cheap", 3, 3, 1, 1, 200, 290, "")]),
     ("first_token", {}, ("model", "answers", "first_p50_ms", "first_p95_ms", "whole_p95_ms", "tokens_per_s"),
      [("small", 100, 25, 47, 95, 78.4)]),
+    ("not_undone", {}, ("run", "not_undone"), [(UUID(int=3), "seat (too late)")]),
+    ("refused_signals", {}, ("name", "reason", "signals", "example"), [("paid", "too_many", 2, "s")]),
     ("dead_letters", {}, ("topic_name", "consumer", "reason", "letters"),
      [("t", "session", "late", 2), ("t", "session", "invalid", 1)]),
     ("completeness", {}, ("topic", "produced", "landed", "dead_lettered", "lost", "doubled"), [("t", 8, 7, 1, 0, 0)]),
