@@ -70,7 +70,8 @@ def attempt(model: str, reason: str, wait_ms: int, cost: str | None, tokens: int
 EVENTS: tuple[list[Event], ...] = (
     [SignalRefused(**{name: value for name, value in base().items() if not name.startswith("agent")}, name="paid",
                    reason="too_many") for _ in range(2)],
-    [run_of(1, "completed", 100, cost_usd="0.5"), run_of(2, "completed", 300), run_of(3, "failed", 900, reason="model", not_undone="seat (too late)"),
+    [run_of(1, "completed", 100, cost_usd="0.5"), run_of(2, "completed", 300),
+     run_of(3, "failed", 900, reason="model", not_undone="seat (too late)"),
      run_of(4, "blocked", 5, reason="card"), run_of(5, "completed", 7, tenant="other")],
     [RequestRefused(**base(), run=UUID(int=6), text="hi", reason="quota")],
     [*(span("chat small", "chat", ms, 100 + ms, request_model="small", first_token_ms=ms // 2,
