@@ -23,6 +23,7 @@ from schemas.agent import (
 )
 from schemas.approvals import ApprovalDecided
 from schemas.base import Event
+from schemas.children import CallHeld
 from schemas.signals import Signalled
 from schemas.registry import Agent, Definitions
 
@@ -30,7 +31,7 @@ WAITING_MAX = 20
 CANCELLED_REMEMBERED = 20
 
 Heard = (RequestCleared | RequestBlocked | ResponseCleared | ResponseBlocked | ResultCleared | ModelFailed | ToolFailed
-         | ToolUncertain | ApprovalDecided | RunCancelled | Signalled | Woke)
+         | ToolUncertain | ApprovalDecided | CallHeld | RunCancelled | Signalled | Woke)
 
 
 def advance(
@@ -48,7 +49,8 @@ def advance(
         events = [*events, *more]
     events = [*events, *children.consequences(before, event, events), *waiting.consequences(before, event, events)]
     session = replace(session, decided=waiting.remembered(session.decided, events))
-    return session.paced(event.at), events
+    session = session.paced(event.at)
+    return session, [*events, *children.held(before, session, event)]
 
 
 def _take(session: Session, request: RequestCleared, given: Definitions) -> Moved:
@@ -124,6 +126,10 @@ def _signal(session: Session, signal: Signalled, given: Definitions) -> Moved:
     return workflow.signalled(session, signal, given)
 
 
+def _held(session: Session, told: CallHeld, given: Definitions) -> Moved:
+    return children.note(session, told), []
+
+
 def _result(session: Session, answer: Event, given: Definitions) -> Moved:
     """A call's result, for whoever decided the call: the model, or the graph of a workflow."""
     return (workflow.answered if session.run.flow else collect)(session, answer, given)
@@ -175,6 +181,11 @@ NEXT: dict[tuple[Phase, type[Event]], Move] = {
     (THINKING, Signalled):       Move(_signal,  ON_THINKING),
     (ACTING,   Signalled):       Move(_signal,  ON_ACTING),
     (WAITING,  Signalled):       Move(_signal,  ON_ACTING | ON_WAITING, ends=True),
+    (WAITING,  ResultCleared):   Move(_result,  UNDER_WAY, ends=True),  # of an agent that waited for people
+    (WAITING,  ToolFailed):      Move(_result,  UNDER_WAY, ends=True),
+    (WAITING,  ToolUncertain):   Move(_result,  UNDER_WAY, ends=True),
+    (ACTING,   CallHeld):        Move(_held,    ON_ACTING | ON_WAITING),
+    (WAITING,  CallHeld):        Move(_held,    ON_ACTING | ON_WAITING),
     (IDLE,     ApprovalDecided): Move(decide,   ON_IDLE),
     (THINKING, ApprovalDecided): Move(decide,   ON_THINKING),
     (ACTING,   ApprovalDecided): Move(decide,   ON_ACTING),

@@ -5,6 +5,7 @@ and screened like any other. Its end comes back as the result of the call. Sever
 a terminal one hands the conversation over, and an end of the parent is an end of the children that still work.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from processors.arguments import Unfit
@@ -15,7 +16,7 @@ from schemas.agent import (
     AgentRequested, RequestBlocked, RequestCleared, RunCancelled, RunFinished, ToolFailed, ToolReturned,
 )
 from schemas.base import Event
-from schemas.children import ChildCancelled, ChildFinished
+from schemas.children import CallHeld, ChildCancelled, ChildFinished, ChildHeld
 from schemas.codec import trace_of
 from schemas.registry import Agent, Definitions, Tool
 from schemas.values import Parent, ToolRequest
@@ -69,6 +70,33 @@ def consequences(session: Session, event: Event, said: list[Event]) -> list[Chil
             told += [finished.then(ChildCancelled, pending.child.hex, child=pending.child)
                      for pending in session.run.pending if pending.child and pending.content is None]
     return told
+
+
+def held(before: Session, after: Session, event: Event) -> list[ChildHeld]:
+    """Tells the run above when this one begins to wait for people only, and when it goes on."""
+    was, run = before.run, after.run
+    if not (was and run and was.request.run == run.request.run and run.request.parent):
+        return []
+    if (was.paused_at is None) == (run.paused_at is None):
+        return []
+    return [event.then(ChildHeld, run.request.run.hex, run=run.request.run, parent=run.request.parent,
+                       held=run.paused_at is not None)]
+
+
+def hold(child: ChildHeld) -> list[CallHeld]:
+    """From the child's tenant to the session of its parent."""
+    return [child.then(CallHeld, session=child.parent.session, run=child.parent.run, call=child.parent.call,
+                       child=child.run)]
+
+
+def note(session: Session, told: CallHeld) -> Session:
+    """The run knows whether a call of it is held up by people. A call that is answered is held up by nobody."""
+    run = session.run
+    if run.request.run != told.run:
+        return session
+    pending = tuple(replace(one, held=told.held) if one.child == told.child and one.content is None else one
+                    for one in run.pending)
+    return replace(session, run=replace(run, pending=pending))
 
 
 def result(child: ChildFinished) -> list[ToolReturned | ToolFailed]:

@@ -33,7 +33,7 @@ class Phase(StrEnum):
 @dataclass(frozen=True)
 class Pending:
     """A call that the model asked for, and its result once there is one. `child` is the run of an agent that was
-    asked.
+    asked, `held` whether it waits for people.
 
     A call that waits for people (`waits`) has been asked of them by the event `asked`, and keeps the `arguments` that it
     will be made with. `remark` stands before its result. `step` is that of a model that a workflow asked.
@@ -44,6 +44,7 @@ class Pending:
     content: str | None = None
     ends: bool = False
     child: UUID | None = None
+    held: bool = False
     waits: Literal["", "approval", "user"] = ""
     asked: UUID | None = None
     asked_at: datetime | None = None
@@ -137,7 +138,7 @@ class Session:
             return Phase.IDLE
         if not self.run.pending and not self.run.flow:
             return Phase.THINKING
-        return Phase.WAITING if all(pending.waits for pending in self.run.unanswered()) else Phase.ACTING
+        return Phase.WAITING if all(p.waits or p.held for p in self.run.unanswered()) else Phase.ACTING
 
     @property
     def wake_at(self) -> datetime | None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from schemas.agent import Label, Outcome
-from schemas.base import Event, Instant, Personal
+from schemas.base import Event, Instant, Personal, SessionEvent
 from schemas.values import Parent
 
 FAMILY = "agent"
@@ -32,3 +32,22 @@ class ChildCancelled(Event):
     family: ClassVar[str] = FAMILY
     run: UUID
     child: UUID
+
+
+class ChildHeld(Event):
+    """An agent that another one asked waits for people only (`held`), or goes on."""
+
+    family: ClassVar[str] = FAMILY
+    run: UUID
+    parent: Parent
+    held: bool
+
+
+class CallHeld(SessionEvent):
+    """The same, as the run learns it whose call the agent answers: its own time is not counted meanwhile."""
+
+    family: ClassVar[str] = FAMILY
+    run: UUID
+    call: Label
+    child: UUID
+    held: bool

@@ -18,7 +18,7 @@ from schemas.agent import (
 from schemas.approvals import ApprovalAsked, ApprovalDecided, ApprovalRefused, ApprovalResolved, UserAsked
 from schemas.attempts import AttemptEnded
 from schemas.base import Event
-from schemas.children import ChildCancelled, ChildFinished
+from schemas.children import CallHeld, ChildCancelled, ChildFinished, ChildHeld
 from schemas.feedback import FeedbackGiven, FeedbackJoined
 from schemas.guardrails import VerdictReached
 from schemas.knowledge import ChunkPrepared, ChunkRetired, DocumentPublished, DocumentWithdrawn
@@ -39,9 +39,9 @@ def per_minute(of) -> Window:
 FROM_SERVICES = (AgentRequested | RunCancelled | ApprovalDecided | FeedbackGiven | DocumentPublished | DocumentWithdrawn
                  | SpanReceived | Signalled)
 TO_AGENT = (RequestCleared | RequestBlocked | ResponseCleared | ResponseBlocked | ResultCleared | ModelFailed
-            | ToolFailed | ToolUncertain | ApprovalDecided | RunCancelled | Signalled | Woke)
+            | ToolFailed | ToolUncertain | ApprovalDecided | CallHeld | RunCancelled | Signalled | Woke)
 FROM_AGENT = (ModelAsked | ToolCalled | PassagesAsked | AgentRequested | ApprovalAsked | ApprovalResolved | ApprovalRefused
-              | UserAsked | SignalRefused | RunFinished | ChildFinished | ChildCancelled)
+              | UserAsked | SignalRefused | RunFinished | ChildFinished | ChildCancelled | ChildHeld)
 TO_TRACE = (RequestAdmitted | RequestCleared | RequestBlocked | VerdictReached | ModelResponded | ResponseCleared
             | ResponseBlocked | ModelFailed | ToolCalled | ToolReturned | PassagesFound | ResultCleared | ToolFailed
             | ToolUncertain | ApprovalResolved | RunFinished)
@@ -57,6 +57,7 @@ PIPELINE = (
     Step("use_tool",        ToolCalled,                        Call(tools.ask, "tool", tools.tell, ordered=False),  ToolReturned | ToolFailed | ToolUncertain, given=True),
     Step("search",          PassagesAsked,                     Call(retrieval.ask, "search", retrieval.tell, ordered=False), PassagesFound | ToolFailed, given=True),
     Step("return_child",    ChildFinished,                     Each(children.result),                               ToolReturned | ToolFailed),
+    Step("hold_parent",     ChildHeld,                         Each(children.hold),                                CallHeld),
     Step("cancel_child",    ChildCancelled,                    Each(children.cancel),                               RunCancelled),
     Step("trace",           TO_TRACE,                          Fold(tracing.Open, tracing.trace),                   SpanEnded),
     Step("join_feedback",   RunFinished | FeedbackGiven,       Fold(feedback.Runs, feedback.join),                  FeedbackJoined),

@@ -6,8 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from schemas.agent import AgentRequested, RequestRefused, RunFinished, RunSettled, ToolCalled
+from schemas.agent import AgentRequested, RequestRefused, RunCancelled, RunFinished, RunSettled, ToolCalled
 from schemas.approvals import ApprovalAsked, ApprovalDecided, ApprovalRefused, ApprovalResolved, UserAsked
+from schemas.children import CallHeld
 from schemas.registry import DefinitionApplied
 from streams.local import Local
 from streams.topology import PIPELINE
@@ -93,3 +94,29 @@ def test_what_is_removed_in_flight_stays_in_force_for_the_run():
     assert [event.reason for event in only(RequestRefused, refused)] == ["unknown_agent"]
     [end] = ends(said)
     assert (end.run, end.outcome, json.loads(end.answer)["paid_eur"]) == (UUID(int=1), "completed", 40)
+
+
+@pytest.mark.parametrize("decision", ["approve", "deny", ""])
+def test_the_time_that_an_agent_waits_for_people_is_not_counted_above_it_either(decision):
+    with playing("refunds") as (local, ask):
+        said = ask("I have a broken lamp", "desk", session=SESSION)
+        [asked] = only(ApprovalAsked, said)
+        assert [event.held for event in only(CallHeld, said)] == [True]
+        late = local.advance(at(86_400))
+        assert ends(late) == [], "the desk has 30 seconds of its own"
+        decided = word(asked.id, decision=decision or "deny", seconds=86_401)
+        said = (local.send(decided.model_copy(update={"session": asked.session})) if decision
+                else local.advance(asked.expires_at))
+    clerk, desk = ends(said)
+    assert (clerk.agent, desk.agent, desk.outcome) == ("clerk", "desk", "completed")
+    assert desk.answer == "The clerk says: " + ("40 EUR are on their way to you." if decision == "approve"
+                                                else "Nobody agreed to pay it back.")
+    assert [event.held for event in only(CallHeld, said)] == [False]
+
+
+def test_an_agent_that_is_cancelled_above_takes_its_approvals_back():
+    with playing("refunds") as (local, ask):
+        [asked] = only(ApprovalAsked, ask("I have a broken lamp", "desk", session=SESSION))
+        said = local.send(RunCancelled(id=UUID(int=8), at=at(60), tenant="lamps", session=SESSION, run=UUID(int=1)))
+    assert [(end.agent, end.outcome) for end in ends(said)] == [("desk", "cancelled"), ("clerk", "cancelled")]
+    assert [(event.approval, event.status) for event in only(ApprovalResolved, said)] == [(asked.id, "cancelled")]
