@@ -119,7 +119,13 @@ def _status(answer: httpx.Response, body: bytes) -> Refusal:
     status = answer.status_code
     words = body[:DETAIL_CHARS].decode("utf-8", "replace").strip() or answer.reason_phrase
     return Refusal(f"http_{status}", f"status {status}: {words}", again=status in RETRIED_STATUS or status >= 500,
-                   unsure=status in (502, 504), retry_after_s=retry_after(answer.headers.get("retry-after")))
+                   unsure=status in (502, 504), retry_after_s=retry_after_of(answer.headers))
+
+
+def retry_after_of(headers: Mapping[str, str]) -> float | None:
+    """The seconds to wait; some providers of models say it to the millisecond, in a header of their own."""
+    exact = headers.get("retry-after-ms", "")
+    return float(exact) / 1000 if exact.isdecimal() else retry_after(headers.get("retry-after"))
 
 
 def retry_after(value: str | None, now: Callable[[], datetime] = now_utc) -> float | None:

@@ -10,7 +10,7 @@ import pytest
 
 from schemas.agent import Message, Tokens, ToolRequest, ToolSpec
 from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure
-from sinks.http import client, retry_after
+from sinks.http import client, retry_after, retry_after_of
 from sinks.model_api import ModelApi
 from sinks.openai_chat import answer_of, message_body
 from tests.sinks.faults import GOOD, faulty
@@ -147,3 +147,9 @@ def test_text_that_is_no_unicode_can_be_sent():
     (None, None), ("", None), ("soon", None), ("7", 7.0), ("-3", 0.0), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0)])
 def test_retry_after(value, seconds):
     assert retry_after(value) == seconds
+
+
+@pytest.mark.parametrize(("headers", "seconds"), [
+    ({"retry-after-ms": "250", "retry-after": "1"}, 0.25), ({"retry-after-ms": "x", "retry-after": "1"}, 1.0), ({}, None)])
+def test_milliseconds_are_more_exact(headers, seconds):
+    assert retry_after_of(headers) == seconds
