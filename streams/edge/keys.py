@@ -63,7 +63,7 @@ def caller_of(request: Request) -> Caller:
     given = _given(request)
     found = FORM.fullmatch(given)
     if found:
-        return _checked(edge.link.given().find("key", found[1]), found[2])
+        return checked(edge.link.given().find("key", found[1]), found[2])
     if keys_needed(edge.settings):
         raise Problem(401, "no_key" if not given else "bad_key",
                       "send an API key as `Authorization: Bearer weir_…`; `weir keys add` makes one")
@@ -80,7 +80,7 @@ def _given(request: Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "").strip()
 
 
-def _checked(key: Any, secret: str) -> Caller:
+def checked(key: Any, secret: str) -> Caller:
     """One sentence for a key that nobody made and one whose secret is wrong: a guesser learns nothing."""
     right = hmac.compare_digest(hashed(key.salt if key else "", secret), key.sha256 if key else "")
     if not right:

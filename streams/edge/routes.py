@@ -1,5 +1,6 @@
 """Which groups of routes has the edge? One file each; a new group is two lines here."""
 
+from streams.console import acting, pages
 from streams.edge import (
     approvals,
     catalogue,
@@ -22,4 +23,6 @@ ROUTERS = (
     catalogue.router,
     cloudevents.router,
     otlp.router,
+    pages.router,
+    acting.router,
 )

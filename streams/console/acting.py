@@ -1,0 +1,180 @@
+"""What may a reader of the console do: sign in, decide an approval, give a dead letter back, ask what if, take rows along?
+
+Whatever changes something is a POST from this very site: the cookie is not sent from others, and the origin is looked at.
+"""
+
+import asyncio
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+from uuid import UUID
+
+import httpx
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from schemas.approvals import ApprovalDecided
+from schemas.base import NAMESPACE_OID, derived_id
+from schemas.codec import Codec
+from sinks import clickhouse
+from streams import deadletters, forking, histories
+from streams.client import now
+from streams.commands.forks import result
+from streams.console.page import ENVIRONMENT, FOLDER, HEADERS, Table, Tile, render
+from streams.console.queries import ROWS
+from streams.console.reading import COOKIE, Look, Reading, SignIn, look_of
+from streams.edge import asking
+from streams.edge.problems import Problem
+from streams.ports import ports_over
+from streams.registry import Registry
+
+router = APIRouter(prefix="/console", include_in_schema=False)
+ASSETS = {"console.css": "text/css", "console.js": "text/javascript"}
+FORMATS = {"csv": ("CSVWithNames", "text/csv"), "parquet": ("Parquet", "application/vnd.apache.parquet")}
+FORM_BYTES_MAX = 200_000
+COOKIE_S = 12 * 3600
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The fields of a form that this site itself sent. Raises Problem 403 for any other."""
+    origin = urlsplit(request.headers.get("origin", ""))
+    if origin.netloc != request.headers.get("host"):
+        raise Problem(403, "other_site", "this form was not sent by the console itself: open the page again and send it there")
+    body = await request.body()
+    if len(body) > FORM_BYTES_MAX:
+        raise Problem(413, "too_large", f"the form has more than {FORM_BYTES_MAX:,} bytes: shorten it")
+    return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
+
+
+Form = Annotated[dict[str, str], Depends(form_of)]
+
+
+@router.get("/assets/{name}")
+async def asset(name: str) -> Response:
+    if name not in ASSETS:
+        raise Problem(404, "unknown_asset", "there is no such file")
+    return FileResponse(FOLDER / name, media_type=ASSETS[name], headers={"cache-control": "max-age=300"})
+
+
+def sign_in_page(said: str = "") -> HTMLResponse:
+    return HTMLResponse(ENVIRONMENT.get_template("sign-in.html").render(said=said), 401, headers=HEADERS)
+
+
+@router.post("/sign-in")
+async def sign_in(form: Form, request: Request) -> Response:
+    key = form.get("key", "").strip()
+    request.cookies[COOKIE] = key
+    try:
+        await look_of(request)
+    except SignIn as why:
+        return sign_in_page(str(why) or "This is no API key: it begins with weir_.")
+    answer = RedirectResponse("/console", 303)
+    answer.set_cookie(COOKIE, key, max_age=COOKIE_S, httponly=True, samesite="strict", secure=request.url.scheme == "https",
+                      path="/console")
+    return answer
+
+
+@router.post("/sign-out")
+async def sign_out(form: Form) -> Response:
+    answer = sign_in_page("You are signed out.")
+    answer.delete_cookie(COOKIE, path="/console")
+    return answer
+
+
+@router.get("/live")
+async def live(look: Reading) -> JSONResponse:
+    """The last hour's headline out of the Faust views. Of all tenants: shown only to who may see all."""
+    if look.caller.tenant:
+        return JSONResponse({"figures": []})
+    async with httpx.AsyncClient(timeout=2) as http:
+        told = (await http.get(f"http://127.0.0.1:{look.edge.settings.live_port}/api/live", params={"minutes": 60})).json()
+    total = told["total"]
+    return JSONResponse({"figures": [{"title": name.replace("_", " "), "value": f"{value:,}" if isinstance(value, int) else str(value)}
+                                     for name, value in total.items() if not isinstance(value, dict | list)]})
+
+
+@router.post("/approvals/{approval}")
+async def decide(approval: UUID, form: Form, look: Reading) -> Response:
+    if not look.may("approve"):
+        raise Problem(403, "no_scope", "this key may not decide: it needs the scope approve")
+    tenant = look.caller.tenant or form.get("tenant", "")
+    by, decision = form.get("by", ""), form.get("decision", "")
+    word = derived_id(NAMESPACE_OID, f"{tenant}/{approval}/{by}/{decision}/console")
+    await look.edge.publish(asking.event(
+        ApprovalDecided, id=word, at=now(), tenant=tenant, session=form.get("session", ""), approval=approval, by=by,
+        roles=look.caller.roles, decision=decision, arguments=None, note=form.get("note", "")))
+    return RedirectResponse("/console/approvals", 303)
+
+
+@router.post("/letters")
+async def give_back(form: Form, look: Reading) -> Response:
+    if not look.may("admin"):
+        raise Problem(403, "no_scope", "this key may not give letters back: it needs the scope admin")
+    shown = {row["source"] for row in await look.rows("dead_letters")}
+    wanted = {form["source"]} if form.get("source") else shown
+
+    def back() -> int:
+        settings = look.edge.settings
+        letters = [letter for letter in deadletters.read_all(settings, Codec(Registry(settings))) if letter.source in wanted & shown]
+        return deadletters.replay(settings, letters)
+
+    count = await asyncio.to_thread(back)
+    return RedirectResponse("/console/letters?" + urlencode({"said": f"{count} given back; others were before"}), 303)
+
+
+@router.post("/runs/{run}/fork")
+async def fork(run: UUID, form: Form, look: Reading) -> HTMLResponse:
+    if not look.may("request"):
+        raise Problem(403, "no_scope", "this key may not ask models: it needs the scope request")
+    change = change_of(form)
+    found = await look.rows("run", run=str(run))
+    if not found:
+        raise Problem(404, "unknown_run", f"there is no finished run {run} here")
+    settings, row = look.edge.settings, found[0]
+    codec = Codec(Registry(settings))
+    past = histories.of_run(await asyncio.to_thread(
+        histories.of_session, settings, codec, row["tenant"], row["session"], row["started_at"]), run)
+    async with httpx.AsyncClient(timeout=None) as http:
+        try:
+            made = await forking.fork(past, look.edge.link.given(), change, ports_over(settings, http, http)["chat"])
+        except forking.Unforkable as why:
+            raise Problem(409, "unforkable", f"run {run} cannot be forked: {why}") from why
+    return forked(look, run, result(past, next((e for e in past if isinstance(e, forking.RunFinished)), None), made))
+
+
+def change_of(form: dict[str, str]) -> forking.Change:
+    """What a fork is to change. Raises Problem 422."""
+    try:
+        return forking.Change(max(1, int(form.get("step", "1"))), form.get("prompt") or None, form.get("model") or None,
+                              Decimal(form.get("max_cost", "0.10")))
+    except (ValueError, InvalidOperation) as error:
+        raise Problem(422, "no_number", "the step and the cost are numbers: correct them") from error
+
+
+def forked(look: Look, run: UUID, told: dict[str, Any]) -> HTMLResponse:
+    ends = [{"": name, "then": str((told["then"] or {}).get(name)), "now": str((told["now"] or {}).get(name))}
+            for name in ("outcome", "answer", "model_calls", "tool_calls", "tokens", "cost_usd")]
+    return render(look, "fork.html", f"Fork of {str(run)[:8]}", run=run, about=f"{told['replayed_steps']} steps were replayed.",
+                  figures=[Tile("Different answers", str(told["different"])), Tile("The fork cost", f"${told['fork_cost_usd']:,.6f}"),
+                           Tile("Calls without a recorded result", str(len(told["not_recorded"])))],
+                  tables=[Table("What the model said", told["steps"], note="then and now"),
+                          Table("How it ended", ends, note="then and now")])
+
+
+@router.get("/export/{name}.{form}")
+async def export(name: str, form: str, request: Request, look: Reading) -> Response:
+    """A table of the console whole, as CSV or Parquet."""
+    if name not in ROWS or form not in FORMATS:
+        raise Problem(404, "unknown_export", f"there is no {name}.{form}: csv or parquet of {', '.join(ROWS)}")
+    kind, media = FORMATS[form]
+    more = {key: value for key, value in request.query_params.items() if key in ("run", "parent", "trace", "session")}
+    settings = look.edge.settings
+
+    def read() -> bytes:
+        client = clickhouse.connect(settings.clickhouse(), settings.clickhouse_database)
+        try:
+            return client.raw_query(ROWS[name].sql, parameters=look.parameters(**more), fmt=kind)
+        finally:
+            client.close()
+
+    return Response(await asyncio.to_thread(read), media_type=media, headers={"content-disposition": f'attachment; filename="{name}.{form}"'})

@@ -1,0 +1,124 @@
+"""How does a page of the console become HTML: tiles, charts and tables, in one frame, escaped?
+
+No script is needed to read a page; a small one keeps the live figures fresh. Colours follow the reader's system.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from streams.console import charts
+from streams.console.queries import ROWS
+from streams.console.reading import HOURS, Look
+
+FOLDER = Path(__file__).parent / "templates"
+PAGES = (("", "Overview"), ("runs", "Runs"), ("sessions", "Sessions"), ("cost", "Cost"), ("guardrails", "Guardrails"),
+         ("approvals", "Approvals"), ("letters", "Dead letters"), ("definitions", "Definitions"), ("topology", "Topology"))
+NUMBERS = (int, float, Decimal)
+EXACT = "exact, from ClickHouse"
+ENVIRONMENT = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows to show. `name` is its query, by which it can be taken along; empty where it is not from ClickHouse."""
+
+    title: str
+    rows: list[dict[str, Any]]
+    name: str = ""
+    note: str = EXACT
+    extra: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart of rows with time, series, value."""
+
+    name: str
+    rows: list[dict[str, Any]]
+    stacked: bool = True
+    note: str = EXACT
+
+    @property
+    def title(self) -> str:
+        return ROWS[self.name].title
+
+    def drawn(self) -> Markup:
+        rows = [(row["time"], str(row["series"]), float(row["value"])) for row in self.rows]
+        return Markup(charts.svg(charts.Chart(self.title, rows, stacked=self.stacked)))
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure in large."""
+
+    title: str
+    value: str
+    note: str = ""
+    bad: bool = False
+
+
+def render(look: Look, template: str, title: str, status: int = 200, **more: Any) -> HTMLResponse:
+    """A page in the console's frame."""
+    text = ENVIRONMENT.get_template(template).render(
+        look=look, title=title, pages=PAGES, hours=HOURS, link=lambda path, **query: link(look, path, **query), cell=lambda
+        name, value, row: cell(look, name, value, row), numeric=numeric, charts=charts, **more)
+    return HTMLResponse(text, status, headers=HEADERS)
+
+
+HEADERS = {"content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+                                      "img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+           "referrer-policy": "same-origin", "x-content-type-options": "nosniff", "cache-control": "no-store"}
+
+
+def link(look: Look, path: str, **query: Any) -> str:
+    """An address within the console that keeps time and tenant."""
+    held = {name: value for name, value in look.query(**query).items() if value not in ("", None)}
+    return f"/console{'/' + path if path else ''}?{urlencode(held)}"
+
+
+def cell(look: Look, name: str, value: Any, row: Mapping[str, Any]) -> Markup | str:
+    """A value as people read it; runs and sessions lead to their pages."""
+    if value is None:
+        return Markup('<span class="none">unpriced</span>') if name.endswith("usd") else ""
+    if name in ("run", "parent_run") and isinstance(value, UUID):
+        return Markup('<a href="{}"><code>{}</code></a>').format(link(look, f"runs/{value}"), str(value)[:8]) if value.int else ""
+    if name == "session":
+        return Markup('<a href="{}">{}</a>').format(link(look, "session", session=value), shorter(str(value), 24))
+    if isinstance(value, datetime):
+        return Markup('<time datetime="{}">{}</time>').format(value.isoformat(), f"{value:%m-%d %H:%M:%S}")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Decimal) or name.endswith("usd"):
+        return f"${Decimal(value):,.6f}"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if name in ("outcome", "status", "action"):
+        return Markup('<span class="is {}">{}</span>').format(value, value)
+    return shorter(str(value), 220)
+
+
+def numeric(rows: Iterable[Mapping[str, Any]], name: str) -> bool:
+    """Is this a column of numbers, to be set to the right?"""
+    return any(isinstance(row[name], NUMBERS) and not isinstance(row[name], bool) for row in rows)
+
+
+def shorter(text: str, chars: int) -> Markup | str:
+    """The beginning of a text; the whole of it when pointed at."""
+    if len(text) <= chars:
+        return text
+    return Markup('<span title="{}">{}…</span>').format(text[:2_000], text[:chars])
+

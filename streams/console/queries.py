@@ -1,0 +1,116 @@
+"""Which rows does each page of the console show? Every one of them can be taken along as CSV or Parquet.
+
+Parameters: `tenant` (empty: all that the reader may see), `hours` back from now, and what a page's filters add. Charts have
+the columns time, series, value.
+"""
+
+from dataclasses import dataclass
+
+from sinks.queries import by_name
+
+MINE = "({tenant:String} = '' OR tenant = {tenant:String})"
+SINCE = "at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR"
+HOURLY = "hour >= toStartOfHour(now('UTC') - INTERVAL {hours:UInt32} HOUR)"
+BUCKET = "toStartOfInterval(at, INTERVAL multiIf({hours:UInt32} <= 2, 60, {hours:UInt32} <= 24, 1800, {hours:UInt32} <= 168, 10800, 86400) SECOND)"
+RUNS_SHOWN = 200
+SPLITS = ("model", "agent", "tenant", "feature", "team", "user", "provider")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table or chart of the console."""
+
+    title: str
+    sql: str
+
+
+ROWS: dict[str, Rows] = {
+    "figures": Rows("Figures", f"""
+SELECT count() AS runs, countIf(outcome = 'completed') AS completed, countIf(outcome = 'refused') AS refused,
+       sum(cost_usd) AS cost_usd, sum(unpriced_calls) AS unpriced_calls,
+       quantileIf(0.5)(wait_ms, outcome != 'refused') AS p50_ms, quantileIf(0.95)(wait_ms, outcome != 'refused') AS p95_ms,
+       sum(input_tokens + output_tokens) AS tokens
+FROM runs WHERE {MINE} AND {SINCE}"""),
+    "runs_by_outcome": Rows("Runs by outcome", f"""
+SELECT {BUCKET} AS time, outcome AS series, count() AS value FROM runs WHERE {MINE} AND {SINCE}
+GROUP BY time, series ORDER BY time"""),
+    "waits": Rows("How long runs take, ms", f"""
+SELECT {BUCKET} AS time, arrayJoin([('p50', quantile(0.5)(wait_ms)), ('p95', quantile(0.95)(wait_ms))]) AS pair,
+       pair.1 AS series, pair.2 AS value FROM runs WHERE {MINE} AND {SINCE} AND outcome != 'refused'
+GROUP BY time ORDER BY time"""),
+    "cost_by_model": Rows("Cost by model, USD", f"""
+SELECT {BUCKET} AS time, model AS series, sum(ifNull(cost_usd, 0)) AS value FROM token_usage
+WHERE {MINE} AND {SINCE} GROUP BY time, series ORDER BY time"""),
+    "agents": Rows("Agents", f"""
+SELECT tenant, agent, agent_version, count() AS all_runs, round(countIf(outcome = 'completed') / all_runs, 4) AS completed_share,
+       round(quantile(0.95)(wait_ms)) AS p95_ms, sum(cost_usd) AS cost_usd, sum(unpriced_calls) AS unpriced_calls
+FROM runs WHERE {MINE} AND {SINCE} GROUP BY tenant, agent, agent_version ORDER BY all_runs DESC LIMIT 100"""),
+    "completeness": Rows("Produced = landed + dead-lettered", by_name("completeness").sql),
+    "delays": Rows("How far behind", """
+SELECT consumer, argMax(behind, at) AS behind_now, argMax(oldest_ms, at) AS oldest_now_ms, max(behind) AS behind_at_worst,
+       max(oldest_ms) AS oldest_at_worst_ms, max(at) AS looked_at
+FROM delays WHERE at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR
+GROUP BY consumer ORDER BY oldest_at_worst_ms DESC, consumer"""),
+    "runs": Rows("Runs", f"""
+SELECT at, run, tenant, agent, agent_version AS version, session, user, outcome, reason, wait_ms, model_calls, tool_calls,
+       cost_usd, substring(question, 1, 160) AS asked, substring(answer, 1, 160) AS answered
+FROM runs WHERE {MINE} AND {SINCE} AND ({{agent:String}} = '' OR agent = {{agent:String}})
+  AND ({{outcome:String}} = '' OR outcome = {{outcome:String}})
+  AND ({{words:String}} = '' OR hasAllTokens(question, lower({{words:String}})) OR hasAllTokens(answer, lower({{words:String}})))
+ORDER BY at DESC LIMIT {RUNS_SHOWN}"""),
+    "spans": Rows("Steps", f"""
+SELECT started_at, wait_ms, name, operation, status, error_type, span, parent, run, agent, request_model, tool, step, attempts,
+       input_tokens, cached_input_tokens, output_tokens, cost_usd, input, output
+FROM spans WHERE trace = {{trace:String}} AND {MINE} ORDER BY started_at, at LIMIT 20000"""),
+    "run": Rows("Run", f"SELECT * FROM runs WHERE run = {{run:UUID}} AND {MINE} LIMIT 1"),
+    "family": Rows("Asked by, and asked in turn", f"""
+SELECT run, parent_run, agent, agent_version AS version, outcome, reason, wait_ms, cost_usd FROM runs
+WHERE {MINE} AND (run = {{run:UUID}} OR parent_run = {{run:UUID}} OR run = {{parent:UUID}}) ORDER BY started_at"""),
+    "verdicts_of_run": Rows("Guardrails", f"""
+SELECT at, stage, policy, policy_version, rule, category, action, enforced, findings FROM verdicts
+WHERE run = {{run:UUID}} AND {MINE} ORDER BY at"""),
+    "sessions": Rows("Sessions", f"""
+SELECT tenant, session, user, agents, started_at, ended_at, runs_ended, completed, refused, model_calls, tool_calls,
+       input_tokens, output_tokens, cost_usd
+FROM sessions WHERE {MINE} AND ended_at >= now64(3, 'UTC') - INTERVAL {{hours:UInt32}} HOUR ORDER BY ended_at DESC LIMIT 200"""),
+    "session": Rows("Conversation", f"""
+SELECT at, run, agent, agent_version AS version, outcome, reason, wait_ms, cost_usd, question, answer FROM runs
+WHERE session = {{session:String}} AND {MINE} ORDER BY started_at LIMIT 500"""),
+    "verdicts": Rows("What the guardrails found", f"""
+SELECT policy, policy_version, stage, rule, category, action, countIf(enforced) AS enforced_times,
+       countIf(NOT enforced) AS in_shadow, sum(findings) AS found, max(at) AS newest
+FROM verdicts WHERE {MINE} AND {SINCE} GROUP BY policy, policy_version, stage, rule, category, action ORDER BY found DESC"""),
+    "verdicts_over_time": Rows("Findings by rule", f"""
+SELECT {BUCKET} AS time, rule AS series, sum(findings) AS value FROM verdicts WHERE {MINE} AND {SINCE}
+GROUP BY time, series ORDER BY time"""),
+    "not_completed": Rows("Refused, blocked, stopped, failed", f"""
+SELECT tenant, agent, outcome, reason, count() AS times, any(run) AS run, any(detail) AS example FROM runs
+WHERE {MINE} AND {SINCE} AND outcome != 'completed' GROUP BY tenant, agent, outcome, reason ORDER BY times DESC LIMIT 200"""),
+    "approvals": Rows("Waiting for a word", f"""
+SELECT approval, argMin(tenant, at) AS tenant, argMin(run, at) AS run, argMin(agent, at) AS agent, argMin(tool, at) AS tool,
+       argMin(arguments, at) AS arguments, argMin(approvers, at) AS approvers, argMin(session, at) AS session,
+       min(at) AS asked_at, argMin(expires_at, at) AS expires_at
+FROM approvals WHERE ({{tenant:String}} = '' OR approvals.tenant = {{tenant:String}}) AND status != 'refused'
+GROUP BY approval HAVING countIf(status != 'asked') = 0 AND expires_at > now64(3, 'UTC') ORDER BY asked_at LIMIT 200"""),
+    "decided": Rows("Decided lately", f"""
+SELECT at, tenant, run, agent, tool, status, by, note FROM approvals WHERE {MINE} AND {SINCE} AND status != 'asked'
+ORDER BY at DESC LIMIT 100"""),
+    "dead_letters": Rows("Dead letters", f"""
+SELECT at, tenant, source, topic_name, consumer, reason, detail FROM dead_letters WHERE {MINE} AND {SINCE}
+ORDER BY at DESC LIMIT 200"""),
+    "rates": Rows("Records a minute, by topic", """
+SELECT topic, round(sum(made) / 10, 1) AS a_minute, sum(nowhere) AS lost, sum(twice) AS doubled, max(longest) AS landed_after_ms
+FROM (SELECT topic, partition, minute, argMax(produced, counted_at) AS made, argMax(lost, counted_at) AS nowhere,
+             argMax(doubled, counted_at) AS twice, argMax(landed_after_ms, counted_at) AS longest
+      FROM balance WHERE minute >= now('UTC') - INTERVAL 10 MINUTE GROUP BY topic, partition, minute)
+GROUP BY topic ORDER BY a_minute DESC"""),
+}
+for split in SPLITS:
+    ROWS[f"cost_by_{split}" if split != "model" else "cost_of_models"] = Rows(f"Cost by {split}", f"""
+SELECT {split}, count() AS model_calls, sum(input_tokens) AS input, sum(cached_input_tokens) AS cached_input,
+       sum(output_tokens) AS output, sum(reasoning_tokens) AS reasoning, sum(token_usage.cost_usd) AS cost_usd,
+       sum(token_usage.charged_usd) AS charged_usd, countIf(token_usage.cost_usd IS NULL) AS unpriced_calls
+FROM token_usage WHERE {MINE} AND {SINCE} GROUP BY {split} ORDER BY cost_usd DESC NULLS LAST LIMIT 200""")
+    ROWS[f"cost_over_time_{split}"] = Rows(f"Cost by {split}, USD", f"""
+SELECT {BUCKET} AS time, {split} AS series, sum(ifNull(cost_usd, 0)) AS value FROM token_usage
+WHERE {MINE} AND {SINCE} GROUP BY time, series ORDER BY time""")

@@ -1,0 +1,82 @@
+"""Who looks at the console, at what of it, and what do the tables say to that?
+
+A reader is known as at the rest of the edge: by an API key, kept in a cookie that no script can read and no other site can
+send, or on the embedded stack of this machine by nothing at all. A key sees its own tenant.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from schemas.registry import Scope
+from streams.console.queries import ROWS
+from streams.edge.app import Edge
+from streams.edge.keys import FORM, Caller, keys_needed
+from streams.edge.keys import checked as of_key
+from streams.edge.problems import Problem
+
+COOKIE = "weir_key"
+HOURS = {1: "last hour", 24: "last day", 168: "last week", 720: "last month"}
+FILTERS = ("agent", "outcome", "words")
+
+
+class SignIn(Exception):
+    """Nobody knows who looks: the page to sign in on is shown instead."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A reader, and what the page's address asks for."""
+
+    caller: Caller
+    edge: Edge
+    tenant: str
+    hours: int
+    filters: dict[str, str]
+    path: str
+
+    async def rows(self, name: str, **more: Any) -> list[dict[str, Any]]:
+        """The rows of a table of the console. Raises Problem 503 where ClickHouse is away."""
+        return await self.edge.rows(ROWS[name].sql, **self.parameters(**more))
+
+    async def all(self, *names: str, **more: Any) -> list[list[dict[str, Any]]]:
+        return await asyncio.gather(*(self.rows(name, **more) for name in names))
+
+    def parameters(self, **more: Any) -> dict[str, Any]:
+        return {"tenant": self.tenant, "hours": self.hours, **self.filters, **more}
+
+    def query(self, **more: Any) -> dict[str, Any]:
+        """What a link has to carry so that the next page shows the same time and tenant."""
+        held = {"hours": self.hours} | ({"tenant": self.tenant} if not self.caller.tenant and self.tenant else {})
+        return held | more
+
+    def may(self, scope: Scope) -> bool:
+        return self.caller.may(scope)
+
+
+async def look_of(request: Request) -> Look:
+    """Who looks at what. Raises SignIn."""
+    edge, asked = request.app.state.edge, request.query_params
+    caller = _caller(request, edge)
+    if not caller.may("read"):
+        raise Problem(403, "no_scope", "this key may not read: `weir keys add --scope read` makes one that may")
+    hours = asked.get("hours", "24")
+    return Look(caller, edge, caller.tenant or asked.get("tenant", ""), int(hours) if hours.isdigit() and int(hours) <= 8_784
+                else 24, {name: asked.get(name, "").strip() for name in FILTERS}, request.url.path)
+
+
+def _caller(request: Request, edge: Edge) -> Caller:
+    found = FORM.fullmatch(request.cookies.get(COOKIE, ""))
+    if found:
+        try:
+            return of_key(edge.link.given().find("key", found[1]), found[2])
+        except Problem as problem:
+            raise SignIn(problem.detail) from problem
+    if keys_needed(edge.settings):
+        raise SignIn("")
+    return Caller("")  # this machine's own stack: every tenant
+
+
+Reading = Annotated[Look, Depends(look_of)]

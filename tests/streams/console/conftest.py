@@ -1,0 +1,72 @@
+"""What do the tests of the console share: tables filled by the sample company, and the edge over them."""
+
+from collections import defaultdict
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from schemas.agent import RunFinished
+from schemas.codec import Codec, LocalIds
+from schemas.base import event_classes
+from sinks.clickhouse import ClickHouse, migrate
+from sinks.rows import TABLES as LANDED
+from streams import company
+from streams.config import Settings
+from streams.desk import Desk
+from streams.edge.app import application
+from streams.edge.memory import Stories
+from streams.edge.tables import Tables
+from tests.sinks.conftest import TABLES
+from tests.sinks.test_rows import batch_of
+from tests.streams.edge.conftest import COMPANY
+
+SAID = ("Where is my order A-1001?", "My card 4111 1111 1111 1111 was charged twice", "Hello <b>bold</b>!")
+
+
+class Link:
+    """Keeps what is published; knows the sample company."""
+
+    def __init__(self, definitions):
+        self.definitions, self.published = definitions, []
+        codec = Codec(LocalIds(event_classes()))
+        self.stories = Stories(lambda heard: codec.decode(heard.kind, heard.value), 1_000)
+
+    def given(self):
+        return self.definitions
+
+    async def publish(self, *events):
+        self.published += events
+
+
+@pytest.fixture(scope="session")
+def landed(clickhouse_url):
+    """The database of three runs of the sample company, and the events of them."""
+    name = f"t{uuid4().hex[:8]}"
+    migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
+    desk = Desk(Settings(), COMPANY, "support", "fernweh")
+    by_kind, sink = defaultdict(list), ClickHouse(clickhouse_url, name)
+    for text in SAID:
+        for event in desk.say(text):
+            by_kind[type(event)].append(event)
+    desk.close()
+    for kind, events in by_kind.items():
+        if kind in LANDED:
+            sink.write(sink.prepare(batch_of(*events)), kind.__name__)
+    return name, by_kind
+
+
+@pytest.fixture
+def link():
+    from schemas.registry import Definitions
+    return Link(Definitions.of(*company.load(COMPANY, 8090).definitions))
+
+
+@pytest.fixture
+def console(landed, clickhouse_url, link):
+    """A client of the edge that looks at those tables; `console.link` has what was published."""
+    settings = Settings(clickhouse_url=clickhouse_url, clickhouse_database=landed[0])
+    app = application(settings, link, Tables(settings))
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app, raise_app_exceptions=False), base_url="http://weir.test")
+    http.link, http.runs = link, landed[1][RunFinished]
+    return http

@@ -1,0 +1,133 @@
+"""Does every page of the console show what is in the tables, escaped, to those who may see it, and nothing else?"""
+
+import asyncio
+import io
+from datetime import UTC, datetime, timedelta
+
+import pyarrow.parquet
+import pytest
+
+from schemas.approvals import ApprovalDecided
+from schemas.registry import ApiKey, Definitions
+from streams.console import charts
+from streams.console.page import PAGES
+from streams.edge.keys import made
+
+pytestmark = pytest.mark.engine
+FORM = {"origin": "http://weir.test", "content-type": "application/x-www-form-urlencoded"}
+
+
+def got(console, path, **more):
+    return asyncio.run(console.get(path, **more))
+
+
+def posted(console, path, body, headers=FORM):
+    return asyncio.run(console.post(path, content=body, headers=headers))
+
+
+@pytest.mark.parametrize("path", [path for path, _ in PAGES])
+def test_every_page_answers_and_is_whole(console, path):
+    page = got(console, f"/console/{path}".rstrip("/"))
+    assert page.status_code == 200, page.text[:500]
+    assert page.text.rstrip().endswith("</html>") and 'aria-current="page"' in page.text
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+
+
+def test_the_overview_counts_what_happened(console):
+    text = got(console, "/console?hours=24").text
+    assert "<span>Runs</span><strong>3</strong>" in text and "all calls priced" in text and "<svg viewBox" in text
+
+
+def test_what_people_write_is_shown_and_never_run(console):
+    text = got(console, "/console/runs").text
+    assert "Hello &lt;b&gt;bold&lt;/b&gt;!" in text and "<b>bold" not in text
+
+
+@pytest.mark.parametrize(("query", "found"), [("words=1001", 1), ("words=nothing+such", 0), ("outcome=failed", 0),
+                                              ("agent=support", 3), ("tenant=nobody", 0), ("words=%27+OR+1%3D1", 0)])
+def test_runs_are_found(console, query, found):
+    assert got(console, f"/console/runs?{query}").text.count("/console/runs/") == found
+
+
+def test_a_run_is_a_waterfall_and_a_conversation(console):
+    run = console.runs[0]
+    text = got(console, f"/console/runs/{run.run}").text
+    assert text.count("<rect") == 5 and "execute_tool lookup_order" in text and "on its way" in text and "$0.000" in text
+    assert got(console, "/console/runs/00000000-0000-0000-0000-000000000000").status_code == 404
+
+
+def test_rows_are_taken_along(console):
+    rows = got(console, "/console/export/runs.csv?hours=24&agent=&outcome=&words=").text.splitlines()
+    assert len(rows) == 4 and rows[0].startswith('"at","run","tenant"')
+    parquet = got(console, "/console/export/agents.parquet").content
+    assert pyarrow.parquet.read_table(io.BytesIO(parquet)).num_rows == 1
+    assert got(console, "/console/export/secrets.csv").status_code == 404
+
+
+def test_a_word_on_an_approval_is_published_once_and_only_from_here(console):
+    path, body = "/console/approvals/7f3c1d2e-0000-5000-8000-000000000001", "tenant=fernweh&session=s&by=kim&decision=approve"
+    assert posted(console, path, body).status_code == 303
+    [word] = console.link.published
+    assert isinstance(word, ApprovalDecided) and (word.tenant, word.by, word.decision) == ("fernweh", "kim", "approve")
+    assert posted(console, path, body, FORM | {"origin": "http://evil.test"}).status_code == 403
+    assert len(console.link.published) == 1
+
+
+def signed_in(console, *scopes, tenant="fernweh", **more):
+    key, definition = made("desk", tenant, scopes, **more)
+    console.link.definitions = Definitions.of(*console.link.definitions.bodies.values(), definition)
+    console.cookies.set("weir_key", key)
+    return definition
+
+
+def test_a_key_sees_its_own_tenant_alone(console):
+    signed_in(console, "read", tenant="other")
+    text = got(console, "/console/runs?tenant=fernweh").text
+    assert "Tenant other" in text and text.count("/console/runs/") == 0
+    assert got(console, f"/console/runs/{console.runs[0].run}").status_code == 404
+    assert got(console, "/console/export/runs.csv?tenant=fernweh").text.count("\n") == 1
+
+
+def test_without_scope_nothing_is_done(console):
+    signed_in(console, "read")
+    assert posted(console, "/console/approvals/7f3c1d2e-0000-5000-8000-000000000001", "by=kim&decision=approve").status_code == 403
+    assert posted(console, "/console/letters", "source=x").status_code == 403
+    assert console.link.published == []
+    console.cookies.clear()
+    signed_in(console, "feedback")
+    assert got(console, "/console").status_code == 403
+
+
+def test_signing_in_and_out(console):
+    key, definition = made("desk", "fernweh", ("read",))
+    console.link.definitions = Definitions.of(*console.link.definitions.bodies.values(), definition)
+    answer = posted(console, "/console/sign-in", f"key={key}")
+    cookie = answer.headers["set-cookie"]
+    assert answer.status_code == 303 and "HttpOnly" in cookie and "SameSite=strict" in cookie
+    assert posted(console, "/console/sign-in", f"key={key[:-1]}x").status_code == 401
+    assert "You are signed out" in posted(console, "/console/sign-out", "").text
+
+
+def test_an_expired_key_is_told_so(console):
+    signed_in(console, "read", expires=datetime.now(UTC) - timedelta(days=1))
+    page = got(console, "/console")
+    assert page.status_code == 401 and "expired" in page.text
+
+
+def test_definitions_show_no_key(console):
+    signed_in(console, "read")
+    text = got(console, "/console/definitions").text
+    assert "support@1" in text and "sha256" not in text
+
+
+@pytest.mark.parametrize(("value", "top"), [(1, 1), (3, 5), (0.7, 1), (11, 20), (500, 500), (0.0003, 0.0005)])
+def test_an_axis_ends_at_a_round_number(value, top):
+    assert charts.nice(value) == pytest.approx(top)
+
+
+def test_a_chart_shows_eight_series_and_adds_up_the_rest():
+    at = datetime(2026, 5, 4, tzinfo=UTC)
+    chart = charts.Chart("Cost", [(at, f"m{nth}", float(nth)) for nth in range(1, 13)])
+    assert len(chart.names) == 8 and chart.names[-1] == charts.OTHERS
+    assert sum(chart.values()[1][charts.OTHERS]) == 1 + 2 + 3 + 4 + 5
+    assert "<script>" not in charts.svg(charts.Chart("x", [(at, "<script>", 1.0)]))
