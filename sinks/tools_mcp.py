@@ -4,6 +4,7 @@ Our key, the tenant and the trace go with each call as `_meta`. A session that t
 the call sent again: what a server does not know it has not done.
 """
 
+import asyncio
 import json
 from typing import Any
 
@@ -27,10 +28,13 @@ class McpTools:
     async def __call__(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
         session = self._session(question.server, secret)
         arguments, meta = json.loads(question.arguments or "{}"), meta_of(question)
+        clock = asyncio.get_running_loop().time
+        ends_at = clock() + left_s
         for again in (False, True):
-            async with session.use(left_s) as client:
+            async with session.use(ends_at - clock()) as client:
                 try:
-                    answer = await client.call_tool(question.mcp_tool, arguments, read_timeout_seconds=left_s, meta=meta)
+                    answer = await client.call_tool(question.mcp_tool, arguments, meta=meta,
+                                                    read_timeout_seconds=max(0.001, ends_at - clock()))
                     break
                 except Exception as error:
                     ours = said_of(error) or {}
