@@ -44,7 +44,8 @@ class McpServer(Value):
 class Reconcile(Value):
     """The second operation of a `reconcilable` tool: it is asked with our key whether the first one happened.
 
-    `{key}` in `url` stands for the key, which is also sent as header `idempotency-key`; a tool over MCP names a tool of
+    `{key}` in `url` stands for the key, which is also sent as header `idempotency-key`, beside the tool's own `headers` and
+    these; a tool over MCP names a tool of
     the same server, and a Python one an entry, called with the argument `idempotency_key`. What is answered:
 
     - 200 with any body, or `{"done": true, "result": ...}`: it happened, and this is its result;
@@ -54,6 +55,7 @@ class Reconcile(Value):
 
     url: str = ""
     method: Literal["GET", "POST"] = "GET"
+    headers: dict[str, str] = {}
     operation: str = ""
     mcp_tool: str = ""
     entry: Annotated[str, Field(pattern=f"^$|{ENTRY}")] = ""

@@ -45,8 +45,9 @@ class HttpTools:
 
     async def happened(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
         """What the second operation, at its own address, says of the first."""
+        own = question.headers | question.reconcile.headers
         headers = context_headers(question.context)
-        headers |= {name.lower(): with_secrets(value, secret) for name, value in question.headers.items()}
+        headers |= {name.lower(): with_secrets(value, secret) for name, value in own.items()}
         headers["idempotency-key"] = question.idempotency_key
         url = question.reconcile.url.replace("{key}", quote(question.idempotency_key, safe=""))
         reply = await fetch(self._http, question.reconcile.method, url, headers, left_s,

@@ -107,7 +107,8 @@ def _bad_addresses(tool: Tool) -> Iterator[Mistake]:
 def _open_secrets(tool: Tool) -> Iterator[Mistake]:
     """Definitions are events that everybody may read: what a name says to be secret has to be a reference."""
     held = {("headers",): tool.headers, ("server", "headers"): tool.server.headers if tool.server else {},
-            ("server", "env"): tool.server.env if tool.server else {}}
+            ("server", "env"): tool.server.env if tool.server else {},
+            ("reconcile", "headers"): tool.reconcile.headers if tool.reconcile else {}}
     for where, values in held.items():
         for name, value in values.items():
             if TELLING.search(name) and value and not REFERENCE.search(value):

@@ -78,6 +78,18 @@ def test_begun_before_a_crash_it_is_asked_about_before_it_is_done():
     assert isinstance(ask(Shop(), replace(REFUND, begun=True, reconcile=None)), Uncertain)
 
 
+def test_the_second_operation_has_headers_of_its_own_too():
+    seen = {}
+
+    def shop(request):
+        seen.update(request.headers)
+        return done("7")
+
+    second = REFUND.reconcile.model_copy(update={"headers": {"x-api-key": "env:KEY"}})
+    assert ask(shop, replace(REFUND, begun=True, reconcile=second)).content == "7"
+    assert (seen["x-api-key"], seen["authorization"], seen["weir-tenant"]) == ("sesame-7", "Bearer sesame-7", "acme")
+
+
 def test_a_secret_that_comes_back_is_not_told():
     shop = Shop([done("Bearer sesame-7 may not do this", 403)])
     assert ask(shop).detail == "status 403: Bearer env:KEY may not do this"

@@ -111,6 +111,7 @@ def test_loose_schemas_are_written_anew_and_arguments_renamed(tmp_path):
     ("url: http://x\nreconcile: {url: http://y}", 2, "belong together"),
     ("url: http://x\neffect: reconcilable\nreconcile: {entry: 'a:b'}", 3, "at a `url`"),
     ("url: http://x\neffect: reconcilable\nreconcile: {}", 3, "give one of"),
+    ("url: http://x\neffect: reconcilable\nreconcile:\n  url: http://y\n  headers: {cookie: a}", 5, "export NAME"),
     ("via: mcp\nserver: {url: http://x, command: [y]}", 2, "not both"),
     ("via: mcp\nserver:\n  command: [y]\n  env: {SHOP_TOKEN: abc}", 4, "export NAME"),
     ("url: http://x\nreturns: {type: nothing}", 2, "returns is no JSON Schema"),
