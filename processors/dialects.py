@@ -58,6 +58,10 @@ OTEL = Dialect("otel", ("gen_ai.",), {
     "error_type":          ("error.type",),
     "input":               ("gen_ai.tool.call.arguments", "gen_ai.retrieval.query.text"),
     "output":              ("gen_ai.tool.call.result", "gen_ai.retrieval.documents"),
+}, operations={
+    "completion": "text_completion", "embedding": "embeddings", "response": "chat", "responses": "chat",
+    "message": "chat", "messages": "chat", "rerank": "retrieval", "tool": "execute_tool", "agent": "invoke_agent",
+    "workflow": "invoke_workflow",
 }, said=("gen_ai.input.messages", "gen_ai.prompt"), answered=("gen_ai.output.messages", "gen_ai.completion"))
 
 OPENINFERENCE = Dialect("openinference", (

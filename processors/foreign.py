@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import NAMESPACE_OID, UUID
 
-from processors.dialects import MODEL_CALLS
+from processors.dialects import MODEL_CALLS, OTEL
 from processors.finder import Attributes, Finder, Usage, finish_of, operation_of, provider_of, usage_of
 from processors.prices import price_with_and_without_cache
 from processors.text import LABEL_CHARS, clean, cut, label
@@ -116,8 +116,8 @@ def run_of(span: SpanReceived) -> UUID:
 def _texts(find: Finder, events: list[Attributes], operation: str) -> tuple[str, str]:
     """The last thing that was said, and what was answered; of other steps than a model's call, what went in and out."""
     said, answered = messages_of_events(events)
-    said = _first(find, find.dialect.said) or said
-    answered = _first(find, find.dialect.answered) or answered
+    said = _first(find, (*find.dialect.said, *OTEL.said)) or said
+    answered = _first(find, (*find.dialect.answered, *OTEL.answered)) or answered
     last, answers = str(said[-1]) if said else "", " ".join(filter(None, map(str, answered)))
     if operation in MODEL_CALLS or operation == "event":
         return last or find.text("input"), answers or find.text("output")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processors import foreign
 from processors.dialects import DIALECTS
 from processors.finder import TOKENS_MAX
 from processors.foreign import RESTS_AFTER, SEEN_MAX, Seen, map_span, run_of, translated
@@ -120,6 +121,28 @@ def test_a_tenants_contract_holds_for_foreign_calls_too():
     assert (used.cost_usd, used.charged_usd) == (Decimal("0.6"), Decimal("0.45"))
 
 
+@pytest.mark.parametrize(("attributes", "operation", "counts"), [
+    ({"gen_ai.operation.name": "responses"}, "chat", True),
+    ({"gen_ai.operation.name": "generate_content"}, "generate_content", True),
+    ({"gen_ai.operation.name": "something new"}, "other", False),  # it may add up what stands inside it
+    ({"gen_ai.operation.name": "invoke_agent"}, "invoke_agent", False),
+    ({}, "chat", True),
+    ({"openinference.span.kind": "CHAIN", "llm.token_count.prompt": 9}, "invoke_workflow", False),
+    ({"openinference.span.kind": "EVALUATOR", "llm.token_count.prompt": 9}, "other", False),
+    ({"ai.operationId": "ai.generateText", "ai.usage.inputTokens": 9}, "invoke_agent", False),
+    ({"traceloop.span.kind": "task"}, "other", False),
+], ids=str)
+def test_only_a_models_own_call_is_counted(attributes, operation, counts):
+    ended, used = told({"gen_ai.request.model": "gpt-4o-mini", "gen_ai.usage.input_tokens": 5} | attributes)
+    assert (ended.operation, used is not None, ended.tokens.input_tokens > 0) == (operation, counts, counts)
+
+
+def test_new_messages_are_found_beside_a_dialects_own_words():
+    said = json.dumps([{"role": "user", "parts": [{"type": "text", "content": "Where?"}]}])
+    ended, _ = told({"traceloop.workflow.name": "support", "gen_ai.operation.name": "chat", "gen_ai.input.messages": said})
+    assert (ended.source, ended.input, ended.agent) == ("openllmetry", "Where?", "support")
+
+
 @pytest.mark.parametrize(("fields", "error"), [
     ({"attributes": {"error.type": "timeout"}, "message": "slow"}, "timeout"),
     ({"events": json.dumps([{"name": "exception", "attributes": {"exception.type": "ValueError"}}])}, "ValueError"),
@@ -151,12 +174,13 @@ def test_ids_are_compared_whole():
     assert len(map_span(state, span(span="0000000000aabb00"), BOOK)[1]) == 1
 
 
-def test_a_trace_of_ten_thousand_spans_is_taken_span_by_span():
-    state, count = Seen(), 0
-    for nth in range(1, 10_001):
+def test_a_trace_of_ten_thousand_spans_is_taken_span_by_span(monkeypatch):
+    monkeypatch.setattr(foreign, "translated", lambda event, given: [event.span])
+    state, told_ = Seen(), []
+    for nth in [*range(1, 10_001), 1, 5_000, 10_000]:
         state, said = map_span(state, span(1).model_copy(update={"span": f"{nth:016x}"}), BOOK)
-        count += len(said)
-    assert (count, len(state.spans)) == (10_000, 160_000)
+        told_ += said
+    assert (len(told_), len(set(told_)), len(state.spans)) == (10_000, 10_000, 160_000)
     assert len(map_span(Seen("f" * 16 * SEEN_MAX), span(), BOOK)[0].spans) == 16 * SEEN_MAX
 
 
@@ -176,7 +200,7 @@ values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dic
     st.sampled_from(["role", "parts", "message", "0"]), inner, max_size=3), max_leaves=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.dictionaries(names, values, max_size=8))
 def test_whatever_stands_in_the_attributes_is_taken(attributes):
     ended, _ = told(attributes)
