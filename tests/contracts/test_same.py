@@ -14,7 +14,8 @@ from streams.topology import PIPELINE
 from tests.contracts.waiting import until
 
 pytestmark = pytest.mark.engine
-CLOCK = {"at", "started_at", "wait_ms", "until", "cost_usd"}
+CLOCK = dict.fromkeys(("at", "started_at", "wait_ms", "after_ms", "timeout_ms", "until", "cost_usd"), True) | {
+    "attempts_made": {"__all__": {"wait_ms", "after_ms", "cost_usd"}}}
 """What a clock decides, and what is derived from it."""
 
 

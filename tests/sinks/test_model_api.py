@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from schemas.agent import Message, Tokens, ToolRequest, ToolSpec
-from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure
+from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure, Ways
 from sinks.http import client, retry_after, retry_after_of
 from sinks.model_api import ModelApi
 from sinks.openai_chat import answer_of, message_body
@@ -93,6 +93,13 @@ def test_the_fallback_answers(server, fault, attempts):
     answer = ask(QUESTION, f"{server.url}/{fault}", f"{server.url}/good", each_ms=500 if fault == "hang" else 5_000,
                  timeout_ms=20_000)
     assert (answer.endpoint, answer.attempts, answer.content) == ("m1", attempts, "hello")
+
+
+def test_a_slow_one_gets_a_rival_over_real_connections_and_is_let_go(server):
+    began, hedged = time.monotonic(), replace(QUESTION, ways=Ways("r", hedge_ms=50, hedge_budget=1.0))
+    answer = ask(hedged, f"{server.url}/hang", f"{server.url}/good", timeout_ms=20_000, each_ms=20_000)
+    assert (answer.endpoint, answer.content) == ("m1", "hello") and time.monotonic() - began < 5
+    assert [(t.reason, t.wasted, t.hedge) for t in answer.tried] == [("cancelled", True, False), ("", False, True)]
 
 
 def test_its_time_bounds_everything(server):
