@@ -16,7 +16,7 @@ from schemas.agent import Message
 from schemas.calls import ChatAnswer, ChatQuestion, Failure, Impossible
 from sinks.http import now_utc
 
-CHARS_MAX = 64_000_000
+CHARS_MAX = 32_000_000
 MARKS_MAX = 4
 """A question that comes again after an abort follows one before the last."""
 
