@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 from confluent_kafka import Consumer, TopicPartition
 
 from schemas.agent import AgentRequested, RequestRefused, RunFinished
+from schemas.approvals import UserAsked
 from schemas.base import Event
 from schemas.codec import Codec, Undecodable, headers_of
 from streams import kafka
@@ -95,16 +96,19 @@ class Watch:
 
 
 class Client:
-    """Publishes requests and waits for their outcomes; a context manager."""
+    """Publishes requests and waits for their outcomes; a context manager. With `asks`, a question that an agent asks its
+    user is what a request waits for too: the answer is a request of its own."""
 
-    def __init__(self, settings: Settings, codec: Codec, heard: Callable[[Event], None] = lambda event: None):
-        self._settings, self._codec, self._heard = settings, codec, heard
+    def __init__(self, settings: Settings, codec: Codec, heard: Callable[[Event], None] = lambda event: None,
+                 asks: bool = False):
+        self._settings, self._codec, self._heard, self._asks = settings, codec, heard, asks
         self._changed = threading.Condition()
         self._outcomes: dict[UUID, Event] = {}
 
     def __enter__(self) -> "Client":
         self._publisher = Publisher(self._settings, self._codec)
-        self._watch = Watch(self._settings, self._codec, OUTCOMES, self._note)
+        classes = (*OUTCOMES, UserAsked) if self._asks else OUTCOMES
+        self._watch = Watch(self._settings, self._codec, classes, self._note)
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -112,7 +116,7 @@ class Client:
 
     def _note(self, event: Event) -> None:
         with self._changed:
-            self._outcomes[event.run] = event  # type: ignore[attr-defined]
+            self._outcomes[event.request if isinstance(event, UserAsked) else event.run] = event  # type: ignore[attr-defined]
             self._changed.notify_all()
         self._heard(event)
 

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import typer
 
 from schemas.agent import RequestRefused, RunFinished
+from schemas.approvals import UserAsked
 from schemas.base import Event
 from schemas.feedback import FeedbackGiven
 from schemas.stream import ModelChunk
@@ -51,7 +52,7 @@ def send(
             show_event(event, asked.id)
 
     classes = [*(session_events() if follow else ()), *([ModelChunk] if stream else ())]
-    with Client(settings(), codec) as client, ExitStack() as stack:
+    with Client(settings(), codec, asks=True) as client, ExitStack() as stack:
         if classes:
             stack.enter_context(Watch(settings(), codec, classes, heard))
         outcome = client.ask(asked, timeout)
@@ -86,6 +87,10 @@ def print_outcome(outcome: Event, answer: bool = True) -> None:
                 err.print(f"its last text, which is no answer: {short(outcome.answer, 300)}", markup=False)
             err.print(f"[dim]run {outcome.run} {outcome.outcome} in {outcome.wait_ms} ms, {outcome.model_calls} model and "
                       f"{outcome.tool_calls} tool calls, {usd(outcome.cost_usd)}[/dim]")
+        case UserAsked():
+            choice = f" ({' | '.join(outcome.options)})" if outcome.options else ""
+            out.print(f"{outcome.question}{choice}", markup=False)
+            err.print(f"[dim]run {outcome.run} waits for the answer: `./weir send` it with --session {outcome.session}[/dim]")
         case RequestRefused():
             out.print(f"refused: {outcome.reason}. {outcome.detail}", markup=False)
 
