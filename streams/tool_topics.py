@@ -97,18 +97,20 @@ class KafkaTools:
             if not a_services(topic, self._settings.prefix):
                 raise Refusal("bad_topic", f"{topic!r} can be no topic of a service: Weir's own are not, and a name has "
                               "letters, digits, '.', '_' and '-'")
-        sent = asyncio.get_running_loop().create_future()
+        sent, begun = asyncio.get_running_loop().create_future(), False
         try:
             async with asyncio.timeout(left_s):
                 replies = await self._replies(question)
                 with replies.expected(question.idempotency_key) as answered:
                     self._send(question, sent)
+                    begun = True
                     await asyncio.wait((answered, sent), return_when=asyncio.FIRST_COMPLETED)
                     if not answered.done():
                         sent.result()
                     reply = await answered
         except TimeoutError as error:
-            raise Refusal("timeout", f"no answer on {question.reply_topic} within {left_s:.1f} s", unsure=True) from error
+            words = f"no answer on {question.reply_topic}" if begun else "Kafka could not be asked"
+            raise Refusal("timeout", f"{words} within {left_s:.1f} s", unsure=begun) from error
         if reply.error is not None:
             raise Refusal("tool_error", reply.error[:DETAIL_CHARS])
         return Result(short_enough(reply.text, question.result_chars), reply.ends)

@@ -9,7 +9,7 @@ from confluent_kafka.admin import NewTopic
 
 from schemas.calls import Failure, ToolAnswer, ToolQuestion, Uncertain
 from sinks.tool_runner import ToolRunner
-from streams import kafka
+from streams import kafka, tool_topics
 from streams.config import Settings
 from streams.tool_topics import KafkaTools, Replies, Reply, call_headers, reply_of
 
@@ -61,6 +61,17 @@ def test_a_topic_of_weirs_own_is_refused(topic):
 
     failure = asyncio.run(run())
     assert isinstance(failure, Failure) and failure.reason == "bad_topic"
+
+
+def test_without_kafka_nothing_was_asked(monkeypatch):
+    monkeypatch.setattr(tool_topics, "LISTEN_S", 0.1)
+
+    async def run():
+        return await ToolRunner(httpx.AsyncClient(), str, more={"kafka": KafkaTools(Settings(kafka_port=1))})(
+            question(timeout_ms=60))
+
+    failure = asyncio.run(run())
+    assert isinstance(failure, Failure) and failure.reason == "timeout" and "could not be asked" in failure.detail
 
 
 @pytest.mark.engine
