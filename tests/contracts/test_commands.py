@@ -11,6 +11,7 @@ import pytest
 
 from sinks.queries import QUERIES
 from streams.commands.reach import rows_of
+from tests.contracts.waiting import until
 from tests.streams.conversations import CONVERSATIONS, line
 
 pytestmark = pytest.mark.engine
@@ -67,6 +68,20 @@ def test_a_run_is_sent_listed_shown_and_judged(weir):
     assert shown["run"]["run"] == run and {span["operation"] for span in shown["spans"]} >= {"invoke_agent"}
     assert "within a second" in weir("feedback", run, "0.5", "--comment", "good")
     assert "no finished run" in weir("show", str(uuid4()), code=1)
+
+
+def test_what_was_asked_is_charged_and_all_of_it_balances(weir, stack):
+    weir("send", "acme", "asks-good", "hi", "-m", "feature=greeting", "-m", "team=desk", "--json")
+    landed = "SELECT count() AS n FROM token_usage WHERE feature = 'greeting'"
+    until(lambda: rows_of(stack, landed)[0]["n"] > 0, 20, lambda: "the call did not come to the ledger")
+    report = weir("cost", "report", "--by", "feature,team", "--json")
+    assert {("greeting", "desk")} <= {(row["feature"], row["team"]) for row in report["rows"]}
+    assert report["total"]["calls"] == sum(row["calls"] for row in report["rows"])
+    assert weir("cost", "forecast", "--json")["rows"]
+    found = weir("balance", "--json")
+    assert found["balanced"] and found["produced"] > 0
+    assert found["produced"] == found["landed"] + found["dead_lettered"] + found["under_way"]
+    assert {"stage-tenant", "stage-session", "calls", "landing-clickhouse"} <= {one["consumer"] for one in found["delays"]}
 
 
 def test_every_ready_query_runs(weir, stack):

@@ -175,10 +175,19 @@ def test_a_run_comes_back_as_a_whole_trace_in_order(filled):
     assert [row["started_at"] for row in found] == sorted(row["started_at"] for row in found)
 
 
+def test_the_parts_of_every_table_are_told_and_few(filled, clickhouse_url):
+    sink = ClickHouse(clickhouse_url, filled.database)
+    for number in range(10):
+        sink.write(sink.prepare(batch_of(used("parted", "ann", "small", "1"))), f"part:{number}")
+    found = answers(filled, "parts")
+    assert {"runs", "spans", "token_usage", "calls_by_minute"} <= {row["table"] for row in found}
+    assert all(row["parts"] <= 200 and row["is_well"] for row in found)
+
+
 def test_no_ready_query_needs_final_or_a_join():
     assert not [query.name for query in QUERIES if {"FINAL", "JOIN"} & set(query.sql.upper().split())]
 
 
 def test_every_ready_query_is_tried_here():
     [cases] = [mark.args[1] for mark in test_a_ready_query_gives_the_figures.pytestmark if mark.name == "parametrize"]
-    assert {case[0] for case in cases} | {"trace"} == BY_NAME.keys() - {query.name for query in (*MONEY, *TRACES)}
+    assert {case[0] for case in cases} | {"parts", "trace"} == BY_NAME.keys() - {query.name for query in (*MONEY, *TRACES)}
