@@ -26,7 +26,7 @@ def ask(session: Session, event: Event, given: Definitions) -> Moved:
     own = patterns.own_question(session, agent, system, given)
     tools = () if own else conversation.tool_specs(run.tool_versions, given) + waiting.specs(agent)
     if own is None and agent.context:
-        shape = context.shaped(session.messages, run.request.text, agent.context, _room(agent, system, tools))
+        shape = context.shaped(session.messages, run.task, agent.context, _room(agent, system, tools))
         session = replace(session, messages=shape.messages)
         if shape.too_long:
             return _too_large(session, event, f"more than the {agent.context.tokens:,} tokens of the agent's context")

@@ -64,7 +64,7 @@ def summarised(session: Session, text: str | None, room: int) -> Session:
     """The session with its older messages replaced by their summary, or by a word that they are left out."""
     run, older = session.run, session.run.summary_of
     head = user_says(LEFT_OUT if not text else SUMMARY + cut(text, _summary_chars(room)))
-    messages = (head, *_task(session.messages, older, run.request.text), *session.messages[older:])
+    messages = (head, *_task(session.messages, older, run.task), *session.messages[older:])
     return replace(session, messages=messages, run=replace(run, summary_of=0, asides=run.asides + 1))
 
 

@@ -145,10 +145,11 @@ def _planned(session: Session, course: Course, text: str, plan: Plan) -> Turn:
 def _next_step(session: Session, course: Course) -> Session:
     """The session at the first step that is not done; the question for the answer where none is left."""
     if not course.steps:
-        return _with(session, replace(course, stage="answering"))
+        return _with(session, replace(course, stage="answering", task=""))
     parts = [f"The task:\n{session.run.request.text}", *_results(course), f"The step:\n{course.steps[0]}", DOER]
-    messages = (*course.kept[:-1], user_says("\n\n".join(parts)))
-    run = replace(session.run, repeats={}, course=replace(course, stage="doing"))
+    task = "\n\n".join(parts)
+    messages = (*course.kept[:-1], user_says(task))
+    run = replace(session.run, repeats={}, course=replace(course, stage="doing", task=task))
     return replace(session, messages=messages, run=run)
 
 

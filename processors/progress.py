@@ -19,7 +19,7 @@ State = Literal["open", "done", "failed", "dead"]
 class Course:
     """Of a plan or a critique. `kept` is the conversation as it stood when the run began: only the answer is added.
 
-    `steps` are those of the plan, `results` what came of those that are done.
+    `steps` are those of the plan, `results` what came of those that are done, `task` is what is asked of the step.
     """
 
     stage: Stage
@@ -30,6 +30,7 @@ class Course:
     trouble: str = ""
     replans: int = 0
     misread: int = 0
+    task: str = ""
     draft: str = ""
     rounds: int = 0
 

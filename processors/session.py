@@ -94,6 +94,11 @@ class Run:
         """The runs of all requests whose outcome this run's end is, its own first."""
         return self.request.run, *(request.run for request in self.answered_by)
 
+    @property
+    def task(self) -> str:
+        """What the model is to do, in words that no summary of its conversation may lose."""
+        return self.course.task if self.course and self.course.task else self.request.text
+
     def unanswered(self, waits: str | None = None) -> tuple[Pending, ...]:
         """The calls without a result; only those that wait for these people, where it says whom."""
         return tuple(p for p in self.pending if p.content is None and waits in (None, p.waits))

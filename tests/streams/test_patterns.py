@@ -3,6 +3,7 @@
 import pytest
 
 from schemas.agent import ToolReturned
+from schemas.limits import Context, Limits
 from schemas.patterns import Critique, Plan
 from schemas.registry import Agent
 from tests.streams.examples import ends, playing, questions
@@ -69,3 +70,15 @@ def test_rounds_of_critique_are_bounded_and_an_unreadable_verdict_passes_nothing
         [end] = ends(ask("About the bins", "writer"))
     assert (end.outcome, end.answer, end.model_calls) == ("completed", "The bins are emptied on Monday.", 4)
     assert "after 1 revisions" in end.detail
+
+
+def test_a_step_is_not_lost_where_its_conversation_is_summarised():
+    agent = Agent(name="organiser", prompt="Plan.", model="small", pattern="plan", tools=("find_room", "order_books"),
+                  limits=Limits(steps=40), context=Context(tokens=600, recent_turns=1, tool_result_chars=100))
+    with playing("plan", agent) as (_, ask):
+        for number in range(1, 7):
+            said = ask("An evening on Momo " + "and more of that " * 30, "organiser", number, session="s")
+    assert [end.outcome for end in ends(said)] == ["completed"]
+    asked = questions(said)
+    nth = next(nth for nth, question in enumerate(asked) if question.purpose == "summary")
+    assert any("The step:" in message.content for message in asked[nth + 1].messages if message.role == "user")
