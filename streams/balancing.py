@@ -78,18 +78,21 @@ class Ledger:
         self._read_to: dict[Place, int] = {}
         self._dead: Letters = set()
         self._minutes: dict[tuple[str, int, datetime], tuple[Minute, int]] = {}
+        self._unsaved: dict[tuple[str, int, datetime], tuple[Minute, int]] = {}
 
     def turn(self) -> tuple[list[Minute], list[Delay]]:
         """Counts what has settled since the last turn, keeps it, and returns it with who is behind."""
         written = written_to(self._settings, list(self._kinds))
         self._read(written)
-        changed = self.settle(written, lambda sql, given: rows_of(self._settings, sql, given))
-        late = delays(self._settings)
-        moment = self._now()
-        append(self._settings.clickhouse(), self._settings.clickhouse_database, "balance", COLUMNS,
-               [[getattr(one, name) for name in COLUMNS[:-1]] + [longest] for one, longest in changed])
-        append(self._settings.clickhouse(), self._settings.clickhouse_database, "delays",
-               ("at", "consumer", "behind", "oldest_ms"), [[moment, *vars(one).values()] for one in late])
+        for one, longest in self.settle(written, lambda sql, given: rows_of(self._settings, sql, given)):
+            self._unsaved[one.topic, one.partition, one.minute] = one, longest
+        late, changed = delays(self._settings), list(self._unsaved.values())
+        where = self._settings.clickhouse(), self._settings.clickhouse_database
+        append(*where, "balance", COLUMNS, [[getattr(one, name) for name in COLUMNS[:-1]] + [longest]
+                                            for one, longest in changed])
+        self._unsaved.clear()  # what could not be kept is kept at the next turn
+        append(*where, "delays", ("at", "consumer", "behind", "oldest_ms"),
+               [[self._now(), *vars(one).values()] for one in late])
         return [one for one, _ in changed], late
 
     def take(self, topic: str, partition: int, offset: int, at_ms: int, value: bytes | None = None) -> None:

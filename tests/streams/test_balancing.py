@@ -10,6 +10,7 @@ from schemas.base import event_classes
 from schemas.codec import Codec, LocalIds
 from schemas.operations import DeadLettered
 from schemas.usage import TokensUsed
+from streams import balancing
 from streams.balancing import Ledger, tell
 from streams.completeness import Minute
 from streams.config import Settings
@@ -63,6 +64,26 @@ def test_minutes_of_long_ago_are_forgotten(ledger):
     ledger._now = lambda: NOON + timedelta(hours=3)
     ledger.settle({}, landed())
     assert not ledger._minutes
+
+
+def test_what_could_not_be_kept_is_kept_at_the_next_turn(ledger, monkeypatch):
+    kept, away = [], [OSError("ClickHouse is away")]
+
+    def append(url, database, table, names, rows):
+        if away:
+            raise away.pop()
+        kept.extend((table, row[0], *row[3:5]) for row in rows)
+
+    for name, made in (("append", append), ("delays", lambda settings: []), ("rows_of", lambda s, *a: landed(0, 1)(*a)),
+                       ("written_to", lambda settings, topics: {(USED, 0): 2})):
+        monkeypatch.setattr(balancing, name, made)
+    monkeypatch.setattr(ledger, "_read", lambda written: None)
+    ledger._settings = Settings()
+    with pytest.raises(OSError, match="away"):
+        ledger.turn()
+    assert [one.produced for one in ledger.turn()[0]] == [2]
+    assert ledger.turn() == ([], [])
+    assert kept == [("balance", NOON, 2, 2)]
 
 
 def test_the_alarm_is_a_sentence_and_numbers(caplog):
