@@ -90,8 +90,7 @@ def call_of(run: Run, said: Event, nth: int | str, request: ToolRequest, given: 
     if not isinstance(tool, Tool):
         known = ", ".join(run.tool_versions) or "none"
         raise Unfit(f"there is no tool of this name; the tools are: {known}")
-    if tool.approval:
-        read_arguments(tool, request.arguments)
+    if waiting.needs_word(tool, read_arguments(tool, request.arguments)):
         return waiting.approval_of(run, said, nth, request, tool)
     return make_call(run, said, nth, request, tool, given, sum(isinstance(event, AgentRequested) for event in before))
 

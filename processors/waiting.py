@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from processors.arguments import Unfit, read_json
+from processors.conditions import BadExpression, value_of
 from processors.session import Pending, Run, Session
 from processors.text import clean, ms_between
 from schemas.agent import RunFinished
@@ -28,6 +29,16 @@ DECIDED_REMEMBERED = 50
 def specs(agent: Agent) -> tuple[ToolSpec, ...]:
     """The tools that an agent has besides those that are defined."""
     return (ASK_USER_SPEC,) if agent.ask_user and agent.pattern != "single" else ()
+
+
+def needs_word(tool: Tool, arguments: dict[str, Any]) -> bool:
+    """Does this call wait for somebody's word? Where it cannot be told, it does."""
+    if tool.approval is None or not tool.approval.when:
+        return tool.approval is not None
+    try:
+        return value_of(tool.approval.when, {"input": arguments}) is not False
+    except BadExpression:
+        return True
 
 
 def approval_of(run: Run, event: Event, nth: int | str, request: ToolRequest, tool: Tool) -> ApprovalAsked:

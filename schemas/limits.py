@@ -30,12 +30,14 @@ class Limits(Value):
 class Approval(Value):
     """Who must agree before a tool is called: names or roles, one of which is enough. No word in time is a no.
 
-    `override`: who agrees may change the arguments, within the tool's schema.
+    `override`: who agrees may change the arguments, within the tool's schema. `when`: only calls for which this CEL
+    expression over the arguments is true, e.g. `double(input.amount) > 100.0`; one that has no value asks too.
     """
 
     by: Annotated[tuple[Label, ...], Field(min_length=1)]
     timeout_s: Annotated[float, Field(gt=0, le=366 * 86_400)] = 86_400
     override: bool = False
+    when: str = ""
 
 
 class Context(Value):

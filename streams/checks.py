@@ -13,7 +13,7 @@ from processors import prompts
 from processors.arguments import schema_error
 from schemas.prompts import Alias, Prompt, PromptUse
 from schemas.registry import Agent, Definition, Tenant, Tool
-from streams import checks_patterns, checks_routes
+from streams import checks_patterns, checks_people, checks_routes
 
 TOOLS_MAX = 128
 
@@ -123,4 +123,5 @@ def names_of(sources: list[Source]) -> set[tuple[str, str]]:
     return {(source.definition.kind, source.definition.name) for source in sources}
 
 
-CHECKS = (_twice, _dangling, checks_routes.mistakes, checks_patterns.mistakes, _unusable_outputs, _unusable_prompts)
+CHECKS = (_twice, _dangling, checks_routes.mistakes, checks_patterns.mistakes, checks_people.mistakes, _unusable_outputs,
+          _unusable_prompts)

@@ -230,3 +230,13 @@ def test_a_node_of_a_workflow_waits_for_its_word_too(decision, outcome):
         _, said = play(told(step=made.step, call_=made.call, tool="refund", content='{"paid":true}', seconds=101),
                        session=session, given=given)
     assert [event.outcome for event in only(RunFinished, said)] == [outcome]
+
+
+@pytest.mark.parametrize(("when", "asks"), [
+    ("double(input.amount) > 100.0", True), ("double(input.amount) > 120.0", False), ("input.amount", True),
+    ("input.nothing > 1", True), ("input.", True), ("!has(input.amount)", False),
+])
+def test_only_calls_of_which_the_condition_is_true_wait_and_those_of_which_nobody_knows(when, asks):
+    approval = CAREFUL.approval.model_copy(update={"when": when})
+    _, said = play(cleared(), heard(calls=(REFUND_CALL,)), given=company(CAREFUL.model_copy(update={"approval": approval})))
+    assert type(said[-1]) is (ApprovalAsked if asks else ToolCalled)
