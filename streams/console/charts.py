@@ -13,6 +13,7 @@ from typing import Any
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 230, 58, 24, 10
 SERIES_MAX = 8
+BAR_MAX = 60
 OTHERS = "others"
 
 
@@ -89,7 +90,7 @@ def _times(moments: list[datetime]) -> str:
 
 
 def _bars(moments: list[datetime], series: dict[str, list[float]], top: float) -> list[str]:
-    made, width = [], (WIDTH - LEFT - 8) / len(moments) * 0.8
+    made, width = [], min(BAR_MAX, (WIDTH - LEFT - 8) / len(moments) * 0.8)
     below = [0.0] * len(moments)
     for nth, (name, values) in enumerate(series.items()):
         for place, value in enumerate(values):
