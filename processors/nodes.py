@@ -65,6 +65,8 @@ def begun(session: Session, event: Event, given: Definitions, name: str, node: N
     match node.kind:
         case "branch":
             return Begun(run, gone=_chosen(run, name, node))
+        case "fail":
+            raise NotBegun(text_of(valued(node.message, known(run))) if node.message else "the workflow ends in it")
         case "wait":
             return Begun(run, spot=Spot("open", due=event.at + timedelta(seconds=node.seconds or 0)))
         case "event":

@@ -14,9 +14,9 @@ Place = tuple[str | int, ...]
 Mistake = tuple[Place, str]
 
 NEEDS = {"tool": {"tool"}, "agent": {"agent"}, "model": set(), "wait": {"seconds"}, "event": {"event"},
-         "branch": {"cases"}}
+         "branch": {"cases"}, "fail": set()}
 MAY = {"tool": {"arguments", "compensate"}, "agent": {"task", "compensate"}, "model": {"prompt", "system", "model"},
-       "wait": set(), "event": {"timeout_s"}, "branch": {"otherwise"}}
+       "wait": set(), "event": {"timeout_s"}, "branch": {"otherwise"}, "fail": {"message"}}
 ALWAYS = {"kind", "join", "on_error"}
 
 
@@ -36,7 +36,8 @@ def _fields(workflow: Workflow, name: str, node: Node) -> Iterator[Mistake]:
     given = node.model_fields_set
     for field in sorted(NEEDS[node.kind] - given):
         yield ("nodes", name), f"a node of kind {node.kind} needs `{field}`: add it"
-    own = NEEDS[node.kind] | MAY[node.kind] | ALWAYS | ({"next"} if node.kind != "branch" else set())
+    own = NEEDS[node.kind] | MAY[node.kind] | ALWAYS - ({"on_error"} if node.kind == "fail" else set())
+    own |= {"next"} if node.kind not in ("branch", "fail") else set()
     for field in sorted(given - own):
         more = ": say it in its cases and `otherwise`" if (node.kind, field) == ("branch", "next") else ": remove it"
         yield ("nodes", name, field), f"a node of kind {node.kind} has no `{field}`{more}"
@@ -62,7 +63,7 @@ def _edges(workflow: Workflow, name: str, node: Node) -> Iterator[Mistake]:
 
 def _expressions(workflow: Workflow, name: str, node: Node) -> Iterator[Mistake]:
     here = ("nodes", name)
-    for field in ("task", "prompt"):
+    for field in ("task", "prompt", "message"):
         if getattr(node, field) is not None:
             yield from _expression(workflow, name, (*here, field), getattr(node, field))
     for nth, case in enumerate(node.cases):

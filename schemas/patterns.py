@@ -52,6 +52,12 @@ class Case(Value):
 
     _read = field_validator("next", mode="before")(_edges)
 
+    @field_validator("when", mode="before")
+    @classmethod
+    def _said(cls, given: Any) -> Any:
+        """YAML reads a bare `true` as one."""
+        return str(given).lower() if isinstance(given, bool) else given
+
 
 class Compensation(Value):
     """What undoes a tool's work when the workflow fails later. Its arguments are worked out when the work is done."""
@@ -64,12 +70,13 @@ class Node(Value):
     """One node of a workflow. `next` are all gone at once; without one the way ends here.
 
     tool: `tool`, `arguments`, `compensate`. agent: `agent`, `task`. model: `prompt`, `system`, `model`. wait:
-    `seconds`. event: `event` (the name of a signal), `timeout_s`. branch: `cases`, `otherwise`. `on_error` is where it goes on
+    `seconds`. event: `event` (the name of a signal), `timeout_s`. branch: `cases`, `otherwise`.
+    fail: `message`; the workflow fails, and what was done is undone. `on_error` is where it goes on
     when the node fails; without one the workflow fails. `join` says of a node to which several ways lead whether it
     waits for all of those that are still gone, or begins at the first: other ways that only wait are given up then.
     """
 
-    kind: Literal["tool", "agent", "model", "wait", "event", "branch"]
+    kind: Literal["tool", "agent", "model", "wait", "event", "branch", "fail"]
     next: tuple[Edge, ...] = ()
     on_error: tuple[Edge, ...] = ()
     join: Literal["all", "any"] = "all"
@@ -84,6 +91,7 @@ class Node(Value):
     seconds: Seconds | None = None
     event: Annotated[Label, Field(min_length=1)] | None = None
     timeout_s: Seconds | None = None
+    message: Expression | None = None
     cases: tuple[Case, ...] = ()
     otherwise: tuple[Edge, ...] = ()
 

@@ -10,7 +10,7 @@ from processors.agent import NEXT
 from schemas.patterns import Edge, Node, Workflow
 
 SHAPES = {"tool": ("[", "]"), "agent": ("[[", "]]"), "model": ("{{", "}}"), "wait": ("([", "])"), "event": (">", "]"),
-          "branch": ("{", "}")}
+          "branch": ("{", "}"), "fail": ("[/", "/]")}
 LABEL_CHARS = 60
 END = "the_end"
 
@@ -40,7 +40,7 @@ def workflow(graph: Workflow) -> str:
 
 def _node(name: str, node: Node) -> str:
     says = {"tool": node.tool, "agent": f"agent {node.agent}", "model": f"model {node.model or ''}".strip(),
-            "wait": f"{node.seconds or 0:g} s", "event": f"signal {node.event}", "branch": ""}[node.kind]
+            "wait": f"{node.seconds or 0:g} s", "event": f"signal {node.event}", "branch": "", "fail": node.message or "the workflow fails"}[node.kind]
     if node.timeout_s:
         says += f", at most {node.timeout_s:g} s"
     parts = [f"<b>{name}</b>", *([_text(says)] if says else []), *(["first that comes"] if node.join == "any" else [])]
@@ -58,7 +58,7 @@ def _edges(node: Node) -> Iterator[str]:
         yield from (_edge(edge, "otherwise") for edge in node.otherwise)
         yield from [f"-->|otherwise| {END}"] * (not node.otherwise)
     yield from (_edge(edge, "") for edge in node.next)
-    yield from [f"--> {END}"] * (node.kind != "branch" and not node.next)
+    yield from [f"--> {END}"] * (node.kind not in ("branch", "fail") and not node.next)
     for edge in node.on_error:
         yield f"-.->|fails| {_id(edge.to)}" if edge.at_most is None else _edge(edge, "fails")
 

@@ -16,6 +16,7 @@ def graph(start="a", answer=None, **nodes):
     graph(a=CALL | {"next": "b"}, b={"kind": "branch", "cases": [{"when": "true", "next": {"to": "a", "at_most": 3}}]}),
     graph(a=CALL | {"next": ["b", "c"]}, b=CALL | {"next": "d"}, c={"kind": "wait", "seconds": 1, "next": "d"},
           d={"kind": "model", "prompt": "nodes.b.result", "join": "any"}, answer="nodes.d.result"),
+    graph(a={"kind": "branch", "cases": [{"when": True}, {"when": "false"}]}),
     graph(a=CALL | {"compensate": {"tool": "u", "arguments": {"x": "nodes.a.result"}}}),
     graph(a=CALL | {"next": "b"}, b=CALL | {"arguments": {"x": "has(nodes.b) ? nodes.b.count : 0"},
                                             "next": {"to": "b", "at_most": 2}}),
@@ -47,6 +48,7 @@ def test_a_graph_that_holds_is_passed(workflow):
     (graph(a={"kind": "tool"}), ("nodes", "a"), "needs `tool`"),
     (graph(a={"kind": "wait", "seconds": 1, "tool": "t"}), ("nodes", "a", "tool"), "has no `tool`"),
     (graph(a={"kind": "branch", "cases": [], "next": "a"}), ("nodes", "a", "next"), "`otherwise`"),
+    (graph(a={"kind": "fail", "next": "a"}), ("nodes", "a", "next"), "has no `next`"),
     (graph(a=CALL, answer="nodes.z.result"), ("answer",), "no node 'z'"),
 ])
 def test_a_mistake_is_told_at_its_place(workflow, place, words):

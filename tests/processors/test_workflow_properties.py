@@ -29,7 +29,7 @@ def drawn(choose):
     for nth, name in enumerate(NAMES):
         later = NAMES[nth + 1:]
         ways = [choose.sample(later, min(len(later), choose.randint(1, 2))) for _ in range(2)]
-        kind = choose.choice(["tool", "tool", "model", "wait", "event", "branch", "branch"])
+        kind = choose.choice(["tool"] * 4 + ["model", "wait", "event", "branch"] * 2 + ["fail"] * (nth > 2))
         node = {"kind": kind, "join": choose.choice(["all", "any"]), "next": ways[0]}
         if kind == "tool":
             node |= {"tool": "work"} | choose.choice([{}, {"compensate": {"tool": "unwork", "arguments": {
@@ -43,7 +43,9 @@ def drawn(choose):
             back = [{"to": choose.choice(NAMES[:nth + 1]), "at_most": choose.randint(1, 2)}]
             when = choose.choice(["true", "false", "input.text == 'x'", "1 / 0 > 1", "size(nodes) > 3"])
             node |= {"cases": [{"when": when, "next": choose.choice([back, ways[0]])}], "otherwise": ways[1]}
-        if choose.random() < 0.3:
+        if kind == "fail":
+            node = {"kind": kind, "message": "input.text"}
+        elif choose.random() < 0.3:
             node["on_error"] = ways[1]
         nodes[name] = node
     graph = Workflow.model_validate({"start": "n0", "nodes": nodes})

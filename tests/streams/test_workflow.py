@@ -57,6 +57,7 @@ def test_conditions_decide_the_way(group, deposit, called, answer):
     (GROUP, None, "no signal 'deposit_paid' came in time", "train, hut", ""),
     (GROUP, "x", "bad_expression", "train, hut", ""),
     ({"people": 13, "day": "Saturday"}, None, "full", "train", ""),
+    ({"people": 39, "day": "Saturday"}, None, "node 'too_dear' failed: it costs more than 5000", "train, hut", ""),
     ({"people": 12, "day": "Sunday"}, 20, "card declined", "hut",
      "train (http_409: status 409: {\"error\":\"too late\"})"),
 ])
