@@ -3,7 +3,7 @@
 import pytest
 
 from processors.agent import NEXT, WAITING_MAX, advance
-from processors.session import Phase, Session
+from processors.session import Phase, Run, Session
 from schemas.agent import (
     Message, ModelAsked, PassagesAsked, RequestBlocked, ResponseBlocked, RunFinished, Tokens, ToolCalled, ToolFailed,
     ToolUncertain,
@@ -241,3 +241,8 @@ def test_unpriced_calls_are_counted_and_cost_nothing():
 
 def test_every_phase_is_reached_and_left():
     assert {phase for phase, _ in NEXT} == set(Phase) == {to for move in NEXT.values() for to in move.to}
+
+
+def test_time_in_which_a_run_waits_for_people_is_not_taken_from_its_questions():
+    waited = Run(cleared(), deadline=at(60), paused_at=at(10))
+    assert waited.ends_at(at(86_410)) == at(86_460) and Run(cleared(), deadline=at(60)).ends_at(at(70)) == at(60)
