@@ -7,10 +7,14 @@ import pytest
 
 from schemas.agent import AgentRequested, RunCancelled, RunFinished, ToolCalled, ToolReturned
 from schemas.approvals import ApprovalAsked, ApprovalDecided
+from schemas.children import ChildCancelled
+from schemas.limits import Limits
 from schemas.registry import Approval, Tool
 from schemas.signals import SignalRefused, Signalled
 from schemas.tracing import SpanEnded
-from tests.streams.examples import at, ends, playing, questions
+from streams import company
+from streams.topology import PIPELINE
+from tests.streams.examples import FOLDER, at, ends, playing, questions
 
 GROUP = '{"people": 12, "day": "Saturday"}'
 
@@ -134,3 +138,36 @@ def test_spans_of_tools_tell_what_they_were_asked():
     spans = {event.name: event.input for event in said if isinstance(event, SpanEnded)}
     assert json.loads(spans["execute_tool reserve_hut"]) == {"beds": 12}
     assert json.loads(spans["execute_tool charge_rest"]) == {"usd": 370.5}
+
+
+def excursion_with(**changes):
+    [agent] = [one for one in company.load(FOLDER / "workflow", 1).definitions if (one.kind, one.name) == ("agent", "excursion")]
+    return agent.model_copy(update=changes)
+
+
+def test_an_answer_that_is_not_what_the_agent_promises_fails_the_workflow():
+    with playing("workflow", excursion_with(output={"type": "object"})) as (local, ask):
+        ask(GROUP, "excursion")
+        said = local.send(paid()) + local.advance(at(9_000))
+    [end] = [event for event in ends(said) if event.agent == "excursion"]
+    assert (end.outcome, end.reason) == ("failed", "bad_output")
+    assert end.not_undone.startswith("charge (nothing is declared") and "undone: train, hut" in end.detail
+
+
+def test_what_ends_a_workflow_ends_the_agents_that_still_work_for_it():
+    pipeline = tuple(step for step in PIPELINE if step.name != "return_child")
+    with playing("workflow", pipeline=pipeline) as (local, ask):
+        ask(GROUP, "excursion")
+        said = local.advance(at(61))
+    [end] = ends(said)
+    assert (end.outcome, end.reason) == ("stopped", "seconds")
+    assert end.not_undone.splitlines()[0] == "advice (it was under way)"
+    assert [type(event) for event in said if isinstance(event, ChildCancelled | RunCancelled)] == [ChildCancelled, RunCancelled]
+
+
+def test_limits_stop_a_workflow_and_it_undoes_what_it_did():
+    with playing("workflow", excursion_with(limits=Limits(steps=3, seconds=60))) as (local, ask):
+        ask(GROUP, "excursion")
+        [end] = ends(local.send(paid()))
+    assert (end.outcome, end.reason) == ("stopped", "steps")
+    assert "raise limits.steps" in end.detail and "undone: train, hut" in end.detail
