@@ -10,7 +10,7 @@ from schemas.agent import (
 )
 from schemas.registry import Limits
 from tests.processors.support import (
-    AGENT, call, cancelled, cleared, company, failed, heard, ident, of_run, of_tool, roles, told, woke,
+    AGENT, at, call, cancelled, cleared, company, failed, heard, ident, of_run, of_tool, roles, told, woke,
 )
 
 GIVEN = company()
