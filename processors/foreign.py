@@ -29,12 +29,12 @@ TEXT_CHARS = 20_000
 VALUE_CHARS = 10_000
 SEEN_MAX = 20_000
 RESTS_AFTER = timedelta(minutes=5)
-ID_CHARS = 16
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The ids of a trace's spans, one after the other in one text, and when they are forgotten."""
+    """The ids of a trace's spans, each behind a comma, and when they are forgotten. One text, because a trace may have
+    ten thousand spans, and a set of as many would be written anew with each batch."""
 
     spans: str = ""
     wake_at: datetime | None = None
@@ -45,17 +45,11 @@ def map_span(state: Seen, event: SpanReceived | TraceRested,
     """The span in our words, and the usage that it tells of; nothing for one that came before."""
     if isinstance(event, TraceRested):
         return None, []
-    if _has(state.spans, event.span):
+    own = f",{event.span}"
+    if own in state.spans:
         return state, []
     said = translated(event, given)
-    return Seen((state.spans + event.span)[-SEEN_MAX * ID_CHARS:], _next_rest(event.at)), said
-
-
-def _has(spans: str, span: str) -> bool:
-    at = spans.find(span)
-    while at >= 0 and at % ID_CHARS:  # half of one id and half of the next
-        at = spans.find(span, at + 1)
-    return at >= 0
+    return Seen((state.spans + own)[-SEEN_MAX * len(own):], _next_rest(event.at)), said
 
 
 def _next_rest(at: datetime) -> datetime:
