@@ -1,6 +1,7 @@
 """Is the console whole in a real browser: no errors, usable by keyboard, right in the dark, fast with a large trace?"""
 
 import shutil
+import socket
 import subprocess
 import threading
 from uuid import uuid4
@@ -47,12 +48,13 @@ def browser():
 def address(landed, clickhouse_url, link):
     """Where the console is served, by a real server."""
     settings = Settings(clickhouse_url=clickhouse_url, clickhouse_database=landed[0], live_port=free_block(1))
-    server = uvicorn.Server(uvicorn.Config(application(settings, link, Tables(settings)), port=free_block(1), log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    yield f"http://127.0.0.1:{server.config.port}"
-    server.should_exit = True
-    thread.join(10)
+    server = uvicorn.Server(uvicorn.Config(application(settings, link, Tables(settings)), log_level="error"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # what comes before the server is there waits for it
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(10)
 
 
 def test_pages_in_a_browser(browser, address):
