@@ -83,7 +83,7 @@ LOOSE = st.recursive(
 
 
 @given(LOOSE)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_whatever_is_written_is_a_schema_and_is_written_once(loose):
     made = written(loose)
     assert schema_error(made) is None and written(made) == made

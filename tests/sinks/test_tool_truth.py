@@ -66,7 +66,7 @@ def told(bank, question):
 
 
 @given(CALLS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_once_tool_is_sent_once_and_told_as_it_was(calls):
     bank = Bank(calls, [])
     said = told(bank, PAY)
@@ -75,7 +75,7 @@ def test_a_once_tool_is_sent_once_and_told_as_it_was(calls):
 
 
 @given(CALLS, ASKED, st.booleans(), st.booleans())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_reconcilable_tool_is_done_once_at_most_and_told_as_it_was(calls, asked, begun, happened):
     bank = Bank(calls, asked)
     bank.done = int(begun and happened)
@@ -88,7 +88,7 @@ def test_a_reconcilable_tool_is_done_once_at_most_and_told_as_it_was(calls, aske
 
 
 @given(CALLS, st.sampled_from(["pure", "idempotent"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_what_may_be_repeated_is_never_uncertain(calls, effect):
     bank = Bank(calls, [])
     said = told(bank, replace(PAY, effect=effect))

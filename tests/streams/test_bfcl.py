@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from infra.embedded import recorded
+from processors.arguments import Unfit, read_arguments
 from schemas.agent import AgentRequested
 from schemas.operations import DeadLettered
 from schemas.registry import Agent, Definitions, Tool
@@ -67,7 +68,9 @@ def test_a_case_becomes_a_step_a_call_and_its_tools_have_their_schemas(tmp_path)
 
 def test_a_call_that_breaks_its_schema_is_found(tmp_path):
     [talk] = recorded_in(tmp_path, CASE | {"ground_truth": [["mv('a', 7)"], []]})
-    assert "message 3 of s-0" in play([talk])[0] and "not_as_recorded" in play([talk])[0]
+    [tool] = [d for d in recording.definitions([talk], "http://x") if isinstance(d, Tool)]
+    with pytest.raises(Unfit, match="destination: 7 is not of type 'string'"):
+        read_arguments(tool, talk.messages[2].tool_calls[0].arguments)
 
 
 @pytest.mark.parametrize("text, words", [
