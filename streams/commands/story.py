@@ -3,6 +3,7 @@
 A run's story leaves out what only repeats (clearances without a finding, spans, accounts); `line` gives None for those.
 """
 
+from processors.nodes import UNDO
 from schemas.agent import (
     AgentRequested, ModelFailed, ModelResponded, PassagesAsked, PassagesFound, RequestAdmitted, RequestBlocked,
     RequestRefused, ResponseBlocked, RunCancelled, RunFinished, ToolCalled, ToolFailed, ToolReturned, ToolUncertain,
@@ -11,6 +12,7 @@ from schemas.approvals import ApprovalAsked, ApprovalResolved, UserAsked
 from schemas.attempts import AttemptEnded
 from schemas.base import Event
 from schemas.guardrails import VerdictReached
+from schemas.signals import Signalled, SignalRefused
 from streams.commands.common import short, usd
 
 WIDTH = 110
@@ -31,7 +33,8 @@ def line(event: Event) -> str | None:
             spent = "out of the cache, for nothing" if event.cache_hit else spent
             return f"model      {event.model} ({spent}): {'wants ' + wishes if wishes else short(event.content, WIDTH)}"
         case ToolCalled():
-            return f"calls      {event.tool} {short(event.arguments, WIDTH)} [{event.effect}]"
+            verb = "undoes" if event.call.startswith(UNDO) else "calls"
+            return f"{verb:<10} {event.tool} {short(event.arguments, WIDTH)} [{event.effect}]"
         case PassagesAsked():
             return f"searches   {short(event.query, WIDTH)}"
         case PassagesFound():
@@ -41,6 +44,8 @@ def line(event: Event) -> str | None:
         case UserAsked():
             choice = f" ({' | '.join(event.options)})" if event.options else ""
             return f"asks you   {short(event.question, WIDTH)}{choice}"
+        case Signalled():
+            return f"signal     {event.name} {short(event.payload, WIDTH)}"
         case ApprovalAsked():
             return f"needs      the word of {' or '.join(event.approvers)}: {event.tool} {short(event.arguments, 60)}"
         case ApprovalResolved():
@@ -65,6 +70,8 @@ def _trouble(event: Event) -> str | None:
             return f"failed     {name}: {event.reason} {short(event.detail, WIDTH)}"
         case ToolUncertain():
             return f"uncertain  {event.tool}: {short(event.detail, WIDTH)}"
+        case SignalRefused():
+            return f"refused    signal {event.name}: {event.detail}"
         case RunCancelled():
             return f"cancelled  {event.reason}"
         case _:

@@ -45,6 +45,8 @@ def test_a_workflow_that_waits_is_helped_on_by_a_signal_and_by_time():
     result = tried(excursion, "-m", group, "-m", '/signal deposit_paid {"usd": 50}', "-m", "/later 600")
     assert result.exit_code == 0 and "See you on Saturday with tickets TT-9." in result.stdout
     assert result.stderr.count("the run waits: for a person, an event or time") == 2
+    undone = tried(excursion, "-m", group.replace("Saturday", "Sunday"), "-m", '/signal deposit_paid {"usd": 20}')
+    assert undone.exit_code == 1 and "undoes     release_hut" in undone.stderr
     assert "write /signal NAME PAYLOAD" in str(tried(excursion, "-m", "/later soon").exception)
 
 
