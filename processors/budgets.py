@@ -1,8 +1,9 @@
 """What has a tenant spent of its budget, who is to be told, and when is it used up?
 
 Calendar months and days in UTC, by the time of the calls. Both are added up for every tenant, so that a budget that is
-applied in the middle of a month knows what went before. Calls whose price nobody knows add nothing. Calls of runs that
-were admitted before a hard stop are still paid for: what one run may cost is the agent's `limits.cost_usd`.
+applied in the middle of a month knows what went before. What other applications told of the tenant's calls counts too.
+Calls whose price nobody knows add nothing. Calls of runs that were admitted before a hard stop are still paid for: what
+one run may cost is the agent's `limits.cost_usd`.
 """
 
 from dataclasses import dataclass, replace

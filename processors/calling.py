@@ -108,9 +108,9 @@ def make_call(run: Run, event: Event, nth: int | str, request: ToolRequest, tool
         query, limit = arguments.get("query"), arguments.get("limit", PASSAGES)
         if not isinstance(query, str) or not query.strip():
             raise Unfit("a search needs a text `query`")
-        limit = int(limit) if isinstance(limit, int | float) and limit == limit else PASSAGES
+        limit = min(limit, PASSAGES_MAX) if isinstance(limit, int | float) and limit == limit else PASSAGES  # 1e999 too
         return run.says(event, PassagesAsked, nth, step=run.step, call=request.id, tool=request.name, query=clean(query),
-                        limit=max(1, min(limit, PASSAGES_MAX)))
+                        limit=int(max(1, limit)))
     return run.says(event, ToolCalled, nth, step=run.step, call=request.id, tool=request.name,
                     tool_version=run.tool_versions[tool.name], arguments=request.arguments or "{}", effect=tool.effect,
                     timeout_ms=tool.timeout_ms)
