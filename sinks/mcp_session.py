@@ -49,6 +49,7 @@ class Session:
     def __init__(self, connect: Callable[[], Any]):
         self._connect = connect
         self._live: Live | None = None
+        self._used_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
@@ -61,6 +62,7 @@ class Session:
             self._tasks.add(live.task)
             live.task.add_done_callback(self._tasks.discard)
         live.users += 1
+        self._used_at = asyncio.get_running_loop().time()
         try:
             yield await self._connected(live, left_s)
         finally:
@@ -87,10 +89,20 @@ class Session:
         live.dropped = True
         live.leave()
 
-    async def close(self) -> None:
-        """Ends the connection when nobody uses it any more, and waits until it has ended."""
+    def idle_s(self) -> float:
+        """How long nobody has begun to use it; nothing while somebody does."""
+        if self._live and self._live.users:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._used_at
+
+    def end(self) -> None:
+        """Ends the connection when nobody uses it any more."""
         if self._live:
             self._forget(self._live)
+
+    async def close(self) -> None:
+        """The same, and waits until it has ended."""
+        self.end()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(self, live: Live) -> None:

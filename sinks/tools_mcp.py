@@ -15,7 +15,7 @@ from sinks.mcp_session import GONE, LOST, REFUSED, STATUS, Session, over_http, o
 from sinks.tool_results import Result, as_text, short_enough
 
 CONNECTION_CLOSED, REQUEST_TIMEOUT, PARSE_ERROR = -32000, -32001, -32700
-PAGES_MAX = 50
+PAGES_MAX, IDLE_S = 50, 600.0
 
 
 class McpTools:
@@ -85,8 +85,15 @@ class McpTools:
             key = (*server.command, *sorted(env.items()))
             connect = over_streams(server, env)
         if key not in self._sessions:
+            self._forget_idle()
             self._sessions[key] = Session(connect)
         return self._sessions[key]
+
+    def _forget_idle(self) -> None:
+        """Ends the connections of definitions that are no longer in force, or had other secrets."""
+        for key, session in list(self._sessions.items()):
+            if session.idle_s() > IDLE_S:
+                self._sessions.pop(key).end()
 
 
 def meta_of(question: ToolQuestion) -> dict[str, str]:

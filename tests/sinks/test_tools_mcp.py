@@ -10,7 +10,7 @@ import pytest
 
 from schemas.calls import Failure, ToolAnswer, ToolQuestion, Uncertain
 from schemas.tools import McpServer
-from sinks import mcp_session
+from sinks import mcp_session, tools_mcp
 from sinks.http import Refusal
 from sinks.tool_runner import ToolRunner
 from sinks.tools_mcp import McpTools
@@ -115,6 +115,20 @@ def test_a_session_that_the_server_forgot_is_made_anew():
 
     first, second, asked = asyncio.run(run())
     assert (type(first), type(second), asked.count("initialize")) == (ToolAnswer, ToolAnswer, 2)
+
+
+def test_a_connection_that_nobody_uses_any_more_is_ended_when_another_is_made(monkeypatch):
+    monkeypatch.setattr(tools_mcp, "IDLE_S", 0.0)
+    other = SHOP.model_copy(update={"headers": {"x-shop": "2"}})
+
+    async def run():
+        async with Network() as network:
+            tools = McpTools(transport=network)
+            port = await port_to(tools)
+            said = [await port(question("who", server=server)) for server in (SHOP, other)]
+            return [type(one) for one in said], [key[1] for key in tools._sessions]
+
+    assert asyncio.run(run()) == ([ToolAnswer, ToolAnswer], [("x-shop", "2")])
 
 
 def test_a_command_is_started_once_and_again_when_it_ended():
