@@ -4,6 +4,7 @@ Each needs no FINAL and no join, and takes parameters in ClickHouse's own form, 
 with a query are used unless others are given; an empty tenant means all of them.
 """
 
+import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,12 @@ class Query:
     purpose: str
     sql: str
     parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def example(self) -> str:
+        """The command that asks it, with every parameter as it is unless given."""
+        given = [shlex.quote(f"{name}={value}") for name, value in self.parameters.items()]
+        return " -p ".join((f"./weir query --named {self.name}", *given))
 
 
 def lately(**more: Any) -> dict[str, Any]:

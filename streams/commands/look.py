@@ -40,10 +40,12 @@ def query(
 
 def list_queries(as_json: bool) -> None:
     if as_json:
-        return say_json([{"name": q.name, "purpose": q.purpose, "sql": q.sql, "parameters": q.parameters}
+        return say_json([{"name": q.name, "purpose": q.purpose, "sql": q.sql, "parameters": q.parameters,
+                          "example": q.example}
                          for q in QUERIES])
     for ready in QUERIES:
         out.print(f"[bold]{ready.name}[/bold]  {ready.purpose}")
+        out.print(f"  {ready.example}", markup=False, soft_wrap=True)
         out.print(re.sub(r"^", "    ", ready.sql.strip(), flags=re.M), markup=False)
 
 

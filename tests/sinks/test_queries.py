@@ -184,6 +184,12 @@ def test_the_parts_of_every_table_are_told_and_few(filled, clickhouse_url):
     assert all(row["parts"] <= 200 and row["is_well"] for row in found)
 
 
+def test_every_query_has_an_example_that_names_its_parameters():
+    assert BY_NAME["top_spenders"].example == "./weir query --named top_spenders -p tenant= -p hours=24 -p limit=20"
+    assert "'until=2100-01-01 00:00:00'" in BY_NAME["usage_against_stream"].example
+    assert all(query.purpose and query.example.endswith(query.name) or query.parameters for query in QUERIES)
+
+
 def test_no_ready_query_needs_final_or_a_join():
     assert not [query.name for query in QUERIES if {"FINAL", "JOIN"} & set(query.sql.upper().split())]
 
