@@ -94,11 +94,12 @@ class Flow:
             return None
         return min((spot.due for spot in self.spots.values() if spot.state == "open" and spot.due), default=None)
 
-    @property
-    def remains(self) -> tuple[str, ...]:
-        """What was done and is not undone, as things stand."""
-        left = (f"{undo.node} ({undo.cannot or 'it was not tried'})" for undo in reversed(self.undo))
-        return (*self.not_undone, *left)
+    def remaining(self, undoing: bool = False) -> tuple[str, ...]:
+        """What was done and is not undone, as things stand; the last of it is being undone, or not yet."""
+        why = [undo.cannot or "it was not tried" for undo in reversed(self.undo)]
+        if undoing and why:
+            why[0] = "its undoing was under way"
+        return (*self.not_undone, *(f"{undo.node} ({one})" for undo, one in zip(reversed(self.undo), why, strict=True)))
 
 
 @dataclass(frozen=True)

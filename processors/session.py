@@ -219,8 +219,9 @@ def _remains(run: Run) -> tuple[str, ...]:
     """What a workflow did, or may have done, and has not undone."""
     if run.flow is None:
         return ()
-    under_way = (pending.call.rpartition("#")[0] for pending in run.pending if pending.tool and not pending.waits)
-    return (*(f"{node} (it was under way)" for node in under_way if not node.startswith("undo:")), *run.flow.remains)
+    under_way = [pending.call.rpartition("#")[0] for pending in run.pending if pending.tool and not pending.waits]
+    begun = tuple(f"{node} (it was under way)" for node in under_way if not node.startswith("undo:"))
+    return (*begun, *run.flow.remaining(undoing=len(begun) < len(under_way)))
 
 
 def with_results(session: Session, missing: str = "") -> Session:

@@ -143,13 +143,14 @@ def _done(session: Session, given: Definitions, name: str, said: str) -> Session
     node, flow = workflow.nodes[name], session.run.flow
     results = {**flow.results, name: said}
     flow = replace(flow, results=results, errors={one: why for one, why in flow.errors.items() if one != name})
+    session = _noted(_with(session, flow), nodes.undo_of(_with(session, flow), given, name, node))
+    flow = session.run.flow
     if sum(map(len, results.values())) > RESULTS_CHARS_MAX:
         flow = replace(flow, results={**results, name: ""})
         return _failed(_with(session, flow), given, name, f"too_large: the results of the nodes have more than "
                        f"{RESULTS_CHARS_MAX:,} characters together")
     gone = node.next if usable(flow, name, node.next) else ()
-    session = _with(session, end(flow, workflow, name, "done", gone))
-    return _noted(session, nodes.undo_of(session, given, name, node))
+    return _with(session, end(flow, workflow, name, "done", gone))
 
 
 def _failed(session: Session, given: Definitions, name: str, why: str) -> Session:

@@ -1,5 +1,6 @@
 """Whatever graph and answers, in whatever order: does a workflow end once, and is all that it did accounted for?"""
 
+import json
 import random
 
 from hypothesis import given, settings
@@ -144,3 +145,17 @@ def test_loops_that_wait_for_nothing_are_stopped():
                                                               "n1": branch}})
     _, said, _ = played(graph, random.Random(1))
     assert [(event.outcome, event.reason) for event in said if isinstance(event, RunFinished)] == [("stopped", "loop")]
+
+
+def test_results_that_are_too_large_fail_the_workflow_and_are_undone_too():
+    node = {"kind": "tool", "tool": "work", "compensate": {"tool": "unwork", "arguments": {"n": "size(input.text)"}}}
+    graph = Workflow.model_validate({"start": "a", "nodes": {"a": node | {"next": "b"}, "b": node}})
+    agent = Agent(name="support", prompt="Go.", model="small", pattern="workflow", workflow=graph, limits=Limits(seconds=60))
+    known = Definitions.of(TENANT, MODEL, WORK, UNWORK, agent)
+    session, [called] = advance(Session(), cleared("r1"), known)
+    for call in ("a#1", "b#1"):
+        session, [called] = advance(session, told("r1", called.step, call, "work", "x" * 400_000), known)
+    assert called.call.startswith("undo:b#") and json.loads(called.arguments) == {"n": 13}
+    session, said = advance(session, woke(61), known)
+    [end] = [event for event in said if isinstance(event, RunFinished)]
+    assert end.not_undone.splitlines() == ["b (its undoing was under way)", "a (it was not tried)"]
