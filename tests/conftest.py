@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import pytest
 
 from infra.embedded.testing import Engines
@@ -38,6 +39,10 @@ def docker_runs() -> bool:
     if shutil.which("docker") is None:
         return False
     return subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=False).returncode == 0
+
+
+hypothesis.settings.register_profile("weir", deadline=None)  # a busy machine is no defect: speed is measured elsewhere
+hypothesis.settings.load_profile("weir")
 
 
 @pytest.fixture(scope="session")
