@@ -78,8 +78,10 @@ class KafkaLink:
             thread.start()
 
     async def publish(self, *events: Event) -> None:
-        waited = [self._produced(event) for event in events]
-        await asyncio.gather(*waited)
+        ends = await asyncio.gather(*(self._produced(event) for event in events), return_exceptions=True)
+        for end in ends:  # only now, so that nothing of what failed is still on its way
+            if end is not None:
+                raise end
 
     def _produced(self, event: Event) -> asyncio.Future:
         taken = self._loop.create_future()

@@ -1,0 +1,31 @@
+"""Does the edge say in time that Kafka is away, and is what waited for Kafka given up with it?"""
+
+import asyncio
+import time
+
+import pytest
+
+from schemas.base import event_classes
+from schemas.codec import Codec, LocalIds
+from schemas.registry import Definitions
+from streams.client import request
+from streams.config import Settings
+from streams.edge import link as linked
+from streams.edge.link import Away, KafkaLink
+
+
+def test_kafka_away_is_said_within_the_time_and_nothing_is_left_to_be_sent_later(tmp_path, monkeypatch):
+    monkeypatch.setattr(linked, "places", lambda *_: [])  # where to read is asked of Kafka, before it goes away
+    settings = Settings(home=tmp_path, kafka={"bootstrap.servers": "127.0.0.1:1"}, edge_accept_s=0.3)
+
+    async def within():
+        link = KafkaLink(settings, Codec(LocalIds(event_classes())), Definitions)
+        began = time.monotonic()
+        with pytest.raises(Away, match="same Idempotency-Key"):
+            await link.publish(request("t", "a", "one"), request("t", "a", "two"))
+        took, left = time.monotonic() - began, len(link._producer)
+        await asyncio.to_thread(link.close)
+        return took, left
+
+    took, left = asyncio.run(within())
+    assert took < 15 and left == 0
