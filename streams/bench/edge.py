@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from infra.embedded import stack
 from schemas.registry import Agent, Definition, Model, Tenant
 from sinks.http import client
 from streams import app
@@ -45,23 +46,49 @@ Say = Callable[[str], None]
 
 
 def run(home: Path, seconds: float, rate: float, connections: int, say: Say) -> dict[str, Any]:
-    """{"load_before", "rate", "connections", "rows": [{what, p50_ms, …, overhead_p50_ms, …, most_per_s}], "peer"}."""
+    """{"load_before", "rate", "connections", "seconds", "peer", "rows": [{what, p50_ms, …, most_per_s, cpu_ms, failed}]}.
+
+    `cpu_ms` is the processor's time for a request, of all processes but the model's and the load's: unlike the others
+    it holds on a machine that others use as well.
+    """
     load_before, rows = os.getloadavg()[0], []
     say("starting a stack")
     with running(home) as ours:
         scripted = f"http://127.0.0.1:{ours.services_port}"
         apply_and_wait(ours, Company(definitions(scripted), ()))
-        with peer(scripted, home) as litellm:
-            asked = {"model alone": scripted, "edge": f"http://127.0.0.1:{ours.edge_port}"}
-            asked |= {"LiteLLM": litellm} if litellm else {}
-            for what, url in asked.items():
-                rows.append({"what": what} | asyncio.run(measure(url, seconds, rate, connections, what, say)))
+        with peer(scripted, home) as (litellm, process):
+            asked = [("model alone", scripted, ()), ("edge", f"http://127.0.0.1:{ours.edge_port}", services(ours))]
+            for what, url, pids in [*asked, *([("LiteLLM", litellm, (process,))] if litellm else [])]:
+                rows.append({"what": what} | asyncio.run(measure(url, seconds, rate, connections, pids,
+                                                                 lambda words, what=what: say(f"{what}: {words}"))))
                 log.info("%s", rows[-1])
     for row in rows[1:]:
-        row |= {f"overhead_{name}": row[name] - rows[0][name] for name in SHARES}
+        row |= {f"overhead_{name}": round(row[name] - rows[0][name], 2) for name in SHARES}
     return {"load_before": load_before, "rate": rate, "connections": connections, "seconds": seconds, "rows": rows,
             "peer": "LiteLLM's proxy, one worker" if litellm else
             f"not measured: LiteLLM is not installed in {PEER.relative_to(app.ROOT)}"}
+
+
+def services(settings: Settings) -> tuple[int, ...]:
+    """The processes of a stack that a request costs something: all but the scripted model."""
+    known = stack.status(settings.home.resolve())["services"]
+    return tuple(one["pid"] for name, one in known.items() if one.get("pid") and name != "scripted")
+
+
+def cpu_s(pids: tuple[int, ...]) -> float:
+    """Processor time of these processes and those that they started, which still live."""
+    total, parents = 0, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        parents[int(path.parent.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
+    family = set(pids)
+    while more := {pid for pid, (parent, _) in parents.items() if parent in family} - family:
+        family |= more
+    total = sum(parents[pid][1] for pid in family if pid in parents)
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def definitions(url: str) -> list[Definition]:
@@ -72,72 +99,83 @@ def definitions(url: str) -> list[Definition]:
             Agent(name=AGENT, prompt="Be brief.", model=MODEL)]
 
 
-async def measure(url: str, seconds: float, rate: float, connections: int, what: str, say: Say) -> dict[str, float]:
-    """Milliseconds by share at a steady rate, and the most requests a second. Raises Unmeasured."""
+async def measure(url: str, seconds: float, rate: float, connections: int, pids: tuple[int, ...], say: Say
+                  ) -> dict[str, float]:
+    """Milliseconds by share at a steady rate, the most requests a second, and what each cost. Raises Unmeasured."""
     async with client(connections + int(rate * REQUEST_TIMEOUT_S)) as http:
-        say(f"{what}: warming up")
-        await closely(http, url, 4, WARM_REQUESTS)
-        say(f"{what}: {rate:g} requests a second")
-        waits = await steadily(http, url, rate, int(seconds * rate))
-        say(f"{what}: {connections} connections")
+        load = Load(http, url)
+        say("warming up")
+        await load.closely(4, WARM_REQUESTS)
+        say(f"{rate:g} requests a second")
+        used, count = cpu_s(pids), int(seconds * rate)
+        await load.steadily(rate, count)
+        waits, used = load.waits, cpu_s(pids) - used
+        say(f"{connections} connections")
         began = time.perf_counter()
-        done = await closely(http, url, connections, None, began + seconds)
-        return {name: round(percentile(waits, share) or 0, 2) for name, share in SHARES.items()} | {
-            "most_per_s": round(done / (time.perf_counter() - began), 1)}
+        done = await load.closely(connections, None, began + seconds)
+        took = time.perf_counter() - began
+    if load.failed > (count + done) / 10:
+        raise Unmeasured(f"{load.failed} of {count + done} requests to {url} failed: {load.why}")
+    return {name: round(percentile(waits, share) or 0, 2) for name, share in SHARES.items()} | {
+        "most_per_s": round(done / took, 1), "cpu_ms": round(used * 1000 / count, 2), "failed": load.failed}
 
 
-async def ask(http: httpx.AsyncClient, url: str, number: int) -> None:
-    """One request, answered. Raises Unmeasured."""
-    body = {"model": AGENT, "messages": [{"role": "user", "content": f"Say something about {number}."}]}
+class Load:
+    """Requests to one address, and what became of them."""
 
-    async def sent() -> httpx.Response:
-        return await http.post(f"{url}/v1/chat/completions", timeout=REQUEST_TIMEOUT_S, json=body, headers={
-            "weir-tenant": TENANT, "authorization": "Bearer none"})
+    def __init__(self, http: httpx.AsyncClient, url: str):
+        self._http, self._url = http, f"{url}/v1/chat/completions"
+        self.waits: list[float] = []
+        self.failed, self.why = 0, ""
 
-    try:
-        answer = await sent()
-    except httpx.TransportError:  # a connection that the server had closed as idle; its time counts
-        answer = await sent()
-    if answer.status_code != 200 or not answer.json()["choices"][0]["message"]["content"]:
-        raise Unmeasured(f"{url} answered {answer.status_code}: {answer.text[:300]}")
+    async def ask(self, number: int) -> None:
+        """One request, answered or failed. A connection that the server had closed as idle is tried once more."""
+        body = {"model": AGENT, "messages": [{"role": "user", "content": f"Say something about {number}."}]}
+        headers = {"weir-tenant": TENANT, "authorization": "Bearer none"}
+        for _ in range(2):
+            try:
+                answer = await self._http.post(self._url, timeout=REQUEST_TIMEOUT_S, json=body, headers=headers)
+                if answer.status_code == 200 and answer.json()["choices"][0]["message"]["content"]:
+                    return
+                self.why = f"{answer.status_code}: {answer.text[:300]}"
+                break
+            except httpx.TransportError as error:
+                self.why = f"{type(error).__name__}: {error}"
+        self.failed += 1
 
+    async def steadily(self, rate: float, count: int) -> None:
+        """Milliseconds of each request, counted from when it was due: one that has to queue is not let off."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
 
-async def steadily(http: httpx.AsyncClient, url: str, rate: float, count: int) -> list[float]:
-    """Milliseconds of each request, counted from when it was due: one that has to queue is not let off."""
-    loop, waits = asyncio.get_running_loop(), []
-    began = loop.time()
+        async def one(number: int) -> None:
+            due = began + number / rate
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            await self.ask(number)
+            self.waits.append((loop.time() - due) * 1000)
 
-    async def one(number: int) -> None:
-        due = began + number / rate
-        await asyncio.sleep(max(0.0, due - loop.time()))
-        await ask(http, url, number)
-        waits.append((loop.time() - due) * 1000)
+        await asyncio.gather(*(one(number) for number in range(count)))
 
-    await asyncio.gather(*(one(number) for number in range(count)))
-    return waits
+    async def closely(self, connections: int, count: int | None, until: float = float("inf")) -> int:
+        """How many were asked, by connections that ask one after the other until the count or the time is over."""
+        done = 0
 
+        async def one(connection: int) -> None:
+            nonlocal done
+            while time.perf_counter() < until and (count is None or done < count):
+                done += 1
+                await self.ask(connection * 1_000_000 + done)
 
-async def closely(http: httpx.AsyncClient, url: str, connections: int, count: int | None,
-                  until: float = float("inf")) -> int:
-    """How many were answered, by connections that ask one after the other until the count or the time is over."""
-    done = 0
-
-    async def one(connection: int) -> None:
-        nonlocal done
-        while time.perf_counter() < until and (count is None or done < count):
-            await ask(http, url, connection * 1_000_000 + done)
-            done += 1
-
-    await asyncio.gather(*(one(connection) for connection in range(connections)))
-    return done
+        await asyncio.gather(*(one(connection) for connection in range(connections)))
+        return done
 
 
 @contextmanager
-def peer(scripted: str, home: Path) -> Iterator[str]:
-    """The address of LiteLLM's proxy in front of the scripted model; empty where it is not installed."""
+def peer(scripted: str, home: Path) -> Iterator[tuple[str, int]]:
+    """Address and process of LiteLLM's proxy in front of the scripted model; no address where it is not installed."""
     program = PEER / "bin" / "litellm"
     if not program.exists():
-        yield ""
+        yield "", 0
         return
     port, config = free_block(1), home / "litellm.yaml"
     config.write_text(CONFIG.format(url=scripted))
@@ -148,7 +186,7 @@ def peer(scripted: str, home: Path) -> Iterator[str]:
                                    env=environment_with(PEER_OPEN))
         try:
             _await(url, process, home / "litellm.log")
-            yield url
+            yield url, process.pid
         finally:
             process.terminate()
             process.wait(30)

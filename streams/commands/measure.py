@@ -76,13 +76,15 @@ def edge(
     from streams.bench import edge as measured  # noqa: PLC0415
 
     with progress("measuring") as update:
-        result = measured.run(measured.of_settings(settings()), seconds, rate, connections, lambda words: update(0, words))
+        result = measured.run(measured.of_settings(settings()), seconds, rate, connections,
+                              lambda words: update(0, words))
     names = ("p50_ms", "p95_ms", "p99_ms")
     out.print(table(f"Chat completions, {rate:g} a second; most at {connections} connections", (
-        "what", *names, *(f"+ {name}" for name in names), "most a second"), [
+        "what", *names, *(f"+ {name}" for name in names), "most a second", "cpu ms a request", "failed"), [
         (row["what"], *(f"{row[name]:.1f}" for name in names),
          *(f"{row[f'overhead_{name}']:.1f}" if f"overhead_{name}" in row else "" for name in names),
-         f"{row['most_per_s']:,.0f}") for row in result["rows"]], numbers=(*names, *(f"+ {n}" for n in names), "most a second")))
+         f"{row['most_per_s']:,.0f}", row["cpu_ms"], row["failed"]) for row in result["rows"]],
+        numbers=(*names, *(f"+ {n}" for n in names), "most a second")))
     err.print(f"peer: {result['peer']}; load of the machine before: {result['load_before']:.2f}", markup=False)
     if as_json:
         say_json(result)
@@ -92,11 +94,13 @@ def chaos(
     kills: Annotated[int, typer.Option(min=1, help="How many processes are killed.")] = 40,
     seed: Annotated[int, typer.Option(help="The same seed kills in the same order.")] = 7,
     rate: Annotated[float, typer.Option(help="Requests a second.", min=0.1)] = 8,
-    scenario: Annotated[str, typer.Option(help="random: everything, at any time; agents: workers, at each boundary of a "
+    scenario: Annotated[str,
+                        typer.Option(help="random: everything, at any time; agents: workers, at each boundary of a "
                                                "step; clickhouse-outage.")] = "random",
     runs: Annotated[int, typer.Option(min=1, help="Requests of the scenario agents.")] = 2_000,
     minutes: Annotated[float, typer.Option(min=0.1, help="How long the outage lasts.")] = 10,
-    negative_control: Annotated[str, typer.Option(help="transactions or tokens: switch them off; it must be found out.")] = "",
+    negative_control: Annotated[str,
+                                typer.Option(help="transactions or tokens: switch them off; it must be found out.")] = "",
     keep: Annotated[bool, typer.Option("--keep", help="Keep the folder with data and logs.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -110,7 +114,8 @@ def chaos(
     home = settings().home.resolve() / f"chaos-{negative_control or 'run'}"
     trouble = run.Trouble(scenario, kills, seed, rate, runs=runs, minutes=minutes, control=negative_control)
     with progress("kills", kills if scenario == "random" else None) as update:
-        result = run.run(Path(home), trouble, lambda words: update(0, words), lambda done, words: update(done, words), keep)
+        result = run.run(Path(home), trouble, lambda words: update(0, words), lambda done, words: update(done, words),
+                         keep)
     print_chaos(result)
     if as_json:
         say_json(result)
