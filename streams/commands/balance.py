@@ -1,11 +1,17 @@
 """Does everything that was produced stand in its table once, or among the dead letters, and who is behind?"""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
+from confluent_kafka import Message
 
-from streams.commands.common import AsJson, err, out, say_json, table
+from schemas.knowledge import ChunkPrepared, ChunkRetired
+from sinks import qdrant
+from streams import kafka
+from streams.chaos.check import chunks_of
+from streams.commands.common import AsJson, Problem, err, out, say_json, table
 from streams.commands.reach import codec_of, rows_of
 from streams.completeness import FIGURES, Balance, Minute
 from streams.completeness import balance as counted
@@ -17,14 +23,17 @@ LISTED = 20
 
 def balance(
     minutes: Annotated[int, typer.Option(help="How far back; 0 for all that the log still has.", min=0)] = 60,
+    knowledge: Annotated[bool, typer.Option("--knowledge", help="Compare the pieces of documents in Qdrant too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Counts: produced = landed + dead-lettered, by topic, partition and minute. Exit code 1 where it does not balance."""
     found, waiting = measured(settings(), minutes)
+    pieces = pieces_of(settings(), waiting) if knowledge else {}
+    well = not (found.off or pieces.get("missing") or pieces.get("too_many"))
     sums = {name: sum(getattr(each, name) for each in found.minutes) for name in FIGURES}
     if as_json:
-        say_json({"balanced": not found.off, **sums, "topics": found.by_topic(), "off": [vars(one) for one in found.off],
-                  "delays": [vars(one) for one in waiting]})
+        say_json({"balanced": well, **sums, "topics": found.by_topic(), "off": [vars(one) for one in found.off],
+                  "delays": [vars(one) for one in waiting]} | ({"pieces": pieces} if knowledge else {}))
     else:
         columns = ("topic", *FIGURES, "landed_after_p50_ms", "landed_after_p99_ms")
         out.print(table("Produced = landed + dead-lettered", columns, [
@@ -32,7 +41,29 @@ def balance(
         out.print(table("Behind", ("consumer", "records", "oldest, ms"), [
             (one.consumer, one.behind, one.oldest_ms) for one in waiting], numbers=("records", "oldest, ms")))
     err.print(sentence(sums, found.off), markup=False)
-    raise typer.Exit(1 if found.off else 0)
+    if knowledge:
+        err.print(f"{pieces['in_force']} pieces of documents are in force: {pieces['missing']} of them are not in Qdrant, "
+                  f"{pieces['too_many']} are there that should not be")
+    raise typer.Exit(0 if well else 1)
+
+
+def pieces_of(configured: Settings, waiting: list[Delay]) -> dict[str, int]:
+    """Pieces in force by what the log still has, and how Qdrant differs. A Problem while pieces are on their way there."""
+    behind = next((one.behind for one in waiting if one.consumer == "landing-qdrant"), 0)
+    if behind:
+        raise Problem(f"{behind} pieces are on their way to Qdrant: ask again in a moment")
+    codec = codec_of(configured)
+    log = {kind: [(number, codec.decode(kind, message.value())) for number in range(configured.partitions)
+                  for message in records(configured, configured.prefix + kind.topic(), number)]
+           for kind in (ChunkPrepared, ChunkRetired)}
+    wanted = chunks_of(log)
+    retired = {(event.tenant, event.document, event.nth) for _, event in log[ChunkRetired]} - wanted
+    there = qdrant.places(configured.qdrant(), configured.qdrant_key.get_secret_value(), configured.qdrant_collection)
+    return {"in_force": len(wanted), "missing": len(wanted - there), "too_many": len(there & retired)}
+
+
+def records(configured: Settings, topic: str, number: int) -> Iterator[Message]:
+    return kafka.read_to(configured, topic, number, *kafka.high_watermark(configured, topic, number))
 
 
 def measured(configured: Settings, minutes: int) -> tuple[Balance, list[Delay]]:

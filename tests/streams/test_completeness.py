@@ -1,20 +1,25 @@
 """Is each record counted as what became of it, and does what is lost or doubled show, with its minute?"""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from schemas.base import event_classes
 from schemas.codec import Codec, LocalIds
+from schemas.knowledge import ChunkPrepared, ChunkRetired
 from schemas.operations import DeadLettered
 from schemas.topics import topic_of
 from schemas.usage import TokensUsed
 from schemas.values import Tokens
 from streams import completeness, kafka
+from streams.commands import balance as command
 from streams.commands.balance import sentence
+from streams.commands.common import Problem
 from streams.balancing import Ledger
 from streams.completeness import FIGURES, Balance, Log, Minute, balance, count, written_to
-from streams.delays import consumers, delays
+from streams.config import Settings
+from streams.delays import Delay, consumers, delays
 from streams.topology import SINKS
 from tests.processors.support import ident
 
@@ -66,6 +71,26 @@ def test_the_alarm_names_the_minutes_and_says_what_to_do():
     assert "t[3] 2026-11-26 12:00: 5 produced, 2 lost" in said
     assert sentence({"produced": 5, "landed": 4, "dead_lettered": 1, "under_way": 2}, []) == (
         "balanced: 5 produced = 4 landed + 1 dead-lettered, 2 under way")
+
+
+@pytest.mark.parametrize(("there", "missing", "too_many"), [
+    ({("t", "d", 0)}, 0, 0), (set(), 1, 0), ({("t", "d", 0), ("t", "d", 1)}, 0, 1),
+    ({("t", "d", 0), ("t", "long ago", 0)}, 0, 0),  # the log no longer has it
+])
+def test_pieces_of_documents_are_those_in_force(monkeypatch, there, missing, too_many):
+    def records(settings, topic, number):
+        kind = ChunkPrepared if topic.endswith(ChunkPrepared.topic()) else ChunkRetired
+        for nth in (0, 1) if kind is ChunkPrepared and not number else (1,) if not number else ():
+            text = {"text": "x", "digest": "d"} if kind is ChunkPrepared else {}
+            yield SimpleNamespace(value=lambda event=kind(id=ident(f"{kind}{nth}"), at=NOON + (kind is ChunkRetired) * timedelta(1),
+                                                          tenant="t", document="d", nth=nth, **text): CODEC.encode(event))
+
+    for name, made in (("records", records), ("codec_of", lambda settings: CODEC)):
+        monkeypatch.setattr(command, name, made)
+    monkeypatch.setattr(command.qdrant, "places", lambda *where: there)
+    assert command.pieces_of(Settings(), []) == {"in_force": 1, "missing": missing, "too_many": too_many}
+    with pytest.raises(Problem, match="3 pieces are on their way"):
+        command.pieces_of(Settings(), [Delay("landing-qdrant", 3, 1)])
 
 
 def test_every_part_of_the_pipeline_may_be_behind():
