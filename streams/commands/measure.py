@@ -48,6 +48,26 @@ def agents(
         say_json(result)
 
 
+@bench.command("analytics", help="The dashboards' queries over millions of spans.")
+def analytics(
+    spans: Annotated[int, typer.Option(min=100_000, help="How many.")] = 20_000_000,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each query is asked.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    from streams.bench import analytics as measured  # noqa: PLC0415 - slow to import
+
+    with progress("measuring", 100) as update:
+        result = measured.run(settings(), spans, repeats, lambda done, words: update(done * 100, words))
+    out.print(table(f"{result['spans']:,} spans of thirty days, {result['runs']:,} runs", ("query", "95th percentile, s"), [
+        (one["title"], f"{one['p95_s']:.3f}") for one in sorted(result["queries"], key=lambda one: -one["p95_s"])],
+        numbers=("95th percentile, s",)))
+    out.print(f"all queries: p50 {result['p50_s']:.3f} s, p95 {result['p95_s']:.3f} s (target {measured.TARGETS['p95_s']:g} s); at "
+              f"100 million spans, if it grows as they do: {result['extrapolated_100m_p95_s']} s; a trace of 10,000 spans in "
+              f"{result['trace_s']} s; at most {result['parts_most']} parts a partition")
+    if as_json:
+        say_json(result)
+
+
 @bench.command("otlp", help="Spans of other applications: taken by the edge, mapped by the stage.")
 def otlp(
     spans: Annotated[int, typer.Option(min=1, help="How many.")] = 50_000,
