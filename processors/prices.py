@@ -31,8 +31,8 @@ OF_CACHES = ("cached_input_tokens", "cached_audio_tokens", "cached_image_tokens"
              "cache_write_1h_tokens")
 
 BOOK = {
-    "input": "input_mtok", "output": "output_mtok", "cached_input": "cache_read_mtok", "cache_write": "cache_write_mtok",
-    "cache_write_1h": "cache_write_1h_mtok", "reasoning": "output_reasoning_mtok", "input_audio": "input_audio_mtok",
+    "input": "input_mtok", "output": "output_mtok", "cached_input": "cache_read_mtok",
+    "cache_write": "cache_write_mtok", "cache_write_1h": "cache_write_1h_mtok", "reasoning": "output_reasoning_mtok", "input_audio": "input_audio_mtok",
     "cached_audio": "cache_audio_read_mtok", "output_audio": "output_audio_mtok", "input_image": "input_image_mtok",
     "cached_image": "cache_image_read_mtok", "output_image": "output_image_mtok"}
 """Our names of prices, and the book's."""
@@ -151,7 +151,8 @@ def by_book(
         if context and not _knows(*found, context, at):
             return None
         listed = found[1].get_prices(at, context or None).__dict__
-        usd = _sum(_Listed(*(_at_length(listed.get(key), tokens.input_tokens) for key in BOOK.values())), parts_of(tokens))
+        prices = _Listed(*(_at_length(listed.get(key), tokens.input_tokens) for key in BOOK.values()))
+        usd = _sum(prices, parts_of(tokens))
         each_request = listed.get("requests_kcount") or Decimal(0)
         return None if usd is None else exactly(EXACT.add(usd, EXACT.divide(each_request, Decimal(1000))))
     return None

@@ -95,7 +95,7 @@ SELECT topic_name, consumer, reason, count() AS letters, max(at) AS newest, any(
 FROM dead_letters WHERE at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR
 GROUP BY topic_name, consumer, reason ORDER BY letters DESC""", {"hours": 168}),
 
-    Query("completeness", "Whether produced = landed + dead-lettered, by topic: lost and doubled are 0, or something is wrong", """
+    Query("completeness", "Whether produced = landed + dead-lettered, by topic: lost and doubled are to be 0", """
 SELECT topic, sum(made) AS produced, sum(there) AS landed, sum(dead) AS dead_lettered, sum(nowhere) AS lost,
        sum(twice) AS doubled, max(longest) AS longest_ms, max(last) AS last_counted
 FROM (SELECT topic, partition, minute, argMax(balance.produced, counted_at) AS made,
@@ -105,15 +105,15 @@ FROM (SELECT topic, partition, minute, argMax(balance.produced, counted_at) AS m
       FROM balance WHERE minute >= now('UTC') - INTERVAL {hours:UInt32} HOUR GROUP BY topic, partition, minute)
 GROUP BY topic ORDER BY topic""", {"hours": 24}),
 
-    Query("parts", "How many parts each month of each table has: above 200, inserts are too small or merges do not keep up", """
+    Query("parts", "How many parts each month of each table has: above 200 merges do not keep up", """
 SELECT table, partition, count() AS parts, sum(rows) AS all_rows, sum(bytes_on_disk) AS bytes_on_disk,
        sum(data_uncompressed_bytes) AS bytes_unpacked, parts <= 200 AS is_well
 FROM system.parts WHERE database = currentDatabase() AND active
 GROUP BY table, partition ORDER BY parts DESC, table, partition"""),
 
     Query("delays", "How far behind each stage, the calls and each sink are, now and at worst", """
-SELECT consumer, argMax(behind, at) AS behind_now, argMax(oldest_ms, at) AS oldest_now_ms, max(behind) AS behind_at_worst,
-       max(oldest_ms) AS oldest_at_worst_ms, max(at) AS looked_at
+SELECT consumer, argMax(behind, at) AS behind_now, argMax(oldest_ms, at) AS oldest_now_ms,
+       max(behind) AS behind_at_worst, max(oldest_ms) AS oldest_at_worst_ms, max(at) AS looked_at
 FROM delays WHERE at >= now64(3, 'UTC') - INTERVAL {minutes:UInt32} MINUTE
 GROUP BY consumer ORDER BY oldest_at_worst_ms DESC, consumer""", {"minutes": 60}),
 

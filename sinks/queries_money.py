@@ -3,7 +3,7 @@
 from sinks.named import LATELY, MINE, SINCE, Query, lately
 
 MONEY = (
-    Query("cost_by_feature", "What each feature and team cost, for chargeback: what providers ask and what is charged", f"""
+    Query("cost_by_feature", "What each feature and team cost, for chargeback: asked by providers, and charged", f"""
 SELECT tenant, feature, team, sum(calls) AS all_calls, sum(input_tokens) AS tokens_sent,
        sum(output_tokens) AS tokens_generated, sum(cost_usd) AS spent_usd, sum(charged_usd) AS to_charge_usd,
        sum(unpriced_calls) AS without_price
@@ -12,7 +12,8 @@ GROUP BY tenant, feature, team ORDER BY spent_usd DESC""", lately()),
 
     Query("cost_by_user", "What each person cost: calls, sessions, tokens, days, dollars", f"""
 SELECT tenant, user, count() AS calls, uniqExact(session) AS sessions_held, uniqExact(toDate(at, 'UTC')) AS days,
-       sum(input_tokens + output_tokens) AS tokens, sum(cost_usd) AS spent_usd, countIf(cost_usd IS NULL) AS without_price
+       sum(input_tokens + output_tokens) AS tokens, sum(cost_usd) AS spent_usd,
+       countIf(cost_usd IS NULL) AS without_price
 FROM token_usage WHERE {MINE} AND {SINCE} AND user != ''
 GROUP BY tenant, user ORDER BY spent_usd DESC LIMIT {{limit:UInt32}}""", lately(limit=100)),
 
@@ -27,7 +28,7 @@ SELECT model, provider, sum(calls) AS all_calls, sum(input_tokens) AS sent, sum(
        sum(output_tokens) AS generated, sum(reasoning_tokens) AS reasoned,
        sum(input_audio_tokens) + sum(output_audio_tokens) AS sound,
        sum(input_image_tokens) + sum(output_image_tokens) AS images,
-       if(all_calls > sum(unpriced_calls), sum(cost_usd) * 1000 / (all_calls - sum(unpriced_calls)), NULL) AS usd_a_thousand
+       all_calls - sum(unpriced_calls) AS priced, if(priced > 0, sum(cost_usd) * 1000 / priced, NULL) AS usd_a_thousand
 FROM usage_by_hour WHERE {MINE} AND {LATELY}
 GROUP BY model, provider ORDER BY all_calls DESC, model""", lately()),
 
@@ -37,7 +38,8 @@ SELECT tenant, model, count() AS calls, sum(input_tokens) AS sent, sum(cached_in
        sumIf(uncached_usd - cost_usd, uncached_usd IS NOT NULL AND cost_usd IS NOT NULL) AS saved_by_provider_usd,
        countIf(cache_hit) AS cache_hits, sum(ifNull(token_usage.saved_usd, toDecimal128(0, 12))) AS saved_by_hits_usd
 FROM token_usage WHERE {MINE} AND {SINCE}
-GROUP BY tenant, model ORDER BY ifNull(saved_by_provider_usd, toDecimal128(0, 12)) + saved_by_hits_usd DESC, tenant, model""", lately(hours=720)),
+GROUP BY tenant, model
+ORDER BY ifNull(saved_by_provider_usd, toDecimal128(0, 12)) + saved_by_hits_usd DESC, tenant, model""", lately(hours=720)),
 
     Query("waste", "What was paid in vain: attempts that were not used, and runs that did not complete", f"""
 SELECT tenant, agent, what, why, sum(times) AS how_often, sum(usd) AS in_vain_usd
@@ -50,9 +52,10 @@ FROM (SELECT tenant, agent, 'attempt not used' AS what, model AS why, count() AS
       GROUP BY tenant, agent, outcome, reason)
 GROUP BY tenant, agent, what, why ORDER BY in_vain_usd DESC, how_often DESC""", lately(hours=720)),
 
-    Query("forecast", "What each tenant will have spent at the end of the month, by the mean of its last full days", f"""
+    Query("forecast", "What each tenant will have spent when the month is over, by the mean of full days", f"""
 WITH ifNull(parseDateTimeBestEffortOrNull({{now:String}}, 'UTC'), now('UTC')) AS moment,
-     toDateTime(toStartOfMonth(moment), 'UTC') AS begin, toDateTime(addMonths(toStartOfMonth(moment), 1), 'UTC') AS over,
+     toDateTime(toStartOfMonth(moment), 'UTC') AS begin,
+     toDateTime(addMonths(toStartOfMonth(moment), 1), 'UTC') AS over,
      toStartOfDay(moment) AS today, today - INTERVAL {{days:UInt32}} DAY AS since
 SELECT tenant, sumIf(cost_usd, hour >= begin) AS spent_usd, sumIf(unpriced_calls, hour >= begin) AS without_price,
        least({{days:UInt32}}, dateDiff('day', toStartOfDay(min(hour)), today)) AS full_days,
@@ -63,8 +66,8 @@ FROM usage_by_hour WHERE {MINE} AND hour >= least(begin, since) AND hour <= mome
 GROUP BY tenant ORDER BY forecast_usd DESC""", {"tenant": "", "days": 28, "now": ""}),
 
     Query("budget_state", "How far each tenant's budgets are spent, by the last alert of each month or day", f"""
-SELECT tenant, period, argMax(budget_usd, (at, share)) AS budget, max(share) AS reached, max(spent_usd) AS spent_by_then,
-       argMax(hard, (at, share)) AS stops, reached >= 1 AS used_up, max(at) AS told_at
+SELECT tenant, period, argMax(budget_usd, (at, share)) AS budget, max(share) AS reached,
+       max(spent_usd) AS spent_by_then, argMax(hard, (at, share)) AS stops, reached >= 1 AS used_up, max(at) AS told_at
 FROM budget_alerts WHERE {MINE} AND at >= now64(3, 'UTC') - INTERVAL {{days:UInt32}} DAY
 GROUP BY tenant, period ORDER BY period DESC, tenant""", {"tenant": "", "days": 62}),
 
@@ -76,6 +79,7 @@ ORDER BY ended_at DESC LIMIT {{limit:UInt32}}""", lately(limit=50)),
 
     Query("find_runs", "The newest runs whose question or answer has all these words", f"""
 SELECT at, run, tenant, agent, outcome, substring(question, 1, 200) AS asked, substring(answer, 1, 200) AS answered
-FROM runs WHERE {MINE} AND (hasAllTokens(question, lower({{words:String}})) OR hasAllTokens(answer, lower({{words:String}})))
+FROM runs WHERE {MINE}
+  AND (hasAllTokens(question, lower({{words:String}})) OR hasAllTokens(answer, lower({{words:String}})))
 ORDER BY at DESC LIMIT {{limit:UInt32}}""", {"tenant": "", "words": "order", "limit": 20}),
 )

@@ -1,4 +1,4 @@
-"""Does it balance, all the time? Once a minute what has settled since is counted, kept in ClickHouse, and alarmed about.
+"""Does it balance, all the time? Once a minute what has settled since is counted, kept, and alarmed about.
 
 Each record of the log is read once. It is counted when the landing says that it has written it: it is in its table
 then, or among the dead letters, or lost. A restart counts the last minutes anew, and the later count of a minute holds.
@@ -107,12 +107,13 @@ class Ledger:
                 self._dead.add((letter.topic_name, letter.partition, letter.offset))
 
     def settle(self, written: dict[Place, int], rows: Rows) -> list[tuple[Minute, int]]:
-        """Counts what stands behind where the landing has written; the minutes that changed, each with its whole sum."""
+        """Counts what stands behind where the landing has written; the minutes that changed, whole."""
         changed: dict[tuple[str, int, datetime], None] = {}
         for topic, kind in self._kinds.items():
-            settled = {number: Log({offset: at for offset, at in self._waiting[topic, number].items() if offset < to}, to)
+            settled = {number: Log({place: at for place, at in self._waiting[topic, number].items() if place < to}, to)
                        for (name, number), to in written.items() if name == topic and (topic, number) in self._waiting}
-            for one, longest in self._counted(topic, kind, {n: log_ for n, log_ in settled.items() if log_.records}, rows):
+            with_records = {number: log_ for number, log_ in settled.items() if log_.records}
+            for one, longest in self._counted(topic, kind, with_records, rows):
                 changed[self._add(one, longest)] = None
             for number, log_ in settled.items():
                 for offset in log_.records:
@@ -148,7 +149,8 @@ class Ledger:
             self._reader = kafka.consumer(self._settings, "balancing", **{"enable.partition.eof": True})
             since = (self._now() - LOOK_BACK).replace(second=0, microsecond=0)
             self._reader.assign(beginnings(self._reader, places, since))
-        until = {place: self._reader.get_watermark_offsets(kafka.TopicPartition(*place), timeout=30)[1] for place in places}
+        until = {place: self._reader.get_watermark_offsets(kafka.TopicPartition(*place), timeout=30)[1]
+                 for place in places}
         left = {place for place, end in until.items() if end > self._read_to.get(place, -1)}
         deadline = time.monotonic() + READING_S
         while left and time.monotonic() < deadline:

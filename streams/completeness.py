@@ -70,7 +70,8 @@ class Balance:
             sums[each.topic].update({name: getattr(each, name) for name in FIGURES})
         return [{"topic": topic, **{name: found[name] for name in FIGURES},
                  "landed_after_p50_ms": percentile(self.waits_ms[topic], 0.5),
-                 "landed_after_p99_ms": percentile(self.waits_ms[topic], 0.99)} for topic, found in sorted(sums.items())]
+                 "landed_after_p99_ms": percentile(self.waits_ms[topic], 0.99)}
+                for topic, found in sorted(sums.items())]
 
 
 FIGURES = ("produced", "landed", "dead_lettered", "under_way", "lost", "doubled")

@@ -1,4 +1,4 @@
-"""How far behind is each part of the pipeline: in records, and in milliseconds since the oldest of them was produced?"""
+"""How far behind is each part of the pipeline: in records, and by the age of the oldest of them?"""
 
 import time
 from dataclasses import dataclass

@@ -57,7 +57,8 @@ def read(path: Path) -> dict[tuple[date, str], Decimal]:
             billed: dict[tuple[date, str], Decimal] = defaultdict(Decimal)
             for row in rows:
                 at = f"{path}, line {rows.line_num}"
-                billed[_day(at, row[names["date"]]), known_as(row[names["model"]] or "")] += _usd(at, row[names["cost"]])
+                model = known_as(row[names["model"]] or "")
+                billed[_day(at, row[names["date"]]), model] += _usd(at, row[names["cost"]])
     except (UnicodeDecodeError, csv.Error) as error:
         raise Problem(f"{path} is no CSV in UTF-8 ({error}): export it anew") from error
     if not billed:
@@ -70,8 +71,8 @@ def _columns(path: Path, header: Iterable[str]) -> dict[str, str]:
     found = {what: next((there[name] for name in names if name in there), None) for what, names in COLUMNS.items()}
     missing = [COLUMNS[what][0] for what, name in found.items() if name is None]
     if missing:
-        raise Problem(f"{path}, line 1: no column {' and no column '.join(missing)} (there are: {', '.join(there) or 'none'}): "
-                      "rename the columns to date, model, cost_usd")
+        raise Problem(f"{path}, line 1: no column {' and no column '.join(missing)} (there are: "
+                      f"{', '.join(there) or 'none'}): rename the columns to date, model, cost_usd")
     return {what: name for what, name in found.items() if name is not None}
 
 

@@ -30,8 +30,8 @@ USED = f"""
 SELECT tenant, model, provider, response_model, service_tier, cost_usd, count() AS calls,
        toStartOfInterval(at, INTERVAL 30 MINUTE, 'UTC') AS half_hour, {', '.join(KINDS)}
 FROM token_usage
-WHERE at >= {{begin:DateTime('UTC')}} AND at < {{end:DateTime('UTC')}} AND ({{tenant:String}} = '' OR tenant = {{tenant:String}})
-  AND NOT cache_hit
+WHERE at >= {{begin:DateTime('UTC')}} AND at < {{end:DateTime('UTC')}}
+  AND ({{tenant:String}} = '' OR tenant = {{tenant:String}}) AND NOT cache_hit
 GROUP BY ALL"""
 """Calls that are alike are priced once: prices change by the half hour at most (some are cheaper at night)."""
 

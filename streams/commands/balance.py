@@ -23,10 +23,10 @@ LISTED = 20
 
 def balance(
     minutes: Annotated[int, typer.Option(help="How far back; 0 for all that the log still has.", min=0)] = 60,
-    knowledge: Annotated[bool, typer.Option("--knowledge", help="Compare the pieces of documents in Qdrant too.")] = False,
+    knowledge: Annotated[bool, typer.Option("--knowledge", help="Compare the pieces in Qdrant too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Counts: produced = landed + dead-lettered, by topic, partition and minute. Exit code 1 where it does not balance."""
+    """Counts: produced = landed + dead-lettered, by topic, partition and minute. Exit code 1 where that is not so."""
     found, waiting = measured(settings(), minutes)
     pieces = pieces_of(settings(), waiting) if knowledge else {}
     well = not (found.off or pieces.get("missing") or pieces.get("too_many"))
@@ -42,13 +42,13 @@ def balance(
             (one.consumer, one.behind, one.oldest_ms) for one in waiting], numbers=("records", "oldest, ms")))
     err.print(sentence(sums, found.off), markup=False)
     if knowledge:
-        err.print(f"{pieces['in_force']} pieces of documents are in force: {pieces['missing']} of them are not in Qdrant, "
-                  f"{pieces['too_many']} are there that should not be")
+        err.print(f"{pieces['in_force']} pieces of documents are in force: {pieces['missing']} of them are not in "
+                  f"Qdrant, {pieces['too_many']} are there that should not be")
     raise typer.Exit(0 if well else 1)
 
 
 def pieces_of(configured: Settings, waiting: list[Delay]) -> dict[str, int]:
-    """Pieces in force by what the log still has, and how Qdrant differs. A Problem while pieces are on their way there."""
+    """Pieces in force by what the log still has, and how Qdrant differs. A Problem while some are on their way."""
     behind = next((one.behind for one in waiting if one.consumer == "landing-qdrant"), 0)
     if behind:
         raise Problem(f"{behind} pieces are on their way to Qdrant: ask again in a moment")

@@ -21,6 +21,7 @@ cost = typer.Typer(no_args_is_help=True, add_completion=False)
 TIMES = {"month": "formatDateTime(at, '%Y-%m', 'UTC')", "day": "toDate(at, 'UTC')", "hour": "toStartOfHour(at, 'UTC')"}
 COLUMNS = ("tenant", "agent", "agent_version", "model", "provider", "response_model", "service_tier", "user", "feature",
            "team", "session", "run", "source")
+REPRICED = ("calls", "recorded_usd", "repriced_usd", "difference_usd", "unpriced_before", "unpriced_after")
 SHOWN = ("input_tokens", "cached_input_tokens", "output_tokens")
 By = Annotated[str, typer.Option(help=f"Any of {', '.join((*COLUMNS, *TIMES))}; with commas.")]
 From = Annotated[str, typer.Option("--from", help="First day or moment, UTC; else the first of this month.")]
@@ -38,7 +39,8 @@ def report(by: By = "tenant,agent,model", from_: From = "", to: To = "", tenant:
     begin, end = span(from_, to)
     found = rows_of(settings(), report_sql(names), {"begin": begin, "end": end, "tenant": tenant})
     total = {"calls": sum(row["calls"] for row in found), "unpriced_calls": sum(row["unpriced_calls"] for row in found),
-             "cost_usd": added(row["cost_usd"] for row in found), "charged_usd": added(row["charged_usd"] for row in found)}
+             "cost_usd": added(row["cost_usd"] for row in found),
+             "charged_usd": added(row["charged_usd"] for row in found)}
     if not as_json:
         shown = (*names, "calls", "unpriced_calls", *SHOWN, "cost_usd", "charged_usd", "charged", "currency")
         out.print(table(f"Cost from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC", shown, [
@@ -72,20 +74,21 @@ def reprice(
     day = begin
     while day < end:  # a day at a time: memory stays small, however long ago it began
         until = min(end, day + timedelta(days=1))
-        repricing.reprice(rows_of(settings(), repricing.USED, {"begin": day, "end": until, "tenant": tenant}), listed, lines)
+        used = rows_of(settings(), repricing.USED, {"begin": day, "end": until, "tenant": tenant})
+        repricing.reprice(used, listed, lines)
         day = until
     found = [{"tenant": place[0], "model": place[1], **vars(line), "difference_usd": line.difference_usd}
              for place, line in sorted(lines.items())]
     total = {name: sum((row[name] for row in found), Decimal(0) if name.endswith("_usd") else 0)
-             for name in ("calls", "recorded_usd", "repriced_usd", "difference_usd", "unpriced_before", "unpriced_after")}
+             for name in REPRICED}
     if as_json:
         return say_json({"from": begin, "to": end, "rows": found, "total": total})
     columns = ("tenant", "model", *total)
     out.print(table("Repriced", columns, [[
         f"{row[name]:+.6f}" if name == "difference_usd" else usd(row[name]) if name.endswith("_usd") else row[name]
         for name in columns] for row in found], numbers=tuple(total)))
-    err.print(f"{total['calls']} calls: {usd(total['recorded_usd'])} as recorded, {usd(total['repriced_usd'])} at these "
-              f"prices, {total['difference_usd']:+.6f} dollars")
+    err.print(f"{total['calls']} calls: {usd(total['recorded_usd'])} as recorded, {usd(total['repriced_usd'])} "
+              f"at these prices, {total['difference_usd']:+.6f} dollars")
 
 
 @cost.command("reconcile", help="Compare a provider's invoice (CSV) with what was counted, by day and model.")
@@ -99,7 +102,8 @@ def reconcile(
     begin, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (min(days), max(days)))
     found = invoices.match(billed, rows_of(settings(), invoices.COUNTED, {"begin": begin, "end": end}), provider)
     off = [row for row in found if row.status != invoices.FINE]
-    result = {"matched": len(found) - len(off), "not_matched": len(off), "invoiced_usd": sum(billed.values(), Decimal(0)),
+    result = {"matched": len(found) - len(off), "not_matched": len(off),
+              "invoiced_usd": sum(billed.values(), Decimal(0)),
               "counted_usd": added(row.counted_usd for row in found)}
     if as_json:
         say_json(result | {"rows": [vars(row) | {"difference_usd": row.difference_usd} for row in found]})
@@ -109,8 +113,8 @@ def reconcile(
             (row.day, row.model, "" if row.invoiced_usd is None else usd(row.invoiced_usd),
              usd(row.counted_usd) if row.calls else "", f"{row.difference_usd:+.6f}", row.calls, row.status)
             for row in found], numbers=columns[2:6]))
-        err.print(f"{result['matched']} of {len(found)} days and models agree to the cent: {usd(result['invoiced_usd'])} "
-                  f"on the invoice, {usd(result['counted_usd']) if result['counted_usd'] else 'nothing'} counted")
+        err.print(f"{result['matched']} of {len(found)} days and models agree to the cent: "
+                  f"{usd(result['invoiced_usd'])} on the invoice, {usd(result['counted_usd']) if result['counted_usd'] else 'nothing'} counted")
     raise typer.Exit(1 if off else 0)
 
 
@@ -123,7 +127,8 @@ def forecast(
     found = rows_of(settings(), query.sql, query.parameters | {"days": days, "tenant": tenant})
     budgets, now = month_budgets(settings()), datetime.now(UTC)
     for row in found:
-        row |= {"budget_usd": budgets.get(row["tenant"]), "used_up_on": used_up_on(row, budgets.get(row["tenant"]), now)}
+        budget = budgets.get(row["tenant"])
+        row |= {"budget_usd": budget, "used_up_on": used_up_on(row, budget, now)}
     total = {name: added(row[name] for row in found) for name in ("spent_usd", "forecast_usd")}
     if as_json:
         return say_json({"rows": found, "total": total})
