@@ -82,11 +82,13 @@ async def ask(edge: Edge, request: Request, caller: Caller, body: dict[str, Any]
 async def _before(edge: Edge, caller: Caller, run: UUID, digest: str) -> Asked | None:
     """The run that was asked for under the same key already. Raises Problem 422 where it was another request."""
     known = edge.link.stories.find(run)
-    if known is not None:
+    if known is not None and edge.link.stories.heard_of(run):
         if known.digest and known.digest != digest:
             raise Problem(422, "idempotency_key_reused", "this Idempotency-Key came with another body before: use a "
                           "new key for a new request")
-        return Asked(run, known.session, again=True) if edge.link.stories.heard_of(run) else None
+        return Asked(run, known.session, again=True)
+    if known is not None:
+        return None  # it was asked for, and Kafka did not take it
     try:
         found = await edge.rows(RUN, run=str(run), tenant=caller.tenant)
     except Problem:

@@ -107,11 +107,13 @@ class Stories:
     def expect(self, run: UUID, tenant: str, session: str, digest: str = "") -> Known:
         """From now on the run is known; what is said of it later will be found."""
         known = self._runs.get(run)
-        if known is None:
+        if known is None or not known.taken and known.session != session:
             known = self._runs[run] = Known(tenant, session, self._next, digest)
             self._mine[known.key] = self._mine.get(known.key, 0) + 1
             if len(self._runs) > RUNS_MAX:
                 self._unname()
+        if not known.taken:
+            known.digest = digest
         return known
 
     def find(self, run: UUID) -> Known | None:

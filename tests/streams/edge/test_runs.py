@@ -90,7 +90,7 @@ def test_kafka_away_is_said_and_nothing_is_half_taken(http, link):
         link.away = "Kafka did not take it"
         lost = await client.post("/v1/requests", json=ORDER, headers={"Idempotency-Key": "k"})
         link.away = ""
-        return lost, await client.post("/v1/requests", json=ORDER, headers={"Idempotency-Key": "k"})
+        return lost, await client.post("/v1/requests", json=ORDER | {"user": "u"}, headers={"Idempotency-Key": "k"})
 
     lost, taken = http(asked)
     assert (lost.status_code, lost.json()["code"], lost.headers["retry-after"]) == (503, "kafka_away", "2")
