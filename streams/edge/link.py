@@ -27,7 +27,7 @@ from schemas.guardrails import VerdictReached
 from schemas.registry import Definitions
 from schemas.stream import ModelChunk
 from streams import kafka
-from streams.client import now, places
+from streams.client import LONG_FETCH, now, places
 from streams.config import Settings
 from streams.edge.memory import Heard, Stories
 
@@ -69,7 +69,7 @@ class KafkaLink:
         self._producer = kafka.producer(settings, **{
             "delivery.timeout.ms": int(settings.edge_accept_s * 1000), "queue.buffering.max.messages": 50_000})
         self._kinds = {settings.prefix + kind.topic(): kind for kind in TOLD}
-        self._consumer = kafka.consumer(settings, f"edge-{uuid4().hex[:12]}", **{"fetch.wait.max.ms": 5})
+        self._consumer = kafka.consumer(settings, f"edge-{uuid4().hex[:12]}", **LONG_FETCH)
         since = milliseconds(now() - REMEMBERED)
         self._consumer.assign(places(self._consumer, self._kinds, since))
         self._threads = [threading.Thread(target=work, name=work.__name__, daemon=True)
