@@ -68,19 +68,21 @@ DASHBOARDS: dict[str, tuple[Panel, ...]] = {
     "latency": (
         Panel("Steps, 95th percentile", "timeseries", "SELECT $__timeInterval(hour) AS time, operation, "
               "quantilesTDigestMerge(0.5, 0.95, 0.99)(wait_ms)[2] AS p95\n"
-              f"FROM steps_by_hour WHERE $__timeFilter(hour) AND {MINE} GROUP BY time, operation ORDER BY time", "ms"),
+              f"FROM operations_by_hour WHERE $__timeFilter(hour) AND {MINE} GROUP BY time, operation ORDER BY time", "ms"),
         Panel("Steps", "table", "SELECT operation, name, sum(steps) AS all_steps, sum(errors) AS failed, "
               "quantilesTDigestMerge(0.5, 0.95, 0.99)(wait_ms) AS waits, round(waits[1]) AS p50_ms, round(waits[2]) AS p95_ms, "
               "round(waits[3]) AS p99_ms\n"
-              f"FROM steps_by_hour WHERE $__timeFilter(hour) AND {MINE} GROUP BY operation, name ORDER BY p95_ms DESC"),
-        Panel("Time to first token", "timeseries", "SELECT $__timeInterval(started_at) AS time, request_model, "
-              "quantile(0.5)(first_token_ms) AS p50, quantile(0.95)(first_token_ms) AS p95\n"
-              f"FROM spans WHERE $__timeFilter(started_at) AND {MINE} AND first_token_ms > 0 GROUP BY time, request_model ORDER BY time",
-              "ms"),
-        Panel("Output tokens a second", "timeseries", "SELECT $__timeInterval(started_at) AS time, request_model, "
-              "sum(output_tokens) / greatest(sum(wait_ms), 1) * 1000 AS tokens_s\n"
-              f"FROM spans WHERE $__timeFilter(started_at) AND {MINE} AND operation = 'chat' GROUP BY time, request_model ORDER BY time"),
-        Panel("Errors by step", "timeseries", _by("name", "sum(errors) AS errors", "steps_by_hour")),
+              f"FROM steps_by_day WHERE $__timeFilter(day) AND {MINE} GROUP BY operation, name ORDER BY p95_ms DESC"),
+        Panel("Time to first token", "timeseries", "SELECT $__timeInterval(hour) AS time, request_model, "
+              "quantilesTDigestIfMerge(0.5, 0.95, 0.99)(first_token_ms) AS waits, waits[1] AS p50, waits[2] AS p95\n"
+              f"FROM operations_by_hour WHERE $__timeFilter(hour) AND {MINE} AND operation = 'chat'\n"
+              "GROUP BY time, request_model ORDER BY time", "ms"),
+        Panel("Output tokens a second", "timeseries", "SELECT $__timeInterval(hour) AS time, request_model, "
+              "sum(output_tokens) / greatest(sum(wait_ms_sum), 1) * 1000 AS tokens_s\n"
+              f"FROM operations_by_hour WHERE $__timeFilter(hour) AND {MINE} AND operation = 'chat'\n"
+              "GROUP BY time, request_model ORDER BY time"),
+        Panel("Errors by step", "timeseries", "SELECT $__timeInterval(hour) AS time, operation, sum(errors) AS errors\n"
+              f"FROM operations_by_hour WHERE $__timeFilter(hour) AND {MINE} GROUP BY time, operation ORDER BY time"),
         Panel("Slowest runs", "table", "SELECT at, run, agent, outcome, wait_ms, model_calls, tool_calls, cost_usd\n"
               f"FROM runs WHERE $__timeFilter(at) AND {MINE} ORDER BY wait_ms DESC LIMIT 50"),
     ),
