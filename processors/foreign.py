@@ -152,7 +152,7 @@ def _rest(span: SpanReceived, find: Finder, resource: Attributes, events: list[A
 
 def _short(value: Any) -> Any:
     if isinstance(value, str):
-        return cut(value, VALUE_CHARS)
+        return value if len(value) <= VALUE_CHARS else cut(value, VALUE_CHARS)
     return {name: _short(inner) for name, inner in value.items()} if isinstance(value, dict) else value
 
 
