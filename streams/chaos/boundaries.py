@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from infra.embedded import stack
+from infra.embedded.service import StackError
 from schemas.agent import (
     AgentRequested, ModelAsked, ModelResponded, RequestAdmitted, RunFinished, ToolCalled, ToolReturned,
 )
@@ -53,13 +54,17 @@ def kill_at_boundaries(settings: Settings, codec: Codec, over: Callable[[], bool
     heard: queue.Queue[Event] = queue.Queue()
     with Watch(settings, codec, {boundary.at for boundary in BOUNDARIES}, heard.put):
         for number, boundary in enumerate(itertools.cycle(BOUNDARIES)):
-            victim = _victim(home, boundary.service, number // len(BOUNDARIES))
+            victim = _victim(home, boundary.service, number)
             plan.await_alive(home, victim)
             if over() or not _await(heard, boundary.at):
                 return kills, counts
             time.sleep(boundary.after_s)
-            kills.append(plan.Kill(victim, time.time()))
-            stack.kill(home, victim)
+            at = time.time()
+            try:
+                stack.kill(home, victim)
+            except StackError:
+                continue  # it is only just beginning, or ended by itself: nothing to kill here this time
+            kills.append(plan.Kill(victim, at))
             counts[boundary.name] += 1
             progress(len(kills), f"killed {victim} at {boundary.name}")
     return kills, counts

@@ -105,7 +105,7 @@ def definitions(url: str) -> list[Definition]:
 
 
 class People(threading.Thread):
-    """Asks at a steady rate until told to stop, or `runs` times, in many sessions, each request numbered; publishes documents too."""
+    """Asks at a steady rate until told to stop, in many sessions, each request numbered; publishes documents too."""
 
     def __init__(self, settings: Settings, codec: Codec, rate_s: float, sessions: int = 40, runs: int = 0):
         super().__init__(daemon=True)
@@ -118,7 +118,6 @@ class People(threading.Thread):
         number, began = 0, time.monotonic()
         while not self._stopped.is_set():
             due = int((time.monotonic() - began) * self._rate_s)
-            due = min(due, self._runs or due)
             while number < due:
                 self._ask(number)
                 number += 1
@@ -139,7 +138,7 @@ class People(threading.Thread):
 
     @property
     def done(self) -> bool:
-        """Have all requests been asked that were to be?"""
+        """Have as many requests been asked as were to be? More are, until told to stop: what was killed last moves too."""
         return bool(self._runs) and len(self.asked) >= self._runs
 
     def stop(self) -> None:
