@@ -33,8 +33,8 @@ router = APIRouter(tags=["telemetry"])
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 AT_ONCE = 500
 """Spans read, and given to Kafka, before other requests have their turn."""
-NAMED = 3
-"""Sentences in an answer about spans that were not taken."""
+REASONS_MAX, NAMED = 100, 3
+"""Reasons that are counted, and those that an answer names, of spans that were not taken."""
 BODIES = {"requestBody": {"required": True, "content": {
     kind: {"schema": {"type": "string", "format": "binary"} if kind == PROTOBUF else {"type": "object"}}
     for kind in (PROTOBUF, JSON)}}}
@@ -101,21 +101,22 @@ async def _taken(edge: Edge, tenant: str, signal: str, parts: Iterable[Part], re
 
     async def publish() -> None:
         nonlocal taken
-        await edge.publish(*events)
+        if events:
+            await edge.publish(*events)
         taken += len(events)
         events.clear()
         await asyncio.sleep(0)
 
-    for part in parts:
+    for nth, part in enumerate(parts, 1):
         try:
             events.append(read(part, tenant, at, oldest))
         except Rejected as error:
             rejected += 1
-            why.setdefault(str(error), None)
-        if len(events) >= AT_ONCE:
+            if len(why) < REASONS_MAX:
+                why.setdefault(str(error), None)
+        if nth % AT_ONCE == 0:
             await publish()
-    if events:
-        await publish()
+    await publish()
     edge.metrics.count("weir_otlp_items", taken, signal=signal, outcome="taken")
     if not rejected:
         return 0, ""

@@ -236,3 +236,18 @@ def test_a_large_export_gives_others_their_turn(http):
         return [tasks.index(task) for task in first]
 
     assert http(both) == [1]
+
+
+def test_an_export_of_nothing_but_rubbish_gives_others_their_turn_too(http, link):
+    rubbish = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": list(range(20_000))}]}]})
+
+    async def both(client):
+        tasks = [asyncio.ensure_future(client.post("/v1/traces", content=body, headers={"content-type": kind}))
+                 for body, kind in ((rubbish, "application/json"), (b"", "application/x-protobuf"))]
+        first, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.gather(*tasks)
+        return [tasks.index(task) for task in first], tasks[0].result().json()["partialSuccess"]
+
+    order, said = http(both)
+    assert (order, said["rejectedSpans"], link.taken) == ([1], "20000", [])
+    assert said["errorMessage"].endswith("; and 97 other reasons")
