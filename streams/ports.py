@@ -38,7 +38,7 @@ def ports(settings: Settings, worker: Worker | None = None) -> dict[str, Callabl
 def ports_over(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient, heard: Heard = unheard
                ) -> dict[str, Callable[[Any], Awaitable[Any]]]:
     """The ports that need no engine beside them."""
-    return {"chat": ModelApi(http, secret, heard=heard), "tool": tool_port(settings, http, fresh)}
+    return {"chat": Remembering(ModelApi(http, secret, heard=heard)), "tool": tool_port(settings, http, fresh)}
 
 
 def tool_port(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient | None = None,

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from infra.embedded import scripted
-from schemas.agent import RequestCleared, RunFinished, ToolCalled
+from schemas.agent import ModelAsked, RequestCleared, RunFinished, ToolCalled
 from schemas.registry import Definitions, Model
 from sinks.model_api import ModelApi
 from streams import company
@@ -18,6 +18,7 @@ from streams.config import Settings
 from streams.desk import Desk
 from streams.forking import Change, Unforkable, fork
 from streams.histories import of_run
+from streams.remembering import Remembering
 from schemas.prompts import PromptUse
 
 COMPANY = Path(__file__).parents[2] / "infra/company"
@@ -39,9 +40,12 @@ def past():
     return of_run(events, events[0].run)
 
 
+def over(script):
+    return ModelApi(httpx.AsyncClient(transport=httpx.ASGITransport(app=scripted.application(script))), str)
+
+
 def forked(past, change, script=OTHER):
-    http = httpx.AsyncClient(transport=httpx.ASGITransport(app=scripted.application(script)))
-    return asyncio.run(fork(past, GIVEN, change, ModelApi(http, str)))
+    return asyncio.run(fork(past, GIVEN, change, over(script)))
 
 
 def test_another_model_from_the_second_step_on(past):
@@ -86,7 +90,7 @@ def test_another_prompt_reaches_the_model(past):
 
     async def chat(question):
         asked.append(question.messages[0].content)
-        return await ModelApi(httpx.AsyncClient(transport=httpx.ASGITransport(app=scripted.application(OTHER))), str)(question)
+        return await over(OTHER)(question)
 
     asyncio.run(fork(past, GIVEN, Change(prompt="Be a pirate."), chat))
     assert asked and all(text == "Be a pirate." for text in asked)
@@ -104,3 +108,19 @@ def test_what_with_asks_for(change, prompt):
 def test_what_with_cannot_mean_is_said(change):
     with pytest.raises(Problem, match="prompt"):
         prompt_of(change)
+
+
+def test_a_long_run_is_forked_whole():
+    """Questions of a long run carry what is new; the model of the fork is asked with all of it."""
+    desk = Desk(Settings(services_port=8090), COMPANY, "support", "fernweh")
+    events = [event for text in ("Hello! " + "x" * 40_000, "Where is my order A-1001?") for event in desk.say(text)]
+    desk.close()
+    past, asked = of_run(events, events[-1].run), []
+    assert [bool(event.follows) for event in past if isinstance(event, ModelAsked)] == [False, True]
+
+    async def chat(question):
+        asked.append(len(question.messages))
+        return await over(OTHER)(question)
+
+    made = asyncio.run(fork(past, GIVEN, Change(step=2), Remembering(chat)))
+    assert made.finished.outcome == "completed" and len(made.answers) == 2 and asked == [6]
