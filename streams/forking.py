@@ -15,7 +15,6 @@ from typing import Any
 from processors import agent as machine
 from processors import model as asking
 from processors.calling import Made, same_call
-from processors.deltas import UNKNOWN
 from processors.session import Session
 from schemas.agent import (
     AgentRequested, ModelAsked, ModelFailed, ModelResponded, PassagesAsked, RequestCleared, ResponseCleared, ResultCleared,
@@ -58,7 +57,57 @@ class Fork:
     cost_usd: Decimal = Decimal(0)
     conversations: Conversations = field(default_factory=Conversations)
 
-    async def _answer(event: Event, past: "Recorded", made: Fork, given: Definitions, change: Change, chat: Chat
+    def whole(self, asked: ModelAsked) -> ModelAsked:
+        """A question with its whole conversation, of which it may carry only what is new."""
+        if not asked.digest:
+            return asked
+        messages = self.conversations.join((asked.tenant, asked.session), asked.messages, asked.follows, asked.digest)
+        return asked.model_copy(update={"messages": messages or asked.messages, "follows": "", "digest": ""})
+
+
+def changed(given: Definitions, request: RequestCleared, change: Change) -> Definitions:
+    """The definitions with the run's agent changed, as that same version. Raises Unforkable."""
+    agent = given.find("agent", request.agent, request.agent_version)
+    if not isinstance(agent, Agent):
+        raise Unforkable(f"version {request.agent_version} of agent {request.agent!r} is not on the topic any more")
+    model = change.model or agent.model
+    if given.find("model", model) is None:
+        known = ", ".join(sorted(name for kind, name in given.newest if kind == "model"))
+        raise Unforkable(f"there is no model {model!r}: the models are {known}")
+    prompt = agent.prompt if change.prompt is None else change.prompt
+    if isinstance(prompt, PromptUse) and given.version("prompt", prompt.use) is None:
+        raise Unforkable(f"there is no prompt {prompt.use!r}: `./weir prompts list` shows those that are applied")
+    limits = agent.limits.model_copy(update={"cost_usd": UNLIMITED})  # the fork's own bound stands in its place
+    other = agent.model_copy(update={"model": model, "prompt": prompt, "limits": limits})
+    return replace(given, bodies={**given.bodies, ("agent", request.agent, request.agent_version): other})
+
+
+async def fork(history: Iterable[Event], given: Definitions, change: Change, chat: Chat) -> Fork:
+    """Run a recorded run again from a step on. Raises Unforkable where its history is not whole."""
+    history = list(history)
+    request = next((event for event in history if isinstance(event, RequestCleared)), None)
+    first = next((event for event in history if isinstance(event, ModelAsked)), None)
+    if request is None or first is None:
+        raise Unforkable("the run's beginning is not on Kafka any more (or it never asked a model): fork a newer one")
+    given = changed(given, request, change)
+    past, made = Recorded(history), Fork()
+    earlier = tuple(message for message in first.messages if message.role != "system")[:-1]
+    session, events = machine.advance(Session(messages=earlier), request, given)
+    for _ in range(STEPS_MAX):
+        answers = [await _answer(event, past, made, given, change, chat) for event in events]
+        if made.finished is not None:
+            return made
+        events = []
+        for answer in (one for one in answers if one is not None):
+            session, more = machine.advance(session, answer, given)
+            events += more
+        made.finished = made.finished or next((e for e in events if isinstance(e, RunFinished)), None)
+        if not events:
+            raise Unforkable("the run waits for a person or a timer here: fork from a later step")
+    return made
+
+
+async def _answer(event: Event, past: "Recorded", made: Fork, given: Definitions, change: Change, chat: Chat
                   ) -> Event | None:
     match event:
         case ModelAsked():
@@ -66,8 +115,7 @@ class Fork:
             answer = past.answer(event.step) if event.step < change.step else None
             made.replayed += answer is not None
             answer = answer or await _asked(event, made, given, change, chat)
-            if not (isinstance(answer, ModelFailed) and answer.reason == UNKNOWN):  # that one is asked again, whole
-                made.answers.append(answer)
+            made.answers.append(answer)
             return replaced(answer, event)
         case ToolCalled() | PassagesAsked() | AgentRequested():
             made.calls.append(event)

@@ -18,7 +18,6 @@ from streams.config import Settings
 from streams.desk import Desk
 from streams.forking import Change, Unforkable, fork
 from streams.histories import of_run
-from streams.remembering import Remembering
 from schemas.prompts import PromptUse
 
 COMPANY = Path(__file__).parents[2] / "infra/company"
@@ -122,5 +121,5 @@ def test_a_long_run_is_forked_whole():
         asked.append(len(question.messages))
         return await over(OTHER)(question)
 
-    made = asyncio.run(fork(past, GIVEN, Change(step=2), Remembering(chat)))
+    made = asyncio.run(fork(past, GIVEN, Change(step=2), chat))
     assert made.finished.outcome == "completed" and len(made.answers) == 2 and asked == [6]
