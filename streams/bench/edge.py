@@ -48,8 +48,8 @@ Say = Callable[[str], None]
 def run(home: Path, seconds: float, rate: float, connections: int, say: Say) -> dict[str, Any]:
     """{"load_before", "rate", "connections", "seconds", "peer", "rows": [{what, p50_ms, …, most_per_s, cpu_ms, failed}]}.
 
-    `cpu_ms` is the processor's time for a request, of all processes but the model's and the load's: unlike the others
-    it holds on a machine that others use as well.
+    `cpu_ms` is the processor's time for a request at the steady rate, of all processes but the model's and the load's
+    (`cpu_ms_by`: of each): unlike the others it holds on a machine that others use as well.
     """
     load_before, rows = os.getloadavg()[0], []
     say("starting a stack")
@@ -57,8 +57,8 @@ def run(home: Path, seconds: float, rate: float, connections: int, say: Say) -> 
         scripted = f"http://127.0.0.1:{ours.services_port}"
         apply_and_wait(ours, Company(definitions(scripted), ()))
         with peer(scripted, home) as (litellm, process):
-            asked = [("model alone", scripted, ()), ("edge", f"http://127.0.0.1:{ours.edge_port}", services(ours))]
-            for what, url, pids in [*asked, *([("LiteLLM", litellm, (process,))] if litellm else [])]:
+            asked = [("model alone", scripted, {}), ("edge", f"http://127.0.0.1:{ours.edge_port}", services(ours))]
+            for what, url, pids in [*asked, *([("LiteLLM", litellm, {"litellm": process})] if litellm else [])]:
                 rows.append({"what": what} | asyncio.run(measure(url, seconds, rate, connections, pids,
                                                                  lambda words, what=what: say(f"{what}: {words}"))))
                 log.info("%s", rows[-1])
@@ -69,26 +69,25 @@ def run(home: Path, seconds: float, rate: float, connections: int, say: Say) -> 
             f"not measured: LiteLLM is not installed in {PEER.relative_to(app.ROOT)}"}
 
 
-def services(settings: Settings) -> tuple[int, ...]:
+def services(settings: Settings) -> dict[str, int]:
     """The processes of a stack that a request costs something: all but the scripted model."""
     known = stack.status(settings.home.resolve())["services"]
-    return tuple(one["pid"] for name, one in known.items() if one.get("pid") and name != "scripted")
+    return {name: one["pid"] for name, one in known.items() if one.get("pid") and name != "scripted"}
 
 
-def cpu_s(pids: tuple[int, ...]) -> float:
-    """Processor time of these processes and those that they started, which still live."""
-    total, parents = 0, {}
+def cpu_s(pid: int) -> float:
+    """Processor time of a process and those that it started, which still live."""
+    parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
         parents[int(path.parent.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
-    family = set(pids)
+    family = {pid}
     while more := {pid for pid, (parent, _) in parents.items() if parent in family} - family:
         family |= more
-    total = sum(parents[pid][1] for pid in family if pid in parents)
-    return total / os.sysconf("SC_CLK_TCK")
+    return sum(parents[one][1] for one in family if one in parents) / os.sysconf("SC_CLK_TCK")
 
 
 def definitions(url: str) -> list[Definition]:
@@ -99,17 +98,18 @@ def definitions(url: str) -> list[Definition]:
             Agent(name=AGENT, prompt="Be brief.", model=MODEL)]
 
 
-async def measure(url: str, seconds: float, rate: float, connections: int, pids: tuple[int, ...], say: Say
-                  ) -> dict[str, float]:
+async def measure(url: str, seconds: float, rate: float, connections: int, pids: dict[str, int], say: Say
+                  ) -> dict[str, Any]:
     """Milliseconds by share at a steady rate, the most requests a second, and what each cost. Raises Unmeasured."""
     async with client(connections + int(rate * REQUEST_TIMEOUT_S)) as http:
         load = Load(http, url)
         say("warming up")
         await load.closely(4, WARM_REQUESTS)
         say(f"{rate:g} requests a second")
-        used, count = cpu_s(pids), int(seconds * rate)
+        before, count = {name: cpu_s(pid) for name, pid in pids.items()}, int(seconds * rate)
         await load.steadily(rate, count)
-        waits, used = load.waits, cpu_s(pids) - used
+        waits = load.waits
+        used = {name: round((cpu_s(pid) - before[name]) * 1000 / count, 2) for name, pid in pids.items()}
         say(f"{connections} connections")
         began = time.perf_counter()
         done = await load.closely(connections, None, began + seconds)
@@ -117,7 +117,8 @@ async def measure(url: str, seconds: float, rate: float, connections: int, pids:
     if load.failed > (count + done) / 10:
         raise Unmeasured(f"{load.failed} of {count + done} requests to {url} failed: {load.why}")
     return {name: round(percentile(waits, share) or 0, 2) for name, share in SHARES.items()} | {
-        "most_per_s": round(done / took, 1), "cpu_ms": round(used * 1000 / count, 2), "failed": load.failed}
+        "most_per_s": round(done / took, 1), "cpu_ms": round(sum(used.values()), 2),
+        "cpu_ms_by": dict(sorted(used.items(), key=lambda one: -one[1])), "failed": load.failed}
 
 
 class Load:

@@ -105,6 +105,9 @@ def edge(
          *(f"{row[f'overhead_{name}']:.1f}" if f"overhead_{name}" in row else "" for name in names),
          f"{row['most_per_s']:,.0f}", row["cpu_ms"], row["failed"]) for row in result["rows"]],
         numbers=(*names, *(f"+ {n}" for n in names), "most a second")))
+    for row in result["rows"]:
+        if len(row["cpu_ms_by"]) > 1:
+            err.print("cpu ms a request: " + ", ".join(f"{name} {ms}" for name, ms in row["cpu_ms_by"].items()))
     err.print(f"peer: {result['peer']}; load of the machine before: {result['load_before']:.2f}", markup=False)
     if as_json:
         say_json(result)

@@ -44,10 +44,10 @@ def test_a_failure_is_counted_and_a_closed_connection_is_tried_once_more():
 
 
 def test_processor_time_of_a_process_grows():
-    before, until = cpu_s((os.getpid(),)), time.process_time() + 0.05
+    before, until = cpu_s(os.getpid()), time.process_time() + 0.05
     while time.process_time() < until:
         pass
-    assert cpu_s((os.getpid(),)) > before
+    assert cpu_s(os.getpid()) > before
 
 
 def test_what_is_measured_is_not_shown_before_it_is_whole():
