@@ -42,10 +42,13 @@ class Inquiry:
         return tuple(replace(one, wasted=nth != taken, reason=one.reason or ("" if nth == taken else "late"))
                      for nth, one in enumerate(self.tried, 1) if one is not None)
 
+    def unheard(self, endpoint: Endpoint) -> bool:
+        """Whether nobody hears this endpoint's answer as it comes: it is yet to be checked."""
+        return endpoint in self.question.endpoints[:self.question.ways.checked]
+
     def hearing(self, endpoint: Endpoint, told: Hear) -> Hear:
-        """The listener of an attempt at this endpoint. An answer that is yet to be checked is not heard at all."""
-        ways = self.question.ways
-        if endpoint in self.question.endpoints[:ways.checked]:
+        """The listener of an attempt at this endpoint."""
+        if self.unheard(endpoint):
             return lambda _text, _last: None
 
         def hear(text: str, last: bool) -> None:

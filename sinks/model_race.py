@@ -43,7 +43,8 @@ class Race:
                         raise error
                     if refused is None or error.reason != "breaker_open":
                         refused, self.last = error, endpoint
-                    if error.begun:  # somebody reads its text already: another model's would contradict it
+                    if error.begun and not self._inquiry.unheard(endpoint):
+                        # somebody reads its text already: another model's would contradict it
                         raise error
             raise refused or Refusal("no_endpoint", "the question names no model")
         finally:

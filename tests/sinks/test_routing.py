@@ -193,6 +193,11 @@ def test_after_the_first_word_there_is_no_fallback():
     assert world.chat("a", "b").reason == "truncated"
 
 
+def test_what_breaks_off_before_anybody_heard_it_has_a_fallback():
+    world = World(a=[(1, Refusal("truncated", "", begun=True))], b=[(0, "b")])
+    assert world.chat("a", "b", checked=1, wrong_with=wrong_with).content == "b"
+
+
 def wrong_with(answer: ChatAnswer):
     return "too short" if len(answer.content) < 3 else None
 
