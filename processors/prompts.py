@@ -1,59 +1,27 @@
 """What does a prompt say, rendered, and which version of it does a run get?
 
-Templates run in Jinja's sandbox: no attribute of Python's own, no loop of more than a thousand turns, no text longer
+Templates run in a sandbox (`sandbox.py`): values, conditions and loops of at most a thousand turns, and no text longer
 than a model could read. A variable that nobody gave is an error with its name, never an empty place.
 """
 
 import hashlib
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from jinja2 import StrictUndefined, TemplateError, meta, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError, meta
 
+from processors import sandbox
+from processors.sandbox import Unrendered
 from processors.text import cut
 from schemas.agent import RequestCleared
 from schemas.prompts import PROD, Alias, Prompt, PromptTest, PromptUse
 from schemas.registry import Agent, Definitions
 
 CHARS_MAX = 400_000
-LOOP_MAX = 1_000
 CHARS_A_TOKEN = 4
 ALWAYS = ("tenant", "agent", "user", "date")
 """What every template may name: whose request it is, for whom, and the day of the request in UTC."""
-
-
-class Unrendered(Exception):
-    """A prompt that cannot be made of what was given; a sentence says what is missing or wrong."""
-
-
-def _short_range(*args: int) -> range:
-    made = range(*args)
-    if len(made) > LOOP_MAX:
-        raise Unrendered(f"a loop has more than {LOOP_MAX} turns: loop over less")
-    return made
-
-
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's own, and no way to make a giant of a text or a number by a product."""
-
-    intercepted_binops = frozenset({"*", "**"})
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        if operator == "**" or not (isinstance(left, int | float) and isinstance(right, int | float)):
-            raise Unrendered(f"{operator!r} is for numbers here, and powers are not: write it out")
-        return super().call_binop(context, operator, left, right)
-
-
-SANDBOX = _Sandbox(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False)
-SANDBOX.globals["range"] = _short_range
-
-
-@lru_cache(maxsize=500)
-def _template(text: str) -> Any:
-    return SANDBOX.from_string(text)
 
 
 def render(prompt: Prompt, given: Mapping[str, Any]) -> dict[str, str]:
@@ -69,14 +37,17 @@ def render(prompt: Prompt, given: Mapping[str, Any]) -> dict[str, str]:
 def _rendered(part: str, text: str, values: Mapping[str, Any]) -> str:
     made, chars = [], 0
     try:
-        for piece in _template(text).generate(values):
+        for piece in sandbox.template(text).generate(values):
             chars += len(piece)
             if chars > CHARS_MAX:
                 raise Unrendered(f"the part {part!r} is longer than {CHARS_MAX:,} characters: shorten it")
             made.append(piece)
-    except (TemplateError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
-        raise Unrendered(f"the part {part!r} cannot be rendered: {cut(str(error), 300)}") from error
-    return "".join(made).strip()
+        said = "".join(made).strip()
+        said.encode()  # a half of a character, which no event can hold
+    except Exception as error:  # a template is foreign code: whatever it raises is its own mistake
+        why = str(error) if str(error).startswith("the part ") else f"the part {part!r} cannot be rendered: {error}"
+        raise Unrendered(cut(why, 400)) from error
+    return said
 
 
 def _typed(name: str, kind: str, value: Any) -> Any:
@@ -137,12 +108,10 @@ def mistakes(prompt: Prompt) -> list[str]:
     found, named = [], set()
     for part, text in prompt.parts.items():
         try:
-            parsed = SANDBOX.parse(text)
-            named |= meta.find_undeclared_variables(parsed)
-            if any(inner.find(nodes.For) for loop in parsed.find_all(nodes.For) for inner in loop.find_all(nodes.For)):
-                found.append(f"the part {part!r} has loops three deep: two are the most")
-        except TemplateError as error:
-            found.append(f"the part {part!r} is no template: {error}: correct it")
+            sandbox.template(text)
+            named |= meta.find_undeclared_variables(sandbox.parsed(text))
+        except (Unrendered, TemplateError, RecursionError) as wrong:  # the last two: what only compiling it shows
+            found.append(f"the part {part!r} cannot be used: {wrong}")
     found += [f"the template names {name!r}, which is not declared: add it to variables"
               for name in sorted(named - prompt.variables.keys() - {*ALWAYS})]
     for name, variable in prompt.variables.items():
@@ -155,6 +124,9 @@ def mistakes(prompt: Prompt) -> list[str]:
 
 def failures(prompt: Prompt, test: PromptTest) -> list[str]:
     """What a test beside a prompt finds wrong; nothing where it passes."""
+    unknown = sorted(test.given.keys() - prompt.variables.keys() - {*ALWAYS})
+    if unknown:
+        return [f"it gives {', '.join(map(repr, unknown))}, which the prompt does not declare: correct the name"]
     try:
         text = joined(render(prompt, {name: "" for name in ALWAYS} | test.given))
     except Unrendered as wrong:

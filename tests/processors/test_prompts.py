@@ -34,6 +34,30 @@ def test_what_cannot_be_rendered_is_a_sentence(template, given, says):
         render(prompt, given)
 
 
+@pytest.mark.parametrize("template", [
+    "{{ lipsum() }}", "{{ range(9)|random }}", "{{ 'x'.ljust(300000000) }}", "{{ '%300000000d' % 1 }}", "{{ 'x'|center(300000000) }}",
+    "{{ '{:300000000}'.format(1) }}", "{{ 'x'|indent(300000000) }}", "{% set x = 'ab' %}" + "{% set x = x ~ x %}" * 60 + "{{ x }}",
+    "{% macro m(n) %}{% if n %}{{ m(n-1) }}{{ m(n-1) }}{% endif %}{% endmacro %}{{ m(60) }}", "{{ 'aa'" + "|replace('a', 'aaaaaaaaaa')" * 12 + " }}",
+    "{% set x = [1] %}" + "{% set x = [x, x] %}" * 60 + "{{ x }}", "{{ [1]|batch(300000000, 0)|list|length }}", "{{ [1]|slice(300000000)|list }}",
+    "{% for a in tenant %}{% for b in tenant %}{% endfor %}{% endfor %}", "{{ " + "(" * 500 + "1" + ")" * 500 + " }}", "{% include 'x' %}",
+    "{{ 'x'.encode('nope') }}", "{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}", "{{ '\\ud800' }}", "{{ {}.a.b.c }}",
+    "{% with x = 'ab' %}{% with x = x ~ x %}{{ x }}{% endwith %}{% endwith %}", "{{ range.__globals__ }}", "{{ 'a'|nothing }}",
+    "{{ tenant|join(tenant) }}", "{{ 1.5|round(999999999, 'ceil') }}"])
+def test_no_template_makes_a_giant_holds_a_worker_up_or_draws_lots(template):
+    with pytest.raises(Unrendered, match="the part 'task'"):
+        render(Prompt(name="p", task=template), {"tenant": "x" * 2_000})
+    mistakes(Prompt(name="p", task=template))
+
+
+def test_what_prompts_need_is_there():
+    text = "{% for n in [1, 2] %}{{ loop.index }}{{ '!' if loop.last else ', ' }}{% endfor %} {{ tenant|title|replace('m', 'n') }} {{ 7 % 4 }}"
+    assert render(Prompt(name="p", task=text + " {{ tenant.upper() ~ '.' }}"), {"tenant": "acme"}) == {"task": "1, 2! Acne 3 ACME."}
+
+
+def test_a_test_that_gives_what_nobody_declared_fails():
+    assert "'shopp', which the prompt does not declare" in failures(SHOP, PromptTest(given={"shopp": "x", "shop": "y"}))[0]
+
+
 def test_only_declared_values_reach_a_template():
     with pytest.raises(Unrendered, match="'secret' is undefined"):
         render(Prompt(name="p", task="{{ secret }}"), {"secret": "of another"})
@@ -42,6 +66,8 @@ def test_only_declared_values_reach_a_template():
 
 @pytest.mark.parametrize(("prompt", "says"), [
     (Prompt(name="p", task="{% if %}"), "is no template"),
+    (Prompt(name="p", task="{% set x = 1 %}"), "it has {% set %}, which no prompt may have"),
+    (Prompt(name="p", task="{{ tenant|random }}"), "there is no filter 'random' for prompts"),
     (Prompt(name="p", task="{% for a in 'ab' %}" * 3 + "x" + "{% endfor %}" * 3), "loops three deep"),
     (Prompt(name="p", task="{{ unknown }}"), "not declared: add it"),
     (Prompt(name="p", task="x", variables={"n": Variable(type="number", default="few")}), "should be a number"),
