@@ -30,6 +30,8 @@ FOLDERS = {"tenants": "tenant", "agents": "agent", "models": "model", "tools": "
            "routes": "route", "webhooks": "webhook"}
 DOCUMENTS = "documents"
 DOCUMENT_BYTES_MAX = 7 * 1024 * 1024
+FILE_BYTES_MAX = 1024 * 1024
+NODES_MAX = 100_000
 SERVICES_PORT = "${services_port}"
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+)$", re.MULTILINE)
 
@@ -94,10 +96,22 @@ def _files(folder: Path, mistakes: list[str]) -> Iterator[tuple[Path, str]]:
 
 def _read(path: Path, kind: str, services_port: str, mistakes: list[str]) -> Source | None:
     try:
+        if not path.is_file():
+            raise OSError("it is no file that can be read")
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise OSError(f"{path.stat().st_size:,} bytes, at most {FILE_BYTES_MAX:,}: is it a definition?")
         text = path.read_text(encoding="utf-8").replace(SERVICES_PORT, services_port)
         root = yaml.compose(text, yaml.SafeLoader)
+        if _nodes(root, {}) > NODES_MAX:
+            raise ValueError(f"with its aliases it has more than {NODES_MAX:,} values: write less")
         fields = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        mistakes.append(f"{path}: {error.strerror or error}: correct or remove it")
+        return None
+    except RecursionError:
+        mistakes.append(f"{path}: it is nested too deep, or an alias holds itself: write it simpler")
+        return None
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none, a number of thousands of digits, not UTF-8
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         mistakes.append(f"{path}{where}: no valid YAML ({getattr(error, 'problem', None) or error}): correct it")
@@ -111,6 +125,16 @@ def _read(path: Path, kind: str, services_port: str, mistakes: list[str]) -> Sou
     except ValidationError as error:
         mistakes += [_sentence(path, root, kind, one) for one in error.errors(include_url=False)]
         return None
+
+
+def _nodes(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """How many values a node has, an alias counted as often as it is used: ten lines of them can be a billion."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        inner = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_nodes(part, known) for part in inner)
+    return known[id(node)]
 
 
 def _sentence(path: Path, root: yaml.Node, kind: str, error: dict[str, Any]) -> str:
@@ -146,6 +170,9 @@ def _documents(folder: Path, tenants: list[str], mistakes: list[str]) -> Iterato
         if len(parts) > 1 and parts[0] not in tenants:
             mistakes.append(f"{path}: there is no tenant {parts[0]!r}: rename the folder, or add its file")
             continue
+        if not path.is_file():
+            mistakes.append(f"{path}: it is no file that can be read: correct or remove it")
+            continue
         if path.stat().st_size > DOCUMENT_BYTES_MAX:
             mistakes.append(f"{path}: {path.stat().st_size:,} bytes, at most {DOCUMENT_BYTES_MAX:,}: split it")
             continue
@@ -153,6 +180,9 @@ def _documents(folder: Path, tenants: list[str], mistakes: list[str]) -> Iterato
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             mistakes.append(f"{path}: not UTF-8 (byte {error.start}): save it as UTF-8")
+            continue
+        except OSError as error:
+            mistakes.append(f"{path}: {error.strerror or error}: correct or remove it")
             continue
         heading = _HEADING.search(text)
         name = "/".join(parts)

@@ -1,6 +1,7 @@
 """Is a folder of YAML read as it is meant, is every mistake in it told with its line, and does the sample company work?"""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -84,6 +85,27 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         load(folder_of(tmp_path, agents__help="x", **{"agents__help.yaml": "prompt: x\nmodel: a\npolicy: b\n",
                                                      "documents__nobody__x.md": "x", "agnets__x.yaml": "a: 1\n"}))
     assert len(str(bad.value).splitlines()) == 4
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    (BOMB, "more than 100,000 values"), ("a: &a [*a]\n", "an alias holds itself"), ("a: " + "[" * 3000 + "]" * 3000, "nested too deep"),
+    ("a: 2020-13-45\n", "month must be"), ("a: " + "9" * 5_000, "no valid YAML"), ("a: \x00", "no valid YAML"),
+    ("a: " + "x" * 1_100_000, "at most 1,048,576"), ("a: !!python/object/apply:os.system ['id']\n", "no valid YAML"),
+])
+def test_hostile_yaml_is_told_at_once(tmp_path, text, says):
+    with pytest.raises(BadCompany, match=says):
+        load(folder_of(tmp_path, **{"tenants__acme.yaml": text}))
+
+
+@pytest.mark.parametrize("name", ["tenants/a.yaml", "documents/a.md"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/nowhere")])
+def test_what_is_no_file_is_told(tmp_path, name, make):
+    make(folder_of(tmp_path) / name)
+    with pytest.raises(BadCompany, match="no file that can be read"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize("what", ["absent", "empty"])
