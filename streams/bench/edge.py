@@ -46,7 +46,7 @@ Say = Callable[[str], None]
 
 
 def run(home: Path, seconds: float, rate: float, connections: int, say: Say) -> dict[str, Any]:
-    """{"load_before", "rate", "connections", "seconds", "peer", "rows": [{what, p50_ms, …, most_per_s, cpu_ms, failed}]}.
+    """{"load_before", "rate", "connections", "seconds", "peer", "rows": [{what, p50_ms, …, most_per_s, cpu_ms, …}]}.
 
     `cpu_ms` is the processor's time for a request at the steady rate, of all processes but the model's and the load's
     (`cpu_ms_by`: of each): unlike the others it holds on a machine that others use as well.
