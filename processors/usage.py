@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from processors.prices import COST_MAX_USD, EXACT, by_list, exactly, price
+from processors.profiles import script
 from processors.text import label
 from schemas.agent import ModelFailed, ModelResponded, RunFinished, RunSettled, Tokens
 from schemas.registry import Currency, Definitions, Tenant
@@ -67,8 +68,9 @@ def rate_at(given: Definitions, currency: str, at: datetime) -> Decimal | None:
 
 
 def settle(finished: RunFinished) -> list[RunSettled]:
-    """A run's end told to its tenant."""
-    return [finished.then(RunSettled)]
+    """A run's end told to its tenant, with how long its texts are and in which script, never the texts."""
+    return [finished.then(RunSettled, question_chars=len(finished.text), answer_chars=len(finished.answer or ""),
+                          script=script(finished.text))]
 
 
 @dataclass(frozen=True)

@@ -199,10 +199,19 @@ class RunFinished(RunEvent):
 
 
 class RunSettled(Event):
-    """A run is over, told to its tenant: its place is free, its cost is known."""
+    """A run is over, told to its tenant: its place is free, its cost is known, and so is what profiles count.
+
+    `script` is the writing of the question (latin, cyrillic, han, arabic, other, none).
+    """
 
     family: ClassVar[str] = FAMILY
     session: Label
     run: UUID
     outcome: Outcome
     cost_usd: Money | None = None
+    agent: Label = ""
+    model: Label = ""
+    wait_ms: Count = 0
+    question_chars: Count = 0
+    answer_chars: Count = 0
+    script: Label = ""

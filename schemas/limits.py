@@ -27,6 +27,19 @@ class Limits(Value):
     waiting_seconds: Annotated[float, Field(gt=0, le=366 * 86_400)] = 7 * 86_400
 
 
+class Drift(Value):
+    """When an hour of an agent differs from the week before by so much that it is told: by PSI, for numbers also by KS.
+
+    Both have to be beyond chance too. Not below so many runs in the hour (`hour_runs`) and before it (`reference_runs`).
+    """
+
+    psi: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.25
+    ks: Annotated[float, Field(gt=0, le=1)] = 0.1
+    reference_runs: Annotated[int, Field(ge=1)] = 200
+    hour_runs: Annotated[int, Field(ge=1)] = 30
+    enabled: bool = True
+
+
 class Approval(Value):
     """Who must agree before a tool is called: names or roles, one of which is enough. No word in time is a no.
 

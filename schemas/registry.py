@@ -16,7 +16,7 @@ from schemas.base import Count, Event, Value
 from schemas.definition import Definition, Name
 from schemas.guardrails import Action, Stage
 from schemas.keys import SCOPES, ApiKey, Scope  # noqa: F401 - together with the other kinds
-from schemas.limits import Approval, Context, Limits
+from schemas.limits import Approval, Context, Drift, Limits
 from schemas.patterns import Critique, Pattern, Plan, Workflow
 from schemas.prices import Budget, Contract, Price, Rate
 from schemas.prompts import Alias, Prompt, PromptUse
@@ -44,6 +44,7 @@ class Tenant(Definition):
     request_chars: Annotated[int, Field(ge=1)] = 100_000
     budget_usd: Budget | None = None
     contract: Contract | None = None
+    drift: Drift | None = None
 
 
 class Currency(Definition):
@@ -78,6 +79,7 @@ class Agent(Definition):
     ask_user: bool = False
     context: Context | None = None
     cache: Cache | None = None
+    drift: Drift | None = None
 
 
 class Model(Definition):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from schemas import (  # noqa: F401 - together they know every event class
-    agent, approvals, attempts, children, feedback, guardrails, knowledge, operations, registry, signals, stream, tracing,
+    agent, approvals, attempts, children, feedback, guardrails, knowledge, operations, quality, registry, signals, stream, tracing,
     usage, webhooks,
 )
 from schemas.avsc import schema_of
@@ -23,10 +23,10 @@ READ_WHOLE = {"place": 1}
 
 MONTH = timedelta(days=30)
 OWNERS = {"agent": "agent-platform", "approvals": "agent-platform", "guardrails": "security", "usage": "finance", "knowledge": "knowledge",
-          "feedback": "product", "tracing": "observability", "operations": "operations", "registry": "governance",
+          "feedback": "product", "quality": "product", "tracing": "observability", "operations": "operations", "registry": "governance",
           "stream": "agent-platform", "webhooks": "agent-platform"}
 RETENTION = {"stream": timedelta(days=1), "operations": 3 * MONTH, "usage": 13 * MONTH, "feedback": 13 * MONTH,
-             "approvals": 13 * MONTH}
+             "approvals": 13 * MONTH, "quality": 13 * MONTH}
 
 
 @dataclass(frozen=True)

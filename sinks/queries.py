@@ -3,6 +3,7 @@
 from sinks.named import LATELY, MINE, SINCE, Query, lately
 from sinks.queries_models import MODELS
 from sinks.queries_money import MONEY
+from sinks.queries_quality import QUALITY
 from sinks.queries_traces import TRACES
 
 __all__ = ["QUERIES", "Query"]
@@ -11,6 +12,7 @@ QUERIES = (
     *MONEY,
     *MODELS,
     *TRACES,
+    *QUALITY,
 
     Query("cost_over_time", "What each tenant, agent and model cost, hour by hour", f"""
 SELECT hour, tenant, agent, model, sum(calls) AS calls, sum(input_tokens) AS input_tokens,

@@ -21,6 +21,7 @@ from schemas.feedback import FeedbackGiven, FeedbackJoined
 from schemas.guardrails import VerdictReached
 from schemas.operations import DeadLettered
 from schemas.plain import Plain
+from schemas.quality import DriftFound, HourProfiled
 from schemas.signals import SignalRefused
 from schemas.tracing import SpanEnded
 from schemas.usage import BudgetAlerted, TokensUsed, UsageTotalled
@@ -64,6 +65,8 @@ TABLES: dict[type[Event], Table] = {
     WebhookDelivered: Table("webhook_deliveries", renamed={"status": "http_status"}, constants={"status": "delivered"}),
     WebhookFailed:  Table("webhook_deliveries", without=("body", "hopeless"), constants={"status": "failed"}),
     WebhookDropped: Table("webhook_deliveries", constants={"status": "dropped"}, copies={"started_at": "at"}),
+    HourProfiled:   Table("profiles"),
+    DriftFound:     Table("drift"),
     DeadLettered:   Table("dead_letters"),
 }
 # fmt: on

@@ -7,8 +7,8 @@ document and the topics to create are drawn from this table.
 from datetime import timedelta
 
 from processors import (
-    admission, agent, attempts, children, feedback, foreign, guardrails, ingest, model, retrieval, tools, tracing,
-    usage, webhooks,
+    admission, agent, attempts, children, drift, feedback, foreign, guardrails, ingest, model, profiles, retrieval,
+    tools, tracing, usage, webhooks,
 )
 from schemas.agent import (
     AgentRequested, ModelAsked, ModelFailed, ModelResponded, PassagesAsked,
@@ -23,6 +23,7 @@ from schemas.feedback import FeedbackGiven, FeedbackJoined
 from schemas.guardrails import VerdictReached
 from schemas.knowledge import ChunkPrepared, ChunkRetired, DocumentPublished, DocumentWithdrawn
 from schemas.operations import DeadLettered
+from schemas.quality import DriftFound, HourProfiled
 from schemas.signals import Signalled, SignalRefused
 from schemas.stream import ModelChunk
 from schemas.tracing import SpanEnded, SpanReceived, TraceRested
@@ -33,6 +34,11 @@ from streams.shapes import Call, Each, Fold, Kinds, Step, Tumbling, Window, kind
 
 def per_minute(of) -> Window:
     return Window(of.Total, of.add, of.close, Tumbling(timedelta(minutes=1)), grace=timedelta(seconds=10))
+
+
+def per_hour(of) -> Window:
+    """The grace is long: nobody waits for a profile, and what comes late is in none."""
+    return Window(of.Total, of.add, of.close, Tumbling(timedelta(hours=1)), grace=timedelta(minutes=5))
 
 
 # fmt: off
@@ -65,6 +71,8 @@ PIPELINE = (
     Step("book_attempts",   ModelResponded | ModelFailed,      Each(attempts.book),                                 AttemptEnded),
     Step("settle",          RunFinished,                       Each(usage.settle),                                  RunSettled),
     Step("total_usage",     TokensUsed,                        per_minute(usage),                                   UsageTotalled),
+    Step("profile",         RunSettled,                        per_hour(profiles),                                  HourProfiled),
+    Step("watch_drift",     HourProfiled,                      Fold(drift.Reference, drift.watch),                  DriftFound, given=True),
     Step("map_span",        SpanReceived | TraceRested,        Fold(foreign.Seen, foreign.map_span, wakes=TraceRested), SpanEnded | TokensUsed, given=True),
     Step("announce",        RunFinished | RequestRefused | ApprovalAsked, Each(webhooks.announce),                  WebhookDue, given=True),
     Step("deliver",         WebhookDue,                        Call(webhooks.ask, "webhook", webhooks.tell, ordered=False), WebhookDelivered | WebhookFailed, given=True),
@@ -75,7 +83,7 @@ PIPELINE = (
 SINKS = {
     "clickhouse": (RunFinished | RequestRefused | SpanEnded | TokensUsed | AttemptEnded | UsageTotalled | BudgetAlerted
                    | VerdictReached | FeedbackGiven | FeedbackJoined | ApprovalAsked | ApprovalResolved | ApprovalRefused | UserAsked
-                   | SignalRefused | WebhookDelivered | WebhookFailed | WebhookDropped | DeadLettered),
+                   | SignalRefused | WebhookDelivered | WebhookFailed | WebhookDropped | HourProfiled | DriftFound | DeadLettered),
     "qdrant": ChunkPrepared | ChunkRetired,
     "otlp": SpanEnded,
 }

@@ -22,6 +22,7 @@ from schemas.usage import TokensUsed, UsageTotalled
 from sinks.clickhouse import ClickHouse, append, connect, migrate
 from sinks.queries import QUERIES
 from sinks.queries_money import MONEY
+from sinks.queries_quality import QUALITY
 from sinks.queries_traces import TRACES
 from tests.sinks.conftest import TABLES
 from tests.sinks.test_rows import batch_of
@@ -196,4 +197,4 @@ def test_no_ready_query_needs_final_or_a_join():
 
 def test_every_ready_query_is_tried_here():
     [cases] = [mark.args[1] for mark in test_a_ready_query_gives_the_figures.pytestmark if mark.name == "parametrize"]
-    assert {case[0] for case in cases} | {"parts", "trace"} == BY_NAME.keys() - {query.name for query in (*MONEY, *TRACES)}
+    assert {case[0] for case in cases} | {"parts", "trace"} == BY_NAME.keys() - {query.name for query in (*MONEY, *TRACES, *QUALITY)}
