@@ -107,7 +107,7 @@ def test_what_stays_new_becomes_usual():
 
 
 @pytest.mark.parametrize(("tenant", "agent", "count"), [
-    (None, None, 1), (Drift(enabled=False), None, 0), (Drift(psi=9), None, 0), (Drift(psi=9), Drift(psi=0.25), 1),
+    (None, None, 1), (Drift(enabled=False), None, 0), (Drift(psi=99), None, 0), (Drift(psi=99), Drift(psi=0.25), 1),
     (None, Drift(hour_runs=31), 0), (None, Drift(reference_runs=201), 0)])
 def test_the_agent_decides_before_its_tenant(tenant, agent, count):
     known = company(TENANT.model_copy(update={"drift": tenant}), AGENT.model_copy(update={"drift": agent}))

@@ -46,7 +46,7 @@ def in_column(value: Any, field: Any) -> Any:
             return list(value)
         case datetime():
             return round(value.timestamp() * 1000)
-        case None if "Decimal" in str(field.annotation) or "[int" in str(field.annotation):
+        case None if any(number in str(field.annotation) for number in ("Decimal", "[int", "[float")):
             return None
         case None if "UUID" in str(field.annotation):
             return 0

@@ -11,6 +11,7 @@ from streams.local import Local
 from streams.topology import PIPELINE
 
 NINE = datetime(2026, 5, 4, 9, tzinfo=UTC)
+NOBODY = {"chat": None, "tool": None, "search": None}
 
 
 def settled(nth: int, hour: int, **more) -> RunSettled:
@@ -29,7 +30,7 @@ def hours(local: Local) -> list:
 
 
 def test_an_hour_that_is_unlike_the_ones_before_is_told_when_it_is_over():
-    said = hours(Local(PIPELINE))
+    said = hours(Local(PIPELINE, ports=NOBODY))
     assert [(one.runs, one.script) for one in only(HourProfiled, said)] == [(220, {"latin": 220}), (40, {"cyrillic": 40})]
     found = {one.feature: one for one in only(DriftFound, said)}
     assert found.keys() == {"script", "wait_ms"} and found["wait_ms"].ks == 1 and found["script"].ks is None
@@ -39,12 +40,12 @@ def test_an_hour_that_is_unlike_the_ones_before_is_told_when_it_is_over():
 
 def test_an_agent_that_does_not_want_it_is_left_alone():
     quiet = Agent(name="support", prompt="Be brief.", model="small", drift=Drift(enabled=False))
-    said = hours(Local(PIPELINE, Definitions.of(quiet)))
+    said = hours(Local(PIPELINE, Definitions.of(quiet), NOBODY))
     assert only(HourProfiled, said) and not only(DriftFound, said)
 
 
 def test_a_run_that_settles_after_its_hour_was_told_is_a_dead_letter_and_in_no_profile():
-    local = Local(PIPELINE)
+    local = Local(PIPELINE, ports=NOBODY)
     hours(local)
     [letter] = only(DeadLettered, local.send(settled(999, 0)))
     assert (letter.reason, letter.consumer) == ("late", "tenant/profile")
