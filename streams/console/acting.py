@@ -1,4 +1,4 @@
-"""What may a reader of the console do: sign in, decide an approval, give a dead letter back, ask what if, take rows along?
+"""What may a reader of the console do: sign in, decide an approval, give a dead letter back, ask what if?
 
 Whatever changes something is a POST from this very site: the cookie is not sent from others, and the origin is looked at.
 """
@@ -16,21 +16,20 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Redirect
 from schemas.approvals import ApprovalDecided
 from schemas.base import NAMESPACE_OID, derived_id
 from schemas.codec import Codec
-from sinks import clickhouse
 from streams import deadletters, forking, histories
 from streams.client import now
 from streams.commands.forks import result
 from streams.console.page import ENVIRONMENT, FOLDER, HEADERS, Table, Tile, render
-from streams.console.queries import ROWS
 from streams.console.reading import COOKIE, Look, Reading, SignIn, look_of
 from streams.edge import asking
+from streams.edge.keys import FORM as KEY
 from streams.edge.problems import Problem
 from streams.ports import ports_over
 from streams.registry import Registry
 
 router = APIRouter(prefix="/console", include_in_schema=False)
 ASSETS = {"console.css": "text/css", "console.js": "text/javascript"}
-FORMATS = {"csv": ("CSVWithNames", "text/csv"), "parquet": ("Parquet", "application/vnd.apache.parquet")}
+FORK_USD_MAX = Decimal(10)
 FORM_BYTES_MAX = 200_000
 COOKIE_S = 12 * 3600
 
@@ -63,11 +62,13 @@ def sign_in_page(said: str = "") -> HTMLResponse:
 @router.post("/sign-in")
 async def sign_in(form: Form, request: Request) -> Response:
     key = form.get("key", "").strip()
+    if not KEY.fullmatch(key):
+        return sign_in_page("This is no API key: it begins with weir_.")
     request.cookies[COOKIE] = key
     try:
         await look_of(request)
     except SignIn as why:
-        return sign_in_page(str(why) or "This is no API key: it begins with weir_.")
+        return sign_in_page(str(why))
     answer = RedirectResponse("/console", 303)
     answer.set_cookie(COOKIE, key, max_age=COOKIE_S, httponly=True, samesite="strict", secure=request.url.scheme == "https",
                       path="/console")
@@ -84,11 +85,15 @@ async def sign_out(form: Form) -> Response:
 @router.get("/live")
 async def live(look: Reading) -> JSONResponse:
     """The last hour's headline out of the Faust views. Of all tenants: shown only to who may see all."""
-    if look.caller.tenant:
+    if not look.sees_all:
         return JSONResponse({"figures": []})
-    async with httpx.AsyncClient(timeout=2) as http:
-        told = (await http.get(f"http://127.0.0.1:{look.edge.settings.live_port}/api/live", params={"minutes": 60})).json()
-    total = told["total"]
+    try:
+        async with httpx.AsyncClient(timeout=2) as http:
+            told = await http.get(f"http://127.0.0.1:{look.edge.settings.live_port}/api/live", params={"minutes": 60})
+        total = told.raise_for_status().json()["total"]
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        raise Problem(503, "live_away", "the live views do not answer: `./weir status` says whether they run", retry_after_s=2
+                      ) from error
     return JSONResponse({"figures": [{"title": name.replace("_", " "), "value": f"{value:,}" if isinstance(value, int) else str(value)}
                                      for name, value in total.items() if not isinstance(value, dict | list)]})
 
@@ -115,11 +120,12 @@ async def give_back(form: Form, look: Reading) -> Response:
 
     def back() -> int:
         settings = look.edge.settings
-        letters = [letter for letter in deadletters.read_all(settings, Codec(Registry(settings))) if letter.source in wanted & shown]
+        letters = [letter for letter in deadletters.read_all(settings, Codec(Registry(settings))) if letter.source in wanted & shown
+                       and look.tenant in ("", letter.tenant)]
         return deadletters.replay(settings, letters)
 
     count = await asyncio.to_thread(back)
-    return RedirectResponse("/console/letters?" + urlencode({"said": f"{count} given back; others were before"}), 303)
+    return RedirectResponse("/console/letters?" + urlencode(look.query(said=f"{count} given back; others were before")), 303)
 
 
 @router.post("/runs/{run}/fork")
@@ -145,10 +151,13 @@ async def fork(run: UUID, form: Form, look: Reading) -> HTMLResponse:
 def change_of(form: dict[str, str]) -> forking.Change:
     """What a fork is to change. Raises Problem 422."""
     try:
-        return forking.Change(max(1, int(form.get("step", "1"))), form.get("prompt") or None, form.get("model") or None,
-                              Decimal(form.get("max_cost", "0.10")))
+        cost = Decimal(form.get("max_cost", "0.10"))
+        if not cost.is_finite() or not 0 <= cost <= FORK_USD_MAX:
+            raise ValueError("no amount")
+        return forking.Change(max(1, int(form.get("step", "1"))), form.get("prompt") or None, form.get("model") or None, cost)
     except (ValueError, InvalidOperation) as error:
-        raise Problem(422, "no_number", "the step and the cost are numbers: correct them") from error
+        raise Problem(422, "no_number", f"the step is a number from 1, the cost one from 0 to {FORK_USD_MAX}: correct them; "
+                      "what may cost more is asked with `./weir runs fork --max-cost`") from error
 
 
 def forked(look: Look, run: UUID, told: dict[str, Any]) -> HTMLResponse:
@@ -160,21 +169,3 @@ def forked(look: Look, run: UUID, told: dict[str, Any]) -> HTMLResponse:
                   tables=[Table("What the model said", told["steps"], note="then and now"),
                           Table("How it ended", ends, note="then and now")])
 
-
-@router.get("/export/{name}.{form}")
-async def export(name: str, form: str, request: Request, look: Reading) -> Response:
-    """A table of the console whole, as CSV or Parquet."""
-    if name not in ROWS or form not in FORMATS:
-        raise Problem(404, "unknown_export", f"there is no {name}.{form}: csv or parquet of {', '.join(ROWS)}")
-    kind, media = FORMATS[form]
-    more = {key: value for key, value in request.query_params.items() if key in ("run", "parent", "trace", "session")}
-    settings = look.edge.settings
-
-    def read() -> bytes:
-        client = clickhouse.connect(settings.clickhouse(), settings.clickhouse_database)
-        try:
-            return client.raw_query(ROWS[name].sql, parameters=look.parameters(**more), fmt=kind)
-        finally:
-            client.close()
-
-    return Response(await asyncio.to_thread(read), media_type=media, headers={"content-disposition": f'attachment; filename="{name}.{form}"'})

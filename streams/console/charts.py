@@ -6,7 +6,7 @@ a title and a summary for those who do not see it; the numbers stand in a table 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from html import escape
 from typing import Any
@@ -47,11 +47,12 @@ class Chart:
 
 def svg(chart: Chart) -> str:
     """The chart as an SVG element; a sentence where there is nothing to draw."""
+    chart = replace(chart, rows=[row for row in chart.rows if math.isfinite(row[2])])
     if not chart.rows:
         return '<p class="empty">Nothing happened in this time.</p>'
     moments, series = chart.values()
     heights = [sum(at) for at in zip(*series.values(), strict=True)] if chart.stacked else [max(v) for v in series.values()]
-    top = nice(max(heights) or 1)
+    top = nice(max(heights)) if max(heights) > 0 else 1
     marks = [_grid(top, chart.unit), _times(moments)]
     marks += _bars(moments, series, top) if chart.stacked else _lines(moments, series, top)
     says = escape(f"{chart.title}: {', '.join(f'{name} {sum(v):,.6g}' for name, v in series.items())}")
@@ -94,7 +95,7 @@ def _bars(moments: list[datetime], series: dict[str, list[float]], top: float) -
     below = [0.0] * len(moments)
     for nth, (name, values) in enumerate(series.items()):
         for place, value in enumerate(values):
-            if value:
+            if value > 0:
                 y, under = _y(below[place] + value, top), _y(below[place], top)
                 made.append(f'<rect class="s{nth}" x="{_x(place, len(moments)) - width / 2:.1f}" y="{y:.1f}" '
                             f'width="{width:.1f}" height="{max(under - y, 0.5):.1f}"><title>{escape(name)}, '

@@ -3,10 +3,12 @@
 No script is needed to read a page; a small one keeps the live figures fresh. Colours follow the reader's system.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -19,6 +21,7 @@ from markupsafe import Markup
 from streams.console import charts
 from streams.console.queries import ROWS
 from streams.console.reading import HOURS, Look
+from streams.edge.problems import Problem
 
 FOLDER = Path(__file__).parent / "templates"
 PAGES = (("", "Overview"), ("runs", "Runs"), ("sessions", "Sessions"), ("cost", "Cost"), ("guardrails", "Guardrails"),
@@ -75,6 +78,13 @@ def render(look: Look, template: str, title: str, status: int = 200, **more: Any
     return HTMLResponse(text, status, headers=HEADERS)
 
 
+def error_page(problem: Problem) -> HTMLResponse:
+    """What is wrong and what to do, for a person."""
+    text = ENVIRONMENT.get_template("error.html").render(title=HTTPStatus(problem.status).phrase, detail=problem.detail)
+    wait = {} if problem.retry_after_s is None else {"retry-after": str(max(1, round(problem.retry_after_s)))}
+    return HTMLResponse(text, problem.status, headers=HEADERS | wait)
+
+
 HEADERS = {"content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
                                       "img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
            "referrer-policy": "same-origin", "x-content-type-options": "nosniff", "cache-control": "no-store"}
@@ -86,6 +96,11 @@ def link(look: Look, path: str, **query: Any) -> str:
     return f"/console{'/' + path if path else ''}?{urlencode(held)}"
 
 
+def whose(look: Look, row: Mapping[str, Any]) -> dict[str, str]:
+    """Two tenants may have sessions of one name: a link out of a row leads to that row's tenant."""
+    return {"tenant": row["tenant"]} if not look.caller.tenant and row.get("tenant") else {}
+
+
 def cell(look: Look, name: str, value: Any, row: Mapping[str, Any]) -> Markup | str:
     """A value as people read it; runs and sessions lead to their pages."""
     if value is None:
@@ -93,12 +108,14 @@ def cell(look: Look, name: str, value: Any, row: Mapping[str, Any]) -> Markup | 
     if name in ("run", "parent_run") and isinstance(value, UUID):
         return Markup('<a href="{}"><code>{}</code></a>').format(link(look, f"runs/{value}"), str(value)[:8]) if value.int else ""
     if name == "session":
-        return Markup('<a href="{}">{}</a>').format(link(look, "session", session=value), shorter(str(value), 24))
+        return Markup('<a href="{}">{}</a>').format(link(look, "session", session=value, **whose(look, row)), shorter(str(value), 24))
     if isinstance(value, datetime):
         return Markup('<time datetime="{}">{}</time>').format(value.isoformat(), f"{value:%m-%d %H:%M:%S}")
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, Decimal) or name.endswith("usd"):
+    if isinstance(value, int | float | Decimal) and not math.isfinite(value):
+        return "–"
+    if isinstance(value, Decimal) or name.endswith("usd") and isinstance(value, int | float):
         return f"${Decimal(value):,.6f}"
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"

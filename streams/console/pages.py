@@ -3,15 +3,17 @@
 from collections import defaultdict
 from difflib import unified_diff
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import yaml
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from schemas.registry import Definitions
+from schemas.prompts import PromptUse
+from schemas.registry import Agent, Definition, Definitions
 from streams.console.page import Picture, Table, Tile, render
-from streams.console.queries import ROWS, SPLITS
+from streams.console.queries import MINE, ROWS, SPLITS
 from streams.console.reading import Look, Reading
 from streams.edge.problems import Problem
 from streams.shapes import Call, Step, kinds
@@ -26,10 +28,11 @@ SPANS_SHOWN = 10_000
 async def overview(look: Reading) -> HTMLResponse:
     names = ("figures", "completeness", "runs_by_outcome", "waits", "cost_by_model", "agents", "delays")
     [figures], balance, outcomes, waits, cost, agents, delays = await look.all(*names)
-    return render(look, "blocks.html", "Overview", live=True, figures=[*tiles_of(figures), completeness(balance)], pictures=[
+    whole = [Table(ROWS["completeness"].title, balance, "completeness"), Table("How far behind", delays, "delays")]
+    tiles = [*tiles_of(figures), completeness(balance)] if look.sees_all else tiles_of(figures)
+    return render(look, "blocks.html", "Overview", live=look.sees_all, figures=tiles, pictures=[
         Picture("runs_by_outcome", outcomes), Picture("cost_by_model", cost), Picture("waits", waits, stacked=False)], tables=[
-        Table("Agents", agents, "agents"), Table("Produced = landed + dead-lettered", balance, "completeness"),
-        Table("How far behind", delays, "delays")])
+        Table("Agents", agents, "agents"), *(whole if look.sees_all else ())])
 
 
 def tiles_of(row: dict[str, Any]) -> list[Tile]:
@@ -56,7 +59,7 @@ def completeness(rows: list[dict[str, Any]]) -> Tile:
 @router.get("/runs")
 async def runs(look: Reading) -> HTMLResponse:
     rows = await look.rows("runs")
-    carried = "".join(f"&{name}={value}" for name, value in look.filters.items() if value)
+    carried = "".join("&" + urlencode({name: value}) for name, value in look.filters.items() if value)
     return render(look, "blocks.html", "Runs", filters=OUTCOMES, tables=[Table("Runs", rows, "runs", extra=carried)],
                   about="The newest 200 that fit, newest first. Words are looked for in questions and answers, whole words only.")
 
@@ -65,11 +68,12 @@ async def runs(look: Reading) -> HTMLResponse:
 async def run(run: UUID, look: Reading) -> HTMLResponse:
     found = await look.rows("run", run=str(run))
     if not found:
-        raise Problem(404, "unknown_run", f"there is no finished run {run} here: rows arrive within seconds of its end")
+        return await under_way(look, run)
     [row] = found
-    trace = await trace_of(look, run)
-    spans, family, verdicts = (await look.rows("spans", trace=trace), await look.rows(
-        "family", run=str(run), parent=str(row["parent_run"])), await look.rows("verdicts_of_run", run=str(run)))
+    trace, own = await trace_of(look, run, row["tenant"]), row["tenant"]
+    spans, family, verdicts = (await look.rows("spans", trace=trace, tenant=own), await look.rows(
+        "family", run=str(run), parent=str(row["parent_run"]), tenant=own), await look.rows(
+        "verdicts_of_run", run=str(run), tenant=own))
     tables = [Table("Guardrails", verdicts)] + ([Table("Asked by, and asked in turn", family)] if len(family) > 1 else [])
     return render(look, "run.html", f"Run {str(run)[:8]}", run=row, spans=placed(spans[:SPANS_SHOWN]), trace=trace, tables=tables,
                   more=len(spans) > SPANS_SHOWN, models=models(look.edge.link.given()), figures=[
@@ -79,9 +83,18 @@ async def run(run: UUID, look: Reading) -> HTMLResponse:
                       Tile("Prompt version", str(row["prompt_version"] or "in the agent"))])
 
 
-async def trace_of(look: Look, run: UUID) -> str:
-    """The trace that a run's spans stand in; the run's own id where it has none yet."""
-    found = await look.edge.rows("SELECT any(trace) AS trace FROM spans WHERE run = {run:UUID}", run=str(run))
+async def under_way(look: Look, run: UUID) -> HTMLResponse:
+    """What a run that has not ended did so far. Raises Problem 404 where there is nothing of it."""
+    spans = await look.rows("spans", trace=await trace_of(look, run, look.tenant))
+    if not any(span["run"] == run for span in spans):
+        raise Problem(404, "unknown_run", f"there is no run {run} here: rows arrive within seconds of its first step, so load "
+                      "the page again; if it stays so, the id is wrong or the run another tenant's")
+    return render(look, "open-run.html", f"Run {str(run)[:8]}", spans=placed(spans[:SPANS_SHOWN]))
+
+
+async def trace_of(look: Look, run: UUID, tenant: str) -> str:
+    """The trace that a run's spans stand in; the run's own id where it has none yet. Of that tenant: others may name the run."""
+    found = await look.edge.rows(f"SELECT any(trace) AS trace FROM spans WHERE run = {{run:UUID}} AND {MINE}", run=str(run), tenant=tenant)
     return found[0]["trace"] or run.hex if found else run.hex
 
 
@@ -158,14 +171,31 @@ def histories(given: Definitions, tenant: str) -> dict[str, dict[str, list[dict[
     """Every version of every definition, newest first, with what changed. Secrets are references; keys are left out."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(dict)
     before: dict[tuple[str, str], str] = {}
+    own = _prompts_of(given, tenant)
     for (kind, name, version), body in sorted(given.bodies.items(), key=lambda item: item[0]):
-        if kind == "key" or kind == "tenant" and tenant not in ("", name):
+        if kind == "key" or tenant and not (own.get((kind, name), True) and _for(tenant, kind, name, body)):
             continue
         text = yaml.safe_dump(body.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
         old = before.get((kind, name))
         changed = "" if old is None else "\n".join(unified_diff(old.splitlines(), text.splitlines(), lineterm="", n=1))
         found[kind].setdefault(name, []).insert(0, {"version": version, "text": text, "changed": changed})
         before[kind, name] = text
+    return dict(found)
+
+
+def _for(tenant: str, kind: str, name: str, body: Definition) -> bool:
+    """Is this version of a definition the tenant's to see: its own contract, and agents and webhooks that are for it?"""
+    tenants = getattr(body, "tenants", ())
+    return name == tenant if kind == "tenant" else not tenants or tenant in tenants
+
+
+def _prompts_of(given: Definitions, tenant: str) -> dict[tuple[str, str], bool]:
+    """Of each prompt and alias that agents use: does one of them answer the tenant?"""
+    found: dict[tuple[str, str], bool] = defaultdict(bool)
+    for (kind, name, _), body in given.bodies.items():
+        if isinstance(body, Agent) and isinstance(body.prompt, PromptUse):
+            for at in ("prompt", "alias"):
+                found[at, body.prompt.use] |= _for(tenant, kind, name, body)
     return dict(found)
 
 
@@ -176,7 +206,8 @@ async def topology(look: Reading) -> HTMLResponse:
                 for row in rates if row["topic"] == kind.topic()}
     drawn = {f"stage: {key}": [_step(step) for step in steps] for key, steps in stages().items()}
     return render(look, "topology.html", "Topology", rates=by_event, stages=drawn | {"asked outside": [_step(s) for s in calls()]},
-                  tables=[Table("Records a minute, by topic", rates, "rates"), Table("How far behind", delays, "delays")])
+                  tables=[Table("Records a minute, by topic", rates, "rates"), Table("How far behind", delays, "delays")]
+                  if look.sees_all else [])
 
 
 def _step(step: Step) -> dict[str, Any]:

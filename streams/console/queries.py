@@ -13,6 +13,8 @@ SINCE = "at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR"
 HOURLY = "hour >= toStartOfHour(now('UTC') - INTERVAL {hours:UInt32} HOUR)"
 BUCKET = "toStartOfInterval(at, INTERVAL multiIf({hours:UInt32} <= 2, 60, {hours:UInt32} <= 24, 1800, {hours:UInt32} <= 168, 10800, 86400) SECOND)"
 RUNS_SHOWN = 200
+OF_ALL = ("completeness", "delays", "rates")
+"""Tables of the whole installation: counts of all tenants together."""
 SPLITS = ("model", "agent", "tenant", "feature", "team", "user", "provider")
 
 

@@ -5,20 +5,22 @@ send, or on the embedded stack of this machine by nothing at all. A key sees its
 """
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from schemas.registry import Scope
-from streams.console.queries import ROWS
+from streams.console.queries import OF_ALL, ROWS
 from streams.edge.app import Edge
-from streams.edge.keys import FORM, Caller, keys_needed
+from streams.edge.keys import FORM, Caller, at_home, keys_needed
 from streams.edge.keys import checked as of_key
 from streams.edge.problems import Problem
 
 COOKIE = "weir_key"
 HOURS = {1: "last hour", 24: "last day", 168: "last week", 720: "last month"}
+HOURS_MAX = 8_784
 FILTERS = ("agent", "outcome", "words")
 
 
@@ -37,8 +39,15 @@ class Look:
     filters: dict[str, str]
     path: str
 
+    @property
+    def sees_all(self) -> bool:
+        """May the reader see how much all tenants together do?"""
+        return not self.caller.tenant or self.may("admin")
+
     async def rows(self, name: str, **more: Any) -> list[dict[str, Any]]:
         """The rows of a table of the console. Raises Problem 503 where ClickHouse is away."""
+        if name in OF_ALL and not self.sees_all:
+            return []
         return await self.edge.rows(ROWS[name].sql, **self.parameters(**more))
 
     async def all(self, *names: str, **more: Any) -> list[list[dict[str, Any]]]:
@@ -63,8 +72,8 @@ async def look_of(request: Request) -> Look:
     if not caller.may("read"):
         raise Problem(403, "no_scope", "this key may not read: `weir keys add --scope read` makes one that may")
     hours = asked.get("hours", "24")
-    return Look(caller, edge, caller.tenant or asked.get("tenant", ""), int(hours) if hours.isdigit() and int(hours) <= 8_784
-                else 24, {name: asked.get(name, "").strip() for name in FILTERS}, request.url.path)
+    hours = int(hours) if re.fullmatch("[0-9]{1,4}", hours) and 1 <= int(hours) <= HOURS_MAX else 24
+    return Look(caller, edge, caller.tenant or asked.get("tenant", ""), hours, {name: asked.get(name, "").strip() for name in FILTERS}, request.url.path)
 
 
 def _caller(request: Request, edge: Edge) -> Caller:
@@ -76,6 +85,7 @@ def _caller(request: Request, edge: Edge) -> Caller:
             raise SignIn(problem.detail) from problem
     if keys_needed(edge.settings):
         raise SignIn("")
+    at_home(request)
     return Caller("")  # this machine's own stack: every tenant
 
 

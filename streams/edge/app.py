@@ -63,13 +63,14 @@ Shared = Annotated[Edge, Depends(edge_of)]
 def application(settings: Settings, link: Link, tables: Tables, metrics: Metrics | None = None) -> FastAPI:
     """The whole edge, as an ASGI application."""
     from streams.console.acting import sign_in_page  # noqa: PLC0415 - these need `Shared` above
+    from streams.console.page import error_page  # noqa: PLC0415
     from streams.console.reading import SignIn  # noqa: PLC0415
     from streams.edge import routes  # noqa: PLC0415
 
     app = FastAPI(title="Weir", version="1", description=ABOUT, docs_url=None, redoc_url=None,
                   responses=problems.DESCRIBED)
     app.state.edge = Edge(settings, link, tables, metrics or Metrics())
-    problems.handled(app)
+    problems.handled(app, error_page)
     app.add_exception_handler(SignIn, lambda request, error: sign_in_page(str(error)))
     for router in routes.ROUTERS:
         app.include_router(router)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
@@ -67,11 +68,21 @@ def caller_of(request: Request) -> Caller:
     if keys_needed(edge.settings):
         raise Problem(401, "no_key" if not given else "bad_key",
                       "send an API key as `Authorization: Bearer weir_…`; `weir keys add` makes one")
+    at_home(request)
     tenant = request.headers.get(TENANT_HEADER, "")
     if not re.fullmatch(r"[^/]{1,200}", tenant):
         raise Problem(401, "no_tenant", f"say who asks: an API key (`weir keys add`), or, on this machine, the header "
                       f"{TENANT_HEADER} with a tenant's name")
     return Caller(tenant, roles=tuple(filter(None, request.headers.get(ROLES_HEADER, "").split(","))))
+
+
+def at_home(request: Request) -> None:
+    """A page of another site may lead its own name to this machine (DNS rebinding) and would then be served as this
+    machine's user is: without keys only names that nobody else can own are answered. Raises Problem 403."""
+    name = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    if "." in name and not name.startswith("127.") and not name.endswith(".localhost"):
+        raise Problem(403, "other_host", f"without API keys this is served at http://localhost only, not at {name[:100]!r}: "
+                      "use that address, or set WEIR_EDGE_KEYS=true and make a key with `weir keys add`")
 
 
 def _given(request: Request) -> str:

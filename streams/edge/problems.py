@@ -3,12 +3,13 @@
 Every error is one problem of RFC 9457, with a member `error` in the shape that the OpenAI and Anthropic clients read.
 """
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
@@ -52,28 +53,31 @@ def first_mistake(error: RequestValidationError) -> Problem:
     return Problem(422, "invalid_request", f"{found[0]['where']} {what}", errors=found)
 
 
-def handled(app: FastAPI) -> None:
-    """Makes the application answer with problems, whatever goes wrong in it."""
+def handled(app: FastAPI, page: Callable[[Problem], Response]) -> None:
+    """Makes the application answer with problems, whatever goes wrong in it; people at the console get a `page`."""
+
+    def told(request: Request, problem: Problem) -> Response:
+        person = request.url.path.startswith("/console") and "text/html" in request.headers.get("accept", "")
+        return page(problem) if person else answer(problem, request.url.path)
 
     @app.exception_handler(Problem)
-    async def _(request: Request, problem: Problem) -> JSONResponse:
-        return answer(problem, request.url.path)
+    async def _(request: Request, problem: Problem) -> Response:
+        return told(request, problem)
 
     @app.exception_handler(RequestValidationError)
-    async def _(request: Request, error: RequestValidationError) -> JSONResponse:
-        return answer(first_mistake(error), request.url.path)
+    async def _(request: Request, error: RequestValidationError) -> Response:
+        return told(request, first_mistake(error))
 
     @app.exception_handler(HTTPException)
-    async def _(request: Request, error: HTTPException) -> JSONResponse:
+    async def _(request: Request, error: HTTPException) -> Response:
         words = {404: f"there is nothing at {request.url.path}: /openapi.json lists what there is",
                  405: f"{request.method} is not done at {request.url.path}: /openapi.json lists what is"}
-        return answer(Problem(error.status_code, "http", words.get(error.status_code, str(error.detail))),
-                      request.url.path)
+        return told(request, Problem(error.status_code, "http", words.get(error.status_code, str(error.detail))))
 
     @app.exception_handler(Exception)
-    async def _(request: Request, error: Exception) -> JSONResponse:
-        return answer(Problem(500, "internal", f"{type(error).__name__} in the edge: its log says more; the same "
-                              "request with the same Idempotency-Key is safe to send again"), request.url.path)
+    async def _(request: Request, error: Exception) -> Response:
+        return told(request, Problem(500, "internal", f"{type(error).__name__} in the edge: its log says more; the same "
+                                     "request with the same Idempotency-Key is safe to send again"))
 
 
 DESCRIBED: dict[int | str, dict[str, Any]] = {

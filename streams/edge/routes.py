@@ -1,6 +1,6 @@
 """Which groups of routes has the edge? One file each; a new group is two lines here."""
 
-from streams.console import acting, pages
+from streams.console import acting, pages, taking
 from streams.edge import (
     approvals,
     catalogue,
@@ -25,4 +25,5 @@ ROUTERS = (
     otlp.router,
     pages.router,
     acting.router,
+    taking.router,
 )

@@ -67,6 +67,6 @@ def console(landed, clickhouse_url, link):
     """A client of the edge that looks at those tables; `console.link` has what was published."""
     settings = Settings(clickhouse_url=clickhouse_url, clickhouse_database=landed[0])
     app = application(settings, link, Tables(settings))
-    http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app, raise_app_exceptions=False), base_url="http://weir.test")
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app, raise_app_exceptions=False), base_url="http://localhost:8080")
     http.link, http.runs = link, landed[1][RunFinished]
     return http

@@ -14,7 +14,7 @@ from streams.console.page import PAGES
 from streams.edge.keys import made
 
 pytestmark = pytest.mark.engine
-FORM = {"origin": "http://weir.test", "content-type": "application/x-www-form-urlencoded"}
+FORM = {"origin": "http://localhost:8080", "content-type": "application/x-www-form-urlencoded"}
 
 
 def got(console, path, **more):

@@ -1,0 +1,144 @@
+"""Does the console stand what hostile readers, models and addresses do to it?"""
+
+import asyncio
+import math
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+import pytest
+
+from schemas.registry import Agent, Definitions, Prompt
+from schemas.prompts import PromptUse
+from schemas.webhooks import Webhook
+from streams.console import charts, pages, queries
+from streams.console.reading import look_of
+from tests.streams.console.test_pages import FORM, got, posted, signed_in
+
+pytestmark = pytest.mark.engine
+PERSON = {"accept": "text/html,application/xhtml+xml"}
+ODD = ("a'b\"c", "new\nline", "tab\tand\\", "a/b?c#d&tenant=x", "%", "\x00", "é" * 2_000, "{tenant:String}", "'; DROP TABLE runs --")
+
+
+@pytest.mark.parametrize("hours", ["0", "-1", "²", "9" * 5_000, "nan", "8785", "٣"])
+def test_no_time_breaks_a_page(console, hours):
+    assert got(console, f"/console/runs?hours={quote(hours)}").status_code == 200
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("path", ["session?session={}", "runs?words={}", "runs?agent={}", "sessions?tenant={}",
+                                  "letters?said={}", "export/session.csv?session={}", "export/spans.csv?trace={}"])
+def test_no_text_in_an_address_breaks_a_page(console, path, odd):
+    page = got(console, "/console/" + path.format(quote(odd, safe="")))
+    assert page.status_code == 200, page.text
+    assert "clickhouse" not in page.text.lower() or "from ClickHouse" in page.text
+
+
+def test_many_words_are_looked_for(console):
+    assert got(console, "/console/runs?words=" + "+".join(f"w{nth}" for nth in range(200))).status_code == 200
+
+
+@pytest.mark.parametrize("address", [
+    "export/run.csv", "export/run.csv?run=x", "export/spans.csv", "export/family.csv", "export/family.csv?run=1&parent=2",
+    "export/verdicts_of_run.parquet", "export/session.parquet"])
+def test_an_export_without_what_it_needs_is_empty_or_told(console, address):
+    assert got(console, f"/console/{address}").status_code in (200, 422)
+
+
+@pytest.mark.parametrize(("path", "status"), [("runs/xyz", 422), ("runs/00000000-0000-0000-0000-000000000001", 404), ("cost?by=nobody", 422),
+                                              ("nowhere", 404), ("session", 422), ("export/secrets.csv", 404)])
+def test_a_person_gets_an_error_as_a_page_and_a_program_as_a_problem(console, path, status):
+    page = got(console, f"/console/{path}", headers=PERSON)
+    assert page.status_code == status and page.text.startswith("<!doctype html>") and 'href="/console"' in page.text
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    assert got(console, f"/console/{path}").headers["content-type"] == "application/problem+json"
+
+
+def test_an_error_page_escapes(console):
+    page = got(console, "/console/runs/%3Cscript%3Ealert(1)%3C/script%3E", headers=PERSON)
+    assert page.status_code in (404, 422) and "<script>alert" not in page.text
+
+
+def test_another_tenants_definitions_are_not_shown(console):
+    signed_in(console, "read", tenant="other")
+    console.link.definitions = Definitions.of(
+        *console.link.definitions.bodies.values(), Prompt(name="hidden", task="SECRET WORDS"),
+        Agent(name="theirs", prompt=PromptUse(use="hidden"), model="small", tenants=("fernweh",)),
+        Webhook(name="hook", url="https://fernweh.example/in", secret="env:HOOK", tenants=("fernweh",)))
+    text = got(console, "/console/definitions").text
+    assert "theirs" not in text and "SECRET WORDS" not in text and "fernweh.example" not in text and "small@1" in text
+    console.cookies.clear()
+    assert "SECRET WORDS" in got(console, "/console/definitions").text
+
+
+def test_counts_of_all_tenants_are_for_who_administers(console):
+    signed_in(console, "read")
+    text = got(console, "/console").text
+    assert "Completeness" not in text and "data-live" not in text and "How far behind" not in text
+    assert "Records a minute" not in got(console, "/console/topology").text
+    assert got(console, "/console/export/rates.csv").status_code == 403
+    assert got(console, "/console/live").json() == {"figures": []}
+    console.cookies.clear()
+    signed_in(console, "admin")
+    assert "Completeness" in got(console, "/console").text and got(console, "/console/export/rates.csv").status_code == 200
+
+
+def test_another_tenants_trace_is_not_shown(console):
+    run = console.runs[0]
+    trace = asyncio.run(_trace(console, run.run))
+    signed_in(console, "read", tenant="other")
+    assert got(console, f"/console/export/spans.csv?trace={trace}").text.count("\n") <= 1
+    assert got(console, f"/console/export/verdicts_of_run.csv?run={run.run}").text.count("\n") <= 1
+    assert got(console, f"/console/session?session={run.session}").text.count("/console/runs/") == 0
+
+
+async def _trace(console, run):
+    text = (await console.get(f"/console/runs/{run}")).text
+    return text.split("trace=")[1].split('"')[0].split("&")[0]
+
+
+def test_no_other_site_can_lead_its_name_here(console):
+    for path in ("/console", "/console/export/runs.csv", "/v1/approvals"):
+        page = got(console, path, headers={"host": "evil.example", "weir-tenant": "fernweh"})
+        assert page.status_code == 403 and "localhost" in page.text
+    assert posted(console, "/console/letters", "", FORM | {"host": "evil.example", "origin": "http://evil.example"}).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["sign-in", "sign-out", "letters", "approvals/7f3c1d2e-0000-5000-8000-000000000001",
+                                  "runs/7f3c1d2e-0000-5000-8000-000000000001/fork"])
+@pytest.mark.parametrize("origin", ["http://evil.test", "null", ""])
+def test_no_form_of_another_site_is_taken(console, path, origin):
+    assert posted(console, f"/console/{path}", "key=x", FORM | {"origin": origin}).status_code == 403
+
+
+@pytest.mark.parametrize("key", ["", "x", "weir_a_b", "weir_k_é%0d%0aset-cookie: a=b" + "0" * 40, "\x00", "é;,"])
+def test_what_is_no_key_sets_no_cookie(console, key):
+    answer = posted(console, "/console/sign-in", f"key={quote(key)}")
+    assert answer.status_code == 401 and "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("form", ["max_cost=NaN", "max_cost=1e9", "max_cost=-1", "max_cost=Infinity", "step=x", "step=" + "9" * 5_000])
+def test_a_fork_of_nonsense_is_refused(console, form):
+    assert posted(console, f"/console/runs/{console.runs[0].run}/fork", form).status_code == 422
+
+
+@pytest.mark.parametrize("form", ["", "by=&decision=approve", "by=k&decision=maybe", "by=k&decision=approve&tenant=a/b", "by=%00&decision=x"])
+def test_a_word_that_is_none_is_refused(console, form):
+    path = "/console/approvals/7f3c1d2e-0000-5000-8000-000000000001"
+    assert posted(console, path, form).status_code == 422 and console.link.published == []
+
+
+def test_the_live_views_may_be_away(console):
+    assert got(console, "/console/live").status_code in (200, 503)
+
+
+@pytest.mark.parametrize("values", [[math.nan], [math.inf, 1], [-5, -1], [0, 0], [1e300], [1e-300]])
+@pytest.mark.parametrize("stacked", [True, False])
+def test_no_figure_breaks_a_chart(values, stacked):
+    at = datetime(2026, 5, 4, tzinfo=UTC)
+    text = charts.svg(charts.Chart("x", [(at, '"><script>', value) for value in values], stacked=stacked))
+    assert "nan" not in text and "<script>" not in text and "inf" not in text
+
+
+def test_words_in_an_export_link_stay_one_parameter(console):
+    assert "&amp;words=a%26tenant%3Db" in got(console, "/console/runs?words=" + quote("a&tenant=b") + "&agent=").text or (
+        got(console, "/console/runs?agent=support").text.count("agent=support") >= 2)
