@@ -64,13 +64,13 @@ class Core:
             case Fold():
                 folds = self._folds[step.name]
                 return lambda event, key: folds.take(event, key, self._definitions)
-            case Window():
-                return lambda event, key: self._add(step.name, event, key)
+            case Window(letters=letters):
+                return lambda event, key: self._add(step.name, event, key, letters)
         raise TypeError(f"{step.name}: a {type(step.by).__name__} does not run in a stage; "
                         f"the call runner has Calls")
 
-    def _add(self, name: str, event: Event, key: str) -> tuple:
-        if not self._windows[name].take(event, key, self._definitions):
+    def _add(self, name: str, event: Event, key: str, letters: bool) -> tuple:
+        if not self._windows[name].take(event, key, self._definitions) and letters:
             self._late.append((name, event))
         return ()
 
@@ -129,7 +129,7 @@ class Core:
         return {name: dict(windows.counts) for name, windows in self._windows.items()}
 
     def drain_late(self) -> list[tuple[str, Event]]:
-        """Step and event of every late event since the last call."""
+        """Step and event of every late event since the last call that its window wants a letter of."""
         late, self._late = self._late, []
         return late
 

@@ -52,7 +52,8 @@ class Session:
 @dataclass(frozen=True)
 class Window:
     """`add(total, event) -> total`, then once `close(key, start, end, total) -> events` when event time has passed
-    the window's end and its grace. Sessions also need `merge(total, total) -> total`."""
+    the window's end and its grace. Sessions also need `merge(total, total) -> total`. What comes later is counted as late,
+    and with `letters` it is a dead letter: a sum of money must miss nothing, a picture of many may."""
 
     start: Callable[[], Any]
     add: Callable[[Any, Event], Any]
@@ -60,6 +61,7 @@ class Window:
     spans: Tumbling | Hopping | Session
     grace: timedelta = timedelta(0)
     merge: Callable[[Any, Any], Any] | None = None
+    letters: bool = True
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ def per_minute(of) -> Window:
 
 
 def per_hour(of) -> Window:
-    """The grace is long: nobody waits for a profile, and what comes late is in none."""
-    return Window(of.Total, of.add, of.close, Tumbling(timedelta(hours=1)), grace=timedelta(minutes=5))
+    """What comes late is counted and in no profile: after a standstill the runs blocked in it are hours older than others."""
+    return Window(of.Total, of.add, of.close, Tumbling(timedelta(hours=1)), grace=timedelta(minutes=5), letters=False)
 
 
 # fmt: off

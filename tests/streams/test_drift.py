@@ -44,8 +44,7 @@ def test_an_agent_that_does_not_want_it_is_left_alone():
     assert only(HourProfiled, said) and not only(DriftFound, said)
 
 
-def test_a_run_that_settles_after_its_hour_was_told_is_a_dead_letter_and_in_no_profile():
+def test_a_run_that_settles_after_its_hour_was_told_is_in_no_profile_and_no_dead_letter():
     local = Local(PIPELINE, ports=NOBODY)
     hours(local)
-    [letter] = only(DeadLettered, local.send(settled(999, 0)))
-    assert (letter.reason, letter.consumer) == ("late", "tenant/profile")
+    assert local.send(settled(999, 0)) == [] == local.advance(NINE + timedelta(days=1))
