@@ -2,10 +2,13 @@
 
 The run's own state machine is run again over its history: up to the step that is asked for with the model's recorded
 answers, from there on with answers of the model that is to be tried. Tools are never called: a call that the run made
-gets the result that it had then, and any other is told that nothing was recorded. What all of it may cost is bounded.
-Nothing is screened a second time, and nothing of it is published.
+gets the result that it had then, and any other is told that nothing was recorded. What all of it may cost
+is bounded, in money and in time; answers without a price are at most five. Nothing is screened a second time, and
+nothing of it is published.
 """
 
+import asyncio
+import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -27,6 +30,7 @@ from schemas.registry import Agent, Definitions
 from streams.remembering import Conversations
 
 STEPS_MAX = 200
+UNPRICED_MAX = 5
 UNLIMITED = Decimal(1_000_000_000)
 Chat = Callable[[Any], Awaitable[Any]]
 
@@ -43,6 +47,7 @@ class Change:
     prompt: str | PromptUse | None = None
     model: str | None = None
     cost_usd: Decimal = Decimal("0.10")
+    seconds: float = 300
 
 
 @dataclass
@@ -55,6 +60,8 @@ class Fork:
     finished: RunFinished | None = None
     replayed: int = 0
     cost_usd: Decimal = Decimal(0)
+    unpriced: int = 0
+    began: float = field(default_factory=time.monotonic)
     conversations: Conversations = field(default_factory=Conversations)
 
     def whole(self, asked: ModelAsked) -> ModelAsked:
@@ -71,9 +78,9 @@ def changed(given: Definitions, request: RequestCleared, change: Change) -> Defi
     if not isinstance(agent, Agent):
         raise Unforkable(f"version {request.agent_version} of agent {request.agent!r} is not on the topic any more")
     model = change.model or agent.model
-    if given.find("model", model) is None:
-        known = ", ".join(sorted(name for kind, name in given.newest if kind == "model"))
-        raise Unforkable(f"there is no model {model!r}: the models are {known}")
+    if given.find("model", model) is None and given.find("route", model) is None:
+        known = ", ".join(sorted(name for kind, name in given.newest if kind in ("model", "route")))
+        raise Unforkable(f"there is no model {model!r}: the models and routes are {known}")
     prompt = agent.prompt if change.prompt is None else change.prompt
     if isinstance(prompt, PromptUse) and given.version("prompt", prompt.use) is None:
         raise Unforkable(f"there is no prompt {prompt.use!r}: `./weir prompts list` shows those that are applied")
@@ -127,17 +134,38 @@ async def _answer(event: Event, past: "Recorded", made: Fork, given: Definitions
 
 async def _asked(event: ModelAsked, made: Fork, given: Definitions, change: Change, chat: Chat
                  ) -> ResponseCleared | ModelFailed:
-    if made.cost_usd >= change.cost_usd:
-        return event.then(ModelFailed, model=event.model, reason="fork_cost", started_at=event.at,
-                          detail=f"the fork has cost {made.cost_usd} USD of at most {change.cost_usd}: raise --max-cost")
+    reason, detail = _spent(made, change)
+    if reason:
+        return event.then(ModelFailed, model=event.model, reason=reason, started_at=event.at, detail=detail)
     question = asking.ask(event, given)
     answer = Failure(question.reason, question.detail, event.at, event.at) if isinstance(question, Impossible) else (
-        await chat(question))
+        await _in_time(chat, question, event, made, change))
     [said, *_] = asking.tell(event, answer, given)
     if isinstance(said, ModelResponded):
         made.cost_usd += said.cost_usd or 0
+        made.unpriced += said.cost_usd is None
         return said.then(ResponseCleared)
     return said
+
+
+async def _in_time(chat: Chat, question: Any, event: ModelAsked, made: Fork, change: Change) -> Any:
+    """The model's answer; a failure where it takes longer than the fork may."""
+    try:
+        return await asyncio.wait_for(chat(question), made.began + change.seconds - time.monotonic())
+    except TimeoutError:
+        detail = f"the model did not answer within the {change.seconds:g} s that a fork may take"
+        return Failure("fork_time", detail, event.at, event.at)
+
+
+def _spent(made: Fork, change: Change) -> tuple[str, str]:
+    """Why no model may be asked any more; empty while one may."""
+    if change.cost_usd.is_nan() or made.cost_usd >= change.cost_usd:
+        return "fork_cost", f"the fork has cost {made.cost_usd} USD of at most {change.cost_usd}: raise --max-cost"
+    if made.unpriced >= UNPRICED_MAX:
+        return "fork_cost", f"{made.unpriced} answers had no price, so nobody knows what the fork costs: give the model one"
+    if time.monotonic() >= made.began + change.seconds:
+        return "fork_time", f"the fork has taken the {change.seconds:g} s that it may: begin at a later step"
+    return "", ""
 
 
 def replaced(answer: Any, asked: ModelAsked) -> Any:

@@ -9,7 +9,7 @@ import pytest
 
 from infra.embedded import scripted
 from schemas.agent import ModelAsked, RequestCleared, RunFinished, ToolCalled
-from schemas.registry import Definitions, Model
+from schemas.registry import Definitions, Model, Route
 from sinks.model_api import ModelApi
 from streams import company
 from streams.commands.forks import prompt_of, result
@@ -18,7 +18,7 @@ from streams.config import Settings
 from streams.desk import Desk
 from streams.forking import Change, Unforkable, fork
 from streams.histories import of_run
-from schemas.prompts import PromptUse
+from schemas.prompts import Prompt, PromptUse
 
 COMPANY = Path(__file__).parents[2] / "infra/company"
 OTHER = {"rules": [
@@ -43,8 +43,8 @@ def over(script):
     return ModelApi(httpx.AsyncClient(transport=httpx.ASGITransport(app=scripted.application(script))), str)
 
 
-def forked(past, change, script=OTHER):
-    return asyncio.run(fork(past, GIVEN, change, over(script)))
+def forked(past, change, script=OTHER, given=GIVEN):
+    return asyncio.run(fork(past, given, change, over(script)))
 
 
 def test_another_model_from_the_second_step_on(past):
@@ -69,6 +69,44 @@ def test_what_the_run_did_not_call_is_not_called_now(past):
 def test_a_fork_stops_at_its_cost(past):
     made = forked(past, Change(model="other", cost_usd=Decimal("0.00001")))
     assert made.finished.outcome == "failed" and made.finished.reason == "fork_cost" and len(made.answers) == 2
+
+
+def test_a_model_without_a_price_is_not_asked_for_ever(past):
+    free = Model(name="free", provider="scripted", base_url="http://other/v1", upstream="scripted-2")
+    asked = []
+
+    async def restless(question):
+        asked.append(question)
+        call = {"name": "lookup_order", "arguments": {"order": f"A-{len(asked)}"}}
+        return await over({"rules": [{"when": {"last": last}, "call": call} for last in ("user", "tool")]})(question)
+
+    made = asyncio.run(fork(past, Definitions.of(*GIVEN.bodies.values(), free), Change(model="free"), restless))
+    assert made.finished.reason == "fork_cost" and made.unpriced == len(asked) == 5
+
+
+def test_a_model_that_hangs_ends_the_fork(past):
+    async def hang(question):
+        await asyncio.Event().wait()
+
+    made = asyncio.run(fork(past, GIVEN, Change(model="other", seconds=0.05), hang))
+    assert made.finished.outcome == "failed" and made.finished.reason == "fork_time"
+
+
+@pytest.mark.parametrize("cost", ["0", "-1", "NaN"])
+def test_no_money_asks_nobody(past, cost):
+    assert forked(past, Change(model="other", cost_usd=Decimal(cost))).finished.reason == "fork_cost"
+
+
+def test_a_route_answers_too(past):
+    given = Definitions.of(*GIVEN.bodies.values(), Route(name="either", candidates=[{"model": "other"}]))
+    made = forked(past, Change(model="either", cost_usd=Decimal(100)), given=given)
+    assert made.finished.answer == "In other words: on its way."
+
+
+def test_a_prompt_that_cannot_be_rendered_ends_the_fork_with_a_sentence(past):
+    given = Definitions.of(*GIVEN.bodies.values(), Prompt(name="bad", task="{{ 1 / 0 }}"))
+    finished = forked(past, Change(prompt=PromptUse(use="bad")), given=given).finished
+    assert finished.outcome == "failed" and "division by zero" in finished.detail
 
 
 @pytest.mark.parametrize(("change", "says"), [
