@@ -13,7 +13,7 @@ GROUP BY model, provider, reason ORDER BY wasted_usd DESC, attempts_wasted DESC,
     Query("models_health", "How often and how fast each model answers, and how many of its answers were used", f"""
 SELECT model, provider, route, count() AS attempts_made, countIf(reason IN ('', 'late', 'check_failed')) AS answered,
        round(answered / attempts_made, 4) AS answered_share, countIf(NOT wasted) AS used,
-       round(quantileIf(0.5)(wait_ms, answered_here)) AS p50_ms, round(quantileIf(0.95)(wait_ms, answered_here)) AS p95_ms,
+       round(quantileIfOrNull(0.5)(wait_ms, answered_here)) AS p50_ms, round(quantileIfOrNull(0.95)(wait_ms, answered_here)) AS p95_ms,
        topKIf(1)(reason, NOT answered_here)[1] AS fails_most_by
 FROM (SELECT *, reason IN ('', 'late', 'check_failed') AS answered_here FROM attempts WHERE {MINE} AND {SINCE})
 GROUP BY model, provider, route ORDER BY attempts_made DESC, model""", lately()),
