@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from schemas.prompts import PromptUse
 from schemas.registry import Agent, Definition, Definitions
 from streams.console.page import Picture, Table, Tile, render
-from streams.console.queries import MINE, ROWS, SPLITS
+from streams.console.queries import MINE, ROWS, SPANS_SHOWN, SPLITS
 from streams.console.reading import Look, Reading
 from streams.edge.problems import Problem
 from streams.shapes import Call, Step, kinds
@@ -21,7 +21,6 @@ from streams.topology import PIPELINE, calls, stages
 
 router = APIRouter(prefix="/console", include_in_schema=False)
 OUTCOMES = ("completed", "failed", "blocked", "stopped", "cancelled", "refused")
-SPANS_SHOWN = 10_000
 
 
 @router.get("")
@@ -71,7 +70,7 @@ async def run(run: UUID, look: Reading) -> HTMLResponse:
         return await under_way(look, run)
     [row] = found
     trace, own = await trace_of(look, run, row["tenant"]), row["tenant"]
-    spans, family, verdicts = (await look.rows("spans", trace=trace, tenant=own), await look.rows(
+    spans, family, verdicts = (await look.rows("spans_shown", trace=trace, tenant=own), await look.rows(
         "family", run=str(run), parent=str(row["parent_run"]), tenant=own), await look.rows(
         "verdicts_of_run", run=str(run), tenant=own))
     tables = [Table("Guardrails", verdicts)] + ([Table("Asked by, and asked in turn", family)] if len(family) > 1 else [])
@@ -85,7 +84,7 @@ async def run(run: UUID, look: Reading) -> HTMLResponse:
 
 async def under_way(look: Look, run: UUID) -> HTMLResponse:
     """What a run that has not ended did so far. Raises Problem 404 where there is nothing of it."""
-    spans = await look.rows("spans", trace=await trace_of(look, run, look.tenant))
+    spans = await look.rows("spans_shown", trace=await trace_of(look, run, look.tenant))
     if not any(span["run"] == run for span in spans):
         raise Problem(404, "unknown_run", f"there is no run {run} here: rows arrive within seconds of its first step, so load "
                       "the page again; if it stays so, the id is wrong or the run another tenant's")

@@ -13,6 +13,8 @@ SINCE = "at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR"
 HOURLY = "hour >= toStartOfHour(now('UTC') - INTERVAL {hours:UInt32} HOUR)"
 BUCKET = "toStartOfInterval(at, INTERVAL multiIf({hours:UInt32} <= 2, 60, {hours:UInt32} <= 24, 1800, {hours:UInt32} <= 168, 10800, 86400) SECOND)"
 RUNS_SHOWN = 200
+SPANS_SHOWN = 10_000
+TEXT_SHOWN = 8_000
 OF_ALL = ("completeness", "delays", "rates")
 """Tables of the whole installation: counts of all tenants together."""
 SPLITS = ("model", "agent", "tenant", "feature", "team", "user", "provider")
@@ -64,6 +66,10 @@ ORDER BY at DESC LIMIT {RUNS_SHOWN}"""),
 SELECT started_at, wait_ms, name, operation, status, error_type, span, parent, run, agent, request_model, tool, step, attempts,
        input_tokens, cached_input_tokens, output_tokens, cost_usd, input, output
 FROM spans WHERE trace = {{trace:String}} AND {MINE} ORDER BY started_at, at LIMIT 20000"""),
+    "spans_shown": Rows("Steps, their texts shortened", f"""
+SELECT started_at, wait_ms, name, operation, status, error_type, run, input_tokens, output_tokens, cost_usd,
+       substringUTF8(input, 1, {TEXT_SHOWN // 4}) AS input, substringUTF8(output, 1, {TEXT_SHOWN}) AS output
+FROM spans WHERE trace = {{trace:String}} AND {MINE} ORDER BY started_at, at LIMIT {SPANS_SHOWN + 1}"""),
     "run": Rows("Run", f"SELECT * FROM runs WHERE run = {{run:UUID}} AND {MINE} LIMIT 1"),
     "family": Rows("Asked by, and asked in turn", f"""
 SELECT run, parent_run, agent, agent_version AS version, outcome, reason, wait_ms, cost_usd FROM runs

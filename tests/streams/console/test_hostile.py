@@ -4,14 +4,17 @@ import asyncio
 import math
 from datetime import UTC, datetime
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 
+from schemas.tracing import SpanEnded
+from sinks.clickhouse import ClickHouse
 from schemas.registry import Agent, Definitions, Prompt
 from schemas.prompts import PromptUse
 from schemas.webhooks import Webhook
-from streams.console import charts, pages, queries
-from streams.console.reading import look_of
+from streams.console import charts
+from tests.sinks.test_rows import batch_of
 from tests.streams.console.test_pages import FORM, got, posted, signed_in
 
 pytestmark = pytest.mark.engine
@@ -142,3 +145,33 @@ def test_no_figure_breaks_a_chart(values, stacked):
 def test_words_in_an_export_link_stay_one_parameter(console):
     assert "&amp;words=a%26tenant%3Db" in got(console, "/console/runs?words=" + quote("a&tenant=b") + "&agent=").text or (
         got(console, "/console/runs?agent=support").text.count("agent=support") >= 2)
+
+
+@pytest.fixture
+def write(landed, clickhouse_url):
+    """Lands spans like those that are there, with other values."""
+    def spans(**more):
+        one = next(span for span in landed[1][SpanEnded] if span.operation == "chat")
+        made = one.model_copy(update={"id": uuid4(), **more})
+        sink = ClickHouse(clickhouse_url, landed[0])
+        sink.write(sink.prepare(batch_of(made)), str(made.id))
+    return spans
+
+
+def test_a_run_under_way_shows_its_steps_so_far_and_only_to_its_tenant(console, write):
+    run = uuid4()
+    write(run=run, trace=run.hex, name="chat <img src=x>", output="<script>alert(1)</script>" * 10_000, error_type="'\"><b>")
+    page = got(console, f"/console/runs/{run}")
+    assert page.status_code == 200 and "has not ended yet" in page.text and "chat &lt;img src=x&gt;" in page.text
+    assert "<script>alert" not in page.text and "<b>" not in page.text and len(page.text) < 50_000
+    signed_in(console, "read", tenant="other")
+    assert got(console, f"/console/runs/{run}").status_code == 404
+
+
+def test_spans_of_another_tenant_that_name_a_run_change_nothing_of_its_page(console, write):
+    run = console.runs[0].run
+    before = got(console, f"/console/runs/{run}").text
+    trace = asyncio.run(_trace(console, run))
+    write(run=run, trace="e" * 32, tenant="evil", name="chat of evil")
+    write(run=uuid4(), trace=trace, tenant="evil", name="chat of evil")
+    assert got(console, f"/console/runs/{run}").text == before
