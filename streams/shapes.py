@@ -52,8 +52,8 @@ class Session:
 @dataclass(frozen=True)
 class Window:
     """`add(total, event) -> total`, then once `close(key, start, end, total) -> events` when event time has passed
-    the window's end and its grace. Sessions also need `merge(total, total) -> total`. What comes later is counted as late,
-    and with `letters` it is a dead letter: a sum of money must miss nothing, a picture of many may."""
+    the window's end and its grace. Sessions also need `merge(total, total) -> total`. What comes later is counted
+    as late, and with `letters` it is a dead letter: a sum of money must miss nothing, a picture of many may."""
 
     start: Callable[[], Any]
     add: Callable[[Any, Event], Any]

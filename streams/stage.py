@@ -258,11 +258,15 @@ class Stage:
 
     def _say_lag(self) -> None:
         """By what the last fetches told: no question to the broker."""
-        lag = dict.fromkeys(self._taker.kinds, 0)
+        lag, late = dict.fromkeys(self._taker.kinds, 0), {}
         for number, partition in self._ownership.held.items():
             for name in lag:
                 low, high = self._consumer.get_watermark_offsets(TopicPartition(name, number), cached=True)
                 lag[name] += max(0, high - max(low, partition.place.offsets.get(name, 0)))
+            for step, counts in partition.core.counts.items():
+                late[step] = late.get(step, 0) + counts["late"]
+        for step, events in late.items():
+            self._worker.metrics.gauge("weir_late_events", events, consumer=self.name, step=step)
         for name, records in lag.items():
             self._worker.metrics.gauge("weir_lag_records", records, consumer=self.name, topic=name)
         self._lag_at = time.monotonic()

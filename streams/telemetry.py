@@ -34,6 +34,7 @@ Count = Literal[
 Gauge = Literal[
     "weir_partitions_owned",      # partitions in this worker's hands, by consumer
     "weir_lag_records",           # records not yet taken, by consumer and topic
+    "weir_late_events",           # events that came after their window was over, in the states held here, by step
     "weir_calls_in_flight",       # by consumer
     "weir_definitions",           # versions of definitions that the worker has read
     "weir_unbalanced_records",    # records lost or doubled in the minutes counted last, by what; always 0

@@ -46,7 +46,8 @@ def run(name: str = "r", agent: str = "support", **more) -> RunSettled:
 
 def test_an_hour_tells_each_agent_for_itself():
     hour = Hour()
-    for one in (run(question_chars=70), run(question_chars=127, outcome="failed", model=""), run(agent="audit"), run(agent="")):
+    for one in (run(question_chars=70), run(question_chars=127, outcome="failed", model=""), run(agent="audit"),
+                run(agent="")):
         hour = add(hour, one)
     audit, support = close("acme", NOON, NOON + timedelta(hours=1), hour)
     assert (audit.agent, audit.runs, support.agent, support.runs) == ("audit", 1, "support", 2)

@@ -1,6 +1,7 @@
 """Do profiles and drift land, and do the queries of quality group what is alike?"""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from uuid import UUID, uuid4
 
 import pytest
@@ -27,7 +28,7 @@ def failed(number: int, detail: str, reason: str = "tool", outcome: str = "faile
 
 
 def tool(number: int, name: str, error: str = ""):
-    return of_run(SpanEnded, number, trace="a" * 32, span=f"{number:016x}", name=name, operation="execute_tool",
+    return of_run(SpanEnded, number, trace="a" * 32, span=f"{number:016x}", name=f"execute_tool {name}", operation="execute_tool",
                   started_at=NOW, wait_ms=number, status="error" if error else "ok", error_type=error)
 
 
@@ -92,5 +93,5 @@ def test_the_errors_of_tools(ask):
 
 
 def test_who_was_asked_again_and_who_stood_in(ask):
-    assert ask("retries_and_fallbacks", "model", "asked", "retries", "stood_in", "hedges", "in_vain", "lost_ms") == [
-        ("small", 4, 1, 0, 0, 2, 200), ("large", 2, 0, 1, 1, 0, 0)]
+    assert ask("retries_and_fallbacks", "model", "asked", "retries", "stood_in", "hedges", "in_vain", "lost_ms", "wasted_usd",
+               "may_be_billed") == [("small", 4, 1, 0, 0, 2, 200, Decimal("1.5"), 0), ("large", 2, 0, 1, 1, 0, 0, 0, 0)]

@@ -16,8 +16,8 @@ NOBODY = {"chat": None, "tool": None, "search": None}
 
 def settled(nth: int, hour: int, **more) -> RunSettled:
     return RunSettled(**{"id": UUID(int=1_000 * hour + nth), "at": NINE + timedelta(hours=hour, seconds=nth), "session": "s",
-                         "tenant": "acme", "run": UUID(int=nth), "agent": "support", "outcome": "completed", "model": "small",
-                         "wait_ms": 100, "question_chars": 70, "answer_chars": 30, "script": "latin"} | more)
+                         "tenant": "acme", "run": UUID(int=nth), "agent": "support", "outcome": "completed",
+                         "model": "small", "wait_ms": 100, "question_chars": 70, "answer_chars": 30, "script": "latin"} | more)
 
 
 def only(kind, said):
@@ -25,7 +25,8 @@ def only(kind, said):
 
 
 def hours(local: Local) -> list:
-    said = local.send(*(settled(n, 0) for n in range(220)), *(settled(n, 1, script="cyrillic", wait_ms=5_000) for n in range(40)))
+    said = local.send(*(settled(n, 0) for n in range(220)),
+                      *(settled(n, 1, script="cyrillic", wait_ms=5_000) for n in range(40)))
     return said + local.advance(NINE + timedelta(hours=2, minutes=4)) + local.advance(NINE + timedelta(hours=2, minutes=5))
 
 
