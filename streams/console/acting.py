@@ -4,17 +4,19 @@ Whatever changes something is a POST from this very site: the cookie is not sent
 """
 
 import asyncio
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import UUID
 
 import httpx
+from confluent_kafka import KafkaException
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from schemas.approvals import ApprovalDecided
-from schemas.base import NAMESPACE_OID, derived_id
+from schemas.base import NAMESPACE_OID, Event, derived_id
 from schemas.codec import Codec
 from streams import deadletters, forking, histories
 from streams.client import now
@@ -25,7 +27,7 @@ from streams.edge import asking
 from streams.edge.keys import FORM as KEY
 from streams.edge.problems import Problem
 from streams.ports import ports_over
-from streams.registry import Registry
+from streams.registry import Registry, RegistryAway
 
 router = APIRouter(prefix="/console", include_in_schema=False)
 ASSETS = {"console.css": "text/css", "console.js": "text/javascript"}
@@ -124,7 +126,7 @@ async def give_back(form: Form, look: Reading) -> Response:
                        and look.tenant in ("", letter.tenant)]
         return deadletters.replay(settings, letters)
 
-    count = await asyncio.to_thread(back)
+    count = await of_kafka(back)
     return RedirectResponse("/console/letters?" + urlencode(look.query(said=f"{count} given back; others were before")), 303)
 
 
@@ -137,15 +139,26 @@ async def fork(run: UUID, form: Form, look: Reading) -> HTMLResponse:
     if not found:
         raise Problem(404, "unknown_run", f"there is no finished run {run} here")
     settings, row = look.edge.settings, found[0]
-    codec = Codec(Registry(settings))
-    past = histories.of_run(await asyncio.to_thread(
-        histories.of_session, settings, codec, row["tenant"], row["session"], row["started_at"]), run)
+
+    def history() -> list[Event]:
+        return histories.of_session(settings, Codec(Registry(settings)), row["tenant"], row["session"], row["started_at"])
+
+    past = histories.of_run(await of_kafka(history), run)
     async with httpx.AsyncClient(timeout=None) as http:
         try:
             made = await forking.fork(past, look.edge.link.given(), change, ports_over(settings, http, http)["chat"])
         except forking.Unforkable as why:
             raise Problem(409, "unforkable", f"run {run} cannot be forked: {why}") from why
     return forked(look, run, result(past, next((e for e in past if isinstance(e, forking.RunFinished)), None), made))
+
+
+async def of_kafka(read: Callable[[], Any]) -> Any:
+    """What a thread reads from Kafka. Raises Problem 503 where that is away."""
+    try:
+        return await asyncio.to_thread(read)
+    except (ConnectionError, KafkaException, RegistryAway) as error:
+        raise Problem(503, "kafka_away", f"Kafka does not answer ({type(error).__name__}): `./weir status` says whether it is "
+                      "up; send the form again in a moment", retry_after_s=2) from error
 
 
 def change_of(form: dict[str, str]) -> forking.Change:

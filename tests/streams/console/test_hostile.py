@@ -13,6 +13,7 @@ from sinks.clickhouse import ClickHouse
 from schemas.registry import Agent, Definitions, Prompt
 from schemas.prompts import PromptUse
 from schemas.webhooks import Webhook
+from streams import deadletters, histories
 from streams.console import charts
 from tests.sinks.test_rows import batch_of
 from tests.streams.console.test_pages import FORM, got, posted, signed_in
@@ -145,6 +146,17 @@ def test_no_figure_breaks_a_chart(values, stacked):
 def test_words_in_an_export_link_stay_one_parameter(console):
     assert "&amp;words=a%26tenant%3Db" in got(console, "/console/runs?words=" + quote("a&tenant=b") + "&agent=").text or (
         got(console, "/console/runs?agent=support").text.count("agent=support") >= 2)
+
+
+@pytest.mark.parametrize("path", ["letters", "runs/{run}/fork"])
+def test_without_kafka_a_form_is_told_to_come_again(console, monkeypatch, path):
+    def away(*_):
+        raise ConnectionError("away")
+
+    monkeypatch.setattr(deadletters, "read_all", away)
+    monkeypatch.setattr(histories, "of_session", away)
+    page = posted(console, "/console/" + path.format(run=console.runs[0].run), "", FORM | PERSON)
+    assert page.status_code == 503 and "Kafka does not answer" in page.text and page.headers["retry-after"] == "2"
 
 
 @pytest.fixture
