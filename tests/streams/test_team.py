@@ -3,7 +3,7 @@
 The example of `infra/examples/team` runs whole, in memory, with its scripted model and tool.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -22,7 +22,8 @@ from streams.local import Local
 from streams.topology import PIPELINE
 
 TEAM = Path(__file__).parents[2] / "infra/examples/team"
-NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+BEGAN = datetime.now(UTC)
+"""Calls are answered in real time: a run that began long ago would have none left."""
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def team():
         whole = {(d.kind, d.name): d for d in (*company.load(TEAM, 1).definitions, *changed)}
         local = Local(PIPELINE, Definitions.of(*whole.values()), ports)
         opened.append(local)
-        return local, local.send(AgentRequested(id=UUID(int=1), at=NOON, tenant="trips", agent=agent, text=text, **asked))
+        return local, local.send(AgentRequested(id=UUID(int=1), at=BEGAN, tenant="trips", agent=agent, text=text, **asked))
 
     yield run
     for local in opened:
@@ -99,8 +100,8 @@ def test_what_ends_the_parent_ends_the_children_that_still_work(team):
     assert any(isinstance(event, ToolReturned) for event in events)
     stuck = Local(tuple(step for step in PIPELINE if step.name != "return_child"), local._given, local._ports)
     try:
-        stuck.send(AgentRequested(id=UUID(int=2), at=NOON, tenant="trips", agent="front_desk", text="My invoice is wrong"))
-        later = stuck.advance(NOON.replace(minute=1))
+        stuck.send(AgentRequested(id=UUID(int=2), at=BEGAN, tenant="trips", agent="front_desk", text="My invoice is wrong"))
+        later = stuck.advance(BEGAN + timedelta(minutes=1))
     finally:
         stuck.close()
     ended = [event for event in later if isinstance(event, RunFinished)]
