@@ -72,8 +72,9 @@ def _peer(settings: Settings, work: Work, count: int, seconds: float) -> dict[st
         ends.close()
     written = ground.span(settings, out)
     with ground.child(settings, "streams.bench.peer", work.name) as worker:
-        worker.wait_until(lambda: b"recovered_s" in worker.log.read_bytes(), 300, "recovering the table")
-        recovered_s = float(re.search(r"recovered_s ([0-9.]+)", worker.log.read_text())[1])
+        said = re.compile(r"recovered_s ([0-9.]+)\n")  # a line that is half written is no number yet
+        worker.wait_until(lambda: said.search(worker.log.read_text()), 300, "recovering the table")
+        recovered_s = float(said.search(worker.log.read_text())[1])
     return {"peer": count / (written.last_s - written.first_s), "peer_cpu": count / cpu_s,
             "peer_restore": ground.span(settings, changelog).records / recovered_s}
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -116,6 +117,12 @@ def until(true: Callable[[], object], what: str, within_s: float = 60, pause_s: 
         time.sleep(pause_s)
 
 
+def heeds_sigterm(pid: int) -> bool:
+    """Has the process come to where it drains when it is asked to end? Before, the signal just ends it."""
+    caught = re.search(r"SigCgt:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(caught[1], 16) >> signal.SIGTERM - 1 & 1)
+
+
 def figures(bed: Bed) -> dict[str, int]:
     client = bed.client = bed.client or connect(bed.settings.clickhouse(), "weir")
     rows, distinct, tokens = client.query(
@@ -167,6 +174,7 @@ def test_kills_of_workers_and_of_clickhouse_lose_nothing_and_double_nothing(bed)
     wanted = {"rows": total, "distinct": total, "tokens": sum(range(total)), "calls": total,
               "tokens_in_totals": sum(range(total)), "letters": poison}
     until(lambda: there(at, lambda now: now["rows"] >= total and now["letters"] >= poison), "all rows are there", 120)
+    until(lambda: all(heeds_sigterm(worker.pid) for worker in at.workers.values()), "the one killed last is up again")
     for worker in at.workers.values():
         worker.terminate()
     assert [worker.wait(20) for worker in at.workers.values()] == [0, 0], "drained"

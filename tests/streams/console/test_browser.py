@@ -12,6 +12,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.expected_conditions import title_is, url_contains
+from selenium.webdriver.support.wait import WebDriverWait
 
 from schemas.agent import RunFinished
 from schemas.tracing import SpanEnded
@@ -63,8 +65,11 @@ def test_pages_in_a_browser(browser, address):
     browser.find_element("tag name", "body").send_keys(Keys.TAB)
     assert browser.switch_to.active_element.text == "To the content", "the first stop of the keyboard leads to the content"
     browser.find_element("link text", "Runs").click()
+    WebDriverWait(browser, 20).until(title_is("Runs · Weir"))
     browser.find_element("css selector", "input[type=search]").send_keys("1001", Keys.ENTER)
+    WebDriverWait(browser, 20).until(url_contains("words=1001"))  # the page before has links too
     browser.find_element("css selector", "td a").click()
+    WebDriverWait(browser, 20).until(url_contains("/console/runs/"))
     assert "execute_tool lookup_order" in browser.page_source
     assert browser.execute_script("return document.querySelector('.waterfall rect').getBoundingClientRect().width") > 0
     light = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
