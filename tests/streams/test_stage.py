@@ -91,7 +91,7 @@ def test_killed_workers_lose_double_and_reorder_nothing(bootstrap, tmp_path):
             keep_alive(bench)
 
         sent = traffic(bench, lambda elapsed: len(killed) < 5, 300, chaos)
-        until(lambda: keep_alive(bench) or bench.count(RequestAdmitted) >= len(sent), "all taken")
+        until(lambda: keep_alive(bench) or bench.count(RequestAdmitted) >= len(sent), "all taken", 120)
         assert check(bench, sent) > 2 * len(sent)
 
 
