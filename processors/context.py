@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 
 from processors.conversation import chars_in, user_says
 from processors.session import Session
-from processors.text import cut
+from processors.text import CHARS_A_TOKEN, cut
 from schemas.agent import Message, ToolSpec
 from schemas.limits import Context
 
-TOKEN_CHARS = 4
 SUMMARY_TOKENS = 1_000
 CUT_MARK_CHARS = 60
 """A result that was shortened is a little longer than it may be, by the words that say so."""
@@ -39,7 +38,7 @@ class Shaped:
 def room(context: Context, system: str, tools: tuple[ToolSpec, ...]) -> int:
     """The characters that are left for messages, beside the prompt and the tools."""
     fixed = len(system) + sum(len(tool.name) + len(tool.description) + len(tool.parameters) for tool in tools)
-    return max(0, context.tokens * TOKEN_CHARS - fixed)
+    return max(0, context.tokens * CHARS_A_TOKEN - fixed)
 
 
 def shaped(messages: tuple[Message, ...], text: str, context: Context, room: int) -> Shaped:
@@ -83,7 +82,7 @@ def _without(messages: tuple[Message, ...], older: int, task: tuple[Message, ...
 
 
 def _summary_chars(room: int) -> int:
-    return min(room // 4, SUMMARY_TOKENS * TOKEN_CHARS)
+    return min(room // 4, SUMMARY_TOKENS * CHARS_A_TOKEN)
 
 
 def _last_turns(messages: tuple[Message, ...], turns: int) -> int:

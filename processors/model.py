@@ -78,13 +78,10 @@ def audible(asked: ModelAsked, given: Definitions) -> bool:
     if asked.purpose:
         return False
     agent = given.find("agent", asked.agent, asked.agent_version)
-    if asked.purpose:
-        return False  # no turn of the conversation
     if not isinstance(agent, Agent) or agent.policy is None:
         return isinstance(agent, Agent)
     policy = given.find("policy", agent.policy)
-    return isinstance(policy, Policy) and (policy.shadow or not any(
-        "response" in rule.at and rule.action != "flag" for rule in policy.rules))
+    return isinstance(policy, Policy) and not policy.changes_responses
 
 
 def _ways(chosen: Chosen) -> Ways:

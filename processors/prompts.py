@@ -13,13 +13,12 @@ from jinja2 import TemplateError, meta
 
 from processors import sandbox
 from processors.sandbox import Unrendered
-from processors.text import cut
+from processors.text import CHARS_A_TOKEN, cut
 from schemas.agent import RequestCleared
 from schemas.prompts import PROD, Alias, Prompt, PromptTest, PromptUse
 from schemas.registry import Agent, Definitions
 
 CHARS_MAX = 400_000
-CHARS_A_TOKEN = 4
 ALWAYS = ("tenant", "agent", "user", "date")
 """What every template may name: whose request it is, for whom, and the day of the request in UTC."""
 

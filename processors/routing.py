@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from processors.conversation import chars_in
+from processors.text import CHARS_A_TOKEN
 from processors.usage import price
 from schemas.agent import ModelAsked, Tokens
 from schemas.calls import Impossible
 from schemas.registry import Definitions, Model, Route
 from schemas.routing import Candidate, Need
 
-CHARS_A_TOKEN = 4
 OUTPUT_TOKENS = 1_000
 """What an answer is thought to take where the question sets no limit."""
 

@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any
 
 LABEL_CHARS = 200
+CHARS_A_TOKEN = 4
+"""About: where a count is needed before a provider has counted."""
 
 
 def clean(text: str) -> str:

@@ -1,13 +1,9 @@
 """What do all definitions have in common?"""
 
-from typing import Annotated, ClassVar
-
-from pydantic import Field
+from typing import ClassVar
 
 from schemas.base import Value
-
-NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-Name = Annotated[str, Field(pattern=f"^{NAME}$")]
+from schemas.values import Name
 
 
 class Definition(Value):

@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar, Literal, get_args
 from pydantic import Field
 
 from schemas.base import Instant
-from schemas.definition import Definition, Name
-from schemas.values import Label
+from schemas.definition import Definition
+from schemas.values import Label, Name
 
 Scope = Literal["request", "read", "feedback", "approve", "admin", "telemetry"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

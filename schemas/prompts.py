@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from schemas.base import Value
-from schemas.definition import Definition, Name
+from schemas.definition import Definition
+from schemas.values import Name
 
 PROD = "prod"
 Given = str | int | float | bool

@@ -13,14 +13,13 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from schemas.agent import Effect, Label
 from schemas.base import Count, Event, Value
-from schemas.definition import Definition, Name
+from schemas.definition import Definition
 from schemas.guardrails import Action, Stage
 from schemas.keys import SCOPES, ApiKey, Scope  # noqa: F401 - together with the other kinds
 from schemas.limits import Approval, Context, Drift, Limits
 from schemas.patterns import Critique, Pattern, Plan, Workflow
 from schemas.prices import Budget, Contract, Price, Rate
 from schemas.prompts import Alias, Prompt, PromptUse
-from schemas.tools import ENTRY, McpServer, Method, Place, Reconcile, Via
 from schemas.routing import Cache, Candidate, Check, Hedge, Need
 from schemas.tools import ENTRY, McpServer, Method, Place, Reconcile, Via
 from schemas.values import Name
@@ -200,6 +199,11 @@ class Policy(Definition):
     kind: ClassVar[str] = "policy"
     shadow: bool = False
     rules: tuple[Rule, ...]
+
+    @property
+    def changes_responses(self) -> bool:
+        """May a rule redact or block what a model says? Then nobody reads it before it is whole."""
+        return not self.shadow and any("response" in rule.at and rule.action != "flag" for rule in self.rules)
 
 
 KINDS: dict[str, type[Definition]] = {

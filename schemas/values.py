@@ -8,7 +8,8 @@ from pydantic import Field
 from schemas.base import Count, Money, Personal, Value
 
 Label = Annotated[str, Field(max_length=200)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 Outcome = Literal["completed", "failed", "blocked", "stopped", "cancelled"]
 Effect = Literal["pure", "idempotent", "reconcilable", "once"]
 

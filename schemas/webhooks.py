@@ -12,8 +12,8 @@ from uuid import UUID
 from pydantic import Field
 
 from schemas.base import Count, Instant, Personal, SessionEvent
-from schemas.definition import Definition, Name
-from schemas.values import Label
+from schemas.definition import Definition
+from schemas.values import Label, Name
 
 FAMILY = "webhooks"
 Told = Literal["run.finished", "request.refused", "approval.asked"]

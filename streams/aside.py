@@ -1,4 +1,4 @@
-"""How does a second stack run on this machine beside the first, without meeting it?"""
+"""How does a second stack run on this machine beside the first, without meeting it, and what memory does one take?"""
 
 import contextlib
 import random
@@ -27,6 +27,15 @@ def free_block(count: int) -> int:
                 continue
             return start
     raise StackError(f"there are no {count} free ports in a row from {PORTS.start} to {PORTS.stop}: stop what listens")
+
+
+def resident_mb(pid: int | None) -> float | None:
+    """Resident memory of a process in megabytes; None where it is gone."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except OSError:
+        return None
+    return int(pages) * 4096 / 1e6
 
 
 def own_settings(home: Path, **more: Any) -> Settings:

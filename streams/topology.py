@@ -29,7 +29,7 @@ from schemas.stream import ModelChunk
 from schemas.tracing import SpanEnded, SpanReceived, TraceRested
 from schemas.usage import BudgetAlerted, TokensUsed, UsageTotalled
 from schemas.webhooks import WebhookDelivered, WebhookDropped, WebhookDue, WebhookFailed, WebhookRested
-from streams.shapes import Call, Each, Fold, Kinds, Step, Tumbling, Window, kinds
+from streams.shapes import Call, Each, Fold, Step, Tumbling, Window, kinds
 
 
 def per_minute(of) -> Window:

@@ -8,7 +8,6 @@ leaves.
 import json
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from uuid import UUID
 
 from infra.embedded import stack
@@ -18,6 +17,7 @@ from schemas.codec import Codec
 from schemas.limits import Context, Limits
 from schemas.registry import Agent, Definition, Model, Tenant, Tool
 from streams import histories
+from streams.aside import resident_mb
 from streams.bench import whole
 from streams.bench.ground import Unmeasured
 from streams.client import Client, Watch, now, request
@@ -30,7 +30,6 @@ from streams.registry import Registry
 
 TENANT = "bench"
 LENGTHS, PAD, CHILDREN, AT_ONCE = (50, 100), "x" * 5_000, 20, 1_000
-RUNS_A_SECOND = 5
 CALLS_RUNNER = "calls-0"
 GENEROUS = Limits(steps=1_000, tokens=1_000_000_000, cost_usd=1_000_000, seconds=600, fan_out=100)
 TARGETS = {
@@ -61,20 +60,11 @@ def run(settings: Settings, seconds: float, say: Callable[[str], None]) -> dict[
 def steps(client: Client, heard: dict[UUID, float], calls: list[Event], seconds: float, say: Callable[[str], None]
           ) -> dict[str, float]:
     """Runs of a model, a tool and a model, a few a second: what is between the calls, and the whole."""
-    say(f"{RUNS_A_SECOND} runs a second, for {seconds:.0f} s")
+    say(f"{whole.RUNS_A_SECOND} runs a second, for {seconds:.0f} s")
     ask(client, [asked("stepper", "look up 0")])
     calls.clear()
-    sent: dict[UUID, float] = {}
-    began = time.monotonic()
-    for number in range(int(seconds * RUNS_A_SECOND)):
-        time.sleep(max(0.0, began + number / RUNS_A_SECOND - time.monotonic()))
-        one = asked("stepper", f"look up {number}")
-        sent[one.id] = time.monotonic()
-        client.publish(one)
-        client.flush()
-    completed(client.wait(sent, 60), len(sent))
-    waits = [(heard[run] - at) * 1000 for run, at in sent.items()]
-    between = gaps(event for event in calls if event.run in sent)
+    waits = whole.ask_steadily(client, heard, seconds, lambda number: asked("stepper", f"look up {number}"))
+    between = gaps(event for event in calls if event.agent == "stepper")
     return {"runs": len(waits), "overhead_p50_ms": percentile(between, 0.5), "overhead_p99_ms": percentile(between, 0.99),
             "three_steps_p50_ms": percentile(waits, 0.5), "three_steps_p99_ms": percentile(waits, 0.99)}
 
@@ -95,12 +85,12 @@ def gaps(calls: Iterable[Event]) -> list[float]:
 def at_once(settings: Settings, client: Client, calls: list[Event], say: Callable[[str], None]) -> dict[str, float]:
     """A thousand runs at once, whose model takes a second: how many calls are in flight, and what memory that takes."""
     say(f"{AT_ONCE} runs at once, a second each")
-    before = resident_mb(settings)
+    before = runner_mb(settings)
     began = time.monotonic()
     ask(client, [asked("sleeper", f"sleep {number}") for number in range(AT_ONCE)], 120)
     took_s = time.monotonic() - began
     return {"in_flight": in_flight(calls), "in_flight_s": took_s, "in_flight_mb_before": before,
-            "in_flight_mb_after": resident_mb(settings)}
+            "in_flight_mb_after": runner_mb(settings)}
 
 
 def in_flight(calls: Iterable[Event]) -> int:
@@ -113,10 +103,9 @@ def in_flight(calls: Iterable[Event]) -> int:
     return most
 
 
-def resident_mb(settings: Settings) -> float:
+def runner_mb(settings: Settings) -> float | None:
     """Resident memory of the call runner."""
-    pid = stack.status(settings.home.resolve())["services"][CALLS_RUNNER]["pid"]
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 1e6
+    return resident_mb(stack.status(settings.home.resolve())["services"][CALLS_RUNNER]["pid"])
 
 
 def fan_out(client: Client, say: Callable[[str], None]) -> dict[str, float]:

@@ -4,20 +4,17 @@ Thirty days of spans, calls and runs are made inside ClickHouse, in batches as t
 are made by their views. Then every query of every Grafana dashboard is asked for all tenants and all thirty days.
 """
 
+import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from clickhouse_connect.driver.client import Client
 
-from infra.embedded import clickhouse as engine
-from infra.embedded import stack
+from infra.embedded.testing_servers import running_clickhouse
 from sinks.clickhouse import connect, migrate
-from streams import app
-from streams.aside import free_block
 from streams.bench.ground import Unmeasured
 from streams.commands.common import percentile
 from streams.config import Settings
@@ -61,7 +58,9 @@ FROM (SELECT number, {facts} FROM numbers({first}, {count})) WHERE number % 4 = 
 
 def run(settings: Settings, spans: int, repeats: int, say: Callable[[float, str], None]) -> dict[str, Any]:
     """What each query takes, the whole's 95th percentile, and what a hundred million spans would take at that rate."""
-    with _clickhouse(settings.home.resolve() / "bench-analytics") as url:
+    home = settings.home.resolve() / "bench-analytics"
+    shutil.rmtree(home, ignore_errors=True)
+    with running_clickhouse(home) as url:
         migrate(url, DATABASE, TABLES, {"retention_days": 3650})
         with connect(url, DATABASE, send_receive_timeout=600) as client:
             made_s = fill(client, spans, say)
@@ -78,22 +77,6 @@ def run(settings: Settings, spans: int, repeats: int, say: Callable[[float, str]
     slowest = max(queries, key=lambda one: one["p95_s"])
     return found | {"extrapolated_100m_p95_s": round(found["p95_s"] * max(1.0, 1e8 / spans), 2), "slowest": slowest["title"],
                     "met": {name: found[name] <= most for name, most in TARGETS.items()}, "targets": TARGETS}
-
-
-@contextmanager
-def _clickhouse(home: Path) -> Iterator[str]:
-    """A ClickHouse of its own, and nothing else."""
-    import shutil
-
-    shutil.rmtree(home, ignore_errors=True)
-    port = free_block(1)
-    handle = stack.start(home, [app.engine("clickhouse", engine, home, port)], attached=True)
-    try:
-        stack.wait_ready(home)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        handle.close(at_once=True)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def fill(client: Client, spans: int, say: Callable[[float, str], None]) -> float:

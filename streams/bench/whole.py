@@ -99,7 +99,8 @@ def asked(number: int) -> AgentRequested:
     return request(TENANT, AGENT, f"look up {number}")
 
 
-def ask_steadily(client: Client, heard: dict[UUID, float], seconds: float) -> list[float]:
+def ask_steadily(client: Client, heard: dict[UUID, float], seconds: float,
+                 asked: Callable[[int], AgentRequested] = asked) -> list[float]:
     """Milliseconds from publishing a request to its outcome in a consumer's hands. Raises Unmeasured.
 
     `heard` is filled by the client: when each run's outcome came.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from infra.embedded import stack
 from infra.embedded.service import StackError
+from streams.aside import resident_mb
 from streams.config import Settings
 
 ENGINE, LANDING = "clickhouse", "landing-clickhouse-0"
@@ -33,8 +34,4 @@ def stop_clickhouse(settings: Settings, minutes: float, progress: Callable[[int,
 
 def megabytes(home: Path) -> float:
     """Resident memory of the worker that lands in ClickHouse; 0 where it is being restarted."""
-    pid = stack.status(home)["services"][LANDING].get("pid")
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 1e6
-    except OSError:
-        return 0.0
+    return resident_mb(stack.status(home)["services"][LANDING].get("pid")) or 0.0

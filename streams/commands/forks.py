@@ -12,7 +12,7 @@ import typer
 
 from schemas.agent import ModelFailed, ResponseCleared, RunFinished
 from schemas.base import Event
-from schemas.definition import NAME
+from schemas.values import NAME
 from schemas.prompts import PromptUse
 from streams.commands.common import AsJson, Problem, err, out, say_json, short, table, usd
 from streams.commands.reach import codec_of

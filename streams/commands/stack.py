@@ -9,6 +9,7 @@ import typer
 
 from infra.embedded import stack as embedded
 from streams import app
+from streams.aside import resident_mb
 from streams.commands.common import AsJson, Problem, err, out, progress, say_json, table
 from streams.config import Settings, settings
 
@@ -72,16 +73,7 @@ def status(as_json: AsJson = False) -> None:
 
 def service_row(name: str, service: dict[str, Any]) -> tuple[Any, ...]:
     return (name, service["state"], service.get("pid"), service.get("port"), service.get("restarts"),
-            megabytes(service.get("pid")))
-
-
-def megabytes(pid: int | None) -> int | None:
-    """Resident memory of a process; None where it is gone."""
-    try:
-        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
-    except OSError:
-        return None
-    return int(pages) * 4096 // 1_000_000
+            None if (held := resident_mb(service.get("pid"))) is None else int(held))
 
 
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:

@@ -15,15 +15,13 @@ from confluent_kafka import KafkaException
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from schemas.approvals import ApprovalDecided
-from schemas.base import NAMESPACE_OID, Event, derived_id
+from schemas.base import Event
 from schemas.codec import Codec
 from streams import deadletters, forking, histories
-from streams.client import now
 from streams.commands.forks import result
 from streams.console.page import ENVIRONMENT, FOLDER, HEADERS, Table, Tile, render
 from streams.console.reading import COOKIE, Look, Reading, SignIn, look_of
-from streams.edge import asking
+from streams.edge import approvals, asking
 from streams.edge.keys import FORM as KEY
 from streams.edge.problems import Problem
 from streams.ports import ports_over
@@ -105,11 +103,8 @@ async def decide(approval: UUID, form: Form, look: Reading) -> Response:
     if not look.may("approve"):
         raise Problem(403, "no_scope", "this key may not decide: it needs the scope approve")
     tenant = look.caller.tenant or form.get("tenant", "")
-    by, decision = form.get("by", ""), form.get("decision", "")
-    word = derived_id(NAMESPACE_OID, f"{tenant}/{approval}/{by}/{decision}/console")
-    await look.edge.publish(asking.event(
-        ApprovalDecided, id=word, at=now(), tenant=tenant, session=form.get("session", ""), approval=approval, by=by,
-        roles=look.caller.roles, decision=decision, arguments=None, note=form.get("note", "")))
+    said = asking.event(approvals.Decide, decision=form.get("decision", ""), by=form.get("by", ""), note=form.get("note", ""))
+    await look.edge.publish(approvals.word_of(look.caller, tenant, approval, form.get("session", ""), said))
     return RedirectResponse("/console/approvals", 303)
 
 

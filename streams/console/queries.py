@@ -7,6 +7,7 @@ the columns time, series, value.
 from dataclasses import dataclass
 
 from sinks.queries import by_name
+from streams.edge.approvals import OPEN
 
 MINE = "({tenant:String} = '' OR tenant = {tenant:String})"
 SINCE = "at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR"
@@ -94,12 +95,7 @@ GROUP BY time, series ORDER BY time"""),
     "not_completed": Rows("Refused, blocked, stopped, failed", f"""
 SELECT tenant, agent, outcome, reason, count() AS times, any(run) AS run, any(detail) AS example FROM runs
 WHERE {MINE} AND {SINCE} AND outcome != 'completed' GROUP BY tenant, agent, outcome, reason ORDER BY times DESC LIMIT 200"""),
-    "approvals": Rows("Waiting for a word", f"""
-SELECT approval, argMin(tenant, at) AS tenant, argMin(run, at) AS run, argMin(agent, at) AS agent, argMin(tool, at) AS tool,
-       argMin(arguments, at) AS arguments, argMin(approvers, at) AS approvers, argMin(session, at) AS session,
-       min(at) AS asked_at, argMin(expires_at, at) AS expires_at
-FROM approvals WHERE ({{tenant:String}} = '' OR approvals.tenant = {{tenant:String}}) AND status != 'refused'
-GROUP BY approval HAVING countIf(status != 'asked') = 0 AND expires_at > now64(3, 'UTC') ORDER BY asked_at LIMIT 200"""),
+    "approvals": Rows("Waiting for a word", OPEN),
     "decided": Rows("Decided lately", f"""
 SELECT at, tenant, run, agent, tool, status, by, note FROM approvals WHERE {MINE} AND {SINCE} AND status != 'asked'
 ORDER BY at DESC LIMIT 100"""),

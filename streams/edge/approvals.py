@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.agent import Label
 from schemas.approvals import ApprovalDecided
 from schemas.base import NAMESPACE_OID, derived_id
+from sinks.queries import by_name
 from streams.client import now
 from streams.edge import asking
 from streams.edge.app import Edge, Shared
@@ -21,11 +22,8 @@ from streams.edge.keys import Approver, Caller, Reader
 from streams.edge.problems import Problem
 
 router = APIRouter(tags=["approvals"])
-OPEN = """SELECT approval, argMin(run, at) AS run, argMin(session, at) AS session, argMin(agent, at) AS agent,
-       argMin(tool, at) AS tool, argMin(arguments, at) AS arguments, argMin(approvers, at) AS approvers,
-       argMin(override, at) AS override, min(at) AS asked_at, argMin(expires_at, at) AS expires_at
-FROM approvals WHERE tenant = {tenant:String} AND status != 'refused'
-GROUP BY approval HAVING countIf(status != 'asked') = 0 AND expires_at > now64(3, 'UTC') ORDER BY asked_at LIMIT 200"""
+OPEN = f"SELECT * FROM ({by_name('open_approvals').sql}) ORDER BY asked_at LIMIT 200"
+"""Those that wait longest first; with an empty tenant, those of all."""
 ONE = "SELECT session FROM approvals WHERE approval = {approval:UUID} AND tenant = {tenant:String} LIMIT 1"
 
 
@@ -65,15 +63,21 @@ async def waiting(edge: Shared, caller: Reader) -> list[dict[str, Any]]:
 async def decide(approval: UUID, body: Decide, request: Request, edge: Shared, caller: Approver) -> dict[str, str]:
     """Gives a word on an approval. The first valid one counts; whether it did is told in the run's events."""
     session = body.session or await _session(edge, caller, approval)
-    by = body.by or caller.key
+    word = word_of(caller, caller.tenant, approval, session, body)
+    await edge.publish(word)
+    return {"id": str(word.id), "approval": str(approval), "status": "accepted"}
+
+
+def word_of(caller: Caller, tenant: str, approval: UUID, session: str, said: Decide) -> ApprovalDecided:
+    """What somebody said to an approval, as an event. Two are one where the same person says the same: a click that is
+    sent twice changes nothing. Raises Problem 422 where nobody says it."""
+    by = said.by or caller.key
     if not by:
         raise Problem(422, "nobody", "say who decides: add `by`")
-    # Two words are one where the same person says the same: a click that is sent twice changes nothing.
-    word = derived_id(NAMESPACE_OID, f"{caller.tenant}/{approval}/{by}/{body.decision}/{body.arguments}")
-    await edge.publish(asking.event(
-        ApprovalDecided, id=word, at=now(), tenant=caller.tenant, session=session, approval=approval, by=by,
-        roles=caller.roles, decision=body.decision, arguments=body.arguments, note=body.note))
-    return {"id": str(word), "approval": str(approval), "status": "accepted"}
+    identity = derived_id(NAMESPACE_OID, f"{tenant}/{approval}/{by}/{said.decision}/{said.arguments}")
+    return asking.event(
+        ApprovalDecided, id=identity, at=now(), tenant=tenant, session=session, approval=approval, by=by,
+        roles=caller.roles, decision=said.decision, arguments=said.arguments, note=said.note)
 
 
 async def _session(edge: Edge, caller: Caller, approval: UUID) -> str:

@@ -3,15 +3,15 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from fastapi import Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from schemas.agent import AgentRequested, RequestRefused, RunFinished
 from schemas.approvals import UserAsked
-from schemas.base import NAMESPACE_OID, Event, derived_id
+from schemas.base import NAMESPACE_OID, derived_id
 from schemas.codec import first_error
 from streams.client import now
 from streams.edge.app import Edge
@@ -27,6 +27,7 @@ RUN = """SELECT at, tenant, session, run, agent, agent_version, outcome, reason,
 FROM runs WHERE run = {run:UUID} AND tenant = {tenant:String} ORDER BY at LIMIT 1"""
 REFUSED = {"quota": 429, "concurrency": 429, "budget": 429, "unknown_tenant": 403, "unknown_agent": 404,
            "too_large": 413, "empty": 422}
+Made = TypeVar("Made", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ def traceparent_in(request: Request) -> str | None:
     return found if TRACEPARENT.fullmatch(found) else None
 
 
-def event(kind: type[Event], **fields: Any) -> Event:
-    """An event out of what a caller said. Raises Problem 422 with a sentence."""
+def event(kind: type[Made], **fields: Any) -> Made:
+    """An event, or a part of one, out of what a caller said. Raises Problem 422 with a sentence."""
     try:
         return kind(**fields)
     except ValidationError as error:

@@ -34,9 +34,8 @@ def may_show(given: Definitions, name: str) -> bool:
         return False
     model = given.find("model", agent.model)
     policy = given.find("policy", agent.policy) if agent.policy else None
-    screened = agent.policy is not None and not isinstance(policy, Policy) or isinstance(policy, Policy) and (
-        not policy.shadow and any("response" in rule.at and rule.action != "flag" for rule in policy.rules))
-    return isinstance(model, Model) and model.stream and not screened
+    unscreened = agent.policy is None or isinstance(policy, Policy) and not policy.changes_responses
+    return isinstance(model, Model) and model.stream and unscreened
 
 
 @dataclass

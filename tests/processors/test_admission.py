@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from processors.admission import REMEMBERED_REQUESTS, Bucket, admit
 from schemas.agent import RequestAdmitted, RequestRefused, RunSettled
 from schemas.registry import Agent, Definitions, Tenant
-from tests.processors.support import AGENT, NOON, TENANT, asked, at, company, ident
+from tests.processors.support import AGENT, NOON, asked, at, company, ident
 
 GIVEN = company()
 

@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from schemas.approvals import ApprovalDecided
-from schemas.registry import ApiKey, Definitions
+from schemas.registry import Definitions
 from streams.console import charts
 from streams.console.page import PAGES
 from streams.edge.keys import made
