@@ -23,7 +23,7 @@ from streams.topology import SINKS, stages
 
 ROOT = Path(__file__).parents[1]
 COMPANY = ROOT / "infra" / "company"
-PRELOAD = ("streams.worker", "streams.stage", "streams.calls", "streams.ports", "streams.landing")
+PRELOAD = ("streams.worker", "streams.stages.stage", "streams.calls.runner", "streams.calls.ports", "streams.landing.land")
 """What workers need and may be loaded before they are forked: nothing here starts a thread when it is loaded."""
 Progress = Callable[[int, int, str], None]
 

@@ -89,8 +89,8 @@ def main() -> None:
 def known_mistakes() -> tuple[type[BaseException], ...]:
     """The exceptions that carry a sentence for the user, of the modules that were imported."""
     names = {"streams.commands.common": "Problem", "infra.embedded.service": "StackError",
-             "streams.recording": "BadRecording", "streams.recorded_runs": "BadHistory",
-             "streams.traffic": "BadTrace", "streams.company": "BadCompany", "streams.bench.ground": "Unmeasured"}
+             "streams.replay.recording": "BadRecording", "streams.replay.recorded_runs": "BadHistory",
+             "streams.replay.traffic": "BadTrace", "streams.definitions.company": "BadCompany", "streams.bench.ground": "Unmeasured"}
     loaded = [getattr(sys.modules[module], name) for module, name in names.items()
               if hasattr(sys.modules.get(module), name)]
     return (ValidationError, ConnectionError, *loaded)

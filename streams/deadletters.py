@@ -19,7 +19,7 @@ from schemas.codec import Codec, Headers
 from schemas.operations import DeadLettered, Reason
 from streams.config import Settings
 from streams.kafka import admin, create_topics, high_watermark, producer, read_to
-from streams.state import topic as changelog
+from streams.stages.state import topic as changelog
 from streams.transactions import Transactions
 
 WINDOW, LEAST = 200, 100

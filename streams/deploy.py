@@ -12,11 +12,13 @@ from pathlib import Path
 from infra.embedded.service import StackError
 from schemas.topics import Topic, topics
 from sinks import clickhouse, qdrant
-from streams import app, definitions, kafka, registry, state
-from streams.company import Company
-from streams.config import Settings
+from streams import app, kafka, registry
 from streams.client import Publisher
 from streams.commands.reach import codec_of
+from streams.config import Settings
+from streams.definitions import store
+from streams.definitions.company import Company
+from streams.stages import state
 from streams.topology import stages
 
 log = logging.getLogger(__name__)
@@ -45,8 +47,8 @@ def wanted_topics(settings: Settings) -> list[Topic]:
 def apply(settings: Settings, company: Company) -> Sequence[str]:
     """Publishes what changed of a company's definitions and all of its documents; returns the places that changed."""
     codec = codec_of(settings)
-    changed = definitions.plan(definitions.read_all(settings, codec), company.definitions)
-    definitions.publish(settings, codec, changed)
+    changed = store.plan(store.read_all(settings, codec), company.definitions)
+    store.publish(settings, codec, changed)
     publisher = Publisher(settings, codec)
     publisher.publish(*company.documents)
     publisher.flush()
@@ -56,7 +58,7 @@ def apply(settings: Settings, company: Company) -> Sequence[str]:
 def apply_and_wait(settings: Settings, company: Company) -> Sequence[str]:
     """The same, and returns when every worker of the stack on this machine knows them, and search finds the documents."""
     changed = apply(settings, company)
-    app.await_definitions(settings, len(definitions.read_all(settings, codec_of(settings)).bodies))
+    app.await_definitions(settings, len(store.read_all(settings, codec_of(settings)).bodies))
     await_documents(settings, company)
     return changed
 

@@ -23,13 +23,13 @@ from schemas.knowledge import ChunkPrepared
 from schemas.registry import Agent, Definitions, Tenant
 from schemas.signals import Signalled
 from schemas.stream import ModelChunk
-from streams import company
+from streams.calls.hearing import Hearing
+from streams.calls.ports import ports_over
 from streams.client import now
-from streams.company import FOLDERS, BadCompany, Company
 from streams.config import Settings
-from streams.hearing import Hearing
+from streams.definitions import company
+from streams.definitions.company import FOLDERS, BadCompany, Company
 from streams.local import Local
-from streams.ports import ports_over
 from streams.topology import PIPELINE
 
 SCRIPT = "script.yaml"

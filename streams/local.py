@@ -18,11 +18,11 @@ from schemas.calls import ChatQuestion, Failure, Impossible
 from schemas.codec import to_json
 from schemas.operations import DeadLettered
 from schemas.registry import Definitions
-from streams.core import Core, Failed
-from streams.remembering import Conversations
+from streams.calls.remembering import Conversations
 from streams.shapes import Step, kinds
+from streams.stages.core import Core, Failed
+from streams.stages.windows import NEVER
 from streams.topology import calls, inputs, stages
-from streams.windows import NEVER
 
 
 class Local:

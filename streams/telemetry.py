@@ -121,7 +121,11 @@ class Metrics:
 
     def collect(self) -> Iterator[Any]:
         """What prometheus_client asks of a collector."""
-        from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+        from prometheus_client.metrics_core import (
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+        )
 
         with self._lock:
             counts, gauges = dict(self._counts), dict(self._gauges)

@@ -19,7 +19,7 @@ from typing import Any
 from schemas.codec import Codec, Ids
 from schemas.registry import Definitions
 from streams.config import Settings, settings
-from streams.definitions import Follower
+from streams.definitions.store import Follower
 from streams.health import Heart, Pages
 from streams.registry import Registry
 from streams.telemetry import Metrics, Outward

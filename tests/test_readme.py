@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from streams import describe
 from streams.cli import COMMANDS
+from streams.describing import describe
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -16,17 +16,17 @@ from schemas.base import Event
 from schemas.codec import Codec
 from schemas.limits import Context, Limits
 from schemas.registry import Agent, Definition, Model, Tenant, Tool
-from streams import histories
 from streams.aside import resident_mb
 from streams.bench import whole
 from streams.bench.ground import Unmeasured
 from streams.client import Client, Watch, now, request
 from streams.commands.common import percentile
 from streams.commands.reach import codec_of
-from streams.company import Company
 from streams.config import Settings
+from streams.definitions.company import Company
 from streams.deploy import apply_and_wait
 from streams.registry import Registry
+from streams.replay import histories
 
 TENANT = "bench"
 LENGTHS, PAD, CHILDREN, AT_ONCE = (50, 100), "x" * 5_000, 20, 1_000

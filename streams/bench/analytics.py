@@ -18,8 +18,8 @@ from sinks.clickhouse import connect, migrate
 from streams.bench.ground import Unmeasured
 from streams.commands.common import percentile
 from streams.config import Settings
-from streams.dashboards import plain
-from streams.panels import DASHBOARDS
+from streams.describing.dashboards import plain
+from streams.describing.panels import DASHBOARDS
 
 TABLES = Path(__file__).parents[2] / "infra" / "clickhouse"
 DATABASE, BATCH, A_RUN, LARGE = "bench", 500_000, 4, 10_000
@@ -99,7 +99,7 @@ def measure(client: Client, repeats: int, say: Callable[[float, str], None]) -> 
     for turn in range(repeats):
         for nth, (name, panel) in enumerate(panels):
             if "JOIN" in panel.sql or "FINAL" in panel.sql:
-                raise Unmeasured(f"the query of {panel.title!r} needs FINAL or a join: mend it in streams/panels.py")
+                raise Unmeasured(f"the query of {panel.title!r} needs FINAL or a join: mend it in streams/describing/panels.py")
             began = time.perf_counter()
             client.query(plain(panel.sql))
             taken[f"{name}: {panel.title}"].append(time.perf_counter() - began)

@@ -9,7 +9,7 @@ from streams.bench import ground, peer
 from streams.bench.ground import Ends, Unmeasured
 from streams.bench.work import WORKS, Work, events
 from streams.config import Settings
-from streams.state import topic
+from streams.stages.state import topic
 
 OURS_A_SECOND = {"fold": 15_000, "window": 20_000}
 PEER_A_SECOND = {"fold": 1_800, "window": 1_400}

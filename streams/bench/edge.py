@@ -26,8 +26,8 @@ from streams.aside import free_block
 from streams.bench.ground import Unmeasured
 from streams.bench.whole import running
 from streams.commands.common import percentile
-from streams.company import Company
 from streams.config import Settings, environment_with
+from streams.definitions.company import Company
 from streams.deploy import apply_and_wait
 
 TENANT, AGENT, MODEL = "bench", "clerk", "scripted"

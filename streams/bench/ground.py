@@ -22,10 +22,11 @@ from schemas.base import Event, event_classes
 from schemas.codec import Codec, LocalIds
 from schemas.operations import DeadLettered
 from schemas.topics import topics
-from streams import app, kafka, state
+from streams import app, kafka
 from streams.aside import free_block
 from streams.bench.work import Work
 from streams.config import Settings
+from streams.stages import state
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4

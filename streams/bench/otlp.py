@@ -23,8 +23,8 @@ from schemas.codec import Codec, LocalIds, headers_of
 from schemas.registry import Definitions
 from schemas.tracing import SpanReceived
 from streams.config import Settings
-from streams.core import Core
 from streams.edge.app import application
+from streams.stages.core import Core
 from streams.topology import PIPELINE
 
 SEED = 7

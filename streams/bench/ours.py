@@ -8,9 +8,10 @@ import sys
 
 from schemas.base import event_classes
 from schemas.codec import LocalIds
-from streams import landing, stage
 from streams.bench.work import WORKS
 from streams.config import settings
+from streams.landing import land
+from streams.stages import stage
 from streams.worker import Worker, execute, start_logging
 
 
@@ -19,7 +20,7 @@ def main() -> None:
     start_logging()
     worker = Worker(configured, f"bench-{name}", configured.metrics_port, ids=LocalIds(event_classes()), follows=False)
     if name == "landing":
-        execute(worker, lambda: landing.run(configured, "clickhouse", 0, worker))
+        execute(worker, lambda: land.run(configured, "clickhouse", 0, worker))
     else:
         work = WORKS[name]
         execute(worker, lambda: stage.run(configured, work.key, 0, worker, (work.step,)))

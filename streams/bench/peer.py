@@ -20,7 +20,7 @@ from schemas.codec import Codec, headers_of
 from streams.bench.ground import PARTITIONS, codec
 from streams.bench.work import WORKS, Tally, Work, tally
 from streams.config import Settings, settings
-from streams.live_broker import EventSchema, broker_url, credentials
+from streams.live.broker import EventSchema, broker_url, credentials
 
 TABLE = "table"
 APP = "peer"

@@ -21,8 +21,8 @@ from streams.chaos import plan
 from streams.client import Client, request
 from streams.commands.common import percentile
 from streams.commands.reach import codec_of, rows_of
-from streams.company import Company
 from streams.config import Settings
+from streams.definitions.company import Company
 from streams.deploy import apply_and_wait
 
 RUNS_A_SECOND = 5

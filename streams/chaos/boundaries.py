@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from infra.embedded import stack
 from infra.embedded.service import StackError
 from schemas.agent import (
-    AgentRequested, ModelAsked, ModelResponded, RequestAdmitted, RunFinished, ToolCalled, ToolReturned,
+    AgentRequested,
+    ModelAsked,
+    ModelResponded,
+    RequestAdmitted,
+    RunFinished,
+    ToolCalled,
+    ToolReturned,
 )
 from schemas.base import Event
 from schemas.codec import Codec

@@ -18,8 +18,8 @@ from streams.chaos.outage import stop_clickhouse
 from streams.client import OUTCOMES
 from streams.commands.common import percentile
 from streams.commands.reach import codec_of, rows_of
-from streams.company import Company
 from streams.config import Settings
+from streams.definitions.company import Company
 from streams.deploy import apply_and_wait
 
 Say = Callable[[str], None]

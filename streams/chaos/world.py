@@ -12,14 +12,13 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from schemas.codec import Codec
 from schemas.knowledge import DocumentPublished
 from schemas.registry import Agent, Definition, Model, Tenant, Tool
 from streams.client import Publisher, now, request
 from streams.config import Settings
-from uuid import uuid4
 
 AGENT, TENANTS = "teller", ("north", "south")
 COUNTED = re.compile(r"charge (\d+)")

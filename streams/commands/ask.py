@@ -18,7 +18,7 @@ from streams.commands.common import AsJson, Problem, err, out, say_json, short, 
 from streams.commands.reach import codec_of, rows_of
 from streams.commands.screen import Screen, on_screen
 from streams.config import settings
-from streams.histories import session_events
+from streams.replay.histories import session_events
 
 RUN = """SELECT * FROM runs WHERE run = {run:UUID} ORDER BY at LIMIT 1"""
 

@@ -10,13 +10,13 @@ from confluent_kafka import Message
 from schemas.knowledge import ChunkPrepared, ChunkRetired
 from sinks import qdrant
 from streams import kafka
+from streams.accounts.completeness import FIGURES, Balance, Minute
+from streams.accounts.completeness import balance as counted
+from streams.accounts.delays import Delay, delays
 from streams.chaos.check import chunks_of
 from streams.commands.common import AsJson, Problem, err, out, say_json, table
 from streams.commands.reach import codec_of, rows_of
-from streams.completeness import FIGURES, Balance, Minute
-from streams.completeness import balance as counted
 from streams.config import Settings, settings
-from streams.delays import Delay, delays
 
 LISTED = 20
 

@@ -9,9 +9,9 @@ from processors import prompts
 from schemas.prompts import Prompt, PromptUse
 from schemas.registry import Agent, Definition, Definitions, Tool
 from streams.commands.common import ROOT, AsJson, Problem, err, out, say_json, short, table
-from streams.company import FOLDERS, Company, load
 from streams.config import settings
-from streams.recorded_runs import differences
+from streams.definitions.company import FOLDERS, Company, load
+from streams.replay.recorded_runs import differences
 
 HISTORIES = ROOT / "tests" / "histories"
 

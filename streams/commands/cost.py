@@ -12,10 +12,11 @@ from confluent_kafka import KafkaException
 from schemas.registry import Tenant
 from schemas.values import Tokens
 from sinks.queries import by_name
-from streams import definitions, invoices, repricing
+from streams.accounts import invoices, repricing
 from streams.commands.common import AsJson, Problem, err, out, say_json, table, usd
 from streams.commands.reach import codec_of, rows_of
 from streams.config import Settings, settings
+from streams.definitions import store
 
 cost = typer.Typer(no_args_is_help=True, add_completion=False)
 TIMES = {"month": "formatDateTime(at, '%Y-%m', 'UTC')", "day": "toDate(at, 'UTC')", "hour": "toStartOfHour(at, 'UTC')"}
@@ -143,7 +144,7 @@ def forecast(
 def month_budgets(configured: Settings) -> dict[str, Decimal]:
     """What each tenant may spend a month, by the definitions in force; none where Kafka does not answer."""
     try:
-        given = definitions.read_all(configured, codec_of(configured))
+        given = store.read_all(configured, codec_of(configured))
     except (Problem, KafkaException, RuntimeError, ConnectionError, httpx.HTTPError) as error:
         err.print(f"[dim]without budgets: the definitions could not be read ({type(error).__name__})[/dim]")
         return {}

@@ -51,7 +51,7 @@ def demo(
 
 def show_company(began: float) -> dict[str, Any]:
     """Sends the company's requests and prints what became of them; the facts as a dict."""
-    from streams.company import load  # noqa: PLC0415 - slow to import, and only needed when the stack is up
+    from streams.definitions.company import load  # noqa: PLC0415 - slow to import, and only needed when the stack is up
     from streams.deploy import apply_and_wait  # noqa: PLC0415
 
     codec, company = codec_of(settings()), load(app.COMPANY)

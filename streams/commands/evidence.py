@@ -14,13 +14,14 @@ import httpx
 import typer
 
 from infra.embedded import recorded
-from streams import app, playing, recording, traffic
+from streams import app
 from streams.commands.common import AsJson, Problem, err, out, percentile, progress, say_json, table
-from streams.commands.stack import running_with_progress
 from streams.commands.reach import codec_of, rows_of
-from streams.company import Company
+from streams.commands.stack import running_with_progress
 from streams.config import settings
+from streams.definitions.company import Company
 from streams.deploy import apply_and_wait
+from streams.replay import playing, recording, traffic
 
 COUNTS = {
     "model_calls": "SELECT count() AS n FROM token_usage WHERE startsWith(session, {batch:String})",

@@ -12,15 +12,15 @@ import typer
 
 from schemas.agent import ModelFailed, ResponseCleared, RunFinished
 from schemas.base import Event
-from schemas.values import NAME
 from schemas.prompts import PromptUse
+from schemas.values import NAME
+from streams.calls.ports import ports_over
 from streams.commands.common import AsJson, Problem, err, out, say_json, short, table, usd
 from streams.commands.reach import codec_of
 from streams.config import settings
-from streams.definitions import read_all
-from streams.forking import Change, Fork, Unforkable
-from streams.forking import fork as run_again
-from streams.ports import ports_over
+from streams.definitions.store import read_all
+from streams.replay.forking import Change, Fork, Unforkable
+from streams.replay.forking import fork as run_again
 
 REFERENCE = re.compile(rf"({NAME})@(?:v?(\d+)|({NAME}))")
 

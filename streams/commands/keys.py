@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from schemas.registry import SCOPES, ApiKey, Definitions
-from streams import definitions
 from streams.client import now
 from streams.commands.common import AsJson, Problem, err, out, say_json, table
 from streams.commands.reach import codec_of
 from streams.config import settings
+from streams.definitions import store
 from streams.edge.keys import made
 
 keys = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -29,7 +29,7 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     codec = codec_of(settings())
-    given = definitions.read_all(settings(), codec)
+    given = store.read_all(settings(), codec)
     if given.find("tenant", tenant) is None:
         raise Problem(f"no tenant {tenant!r} is defined: apply one (`weir apply FOLDER`), or correct the name")
     wrong = set(scope) - set(SCOPES)
@@ -40,7 +40,7 @@ def add(
         raise Problem(f"there is a key {name!r} already: revoke it (`weir keys revoke {name}`), or choose another name")
     text, key = made(name, tenant, tuple(scope), now() + timedelta(days=days) if days else None, roles=tuple(role),
                      description=description)
-    definitions.publish(settings(), codec, definitions.plan(given, [key]))
+    store.publish(settings(), codec, store.plan(given, [key]))
     err.print(f"key {name} of tenant {tenant} may: {', '.join(key.scopes)}. It is shown this once:")
     if as_json:
         return say_json({"name": name, "key": text, "tenant": tenant, "scopes": list(key.scopes),
@@ -50,7 +50,7 @@ def add(
 
 @keys.command("list", help="List the keys that are valid.")
 def listed(tenant: Annotated[str, typer.Option(help="Only this tenant's.")] = "", as_json: AsJson = False) -> None:
-    found = [key for key in valid(definitions.read_all(settings(), codec_of(settings()))) if tenant in ("", key.tenant)]
+    found = [key for key in valid(store.read_all(settings(), codec_of(settings()))) if tenant in ("", key.tenant)]
     if as_json:
         return say_json([key.model_dump(mode="json", exclude={"salt", "sha256"}) for key in found])
     out.print(table("Keys", ("name", "tenant", "scopes", "expires", "what for"), [
@@ -60,12 +60,12 @@ def listed(tenant: Annotated[str, typer.Option(help="Only this tenant's.")] = ""
 @keys.command("revoke", help="Take a key back; the edge refuses it within a second.")
 def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None:
     codec = codec_of(settings())
-    given = definitions.read_all(settings(), codec)
+    given = store.read_all(settings(), codec)
     try:
-        gone = definitions.removal(given, "key", name, now())
+        gone = store.removal(given, "key", name, now())
     except KeyError as error:
         raise Problem(f"there is no key named {name!r}: `weir keys list` shows those that there are") from error
-    definitions.publish(settings(), codec, [gone])
+    store.publish(settings(), codec, [gone])
     err.print(f"the key {name} is revoked")
 
 

@@ -7,11 +7,11 @@ import typer
 from confluent_kafka import TopicPartition
 
 from sinks.queries import QUERIES
-from streams import describe as drawn
 from streams import kafka
 from streams.commands.common import ROOT, AsJson, Problem, err, out, say_json, table
 from streams.commands.reach import await_kafka, rows_of
 from streams.config import settings
+from streams.describing import describe as drawn
 
 
 def query(

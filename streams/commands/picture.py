@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from schemas.patterns import Workflow
-from streams import asyncapi, dashboards, dictionary, drawing
-from streams import describe as drawn
-from streams import top as live
-from streams.company import definition_in
 from streams.commands.common import ROOT, AsJson, Problem, err
 from streams.config import settings
+from streams.definitions.company import definition_in
+from streams.describing import asyncapi, dashboards, dictionary, drawing
+from streams.describing import describe as drawn
+from streams.live import top as live
 
 
 def top(

@@ -11,7 +11,7 @@ from schemas.registry import Definitions
 from streams.commands.common import AsJson, Problem, out, say_json, table
 from streams.commands.reach import codec_of
 from streams.config import settings
-from streams.definitions import read_all
+from streams.definitions.store import read_all
 
 prompts = typer.Typer(no_args_is_help=True, add_completion=False)
 

@@ -7,11 +7,11 @@ from uuid import UUID
 import typer
 
 from schemas.base import Event
-from streams import histories
 from streams.commands import forks, people, story
 from streams.commands.common import AsJson, Problem, out, say_json, short, table, usd
 from streams.commands.reach import codec_of, rows_of
 from streams.config import settings
+from streams.replay import histories
 
 RUN = """SELECT * FROM runs WHERE run = {run:UUID} ORDER BY at LIMIT 1"""
 SPANS = """SELECT name, operation, status, error_type, started_at, wait_ms, cost_usd, input_tokens, output_tokens, input,

@@ -95,7 +95,7 @@ def deploy() -> None:
 
 def apply(folder: Annotated[Path, typer.Argument(help="Folder of YAML definitions and documents.")]) -> None:
     """Applies a company's definitions and documents; only what changed becomes a new version."""
-    from streams.company import load  # noqa: PLC0415
+    from streams.definitions.company import load  # noqa: PLC0415
     from streams.deploy import apply as do  # noqa: PLC0415
 
     company = load(folder)

@@ -5,8 +5,21 @@ A run's story leaves out what only repeats (clearances without a finding, spans,
 
 from processors.nodes import UNDO
 from schemas.agent import (
-    AgentRequested, ModelFailed, ModelResponded, PassagesAsked, PassagesFound, RequestAdmitted, RequestBlocked,
-    RequestRefused, ResponseBlocked, RunCancelled, RunFinished, ToolCalled, ToolFailed, ToolReturned, ToolUncertain,
+    AgentRequested,
+    ModelFailed,
+    ModelResponded,
+    PassagesAsked,
+    PassagesFound,
+    RequestAdmitted,
+    RequestBlocked,
+    RequestRefused,
+    ResponseBlocked,
+    RunCancelled,
+    RunFinished,
+    ToolCalled,
+    ToolFailed,
+    ToolReturned,
+    ToolUncertain,
 )
 from schemas.approvals import ApprovalAsked, ApprovalResolved, UserAsked
 from schemas.attempts import AttemptEnded

@@ -10,11 +10,11 @@ import typer
 from schemas.base import derived_id
 from schemas.registry import Definitions
 from schemas.webhooks import Webhook, WebhookDue
-from streams import definitions
 from streams.client import Publisher, now
 from streams.commands.common import AsJson, Problem, err, out, say_json, short, table
 from streams.commands.reach import codec_of, rows_of
 from streams.config import settings
+from streams.definitions import store
 
 webhooks = typer.Typer(no_args_is_help=True, add_completion=False)
 SECRET_BYTES = 32
@@ -33,7 +33,7 @@ def secret() -> None:
 
 @webhooks.command("list", help="The webhooks in force, and what was delivered.")
 def listed(hours: Annotated[int, typer.Option(help="Of how many hours.", min=1)] = 24, as_json: AsJson = False) -> None:
-    known = in_force(definitions.read_all(settings(), codec_of(settings())))
+    known = in_force(store.read_all(settings(), codec_of(settings())))
     counted = {row["webhook"]: row for row in rows_of(settings(), COUNTS, {"hours": hours})}
     rows = [{"webhook": one.name, "url": one.url, "events": ",".join(one.events),
              "tenants": ",".join(one.tenants) or "all"}

@@ -17,15 +17,16 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Redirect
 
 from schemas.base import Event
 from schemas.codec import Codec
-from streams import deadletters, forking, histories
+from streams import deadletters
+from streams.calls.ports import ports_over
 from streams.commands.forks import result
 from streams.console.page import ENVIRONMENT, FOLDER, HEADERS, Table, Tile, render
 from streams.console.reading import COOKIE, Look, Reading, SignIn, look_of
 from streams.edge import approvals, asking
 from streams.edge.keys import FORM as KEY
 from streams.edge.problems import Problem
-from streams.ports import ports_over
 from streams.registry import Registry, RegistryAway
+from streams.replay import forking, histories
 
 router = APIRouter(prefix="/console", include_in_schema=False)
 ASSETS = {"console.css": "text/css", "console.js": "text/javascript"}

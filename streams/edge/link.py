@@ -17,8 +17,18 @@ from uuid import uuid4
 from confluent_kafka import KafkaError, KafkaException
 
 from schemas.agent import (
-    ModelFailed, RequestAdmitted, RequestBlocked, RequestRefused, ResponseBlocked, ResponseCleared, ResultCleared,
-    RunCancelled, RunFinished, ToolCalled, ToolFailed, ToolUncertain,
+    ModelFailed,
+    RequestAdmitted,
+    RequestBlocked,
+    RequestRefused,
+    ResponseBlocked,
+    ResponseCleared,
+    ResultCleared,
+    RunCancelled,
+    RunFinished,
+    ToolCalled,
+    ToolFailed,
+    ToolUncertain,
 )
 from schemas.approvals import ApprovalAsked, ApprovalRefused, ApprovalResolved, UserAsked
 from schemas.base import Event, milliseconds

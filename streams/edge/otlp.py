@@ -16,9 +16,13 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.rpc.code_pb2 import INVALID_ARGUMENT, UNAVAILABLE
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsPartialSuccess, ExportLogsServiceResponse
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsPartialSuccess,
+    ExportLogsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTracePartialSuccess, ExportTraceServiceResponse,
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
 )
 
 from schemas.tracing import SpanReceived
@@ -26,7 +30,16 @@ from streams.client import now
 from streams.edge.app import Edge, Shared
 from streams.edge.keys import Caller, Teller
 from streams.edge.otlp_reading import received, received_event
-from streams.edge.otlp_wire import BODY_BYTES_MAX, Part, Rejected, Unreadable, logs_of, opened, spans_of, too_large
+from streams.edge.otlp_wire import (
+    BODY_BYTES_MAX,
+    Part,
+    Rejected,
+    Unreadable,
+    logs_of,
+    opened,
+    spans_of,
+    too_large,
+)
 from streams.edge.problems import Problem
 
 router = APIRouter(tags=["telemetry"])

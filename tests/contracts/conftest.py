@@ -11,8 +11,8 @@ from streams import app
 from streams.aside import own_settings
 from streams.client import Client
 from streams.commands.reach import codec_of
-from streams.company import Company
 from streams.config import Settings
+from streams.definitions.company import Company
 from streams.deploy import apply_and_wait
 from tests.contracts.containers import servers
 from tests.sinks.faults import FAULTS, Faulty, faulty

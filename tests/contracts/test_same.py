@@ -5,10 +5,10 @@ from collections import Counter
 
 import pytest
 
+from streams.calls.ports import ports
 from streams.client import Watch, request
-from streams.definitions import read_all
+from streams.definitions.store import read_all
 from streams.local import Local
-from streams.ports import ports
 from streams.shapes import kinds
 from streams.topology import PIPELINE
 from tests.contracts.waiting import until

@@ -5,8 +5,20 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from schemas.agent import (
-    AgentRequested, Message, ModelFailed, ModelResponded, RequestCleared, ResponseCleared, ResultCleared, RunCancelled,
-    ToolFailed, Tokens, ToolReturned, ToolRequest, ToolUncertain, Woke,
+    AgentRequested,
+    Message,
+    ModelFailed,
+    ModelResponded,
+    RequestCleared,
+    ResponseCleared,
+    ResultCleared,
+    RunCancelled,
+    Tokens,
+    ToolFailed,
+    ToolRequest,
+    ToolReturned,
+    ToolUncertain,
+    Woke,
 )
 from schemas.registry import Agent, Definition, Definitions, Limits, Model, Policy, Price, Rule, Tenant, Tool
 

@@ -5,12 +5,33 @@ import pytest
 from processors.agent import NEXT, WAITING_MAX, advance
 from processors.session import Phase, Run, Session
 from schemas.agent import (
-    Message, ModelAsked, PassagesAsked, RequestBlocked, ResponseBlocked, RunFinished, Tokens, ToolCalled, ToolFailed,
+    Message,
+    ModelAsked,
+    PassagesAsked,
+    RequestBlocked,
+    ResponseBlocked,
+    RunFinished,
+    Tokens,
+    ToolCalled,
+    ToolFailed,
     ToolUncertain,
 )
 from schemas.registry import Limits
 from tests.processors.support import (
-    AGENT, at, call, cancelled, cleared, company, failed, heard, ident, of_run, of_tool, roles, told, woke,
+    AGENT,
+    at,
+    call,
+    cancelled,
+    cleared,
+    company,
+    failed,
+    heard,
+    ident,
+    of_run,
+    of_tool,
+    roles,
+    told,
+    woke,
 )
 
 GIVEN = company()

@@ -11,13 +11,33 @@ from pydantic import TypeAdapter
 from processors.agent import NEXT, advance
 from processors.session import Phase, Session
 from schemas.agent import (
-    ModelAsked, PassagesAsked, RequestBlocked, ResponseBlocked, RunFinished, Tokens, ToolCalled, ToolFailed,
+    ModelAsked,
+    PassagesAsked,
+    RequestBlocked,
+    ResponseBlocked,
+    RunFinished,
+    Tokens,
+    ToolCalled,
+    ToolFailed,
     ToolUncertain,
 )
 from schemas.approvals import ApprovalAsked, ApprovalDecided, ApprovalRefused, ApprovalResolved
 from schemas.limits import Approval, Limits
 from tests.processors.support import (
-    AGENT, REFUND, at, call, cancelled, cleared, company, failed, heard, ident, of_run, of_tool, told, woke,
+    AGENT,
+    REFUND,
+    at,
+    call,
+    cancelled,
+    cleared,
+    company,
+    failed,
+    heard,
+    ident,
+    of_run,
+    of_tool,
+    told,
+    woke,
 )
 
 GIVEN = company(AGENT.model_copy(update={"limits": Limits(steps=5, tokens=200, seconds=60), "ask_user": True}),

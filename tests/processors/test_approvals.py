@@ -13,7 +13,19 @@ from schemas.children import ChildFinished
 from schemas.limits import Approval, Limits
 from schemas.registry import Agent, Tool
 from tests.processors.support import (
-    AGENT, LOOKUP, REFUND, at, call, cancelled, cleared, company, heard, ident, roles, told, woke,
+    AGENT,
+    LOOKUP,
+    REFUND,
+    at,
+    call,
+    cancelled,
+    cleared,
+    company,
+    heard,
+    ident,
+    roles,
+    told,
+    woke,
 )
 
 SESSION = TypeAdapter(Session)

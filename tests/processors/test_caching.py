@@ -3,13 +3,13 @@
 import pytest
 
 from processors import model
+from processors.attempts import book
 from processors.conversation import error_result
+from processors.usage import meter
 from schemas.agent import Message, ModelAsked, ModelFailed, ModelResponded, Tokens, ToolSpec
 from schemas.calls import ChatAnswer, Failure, Tried
 from schemas.registry import Definitions
 from schemas.usage import TokensUsed
-from processors.attempts import book
-from processors.usage import meter
 from tests.processors.support import MODEL, NOON, at, company, of_run
 
 SAYS = Message(role="user", content="Where is it?")

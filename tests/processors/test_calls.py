@@ -4,11 +4,27 @@ import pytest
 
 from processors import model, retrieval, tools
 from schemas.agent import (
-    Message, ModelAsked, ModelFailed, ModelResponded, Passage, PassagesAsked, PassagesFound, Tokens, ToolCalled,
-    ToolFailed, ToolReturned, ToolUncertain,
+    Message,
+    ModelAsked,
+    ModelFailed,
+    ModelResponded,
+    Passage,
+    PassagesAsked,
+    PassagesFound,
+    Tokens,
+    ToolCalled,
+    ToolFailed,
+    ToolReturned,
+    ToolUncertain,
 )
 from schemas.calls import (
-    ChatAnswer, Failure, Impossible, SearchAnswer, SearchQuestion, ToolAnswer, Uncertain,
+    ChatAnswer,
+    Failure,
+    Impossible,
+    SearchAnswer,
+    SearchQuestion,
+    ToolAnswer,
+    Uncertain,
 )
 from schemas.registry import Model
 from tests.processors.support import MODEL, at, call, company, of_run

@@ -6,8 +6,16 @@ import pytest
 
 from processors.guardrails import as_text, screen_request, screen_response, screen_result
 from schemas.agent import (
-    Message, Passage, PassagesFound, RequestAdmitted, RequestBlocked, RequestCleared, ResponseBlocked, ResponseCleared,
-    ResultCleared, ToolReturned,
+    Message,
+    Passage,
+    PassagesFound,
+    RequestAdmitted,
+    RequestBlocked,
+    RequestCleared,
+    ResponseBlocked,
+    ResponseCleared,
+    ResultCleared,
+    ToolReturned,
 )
 from schemas.guardrails import VerdictReached
 from schemas.registry import Definitions, Policy, Rule

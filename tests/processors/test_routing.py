@@ -7,7 +7,7 @@ import pytest
 
 from processors import model
 from processors.routing import choose
-from schemas.agent import ModelAsked, Message, ToolSpec
+from schemas.agent import Message, ModelAsked, ToolSpec
 from schemas.calls import ChatQuestion, Impossible
 from schemas.registry import Definitions, Model, Price, Route
 from schemas.routing import Candidate, Check, Hedge

@@ -7,8 +7,16 @@ import pytest
 from processors.guardrails import screen_request, screen_response, screen_result
 from processors.tracing import PREVIEW_CHARS, RUNS_MAX, Open, trace
 from schemas.agent import (
-    ModelFailed, ModelResponded, Passage, PassagesFound, RequestAdmitted, RequestBlocked, RunFinished, ToolFailed,
-    ToolReturned, ToolUncertain,
+    ModelFailed,
+    ModelResponded,
+    Passage,
+    PassagesFound,
+    RequestAdmitted,
+    RequestBlocked,
+    RunFinished,
+    ToolFailed,
+    ToolReturned,
+    ToolUncertain,
 )
 from schemas.approvals import ApprovalResolved
 from schemas.guardrails import VerdictReached

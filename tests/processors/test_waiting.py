@@ -9,7 +9,18 @@ from schemas.agent import ModelAsked, RequestBlocked, RunFinished, ToolCalled
 from schemas.approvals import UserAsked
 from schemas.limits import Limits
 from tests.processors.support import (
-    AGENT, at, call, cancelled, cleared, company, heard, ident, of_run, roles, told, woke,
+    AGENT,
+    at,
+    call,
+    cancelled,
+    cleared,
+    company,
+    heard,
+    ident,
+    of_run,
+    roles,
+    told,
+    woke,
 )
 
 SESSION = TypeAdapter(Session)

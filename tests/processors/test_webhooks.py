@@ -11,7 +11,13 @@ from schemas.agent import RequestRefused, RunFinished
 from schemas.calls import Failure, Impossible
 from schemas.registry import Definitions
 from schemas.webhooks import (
-    Webhook, WebhookAnswer, WebhookDelivered, WebhookDropped, WebhookDue, WebhookFailed, WebhookRested,
+    Webhook,
+    WebhookAnswer,
+    WebhookDelivered,
+    WebhookDropped,
+    WebhookDue,
+    WebhookFailed,
+    WebhookRested,
 )
 from tests.processors.support import of_run
 

@@ -17,7 +17,14 @@ from schemas.agent import ModelResponded, RequestAdmitted, RunSettled, ToolRetur
 from schemas.avsc import parsed_schema_of, schema_of
 from schemas.base import Event, derived_id, event_classes, milliseconds
 from schemas.codec import (
-    Codec, LocalIds, Undecodable, from_json, headers_of, to_json, trace_of, traceparent_of,
+    Codec,
+    LocalIds,
+    Undecodable,
+    from_json,
+    headers_of,
+    to_json,
+    trace_of,
+    traceparent_of,
 )
 from schemas.reading import reader_of
 from schemas.wire import from_plain, plain_schema_of

@@ -5,8 +5,8 @@ import json
 import pytest
 import yaml
 
-from streams.dashboards import FOLDER, dashboard, files, plain
-from streams.panels import DASHBOARDS
+from streams.describing.dashboards import FOLDER, dashboard, files, plain
+from streams.describing.panels import DASHBOARDS
 from tests.contracts.containers import IMAGES
 
 PANELS = [(name, panel) for name, panels in DASHBOARDS.items() for panel in panels]

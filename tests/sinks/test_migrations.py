@@ -11,7 +11,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from sinks.clickhouse import connect, migrate, statements
-from streams.dictionary import as_markdown, tables
+from streams.describing.dictionary import as_markdown, tables
 from tests.sinks.conftest import TABLES
 
 VARIABLES = {"retention_days": 3650}

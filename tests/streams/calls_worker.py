@@ -3,12 +3,20 @@
 import sys
 
 from processors import model, tools
-from schemas.agent import ModelAsked, ModelFailed, ModelResponded, ToolCalled, ToolFailed, ToolReturned, ToolUncertain
+from schemas.agent import (
+    ModelAsked,
+    ModelFailed,
+    ModelResponded,
+    ToolCalled,
+    ToolFailed,
+    ToolReturned,
+    ToolUncertain,
+)
 from schemas.base import event_classes
 from schemas.codec import LocalIds
 from schemas.registry import Agent, Definitions, Model, Tool
 from schemas.tools import Reconcile
-from streams import calls
+from streams.calls import runner
 from streams.config import settings
 from streams.shapes import Call, Step
 from streams.worker import Worker, execute, start_logging
@@ -43,4 +51,4 @@ if __name__ == "__main__":
     start_logging()
     slot, url = int(sys.argv[1]), sys.argv[2]
     worker = Given(slot, url)
-    execute(worker, lambda: calls.run(settings(), slot, worker, STEPS))
+    execute(worker, lambda: runner.run(settings(), slot, worker, STEPS))

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 from schemas.agent import ResponseCleared, ResultCleared, RunFinished
 from schemas.values import Tokens
-from streams.playing import Played
-from streams.recording import Conversation
+from streams.replay.playing import Played
+from streams.replay.recording import Conversation
 
 PROMPT = "You help with orders. Use the tools."
 

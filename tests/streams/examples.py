@@ -19,7 +19,7 @@ from schemas.registry import Definition, Definitions
 from sinks.model_api import ModelApi
 from sinks.tool_results import Kind
 from sinks.tool_runner import ToolRunner
-from streams import company
+from streams.definitions import company
 from streams.local import Local
 from streams.shapes import Step
 from streams.topology import PIPELINE

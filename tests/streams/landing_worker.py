@@ -9,7 +9,7 @@ from schemas.base import event_classes
 from schemas.codec import LocalIds
 from sinks.clickhouse import ClickHouse
 from streams.config import settings
-from streams.landing import Landing, sink_of
+from streams.landing.land import Landing, sink_of
 from streams.shapes import kinds
 from streams.topology import SINKS
 from streams.worker import Worker, execute, start_logging

@@ -19,9 +19,10 @@ from schemas.base import Event, event_classes
 from schemas.codec import Codec, LocalIds, headers_of
 from schemas.operations import DeadLettered
 from schemas.topics import topic_of
-from streams import kafka, state
+from streams import kafka
 from streams.config import Settings
 from streams.shapes import kinds
+from streams.stages import state
 from streams.topology import inputs, stages
 from tests.streams.toy import TOY
 

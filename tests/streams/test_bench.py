@@ -13,7 +13,7 @@ from streams.bench.engine import TARGETS, Target, chosen, row_of
 from streams.bench.ground import Unmeasured
 from streams.bench.work import WORKS, Tally, events, tally
 from streams.config import Settings
-from streams.core import Core
+from streams.stages.core import Core
 
 
 def test_the_fold_takes_sixteen_fields_and_tells_sixteen():

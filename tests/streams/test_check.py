@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from streams.cli import application
-from streams.company import BadCompany
-from streams.commands.common import Problem
-from streams.commands.prompting import found
 from schemas.prompts import Alias, Prompt
 from schemas.registry import Definitions
+from streams.cli import application
+from streams.commands.common import Problem
+from streams.commands.prompting import found
+from streams.definitions.company import BadCompany
 
 COMPANY = Path(__file__).parents[2] / "infra/company"
 

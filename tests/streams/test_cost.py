@@ -15,7 +15,8 @@ from processors.prices import price
 from schemas.usage import TokensUsed
 from schemas.values import Charge, Tokens
 from sinks.clickhouse import ClickHouse, migrate
-from streams import config, invoices, repricing
+from streams import config
+from streams.accounts import invoices, repricing
 from streams.cli import application
 from streams.commands import cost
 from streams.commands.common import Problem

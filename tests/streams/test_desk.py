@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from infra.embedded.faults import faulty
 from streams.cli import application
-from streams.company import BadCompany
+from streams.definitions.company import BadCompany
 
 COMPANY = Path(__file__).parents[2] / "infra/company"
 SUPPORT = str(COMPANY / "agents/support.yaml")

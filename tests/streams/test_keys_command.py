@@ -6,9 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from schemas.registry import Definitions, Tenant
-from streams import definitions
 from streams.commands import keys as command
 from streams.commands.common import Problem
+from streams.definitions import store
 from streams.edge.keys import FORM, hashed
 
 
@@ -30,8 +30,8 @@ def weir(monkeypatch):
 
     made = Weir()
     monkeypatch.setattr(command, "codec_of", lambda settings: None)
-    monkeypatch.setattr(definitions, "read_all", lambda settings, codec: made.given)
-    monkeypatch.setattr(definitions, "publish", made.publish)
+    monkeypatch.setattr(store, "read_all", lambda settings, codec: made.given)
+    monkeypatch.setattr(store, "publish", made.publish)
     return made
 
 

@@ -17,7 +17,7 @@ from schemas.operations import DeadLettered
 from schemas.registry import Agent, Definitions, Limits, Tenant
 from sinks.model_api import ModelApi
 from sinks.tool_runner import ToolRunner
-from streams import company
+from streams.definitions import company
 from streams.local import Local
 from streams.topology import PIPELINE
 

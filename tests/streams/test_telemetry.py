@@ -5,7 +5,7 @@ import pytest
 from sinks.otlp import Otlp
 from streams.app import workers
 from streams.config import Settings
-from streams.landing import sink_of
+from streams.landing.land import sink_of
 from streams.telemetry import Metrics
 
 

@@ -8,7 +8,7 @@ from schemas.agent import ToolFailed, ToolReturned
 from schemas.tools import McpServer
 from sinks.tools_mcp import McpTools
 from sinks.tools_python import PythonTools
-from streams import company
+from streams.definitions import company
 from tests.streams.examples import FOLDER, ends, playing
 
 VOLUMES = McpServer(command=(sys.executable, str(FOLDER / "warehouse" / "volumes.py")))

@@ -14,8 +14,8 @@ from schemas.registry import Definitions
 from schemas.webhooks import Webhook, WebhookDelivered, WebhookDropped, WebhookFailed
 from sinks.model_api import ModelApi
 from sinks.webhook import Webhooks
-from streams import company
 from streams.app import COMPANY
+from streams.definitions import company
 from streams.local import Local
 from streams.topology import PIPELINE
 

@@ -11,7 +11,7 @@ from schemas.base import event_classes
 from schemas.codec import LocalIds
 from streams.config import Settings
 from streams.health import HUNG, Heart, Pages
-from streams.partitioning import Partitioner, murmur2
+from streams.stages.partitioning import Partitioner, murmur2
 from streams.telemetry import BATCH_BOUNDS, Metrics
 from streams.worker import Worker, arguments
 

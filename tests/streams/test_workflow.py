@@ -10,9 +10,9 @@ from schemas.approvals import ApprovalAsked, ApprovalDecided
 from schemas.children import ChildCancelled
 from schemas.limits import Limits
 from schemas.registry import Approval, Tool
-from schemas.signals import SignalRefused, Signalled
+from schemas.signals import Signalled, SignalRefused
 from schemas.tracing import SpanEnded
-from streams import company
+from streams.definitions import company
 from streams.topology import PIPELINE
 from tests.streams.examples import FOLDER, at, ends, playing, questions
 

@@ -8,7 +8,16 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
-from schemas.agent import AgentRequested, RequestAdmitted, RequestBlocked, RequestRefused, RunCancelled, RunSettled, Tokens, Woke
+from schemas.agent import (
+    AgentRequested,
+    RequestAdmitted,
+    RequestBlocked,
+    RequestRefused,
+    RunCancelled,
+    RunSettled,
+    Tokens,
+    Woke,
+)
 from schemas.base import Unprocessable
 from schemas.usage import TokensUsed, UsageTotalled
 from streams.shapes import Each, Fold, Step, Tumbling, Window

@@ -4,8 +4,8 @@ import sys
 
 from schemas.base import event_classes
 from schemas.codec import LocalIds
-from streams import stage
 from streams.config import settings
+from streams.stages import stage
 from streams.worker import Worker, execute, start_logging
 from tests.streams.toy import TOY
 

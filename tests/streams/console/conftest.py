@@ -7,12 +7,12 @@ import httpx
 import pytest
 
 from schemas.agent import RunFinished
-from schemas.codec import Codec, LocalIds
 from schemas.base import event_classes
+from schemas.codec import Codec, LocalIds
 from sinks.clickhouse import ClickHouse, migrate
 from sinks.rows import TABLES as LANDED
-from streams import company
 from streams.config import Settings
+from streams.definitions import company
 from streams.desk import Desk
 from streams.edge.app import application
 from streams.edge.memory import Stories

@@ -8,13 +8,14 @@ from uuid import uuid4
 
 import pytest
 
-from schemas.tracing import SpanEnded
-from sinks.clickhouse import ClickHouse
-from schemas.registry import Agent, Definitions, Prompt
 from schemas.prompts import PromptUse
+from schemas.registry import Agent, Definitions, Prompt
+from schemas.tracing import SpanEnded
 from schemas.webhooks import Webhook
-from streams import deadletters, histories
+from sinks.clickhouse import ClickHouse
+from streams import deadletters
 from streams.console import charts
+from streams.replay import histories
 from tests.sinks.test_rows import batch_of
 from tests.streams.console.test_pages import FORM, got, posted, signed_in
 

@@ -14,8 +14,8 @@ from schemas.codec import Codec, LocalIds
 from schemas.registry import Definitions
 from sinks.model_api import ModelApi
 from sinks.tool_runner import ToolRunner
-from streams import company
 from streams.config import Settings
+from streams.definitions import company
 from streams.edge.app import application
 from streams.edge.link import TOLD, Away
 from streams.edge.memory import Heard, Stories

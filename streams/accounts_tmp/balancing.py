@@ -1,0 +1,181 @@
+"""Does it balance, all the time? Once a minute what has settled since is counted, kept, and alarmed about.
+
+Each record of the log is read once. It is counted when the landing says that it has written it: it is in its table
+then, or among the dead letters, or lost. A restart counts the last minutes anew, and the later count of a minute holds.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from confluent_kafka import KafkaError
+from streams.completeness import (
+    CONSUMER,
+    LANDED,
+    Balance,
+    Letters,
+    Log,
+    Minute,
+    Rows,
+    beginnings,
+    count,
+    written_to,
+)
+from streams.delays import Delay, delays
+
+from schemas.base import Event
+from schemas.codec import Undecodable
+from schemas.operations import DeadLettered
+from sinks.clickhouse import append
+from sinks.rows import TABLES
+from streams import kafka
+from streams.commands.common import Problem
+from streams.commands.reach import rows_of
+from streams.config import Settings
+from streams.shapes import kinds
+from streams.topology import SINKS
+
+log = logging.getLogger(__name__)
+EVERY_S = 60.0
+READING_S = 20.0
+LOOK_BACK = timedelta(minutes=15)
+REMEMBERED = timedelta(hours=2)
+COLUMNS = ("minute", "topic", "partition", "produced", "landed", "dead_lettered", "lost", "doubled", "landed_after_ms")
+Place = tuple[str, int]
+
+
+def run(settings: Settings, worker: Any) -> None:
+    """Counts until the worker is told to stop. What fails is tried again a minute later."""
+    ledger, pool, due = Ledger(settings, worker.codec), ThreadPoolExecutor(1, thread_name_prefix="count"), 0.0
+    log.info("balancing reads what lands in ClickHouse, writes the tables balance and delays, owns nothing")
+    worker.ready(True)
+    counting = None
+    while not worker.stopping.wait(0.2):
+        worker.beat()
+        if counting is not None and counting.done():
+            tell(worker, counting)
+            counting = None
+        if counting is None and time.monotonic() >= due:
+            counting, due = pool.submit(ledger.turn), time.monotonic() + EVERY_S
+    pool.shutdown(wait=False, cancel_futures=True)
+
+
+def tell(worker: Any, counting: Any) -> None:
+    """The outcome as numbers, and as a sentence where it does not balance."""
+    if (error := counting.exception()) is not None:
+        log.warning("not counted, tried again in a minute: %s: %s", type(error).__name__, error)
+        return
+    minutes, late = counting.result()
+    lost, doubled = sum(one.lost for one in minutes), sum(one.doubled for one in minutes)
+    worker.metrics.gauge("weir_unbalanced_records", lost, what="lost")
+    worker.metrics.gauge("weir_unbalanced_records", doubled, what="doubled")
+    for one in late:
+        worker.metrics.gauge("weir_behind_seconds", one.oldest_ms / 1000, consumer=one.consumer)
+    if lost or doubled:
+        log.error("NOT BALANCED: %d records lost, %d doubled in the last minutes: see `./weir balance`", lost, doubled)
+
+
+class Ledger:
+    """What was read and has not settled, and the sums of the last minutes."""
+
+    def __init__(self, settings: Settings, codec: Any, now: Callable[[], datetime] = lambda: datetime.now(UTC)):
+        self._settings, self._codec, self._now = settings, codec, now
+        self._kinds = {settings.prefix + kind.topic(): kind for kind in kinds(SINKS["clickhouse"])}
+        self._reader: Any = None
+        self._waiting: dict[Place, dict[int, int]] = {}
+        self._read_to: dict[Place, int] = {}
+        self._dead: Letters = set()
+        self._minutes: dict[tuple[str, int, datetime], tuple[Minute, int]] = {}
+        self._unsaved: dict[tuple[str, int, datetime], tuple[Minute, int]] = {}
+
+    def turn(self) -> tuple[list[Minute], list[Delay]]:
+        """Counts what has settled since the last turn, keeps it, and returns it with who is behind."""
+        written = written_to(self._settings, list(self._kinds))
+        self._read(written)
+        for one, longest in self.settle(written, lambda sql, given: rows_of(self._settings, sql, given)):
+            self._unsaved[one.topic, one.partition, one.minute] = one, longest
+        late, changed = delays(self._settings), list(self._unsaved.values())
+        where = self._settings.clickhouse(), self._settings.clickhouse_database
+        append(*where, "balance", COLUMNS, [[getattr(one, name) for name in COLUMNS[:-1]] + [longest]
+                                            for one, longest in changed])
+        self._unsaved.clear()  # what could not be kept is kept at the next turn
+        append(*where, "delays", ("at", "consumer", "behind", "oldest_ms"),
+               [[self._now(), *vars(one).values()] for one in late])
+        return [one for one, _ in changed], late
+
+    def take(self, topic: str, partition: int, offset: int, at_ms: int, value: bytes | None = None) -> None:
+        """A record of the log. The landing's dead letters are remembered for their records' sake."""
+        self._waiting.setdefault((topic, partition), {})[offset] = at_ms
+        if self._kinds[topic] is DeadLettered:
+            try:
+                letter = self._codec.decode(DeadLettered, value)
+            except Undecodable:
+                return  # it is on its way to the dead letters itself
+            if letter.consumer == CONSUMER:
+                self._dead.add((letter.topic_name, letter.partition, letter.offset))
+
+    def settle(self, written: dict[Place, int], rows: Rows) -> list[tuple[Minute, int]]:
+        """Counts what stands behind where the landing has written; the minutes that changed, whole."""
+        changed: dict[tuple[str, int, datetime], None] = {}
+        for topic, kind in self._kinds.items():
+            settled = {number: Log({place: at for place, at in self._waiting[topic, number].items() if place < to}, to)
+                       for (name, number), to in written.items() if name == topic and (topic, number) in self._waiting}
+            with_records = {number: log_ for number, log_ in settled.items() if log_.records}
+            for one, longest in self._counted(topic, kind, with_records, rows):
+                changed[self._add(one, longest)] = None
+            for number, log_ in settled.items():
+                for offset in log_.records:
+                    del self._waiting[topic, number][offset]
+        self._forget()
+        return [self._minutes[place] for place in changed]
+
+    def _counted(self, topic: str, kind: type[Event], logs: dict[int, Log], rows: Rows) -> list[tuple[Minute, int]]:
+        found = Balance()
+        if logs:
+            least = min(min(log_.records) for log_ in logs.values())
+            landed = rows(LANDED.format(table=TABLES[kind].name),
+                          {"topic": kind.topic(), "numbers": list(logs), "least": least})
+            count(topic, logs, landed, self._dead, found)
+        return [(one, max(found.waits_ms[topic], default=0)) for one in found.minutes]
+
+    def _add(self, one: Minute, longest: int) -> tuple[str, int, datetime]:
+        place = one.topic, one.partition, one.minute
+        known, before = self._minutes.get(place, (Minute(*place), 0))
+        for name in ("produced", "landed", "dead_lettered", "lost", "doubled"):
+            setattr(known, name, getattr(known, name) + getattr(one, name))
+        self._minutes[place] = known, max(before, longest)
+        return place
+
+    def _forget(self) -> None:
+        oldest = self._now() - REMEMBERED
+        for place in [place for place in self._minutes if place[2] < oldest]:
+            del self._minutes[place]
+
+    def _read(self, places: dict[Place, int]) -> None:
+        """Everything new on the log, to its end."""
+        if self._reader is None:
+            self._reader = kafka.consumer(self._settings, "balancing", **{"enable.partition.eof": True})
+            since = (self._now() - LOOK_BACK).replace(second=0, microsecond=0)
+            self._reader.assign(beginnings(self._reader, places, since))
+        until = {place: self._reader.get_watermark_offsets(kafka.TopicPartition(*place), timeout=30)[1]
+                 for place in places}
+        left = {place for place, end in until.items() if end > self._read_to.get(place, -1)}
+        deadline = time.monotonic() + READING_S
+        while left and time.monotonic() < deadline:
+            for message in self._reader.consume(10_000, 0.5):
+                place, offset = (message.topic(), message.partition()), message.offset()
+                if message.error() is None:
+                    self.take(*place, offset, message.timestamp()[1], message.value())
+                    offset += 1
+                elif message.error().code() != KafkaError._PARTITION_EOF:
+                    if kafka.is_fatal(message.error()):
+                        raise Problem(f"Kafka does not let {place[0]} be read: {message.error().str()}")
+                    continue
+                elif offset > self._read_to.get(place, -1):
+                    left.discard(place)  # nothing more is committed; what is open comes at another turn
+                if offset >= until[place]:
+                    left.discard(place)
+                    self._read_to[place] = offset

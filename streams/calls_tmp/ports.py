@@ -1,0 +1,74 @@
+"""Which ports does a call runner ask, and how are they made?"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+from streams.hearing import Chunks, Hearing
+from streams.remembering import Remembering
+from streams.tool_topics import KafkaTools
+
+from schemas.calls import Failure, SearchAnswer, SearchQuestion
+from sinks.http import client
+from sinks.model_api import Heard, ModelApi, unheard
+from sinks.response_cache import ResponseCache
+from sinks.tool_runner import ToolRunner
+from sinks.tools_mcp import McpTools
+from sinks.tools_python import PythonTools
+from sinks.webhook import Webhooks
+from streams.config import Settings, names_in, secret
+from streams.worker import Worker
+
+SPARE = 50
+
+
+def ports(settings: Settings, worker: Worker | None = None) -> dict[str, Callable[[Any], Awaitable[Any]]]:
+    """Models and tools over one HTTP client, those that must not be called twice over another, and search. What a model
+    says as it comes is told on Kafka, where there is a worker to tell it for. Answers of models are kept for agents
+    that say so; what is tried at a desk is not."""
+    http, fresh = (client(settings.calls_at_once + SPARE, reuse) for reuse in (True, False))
+    heard = Hearing(Chunks(settings, worker.codec, worker.metrics)) if worker else unheard
+    chat = ModelApi(http, secret, heard=heard, meter=worker.metrics if worker else None,
+                    cache=ResponseCache(settings.responses()))
+    tool = tool_port(settings, http, fresh, worker)
+    return {"chat": Remembering(chat), "tool": tool, "search": LateSearch(settings), "webhook": Webhooks(http, secret)}
+
+
+def ports_over(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient, heard: Heard = unheard
+               ) -> dict[str, Callable[[Any], Awaitable[Any]]]:
+    """The ports that need no engine beside them."""
+    return {"chat": Remembering(ModelApi(http, secret, heard=heard)), "tool": tool_port(settings, http, fresh)}
+
+
+def tool_port(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient | None = None,
+              worker: Worker | None = None) -> ToolRunner:
+    """Every way to reach a tool that the settings allow."""
+    def moved(kind: str, tool: str, state: str) -> None:
+        if worker:
+            worker.metrics.gauge("weir_breaker_open", {"closed": 0, "half_open": 0.5, "open": 1}[state], provider=kind,
+                                 model=tool)
+
+    return ToolRunner(http, secret, fresh, breaker_moved=moved, more={
+        "python": PythonTools(names_in(settings.python_tools)), "mcp": McpTools(names_in(settings.mcp_commands)),
+        "kafka": KafkaTools(settings),
+    })
+
+
+class LateSearch:
+    """Search, imported when it is first asked for: its libraries take a second that a restarted worker has not."""
+
+    def __init__(self, settings: Settings):
+        self._settings, self._lock, self._search = settings, asyncio.Lock(), None
+
+    async def __call__(self, question: SearchQuestion) -> SearchAnswer | Failure:
+        if self._search is None:
+            async with self._lock:
+                self._search = self._search or await asyncio.to_thread(self._make)
+        return await self._search(question)
+
+    def _make(self) -> Any:
+        from sinks.search import Search
+
+        chosen = self._settings
+        return Search(chosen.qdrant(), chosen.qdrant_key.get_secret_value(), chosen.qdrant_collection)

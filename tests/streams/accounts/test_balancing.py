@@ -1,0 +1,103 @@
+"""Is a record counted once it has settled, a minute as often as it changes, and what is lost told?"""
+
+from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from schemas.base import event_classes
+from schemas.codec import Codec, LocalIds
+from schemas.operations import DeadLettered
+from schemas.usage import TokensUsed
+from streams.accounts import balancing
+from streams.accounts.balancing import Ledger, tell
+from streams.accounts.completeness import Minute
+from streams.accounts.delays import Delay
+from streams.config import Settings
+from streams.telemetry import Metrics
+
+NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
+NOON_MS = int(NOON.timestamp() * 1000)
+CODEC = Codec(LocalIds(event_classes()))
+USED, LETTERS = TokensUsed.topic(), DeadLettered.topic()
+
+
+def letter(consumer: str, offset: int) -> bytes:
+    return CODEC.encode(DeadLettered.about(consumer, offset, at=NOON, tenant="a", source=f"{USED}:0:{offset}", topic_name=USED,
+                                           partition=0, offset=offset, consumer=consumer, reason="rejected"))
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    made = Ledger(Settings.model_construct(prefix=""), CODEC, now=lambda: NOON + timedelta(minutes=5))
+    for offset in range(4):
+        made.take(USED, 0, offset, NOON_MS + offset)
+    return made
+
+
+def landed(*offsets: int):
+    return lambda sql, given: [{"number": 0, "place": place, "times": 1, "landed_ms": NOON_MS + place + 40}
+                               for place in offsets if given["topic"] == USED]
+
+
+def figures(changed: list[tuple[Minute, int]]) -> list[tuple[int, ...]]:
+    return [(one.produced, one.landed, one.dead_lettered, one.lost, longest) for one, longest in changed if one.topic == USED]
+
+
+def test_what_has_not_settled_waits_and_a_minute_grows(ledger):
+    assert ledger.settle({(USED, 0): 0}, landed()) == []
+    assert figures(ledger.settle({(USED, 0): 2}, landed(0, 1))) == [(2, 2, 0, 0, 40)]
+    assert ledger.settle({(USED, 0): 2}, landed(0, 1)) == []
+    assert figures(ledger.settle({(USED, 0): 9}, landed(0, 1, 2, 3))) == [(4, 4, 0, 0, 40)]
+
+
+def test_only_the_landings_own_letters_excuse_a_record(ledger):
+    ledger.take(LETTERS, 0, 0, NOON_MS, letter("landing-clickhouse", 2))
+    ledger.take(LETTERS, 0, 1, NOON_MS, letter("stage-session", 3))
+    ledger.take(LETTERS, 0, 2, NOON_MS, b"no letter")
+    assert figures(ledger.settle({(USED, 0): 4}, landed(0, 1))) == [(4, 2, 1, 1, 40)]
+
+
+def test_minutes_of_long_ago_are_forgotten(ledger):
+    ledger.settle({(USED, 0): 4}, landed(0, 1, 2, 3))
+    ledger._now = lambda: NOON + timedelta(hours=3)
+    ledger.settle({}, landed())
+    assert not ledger._minutes
+
+
+def test_what_could_not_be_kept_is_kept_at_the_next_turn(ledger, monkeypatch):
+    kept, away = [], [OSError("ClickHouse is away")]
+
+    def append(url, database, table, names, rows):
+        if away:
+            raise away.pop()
+        kept.extend((table, row[0], *row[3:5]) for row in rows)
+
+    for name, made in (("append", append), ("delays", lambda settings: []), ("rows_of", lambda s, *a: landed(0, 1)(*a)),
+                       ("written_to", lambda settings, topics: {(USED, 0): 2})):
+        monkeypatch.setattr(balancing, name, made)
+    monkeypatch.setattr(ledger, "_read", lambda written: None)
+    ledger._settings = Settings()
+    with pytest.raises(OSError, match="away"):
+        ledger.turn()
+    assert [one.produced for one in ledger.turn()[0]] == [2]
+    assert ledger.turn() == ([], [])
+    assert kept == [("balance", NOON, 2, 2)]
+
+
+def test_the_alarm_is_a_sentence_and_numbers(caplog):
+    worker, counting = SimpleNamespace(metrics=Metrics()), Future()
+    counting.set_result(([Minute(USED, 0, NOON, produced=3, lost=1)], [Delay("calls", 2, 1500)]))
+    tell(worker, counting)
+    text = worker.metrics.text().decode()
+    assert 'weir_unbalanced_records{what="lost"} 1' in text
+    assert 'weir_behind_seconds{consumer="calls"} 1.5' in text
+    assert "NOT BALANCED: 1 records lost, 0 doubled" in caplog.text
+
+
+def test_a_count_that_fails_is_tried_again_and_says_so(caplog):
+    counting = Future()
+    counting.set_exception(OSError("ClickHouse is away"))
+    tell(SimpleNamespace(metrics=Metrics()), counting)
+    assert "tried again in a minute: OSError: ClickHouse is away" in caplog.text

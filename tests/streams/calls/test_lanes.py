@@ -1,0 +1,82 @@
+"""Are questions of one key asked one after another, unless their step says that they need not be?"""
+
+import asyncio
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+
+from schemas.agent import ToolCalled, ToolReturned
+from schemas.calls import ToolAnswer
+from schemas.registry import Definitions
+from streams.calls.lanes import Lanes, Part, Question
+from streams.calls.offsets import Tracker
+from streams.shapes import Call, Step
+from streams.telemetry import Metrics
+
+NOW = datetime(2026, 5, 4, tzinfo=UTC)
+
+
+def called(nth: int) -> ToolCalled:
+    return ToolCalled(id=uuid4(), at=NOW, tenant="acme", session="one", run=UUID(int=1), agent="a", step=1,
+                      call=f"c{nth}", tool="t", arguments="{}", effect="pure")
+
+
+def answers(event: ToolCalled, answer: ToolAnswer) -> list[ToolReturned]:
+    return [event.then(ToolReturned, content=answer.content, started_at=answer.started_at)]
+
+
+@pytest.mark.parametrize("ordered, at_once", [(True, 1), (False, 3)])
+def test_calls_of_one_session(ordered, at_once):
+    """Each call ends when as many are under way as may be, so a wrong order would hang or count more."""
+    under_way, most, full = [], [], asyncio.Event()
+
+    async def port(_question):
+        under_way.append(1)
+        most.append(len(under_way))
+        if len(under_way) == at_once:
+            full.set()
+        await full.wait()
+        under_way.pop()
+        return ToolAnswer("done", NOW, NOW)
+
+    step = Step("use", ToolCalled, Call(lambda event: event, "tool", answers, ordered=ordered), ToolReturned)
+    part = Part("tools", 0, step, Tracker(0))
+    lanes = Lanes({"tool": port}, Definitions, 10, lambda: True, threading.Event(), Metrics())
+    try:
+        lanes.dispatch([Question(part, offset, called(offset)) for offset in range(3)])
+        done = [lanes.done.get(timeout=5) for _ in range(3)]
+    finally:
+        lanes.close()
+    assert sorted(one.offset for one in done) == [0, 1, 2]
+    assert max(most) == at_once
+
+
+@pytest.mark.parametrize("effect, reconcile, begun", [
+    ("once", None, None), ("once", "who", None), ("reconcilable", None, None), ("reconcilable", "who", True)])
+def test_what_was_begun_before_a_crash_is_asked_about_or_left_alone(effect, reconcile, begun):
+    @dataclass(frozen=True)
+    class Asked:
+        effect: str
+        reconcile: str | None
+        begun: bool = False
+
+    asked = []
+
+    async def port(question):
+        asked.append(question)
+        return ToolAnswer("done", NOW, NOW)
+
+    told = Call(lambda event: Asked(effect, reconcile), "tool", lambda event, answer: [
+        event.then(ToolReturned, content=type(answer).__name__, started_at=NOW)])
+    part = Part("tools", 0, Step("use", ToolCalled, told, ToolReturned), Tracker(0))
+    lanes = Lanes({"tool": port}, Definitions, 10, lambda: True, threading.Event(), Metrics())
+    try:
+        lanes.dispatch([Question(part, 0, called(0), started=True)])
+        [event] = lanes.done.get(timeout=5).outcome.events
+    finally:
+        lanes.close()
+    assert event.content == ("ToolAnswer" if begun else "Uncertain")
+    assert [question.begun for question in asked] == ([True] if begun else [])
