@@ -34,8 +34,7 @@ from streams.worker import Worker
 log = logging.getLogger(__name__)
 
 IDLE_S, BUSY_S = 0.005, 0.001  # between two looks for questions; the shorter one while there lately were some
-GAP_S = 0.01
-READ_MAX = 500
+GAP_S, READ_MAX = 0.01, 500
 OPEN_BYTES_MAX = 128 * 1024 * 1024
 RECORD_BYTES_MAX = MESSAGE_BYTES_MAX - 65_536
 DRAIN_S, LAG_S = 10.0, 5.0
