@@ -30,6 +30,9 @@ SILENCE_S = 8.0
 STARTING_S = 60.0
 FAILED = 3
 REPEAT_S = 10.0
+KINDS = {"stage": "streams.stages.stage", "calls": "streams.calls.runner", "landing": "streams.landing.land",
+         "live": "streams.live.views", "edge": "streams.edge", "balancing": "streams.accounts.balancing"}
+"""The module of each kind of worker."""
 COLLECTED = (20_000, 20, 20)
 """Events hold no circles: looking for them as often as Python does by itself (700) took a stage 6 % of its time."""
 
@@ -124,7 +127,7 @@ def start_logging() -> None:
 
 def runner(kind: str) -> Any:
     """The `run` of a kind of worker."""
-    return importlib.import_module(f"streams.{kind}").run
+    return importlib.import_module(KINDS[kind]).run
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:

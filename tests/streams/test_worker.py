@@ -4,6 +4,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from pkgutil import resolve_name
 
 import pytest
 
@@ -13,7 +14,7 @@ from streams.config import Settings
 from streams.health import HUNG, Heart, Pages
 from streams.stages.partitioning import Partitioner, murmur2
 from streams.telemetry import BATCH_BOUNDS, Metrics
-from streams.worker import Worker, arguments
+from streams.worker import KINDS, Worker, arguments
 
 
 def page(port: int, path: str) -> tuple[int, str]:
@@ -99,6 +100,11 @@ def test_values_are_sums_over_labels():
 def test_what_a_worker_is_told(argv, kind, what, slot, port):
     asked = arguments(argv)
     assert (asked.kind, getattr(asked, "what", None), asked.slot, asked.port) == (kind, what, slot, port)
+
+
+@pytest.mark.parametrize("name", KINDS.values())
+def test_every_kind_of_worker_has_its_module(name):
+    assert callable(resolve_name(f"{name}:run"))
 
 
 @pytest.mark.parametrize("key, hash_of_java", [  # Kafka's own test vectors (UtilsTest)
