@@ -33,6 +33,8 @@ DOCUMENT_BYTES_MAX = 7 * 1024 * 1024
 FILE_BYTES_MAX = 1024 * 1024
 NODES_MAX = 100_000
 SERVICES_PORT = "${services_port}"
+SECRET_PARTS = {"secret", "api_key", "headers", "env"}
+"""Keys whose values are never shown: somebody may have written the secret itself where a reference belongs."""
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+)$", re.MULTILINE)
 
 
@@ -147,7 +149,14 @@ def _sentence(path: Path, root: yaml.Node, kind: str, error: dict[str, Any]) -> 
         return f"{at}: unknown key {name!r}: correct or remove it{rest}"
     if error["type"] == "missing":
         return f"{at}: {name!r} is missing: add it"
-    return f"{at}: {name}: {error['msg']} (it is {str(error.get('input'))[:80]!r}): change it"
+    if SECRET_PARTS & set(loc):
+        return f"{at}: {name}: what is secret is not written here: write env:NAME, and export NAME where the workers start"
+    return f"{at}: {name}: {error['msg']}{_shown(error.get('input'))}: change it"
+
+
+def _shown(value: Any) -> str:
+    """What was written, where it is one value: a whole mapping may hold a secret further down."""
+    return f" (it is {str(value)[:80]!r})" if isinstance(value, str | int | float | None) else ""
 
 
 def _repeated(node: yaml.Node) -> Iterator[tuple[str, int]]:

@@ -80,6 +80,20 @@ def test_a_mistake_is_told_with_file_line_and_what_to_do(tmp_path, name, text, l
     assert words in str(bad.value)
 
 
+@pytest.mark.parametrize(("name", "text", "line"), [
+    ("webhooks/crm.yaml", "url: https://crm/hook\nsecret: whsec_tR7vK2\nevents: [run.finished]\n", 2),
+    ("models/small.yaml", "provider: p\nbase_url: http://m\nupstream: u\napi_key: sk-tR7vK2\n", 4),
+    ("tools/look.yaml", "url: http://t\nheaders: 'authorization: tR7vK2'\n", 2),
+    ("tools/look.yaml", "url: http://t\nheaders: {authorization: tR7vK2}\n", 2),
+    ("tools/look.yaml", "url: http://t\nserver: {url: http://s, env: {X: [tR7vK2]}}\n", 2),
+])
+def test_a_secret_that_was_written_by_mistake_is_never_shown(tmp_path, name, text, line):
+    with pytest.raises(BadCompany) as bad:
+        load(folder_of(tmp_path, **{name.replace("/", "__"): text}))
+    assert f"{tmp_path / name}, line {line}: " in str(bad.value) and "write env:NAME" in str(bad.value)
+    assert "tR7vK2" not in str(bad.value)
+
+
 def test_all_mistakes_are_told_at_once(tmp_path):
     with pytest.raises(BadCompany) as bad:
         load(folder_of(tmp_path, agents__help="x", **{"agents__help.yaml": "prompt: x\nmodel: a\npolicy: b\n",
