@@ -91,7 +91,7 @@ PIPELINE = (
     Step("screen_response", ModelResponded,                    Each(guardrails.screen_response),                    VerdictReached | ResponseCleared | ResponseBlocked, given=True),
     Step("screen_result",   ToolReturned | PassagesFound,      Each(guardrails.screen_result),                      VerdictReached | ResultCleared, given=True),
     Step("agent",           TO_AGENT,                          Fold(agent.Session, agent.advance, wakes=Woke),      FROM_AGENT, given=True),
-    Step("ask_model",       ModelAsked,                        Call(model.ask, "chat", model.tell),                 ModelResponded | ModelFailed, given=True),
+    Step("ask_model",       ModelAsked,                        Call(model.ask, "chat", model.tell, ordered=False),  ModelResponded | ModelFailed, given=True),
     Step("use_tool",        ToolCalled,                        Call(tools.ask, "tool", tools.tell, ordered=False),  ToolReturned | ToolFailed | ToolUncertain, given=True),
     Step("search",          PassagesAsked,                     Call(retrieval.ask, "search", retrieval.tell, ordered=False), PassagesFound | ToolFailed, given=True),
     Step("return_child",    ChildFinished,                     Each(children.result),                               ToolReturned | ToolFailed),

@@ -8,13 +8,18 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from schemas.agent import ToolCalled, ToolReturned
-from schemas.calls import ToolAnswer
-from schemas.registry import Definitions
+from processors.agent import advance
+from processors.session import Session
+from schemas.agent import ModelAsked, Tokens, ToolCalled, ToolReturned
+from schemas.calls import ChatAnswer, ToolAnswer
+from schemas.patterns import Workflow
+from schemas.registry import Agent, Definitions
 from streams.calls.lanes import Lanes, Part, Question
 from streams.calls.offsets import Tracker
 from streams.shapes import Call, Step
 from streams.telemetry import Metrics
+from streams.topology import PIPELINE
+from tests.processors.support import cleared, company
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 
@@ -80,3 +85,33 @@ def test_what_was_begun_before_a_crash_is_asked_about_or_left_alone(effect, reco
         lanes.close()
     assert event.content == ("ToolAnswer" if begun else "Uncertain")
     assert [question.begun for question in asked] == ([True] if begun else [])
+
+
+def test_the_model_nodes_of_a_workflow_are_in_flight_together():
+    """Each is answered when all three have been asked: one after another, none ever would be."""
+    node = {"kind": "model", "prompt": "'What is ' + input.text + '?'", "next": "end"}
+    graph = Workflow.model_validate({"start": "fork", "nodes": {
+        "fork": {"kind": "branch", "otherwise": ["a", "b", "c"]}, "a": node, "b": node, "c": node, "end": {
+            "kind": "model", "prompt": "nodes.a.result + nodes.b.result + nodes.c.result"}}})
+    given = company(Agent(name="support", prompt="Be brief.", model="small", pattern="workflow", workflow=graph))
+    _, questions = advance(Session(), cleared("r1"), given)
+    assert [(type(one), one.step, one.partition_key()) for one in questions] == [
+        (ModelAsked, step, questions[0].partition_key()) for step in (1, 2, 3)]
+    all_asked, under_way = asyncio.Event(), []
+
+    async def port(question):
+        under_way.append(question)
+        if len(under_way) == len(questions):
+            all_asked.set()
+        await all_asked.wait()
+        return ChatAnswer("small", "openai", "m", "An answer.", (), "stop", Tokens(), NOW, NOW)
+
+    [step] = (step for step in PIPELINE if step.name == "ask_model")
+    part = Part("questions", 0, step, Tracker(0))
+    lanes = Lanes({"chat": port}, lambda: given, 10, lambda: True, threading.Event(), Metrics())
+    try:
+        lanes.dispatch([Question(part, offset, question) for offset, question in enumerate(questions)])
+        done = [lanes.done.get(timeout=5) for _ in questions]
+    finally:
+        lanes.close()
+    assert sorted(event.step for one in done for event in one.outcome.events) == [1, 2, 3]
