@@ -6,7 +6,7 @@ from processors.attempts import made_of, waste_of
 from processors.caching import kept
 from processors.checks import wrong_with
 from processors.prices import price_with_and_without_cache
-from processors.routing import Chosen, choose
+from processors.routing import Chosen, choose, unrouted
 from processors.text import clean, label, ms_between
 from schemas.agent import ModelAsked, ModelFailed, ModelResponded, Tokens
 from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure, Impossible, Uncertain, Ways
@@ -55,7 +55,8 @@ def _responded(asked: ModelAsked, answer: ChatAnswer, given: Definitions, common
         given.find("model", answer.endpoint), answer.provider, answer.response_model, answer.tokens, answer.started_at,
         answer.service_tier)
     attempts = made_of(answer.tried, answer.started_at, given, cost_usd)
-    took = {"tokens": answer.tokens, "cost_usd": cost_usd, "uncached_usd": uncached_usd}
+    took = {"tokens": answer.tokens, "cost_usd": cost_usd, "uncached_usd": uncached_usd,
+            "unrouted_usd": unrouted(asked, answer, cost_usd, given)}
     if answer.cache_hit:
         took = {"tokens": Tokens(), "cost_usd": 0, "cache_hit": True, "saved": answer.tokens, "saved_usd": cost_usd}
     return asked.then(

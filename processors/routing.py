@@ -13,7 +13,7 @@ from processors.conversation import chars_in
 from processors.text import CHARS_A_TOKEN
 from processors.usage import price
 from schemas.agent import ModelAsked, Tokens
-from schemas.calls import Impossible
+from schemas.calls import ChatAnswer, Impossible
 from schemas.registry import Definitions, Model, Route
 from schemas.routing import Candidate, Need
 
@@ -55,6 +55,23 @@ def tokens_in(asked: ModelAsked) -> Tokens:
     tools = sum(len(tool.name + tool.description + tool.parameters) for tool in asked.tools)
     chars = asked.follows_chars + chars_in(asked.messages) + tools
     return Tokens(input_tokens=chars // CHARS_A_TOKEN, output_tokens=asked.max_output_tokens or OUTPUT_TOKENS)
+
+
+def unrouted(asked: ModelAsked, answer: ChatAnswer, cost_usd: Decimal | None, given: Definitions) -> Decimal | None:
+    """What an answer's tokens would have cost at the dearest model that its route could have chosen, whatever the shares
+    and the bounds on cost; None without a route, where a fallback answered, or where nobody knows what it did cost."""
+    route = given.find("route", asked.model)
+    if cost_usd is None or not isinstance(route, Route) or given.find("model", asked.model):
+        return None
+    needs, unfit = needs_of(asked) | set(route.needs), dict[str, str]()
+    named = route.cascade or [c.model for c in route.candidates if _admits(
+        c.model_copy(update={"max_cost_usd": None}), asked, needs, given, unfit)]
+    able = {model.name: model for model in _able(named, asked, needs, given, unfit)}
+    if answer.endpoint not in able:
+        return None
+    others = (price(model, model.provider, "", answer.tokens, answer.started_at, answer.service_tier)
+              for name, model in able.items() if name != answer.endpoint)
+    return max([cost_usd, *(usd for usd in others if usd is not None)])
 
 
 def _by_route(route: Route, asked: ModelAsked, given: Definitions) -> Chosen | Impossible:

@@ -30,7 +30,7 @@ def meter(said: ModelResponded | ModelFailed, given: Definitions) -> list[Tokens
                       saved_output_tokens=said.saved.output_tokens)] if isinstance(said, ModelResponded) else []
     used += [said.then(TokensUsed, f"attempt{nth}", model=one.model, provider=one.provider, response_model="",
                        tokens=one.tokens, cost_usd=one.cost_usd, wasted=True, cache_hit=False, saved_usd=None,
-                       uncached_usd=one.cost_usd)
+                       uncached_usd=one.cost_usd, unrouted_usd=None)
              for nth, one in enumerate(said.attempts_made, 1) if one.wasted and one.tokens != Tokens()]
     tenant = given.find("tenant", said.tenant)
     return [_at_contract(one, tenant if isinstance(tenant, Tenant) else None, given) for one in used]

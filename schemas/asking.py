@@ -41,7 +41,8 @@ class ModelResponded(RunEvent):
     `first_token_ms` is known where the answer was streamed: from this attempt's sending to its first token.
     `tokens` and `cost_usd` are the answer's own; what other attempts took beside it is `wasted_tokens`, `wasted_usd`.
     A cache hit took nothing: `saved` and `saved_usd` are what the answer took when a model gave it.
-    `uncached_usd` is what the same call would have cost had nothing been read from or written to a cache.
+    `uncached_usd` is what the same call would have cost had nothing been read from or written to a cache, and
+    `unrouted_usd` what its tokens would have cost at the dearest model of its route; none where no route chose.
     """
 
     family: ClassVar[str] = FAMILY
@@ -69,6 +70,7 @@ class ModelResponded(RunEvent):
     user: Personal | None = None
     charge: Charge = Charge()
     uncached_usd: Money | None = None
+    unrouted_usd: Money | None = None
 
 
 class ModelFailed(RunEvent):

@@ -14,6 +14,7 @@ class TokensUsed(Event):
     `cost_usd` is what its provider asks, `charged_usd` what the tenant pays by its contract, and `charged` the same in
     the contract's currency, at the rate of the day; none where nobody knows that rate.
     `source` says who made the call: Weir, or an application that told of it, in the conventions named there.
+    `unrouted_usd` is what it would have cost at the dearest model of its `route`.
     `wasted` where its answer was not used; `cache_hit` where no model was asked, and so much was saved.
     """
 
@@ -33,6 +34,8 @@ class TokensUsed(Event):
     charged: Money | None = None
     currency: Label = "USD"
     uncached_usd: Money | None = None
+    route: Label = ""
+    unrouted_usd: Money | None = None
     source: Label = "weir"
     wasted: bool = False
     cache_hit: bool = False

@@ -41,7 +41,9 @@ class Problem(Exception):
 
 def plain(value: Any) -> Any:
     """A value as JSON has it: money and ids as text, moments in ISO format."""
-    if isinstance(value, Decimal | UUID | Path):
+    if isinstance(value, Decimal):
+        return f"{value:f}"  # nothing in dollars is 0.000000000000, not 0E-12
+    if isinstance(value, UUID | Path):
         return str(value)
     if isinstance(value, date):
         return value.isoformat()

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException
 from schemas.registry import Tenant
 from schemas.values import Tokens
 from sinks.queries import by_name
+from sinks.queries_money import SAVED
 from streams.accounts import invoices, repricing
 from streams.commands.common import AsJson, Problem, err, out, say_json, table, usd
 from streams.commands.reach import codec_of, rows_of
@@ -23,6 +24,7 @@ TIMES = {"month": "formatDateTime(at, '%Y-%m', 'UTC')", "day": "toDate(at, 'UTC'
 COLUMNS = ("tenant", "agent", "agent_version", "model", "provider", "response_model", "service_tier", "user", "feature",
            "team", "session", "run", "source")
 REPRICED = ("calls", "recorded_usd", "repriced_usd", "difference_usd", "unpriced_before", "unpriced_after")
+BY_WHAT = dict(zip(SAVED, ("by providers' caches", "by the response cache", "by routing"), strict=True))
 SHOWN = ("input_tokens", "cached_input_tokens", "output_tokens")
 By = Annotated[str, typer.Option(help=f"Any of {', '.join((*COLUMNS, *TIMES))}; with commas.")]
 From = Annotated[str, typer.Option("--from", help="First day or moment, UTC; else the first of this month.")]
@@ -42,12 +44,14 @@ def report(by: By = "tenant,agent,model", from_: From = "", to: To = "", tenant:
     total = {"calls": sum(row["calls"] for row in found), "unpriced_calls": sum(row["unpriced_calls"] for row in found),
              "cost_usd": added(row["cost_usd"] for row in found),
              "charged_usd": added(row["charged_usd"] for row in found)}
+    total |= {name: added(row[name] for row in found) for name in SAVED}
     if not as_json:
-        shown = (*names, "calls", "unpriced_calls", *SHOWN, "cost_usd", "charged_usd", "charged", "currency")
+        shown = (*names, "calls", "unpriced_calls", *SHOWN, "cost_usd", "saved_usd", "charged_usd", "charged", "currency")
         out.print(table(f"Cost from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC", shown, [
             [usd(row[name]) if name.endswith("_usd") else _amount(row[name]) if name == "charged" else row[name]
              for name in shown] for row in found], numbers=shown[len(names):-1]))
-        return err.print(f"{total['calls']} calls, {usd(total['cost_usd'])}, {total['unpriced_calls']} without a price")
+        err.print(f"{total['calls']} calls, {usd(total['cost_usd'])}, {total['unpriced_calls']} without a price")
+        return err.print("saved: " + ", ".join(f"{usd(total[name])} {words}" for name, words in BY_WHAT.items()))
     say_json({"from": begin, "to": end, "by": names, "rows": found, "total": total})
 
 
@@ -58,7 +62,8 @@ def report_sql(names: list[str]) -> str:
     return f"""
 SELECT {groups}, count() AS calls, countIf(token_usage.cost_usd IS NULL) AS unpriced_calls, {tokens},
        sum(token_usage.cost_usd) AS cost_usd, sum(token_usage.charged_usd) AS charged_usd,
-       sum(token_usage.charged) AS charged, currency
+       sum(token_usage.charged) AS charged, currency, {', '.join(f"{sql} AS {name}" for name, sql in SAVED.items())},
+       {' + '.join(SAVED)} AS saved_usd
 FROM token_usage WHERE at >= {{begin:DateTime('UTC')}} AND at < {{end:DateTime('UTC')}}
   AND ({{tenant:String}} = '' OR tenant = {{tenant:String}})
 GROUP BY {', '.join(names)}, currency ORDER BY cost_usd DESC NULLS LAST, {', '.join(names)}"""

@@ -1,14 +1,15 @@
 """Does a question go to the models that can take it, in the order that the route says, and always the same way?"""
 
 from collections import Counter
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
 
 from processors import model
-from processors.routing import choose
-from schemas.agent import Message, ModelAsked, ToolSpec
-from schemas.calls import ChatQuestion, Impossible
+from processors.routing import choose, unrouted
+from schemas.agent import Message, ModelAsked, Tokens, ToolSpec
+from schemas.calls import ChatAnswer, ChatQuestion, Impossible
 from schemas.registry import Definitions, Model, Price, Route
 from schemas.routing import Candidate, Check, Hedge
 from tests.processors.support import of_run
@@ -106,3 +107,28 @@ def test_what_has_to_be_measured_is_left_to_the_port(policy, ways):
 def test_all_models_together_have_their_times_and_no_more_than_the_run_has_left(left_ms, whole_ms):
     question = model.ask(*asks(route("mid", "dear"), timeout_ms=left_ms))
     assert question.timeout_ms == whole_ms and [e.timeout_ms for e in question.endpoints] == [5_000, 5_000]
+
+
+@pytest.mark.parametrize(("policy", "fields", "usd"), [
+    (route("cheap", "mid", "dear"), {}, "0.020000"),  # 200 tokens at 100 a million
+    (route("dear", "mid"), {"endpoint": "dear", "cost": "0.03"}, "0.03"),  # what it did cost is never less
+    (route("mid", "free"), {"endpoint": "mid", "cost": "0.002"}, "0.002"),  # nobody knows the price of the other
+    (route("cheap", DEARER), {}, "0.020000"),  # its bound kept it away: that is what is saved
+    (route("cheap", Candidate(model="dear", tenants=("other",))), {}, "0.0002"),  # it was never open to this tenant
+    (route("cheap", Candidate(model="dear", needs=("tools",))), {}, "0.0002"),
+    (route("cheap", "mid"), {"words": LONG}, None),  # cheap could not take the question: it was no choice
+    (route("mid", fallback=("cheap",)), {}, None),  # a fallback answered
+    (route("cheap", "dear"), {"cost": None}, None),
+    (route("cheap", "dear"), {"tier": "batch"}, "0.0002"),  # dear has no price for that tier
+    (Route(name="main", cascade=("cheap", "mid"), check=Check(min_chars=1)), {}, "0.002000"),
+])
+def test_what_a_route_saved_is_held_against_its_dearest_choice(policy, fields, usd):
+    fields = {"endpoint": "cheap", "cost": "0.0002", "tier": "", "words": "Where?"} | fields
+    asked, given = asks(policy, fields["words"])
+    if fields["words"] is LONG:
+        given = Definitions.of(*MODELS[1:], model_of("cheap", "1", context_tokens=10), policy)
+    answer = ChatAnswer(fields["endpoint"], "stub", "", "There.", (), "stop", Tokens(input_tokens=100, output_tokens=100),
+                        asked.at, asked.at, service_tier=fields["tier"])
+    cost_usd = None if fields["cost"] is None else Decimal(fields["cost"])
+    assert unrouted(asked, answer, cost_usd, given) == (None if usd is None else Decimal(usd))
+    assert unrouted(asked.model_copy(update={"model": "dear"}), answer, cost_usd, given) is None  # no route chose

@@ -24,6 +24,8 @@ def test_a_cheap_answer_that_stands_the_check_is_all_that_is_paid():
     assert (end.outcome, end.answer[:7], end.model_calls) == ("completed", "Gaiters", 1)
     assert (said.model, said.route, said.fell_back, said.wasted_usd) == ("cheap", "cheap_first", False, None)
     assert [(a.model, a.wasted) for a in of(AttemptEnded, events)] == [("cheap", False)]
+    [used] = of(TokensUsed, events)
+    assert (used.route, used.unrouted_usd) == ("cheap_first", 10 * used.cost_usd)  # dear asks ten times as much
 
 
 def test_a_weak_answer_is_paid_too_and_counts_against_the_runs_limits():
@@ -36,6 +38,7 @@ def test_a_weak_answer_is_paid_too_and_counts_against_the_runs_limits():
     assert {(u.model, u.wasted) for u in used} == {("dear", False), ("cheap", True)}
     assert end.cost_usd == sum((u.cost_usd for u in used), Decimal(0)) == said.cost_usd + said.wasted_usd
     assert end.tokens.output_tokens == sum(u.tokens.output_tokens for u in used)
+    assert {(u.route, u.unrouted_usd) for u in used} == {("cheap_first", said.cost_usd), ("cheap_first", None)}
 
 
 def test_a_model_that_cannot_be_asked_falls_back_and_wasted_nothing():
