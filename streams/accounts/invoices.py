@@ -1,27 +1,22 @@
 """Does a provider's invoice say what we counted, day by day and model by model, to the cent?
 
-The invoice is a CSV with a line a day and model: `date`, `model` and `cost_usd` (or `cost`, or `amount`), in any order,
-beside whatever else it has. Days are UTC. A model is the same with and without the date in its name, because providers
-bill `gpt-4o` where they answer as `gpt-4o-2024-08-06`.
+Days are UTC. A model is the same with and without the date in its name, because providers bill `gpt-4o` where they
+answer as `gpt-4o-2024-08-06`.
 """
 
-import csv
-import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal, InvalidOperation
-from pathlib import Path
+from decimal import Decimal
 from typing import Any
 
-from streams.commands.common import Problem
+from streams.accounts.invoice_files import DATED, Invoice, known_as
+from streams.commands.common import usd
 
-COLUMNS = {"date": ("date", "day", "usage_date"), "model": ("model", "model_name", "sku"),
-           "cost": ("cost_usd", "cost", "amount", "amount_usd")}
-DATED = re.compile(r"[-@](20\d{2})-?(\d{2})-?(\d{2})$")
 HALF_A_CENT = Decimal("0.005")
 FINE = "matched"
+LISTED = 5
 COUNTED = """
 SELECT toDate(at, 'UTC') AS day, model, response_model, provider, count() AS calls,
        countIf(cost_usd IS NULL) AS unpriced_calls, sum(cost_usd) AS cost
@@ -29,6 +24,11 @@ FROM token_usage WHERE at >= {begin:DateTime('UTC')} AND at < {end:DateTime('UTC
   AND NOT cache_hit
 GROUP BY day, model, response_model, provider"""
 """What was called through Weir. What other applications told of is on their own bills."""
+UNKNOWN = """
+SELECT count() AS may_be_billed FROM attempts
+WHERE at >= {begin:DateTime('UTC')} AND at < {end:DateTime('UTC')} + INTERVAL 1 DAY AND cost_usd IS NULL AND wasted
+  AND ({provider:String} = '' OR provider = {provider:String})"""
+"""Requests that were given up on before anybody said what they took."""
 
 
 @dataclass(frozen=True)
@@ -48,60 +48,11 @@ class Matched:
         return (self.invoiced_usd or Decimal(0)) - (self.counted_usd or Decimal(0))
 
 
-def read(path: Path) -> dict[tuple[date, str], Decimal]:
-    """The invoice: dollars by day and model. A Problem names the line that is wrong."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            names = _columns(path, rows.fieldnames or [])
-            billed: dict[tuple[date, str], Decimal] = defaultdict(Decimal)
-            for row in rows:
-                at = f"{path}, line {rows.line_num}"
-                model = known_as(row[names["model"]] or "")
-                billed[_day(at, row[names["date"]]), model] += _usd(at, row[names["cost"]])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise Problem(f"{path} is no CSV in UTF-8 ({error}): export it anew") from error
-    if not billed:
-        raise Problem(f"{path} has no lines below its heading: export the invoice by day and model")
-    return dict(billed)
-
-
-def _columns(path: Path, header: Iterable[str]) -> dict[str, str]:
-    there = {(name or "").strip().lower(): name for name in header}
-    found = {what: next((there[name] for name in names if name in there), None) for what, names in COLUMNS.items()}
-    missing = [COLUMNS[what][0] for what, name in found.items() if name is None]
-    if missing:
-        raise Problem(f"{path}, line 1: no column {' and no column '.join(missing)} (there are: "
-                      f"{', '.join(there) or 'none'}): rename the columns to date, model, cost_usd")
-    return {what: name for what, name in found.items() if name is not None}
-
-
-def _day(at: str, text: str | None) -> date:
-    try:
-        return date.fromisoformat((text or "").strip()[:10])
-    except ValueError as error:
-        raise Problem(f"{at}: {text!r} is no date: write 2026-11-26") from error
-
-
-def _usd(at: str, text: str | None) -> Decimal:
-    try:
-        usd = Decimal((text or "").strip().lstrip("$").replace(",", ""))
-    except InvalidOperation as error:
-        raise Problem(f"{at}: {text!r} is no amount in US dollars: write 12.34") from error
-    if not usd.is_finite():
-        raise Problem(f"{at}: {text!r} is no amount in US dollars: write 12.34")
-    return usd
-
-
-def known_as(model: str) -> str:
-    """A model's name without case and date."""
-    return DATED.sub("", model.strip().lower())
-
-
 def match(
-    billed: dict[tuple[date, str], Decimal], counted: Iterable[dict[str, Any]], provider: str = ""
+    billed: Mapping[tuple[date, str], Decimal], counted: Iterable[dict[str, Any]], provider: str = "",
+    names: Mapping[str, str] | None = None,
 ) -> list[Matched]:
-    """Every day and model of either side. `counted` are rows of COUNTED.
+    """Every day and model of either side. `counted` are rows of COUNTED, `names` how the invoice writes its models.
 
     Without a provider, those count that answered for a model of the invoice: another provider's usage is not missing.
     """
@@ -112,7 +63,10 @@ def match(
     for row in rows:
         if row["provider"] in providers:
             ours[row["day"], row["name"]].append(row)
-    return [_matched(place, billed.get(place), ours.get(place, [])) for place in sorted(billed.keys() | ours.keys())]
+    written = [name for row in rows for name in (row["response_model"], row["model"])] + [*(names or {}).values()]
+    shown = {known_as(name): DATED.sub("", name) for name in written}
+    return [_matched((place[0], shown.get(place[1], place[1])), billed.get(place), ours.get(place, []))
+            for place in sorted(billed.keys() | ours.keys())]
 
 
 def _name(row: dict[str, Any], models: set[str]) -> str:
@@ -134,3 +88,27 @@ def _matched(place: tuple[date, str], invoiced: Decimal | None, rows: list[dict[
     else:
         status = "only counted here" if invoiced is None else "differing"
     return Matched(*place, invoiced, counted, calls, unpriced, status)
+
+
+def sentences(bill: Invoice, found: list[Matched], counted: list[dict[str, Any]], may_be_billed: int) -> list[str]:
+    """The outcome in words, and what of the file or of the count may explain a difference."""
+    matched = sum(row.status == FINE for row in found)
+    known = [row.counted_usd for row in found if row.counted_usd is not None]
+    said = [f"{matched} of {len(found)} days and models agree to the cent: {usd(sum(bill.billed.values(), Decimal(0)))} "
+            f"on the invoice, {usd(sum(known)) if known else 'nothing'} counted"]
+    if bill.credits_usd:
+        said.append(f"credits of {usd(-bill.credits_usd)} are taken off")
+    if bill.converted:
+        said.append(f"converted from {', '.join(sorted(bill.converted))} at the rates of each day in currencies/")
+    said += [f"line {line} says what line {first} says, in every column: both count as billed; remove one if the export "
+             "repeats itself" for line, first in bill.repeated[:LISTED]]
+    if len(bill.repeated) > LISTED:
+        said.append(f"and {len(bill.repeated) - LISTED} more lines that repeat another")
+    if not counted:
+        first, last = bill.days
+        said.append(f"nothing at all was counted from {first} to {last}: is it the invoice of another month, or of "
+                    "another installation?")
+    if may_be_billed and matched < len(found):
+        said.append(f"{may_be_billed} requests were given up on in these days and may be on the bill: "
+                    "`./weir query --named waste_by_model`")
+    return said

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,14 +10,15 @@ import httpx
 import typer
 from confluent_kafka import KafkaException
 
-from schemas.registry import Tenant
+from processors import usage
+from schemas.registry import Definitions, Tenant
 from schemas.values import Tokens
 from sinks.queries import by_name
 from sinks.queries_money import SAVED
-from streams.accounts import invoices, repricing
+from streams.accounts import invoice_files, invoices, repricing
 from streams.commands.common import AsJson, Problem, err, out, say_json, table, usd
 from streams.commands.reach import codec_of, rows_of
-from streams.config import Settings, settings
+from streams.config import settings
 from streams.definitions import store
 
 cost = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -101,16 +103,22 @@ def reprice(
 def reconcile(
     invoice: Annotated[Path, typer.Argument(help="CSV with date, model, cost_usd.", exists=True, dir_okay=False)],
     provider: Annotated[str, typer.Option(help="Whose invoice it is; else whoever answered for its models.")] = "",
+    decimal: Annotated[str, typer.Option(help="The decimal mark of its amounts, `.` or `,`; else what they tell.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    billed = invoices.read(invoice)
-    days = [day for day, _ in billed]
-    begin, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (min(days), max(days)))
-    found = invoices.match(billed, rows_of(settings(), invoices.COUNTED, {"begin": begin, "end": end}), provider)
+    if decimal not in ("", ".", ","):
+        raise Problem(f"--decimal {decimal} is no decimal mark: it is `.` or `,`")
+    known = cache(given)
+    bill = invoice_files.read(invoice, lambda currency, day: usage.rate_at(known(), currency, midnight(day)), decimal)
+    begin, end = map(midnight, bill.days)
+    counted = rows_of(settings(), invoices.COUNTED, {"begin": begin, "end": end})
+    found = invoices.match(bill.billed, counted, provider, bill.names)
+    [unknown] = rows_of(settings(), invoices.UNKNOWN, {"begin": begin, "end": end, "provider": provider})
     off = [row for row in found if row.status != invoices.FINE]
     result = {"matched": len(found) - len(off), "not_matched": len(off),
-              "invoiced_usd": sum(billed.values(), Decimal(0)),
-              "counted_usd": added(row.counted_usd for row in found)}
+              "invoiced_usd": sum(bill.billed.values(), Decimal(0)), "counted_usd": added(row.counted_usd for row in found),
+              "difference_usd": sum((row.difference_usd for row in found), Decimal(0)), "credits_usd": bill.credits_usd,
+              "converted": sorted(bill.converted), "repeated_lines": bill.repeated, **unknown}
     if as_json:
         say_json(result | {"rows": [vars(row) | {"difference_usd": row.difference_usd} for row in found]})
     else:
@@ -119,8 +127,8 @@ def reconcile(
             (row.day, row.model, "" if row.invoiced_usd is None else usd(row.invoiced_usd),
              usd(row.counted_usd) if row.calls else "", f"{row.difference_usd:+.6f}", row.calls, row.status)
             for row in found], numbers=columns[2:6]))
-        err.print(f"{result['matched']} of {len(found)} days and models agree to the cent: "
-                  f"{usd(result['invoiced_usd'])} on the invoice, {usd(result['counted_usd']) if result['counted_usd'] else 'nothing'} counted")
+    for words in invoices.sentences(bill, found, counted, unknown["may_be_billed"]):
+        err.print(words, markup=False)
     raise typer.Exit(1 if off else 0)
 
 
@@ -131,7 +139,7 @@ def forecast(
 ) -> None:
     query = by_name("forecast")
     found = rows_of(settings(), query.sql, query.parameters | {"days": days, "tenant": tenant})
-    budgets, now = month_budgets(settings()), datetime.now(UTC)
+    budgets, now = month_budgets(), datetime.now(UTC)
     for row in found:
         budget = budgets.get(row["tenant"])
         row |= {"budget_usd": budget, "used_up_on": used_up_on(row, budget, now)}
@@ -146,16 +154,21 @@ def forecast(
     err.print(f"{usd(total['spent_usd'])} so far, {usd(total['forecast_usd'])} when the month is over")
 
 
-def month_budgets(configured: Settings) -> dict[str, Decimal]:
+def month_budgets() -> dict[str, Decimal]:
     """What each tenant may spend a month, by the definitions in force; none where Kafka does not answer."""
     try:
-        given = store.read_all(configured, codec_of(configured))
+        known = given()
     except (Problem, KafkaException, RuntimeError, ConnectionError, httpx.HTTPError) as error:
         err.print(f"[dim]without budgets: the definitions could not be read ({type(error).__name__})[/dim]")
         return {}
-    tenants = [given.find(kind, name) for kind, name in given.newest if kind == "tenant"]
+    tenants = [known.find(kind, name) for kind, name in known.newest if kind == "tenant"]
     return {tenant.name: tenant.budget_usd.month for tenant in tenants
             if isinstance(tenant, Tenant) and tenant.budget_usd and tenant.budget_usd.month}
+
+
+def given() -> Definitions:
+    """The definitions in force."""
+    return store.read_all(settings(), codec_of(settings()))
 
 
 def used_up_on(row: dict[str, Any], budget: Decimal | None, now: datetime) -> date | None:
@@ -174,6 +187,10 @@ def span(begin: str, end: str) -> tuple[datetime, datetime]:
     if first >= last:
         raise Problem(f"--from {first:%Y-%m-%d %H:%M} is not before --to {last:%Y-%m-%d %H:%M}: turn them round")
     return first, last
+
+
+def midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def moment(text: str) -> datetime:
