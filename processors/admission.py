@@ -1,7 +1,7 @@
 """May this request enter, given what its tenant may do, what it is already doing, and what it has spent?
 
-A token bucket on event time, so that a replay admits exactly what the first run admitted, and a count of runs under
-way. A refusal is the one outcome of its request: asked again under the same id, nothing new is said.
+A token bucket on event time, so that a replay admits exactly what the first run admitted, and a count of runs at work:
+one that waits for people or for a time has no place until it goes on, and then takes one though all may be taken. A refusal is the one outcome of its request: asked again under the same id, nothing new is said.
 """
 
 import math
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from processors import budgets, children
-from schemas.agent import AgentRequested, RequestAdmitted, RequestRefused, RunSettled, ToolFailed
+from schemas.agent import AgentRequested, RequestAdmitted, RequestRefused, RunSettled, RunsHeld, ToolFailed
 from schemas.registry import Agent, Definitions, Tenant
 from schemas.usage import BudgetAlerted, TokensUsed
 
@@ -20,21 +20,26 @@ NOTHING_TO_REFILL = 1e-9
 
 @dataclass(frozen=True)
 class Bucket:
-    """A tenant's state. `tokens` None: never used, so full. `recent` are the last requests' ids, oldest first."""
+    """A tenant's state. `tokens` None: never used, so full. Of `running` runs, `held` only wait. `recent` are the last
+    requests' ids, oldest first.
+    """
 
     tokens: float | None = None
     at: datetime | None = None
     running: int = 0
+    held: int = 0
     recent: tuple[str, ...] = ()
     account: budgets.Account = field(default_factory=budgets.Account)
 
 
 def admit(
-    bucket: Bucket, event: AgentRequested | RunSettled | TokensUsed, given: Definitions
+    bucket: Bucket, event: AgentRequested | RunSettled | RunsHeld | TokensUsed, given: Definitions
 ) -> tuple[Bucket | None, list[RequestAdmitted | RequestRefused | ToolFailed | BudgetAlerted]]:
     """Admit or refuse a request; a settled run gives its place back, and what a call cost is taken from the budget."""
     if isinstance(event, RunSettled):
         return replace(bucket, running=max(0, bucket.running - 1)), []
+    if isinstance(event, RunsHeld):
+        return replace(bucket, held=max(0, bucket.held + (event.runs if event.held else -event.runs))), []
     if isinstance(event, TokensUsed):
         known = given.find("tenant", event.tenant)
         account, alerts = budgets.spend(bucket.account, event, known.budget_usd if isinstance(known, Tenant) else None)
@@ -84,8 +89,9 @@ def _no_room(bucket: Bucket, event: AgentRequested, tenant: Tenant) -> RequestRe
         period, budget_usd, spent_usd, wait_ms = over
         return _refuse(event, "budget", f"${spent_usd:.2f} of the budget of ${budget_usd:.2f} for {period} are spent: "
                        "ask again when the period is over, or raise the tenant's budget_usd", wait_ms)
-    if bucket.running >= tenant.concurrent_runs:
-        return _refuse(event, "concurrency", f"{bucket.running} runs are under way, at most {tenant.concurrent_runs} "
+    at_work = bucket.running - bucket.held
+    if at_work >= tenant.concurrent_runs:
+        return _refuse(event, "concurrency", f"{at_work} runs are under way, at most {tenant.concurrent_runs} "
                        "may be: ask again when one has finished, or raise the tenant's concurrent_runs")
     if bucket.tokens < 1 - NOTHING_TO_REFILL:
         wait_ms = math.ceil((1 - bucket.tokens) * 60_000 / tenant.requests_per_minute)

@@ -49,8 +49,8 @@ def advance(
         events = [*events, *more]
     events = [*events, *children.consequences(before, event, events), *waiting.consequences(before, event, events)]
     session = replace(session, decided=waiting.remembered(session.decided, events))
-    session = session.paced(event.at)
-    return session, [*events, *children.held(before, session, event)]
+    session, told = waiting.places(session.paced(event.at), event)
+    return session, [*events, *children.held(before, session, event), *told]
 
 
 def _take(session: Session, request: RequestCleared, given: Definitions) -> Moved:

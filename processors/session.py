@@ -123,7 +123,8 @@ class Run:
 class Session:
     """A conversation. `over` are the last runs that ended, `cancelled` those that were cancelled before they came.
 
-    `decided` are the last approvals that were resolved, and how. `GROWS` names what the changelog has in parts.
+    `decided` are the last approvals that were resolved, and how. `held` is how many of its runs have no place among their
+    tenant's, because they wait. `GROWS` names what the changelog has in parts.
     """
 
     GROWS: ClassVar[str] = "messages"
@@ -136,6 +137,7 @@ class Session:
     decided: dict[str, str] = field(default_factory=dict)
     signals: tuple[Signal, ...] = ()
     signals_known: tuple[UUID, ...] = ()
+    held: int = 0
 
     @property
     def phase(self) -> Phase:

@@ -1,17 +1,18 @@
 """What does a run ask of people before it goes on: to agree to a call, or to answer a question?
 
 A run that waits for people only is in phase `waiting`. That time is not counted in its limits.seconds, it keeps nothing
-busy, and it costs a row of state; its place among the tenant's concurrent_runs it keeps, as a run that is not over.
+busy, it costs a row of state, and its place among the tenant's concurrent_runs is free until it goes on.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from processors.arguments import Unfit, read_json
 from processors.conditions import BadExpression, value_of
-from processors.session import Pending, Run, Session
+from processors.session import Pending, Phase, Run, Session
 from processors.text import clean, ms_between
-from schemas.agent import RunFinished
+from schemas.agent import RunFinished, RunsHeld
 from schemas.approvals import ApprovalAsked, ApprovalResolved, UserAsked
 from schemas.base import Event
 from schemas.registry import Agent, Tool
@@ -87,6 +88,16 @@ def consequences(session: Session, event: Event, said: list[Event]) -> list[Appr
         return []
     done = {one.approval for one in said if isinstance(one, ApprovalResolved)}
     return [resolved(run, event, pending, "cancelled") for pending in run.unanswered("approval") if pending.asked not in done]
+
+
+def places(session: Session, event: Event) -> tuple[Session, list[RunsHeld]]:
+    """Tells the tenant how many runs of the session wait for people or for a time only: those that the run under way
+    serves, and the requests that wait for its end."""
+    waits = session.phase is Phase.WAITING
+    held = len(session.run.serves) + len(session.waiting) if waits and session.run else 0
+    if held == session.held:
+        return session, []
+    return replace(session, held=held), [event.then(RunsHeld, runs=abs(held - session.held), held=held > session.held)]
 
 
 def remembered(decided: dict[str, str], said: list[Event]) -> dict[str, str]:

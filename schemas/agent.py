@@ -198,6 +198,16 @@ class RunFinished(RunEvent):
     not_undone: str = ""
 
 
+class RunsHeld(Event):
+    """So many runs of a session begin to wait for people or for a time only, so they need no place among their tenant's
+    concurrent runs (`held`); or they go on, and take their places again."""
+
+    family: ClassVar[str] = FAMILY
+    session: Label
+    runs: Count
+    held: bool
+
+
 class RunSettled(Event):
     """A run is over, told to its tenant: its place is free, its cost is known, and so is what profiles count.
 

@@ -34,7 +34,8 @@ TASK = {"type": "object", "required": ["task"], "properties": {"task": {
 
 
 class Tenant(Definition):
-    """Who may ask, and how much: a token bucket of requests, and a limit on runs at once."""
+    """Who may ask, and how much: a token bucket of requests, and a limit on runs that are at work at once: one that
+    waits for people or for a time only is not counted."""
 
     kind: ClassVar[str] = "tenant"
     requests_per_minute: Annotated[float, Field(gt=0)] = 60

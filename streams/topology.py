@@ -41,6 +41,7 @@ from schemas.agent import (
     RunCancelled,
     RunFinished,
     RunSettled,
+    RunsHeld,
     ToolCalled,
     ToolFailed,
     ToolReturned,
@@ -79,14 +80,15 @@ FROM_SERVICES = (AgentRequested | RunCancelled | ApprovalDecided | FeedbackGiven
 TO_AGENT = (RequestCleared | RequestBlocked | ResponseCleared | ResponseBlocked | ResultCleared | ModelFailed
             | ToolFailed | ToolUncertain | ApprovalDecided | CallHeld | RunCancelled | Signalled | Woke)
 FROM_AGENT = (ModelAsked | ToolCalled | PassagesAsked | AgentRequested | ApprovalAsked | ApprovalResolved | ApprovalRefused
-              | UserAsked | SignalRefused | RunFinished | ChildFinished | ChildCancelled | ChildHeld)
+              | UserAsked | SignalRefused | RunFinished | ChildFinished | ChildCancelled | ChildHeld
+              | RunsHeld)
 TO_TRACE = (RequestAdmitted | RequestCleared | RequestBlocked | VerdictReached | ModelResponded | ResponseCleared
             | ResponseBlocked | ModelFailed | ToolCalled | ToolReturned | PassagesFound | ResultCleared | ToolFailed
             | ToolUncertain | ApprovalResolved | RunFinished)
 
 PIPELINE = (
     #    step               reads                              by                                                   writes
-    Step("admit",           AgentRequested | RunSettled | TokensUsed, Fold(admission.Bucket, admission.admit),      RequestAdmitted | RequestRefused | ToolFailed | BudgetAlerted, given=True),
+    Step("admit",           AgentRequested | RunSettled | RunsHeld | TokensUsed, Fold(admission.Bucket, admission.admit), RequestAdmitted | RequestRefused | ToolFailed | BudgetAlerted, given=True),
     Step("screen_request",  RequestAdmitted,                   Each(guardrails.screen_request),                     VerdictReached | RequestCleared | RequestBlocked, given=True),
     Step("screen_response", ModelResponded,                    Each(guardrails.screen_response),                    VerdictReached | ResponseCleared | ResponseBlocked, given=True),
     Step("screen_result",   ToolReturned | PassagesFound,      Each(guardrails.screen_result),                      VerdictReached | ResultCleared, given=True),

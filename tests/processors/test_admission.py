@@ -1,5 +1,6 @@
 """Does admission let in exactly what a tenant may do, whatever the order of times?"""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.admission import REMEMBERED_REQUESTS, Bucket, admit
-from schemas.agent import RequestAdmitted, RequestRefused, RunSettled
+from schemas.agent import RequestAdmitted, RequestRefused, RunSettled, RunsHeld
 from schemas.registry import Agent, Definitions, Tenant
 from tests.processors.support import AGENT, NOON, asked, at, company, ident
 
@@ -70,6 +71,23 @@ def test_a_run_that_ends_gives_its_place_back():
     bucket, said = admit(bucket, settled("a"), GIVEN)
     assert said == []
     assert isinstance(admit(bucket, asked("d", seconds=2), GIVEN)[1][0], RequestAdmitted)
+
+
+def test_runs_that_only_wait_have_no_place_and_their_ends_may_come_in_any_order():
+    def held(runs, waits):
+        return RunsHeld(id=ident(f"held/{runs}/{waits}"), at=NOON, tenant="acme", session="s", runs=runs, held=waits)
+
+    full = Bucket(running=2, held=0)
+    assert admit(full, asked(), GIVEN)[1][0].reason == "concurrency"
+    waits, said = admit(full, held(2, True), GIVEN)
+    assert said == [] and isinstance(admit(waits, asked(), GIVEN)[1][0], RequestAdmitted)
+    for order in ((held(2, False), settled("a"), settled("b")), (settled("a"), held(2, False), settled("b"))):
+        bucket = waits
+        for event in order:
+            bucket, _ = admit(bucket, event, GIVEN)
+        assert (bucket.running, bucket.held) == (0, 0)
+    again, _ = admit(replace(waits, running=3), held(2, False), GIVEN)  # one began meanwhile: now all are at work
+    assert admit(again, asked(), GIVEN)[1][0].detail.startswith("3 runs are under way, at most 2")
 
 
 def test_the_same_request_again_says_nothing_new():

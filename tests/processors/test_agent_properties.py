@@ -16,6 +16,7 @@ from schemas.agent import (
     RequestBlocked,
     ResponseBlocked,
     RunFinished,
+    RunsHeld,
     Tokens,
     ToolCalled,
     ToolFailed,
@@ -109,6 +110,8 @@ def drive(choose, steps=60):
         everything.append(event)
         said += more
         open_questions += [e for e in more if isinstance(e, ModelAsked | ToolCalled | PassagesAsked | ApprovalAsked)]
+    moved = [one.runs if one.held else -one.runs for one in said if isinstance(one, RunsHeld)]
+    assert sum(moved) == session.held == 0, "a place among the tenant's runs is lost, or given back twice"
     return session, said
 
 

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from processors.agent import advance
 from processors.session import Phase, Session
-from schemas.agent import AgentRequested, ModelAsked, RunFinished, ToolCalled
+from schemas.agent import AgentRequested, ModelAsked, RunFinished, RunsHeld, ToolCalled
 from schemas.approvals import ApprovalAsked, ApprovalDecided, ApprovalRefused, ApprovalResolved
 from schemas.children import ChildFinished
 from schemas.limits import Approval, Limits
@@ -42,7 +42,7 @@ def play(*events, given=GIVEN, session=None):
     for event in events:
         session, more = advance(session, event, given)
         session = SESSION.validate_json(SESSION.dump_json(session))  # as the changelog would give it back
-        said += more
+        said += [one for one in more if not isinstance(one, RunsHeld)]  # tests/streams/test_people.py counts places
     return session, said
 
 

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from schemas.agent import AgentRequested, RequestRefused, RunCancelled, RunFinished, RunSettled, ToolCalled
+from schemas.agent import AgentRequested, RequestRefused, RunCancelled, RunFinished, RunSettled, RunsHeld, ToolCalled
 from schemas.approvals import ApprovalAsked, ApprovalDecided, ApprovalRefused, ApprovalResolved, UserAsked
 from schemas.children import CallHeld
-from schemas.registry import DefinitionApplied
+from schemas.registry import DefinitionApplied, Tenant
 from streams.local import Local
 from streams.topology import PIPELINE
 from tests.streams.examples import NOON, at, ends, playing, questions
@@ -72,6 +72,39 @@ def test_two_requests_at_once_in_a_session_are_runs_one_after_the_other():
     assert [(end.run, end.outcome) for end in finished] == [(UUID(int=1), "completed"), (UUID(int=2), "completed")]
     steps = [(event.run, event.step) for event in questions(said)]
     assert steps == sorted(steps), "the second begins when the first is over"
+
+
+def held(said):
+    return sum(event.runs if event.held else -event.runs for event in only(RunsHeld, said))
+
+
+def test_a_hundred_runs_that_wait_for_people_leave_their_places_to_others():
+    lamps = Tenant(name="lamps", burst=1_000, concurrent_runs=1)
+    with playing("refunds", lamps) as (local, ask):
+        said = [event for n in range(1, 101) for event in ask("L-7: money back", "clerk", n, session=f"s{n}")]
+        asked = only(ApprovalAsked, said)
+        assert (len(asked), held(said)) == (100, 100)
+        assert ends(ask("a sloppy one", "clerk", 101))[0].outcome == "completed"
+        for nth, one in enumerate(asked):  # some decide, the others are silent
+            said += local.send(word(one.id, nth).model_copy(update={"session": one.session})) if nth % 3 else []
+        said += local.advance(asked[0].expires_at)
+    assert len(ends(said)) == 100 and held(said) == 0
+
+
+@pytest.mark.parametrize("end", ["approve", "cancel", "silence"])
+def test_requests_behind_a_run_that_waits_have_no_place_either(end):
+    """Of a run, of the one that answered its question, and of one that waits for its turn."""
+    with playing("refunds", Tenant(name="lamps", concurrent_runs=1)) as (local, ask):
+        said = ask("I want my money back", "clerk", session=SESSION)
+        assert held(said) == 1
+        said += ask("L-7", "clerk", 2, session=SESSION)
+        said += ask("a sloppy one", "clerk", 3, session=SESSION)
+        assert held(said) == 3
+        [asked] = only(ApprovalAsked, said)
+        said += (local.send(word(asked.id)) if end == "approve" else local.advance(asked.expires_at) if end == "silence"
+                 else local.send(RunCancelled(id=UUID(int=8), at=at(60), tenant="lamps", session=SESSION, run=UUID(int=1))))
+    assert [end.run for end in ends(said)] == [UUID(int=n) for n in (1, 2, 3)]
+    assert held(said) == 0
 
 
 def gone(given, kind, name):
