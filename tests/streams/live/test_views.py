@@ -94,7 +94,7 @@ def test_only_the_asked_minutes_are_shown_and_only_an_hour_is_kept():
 
 
 def test_more_series_than_fit_a_minute_count_as_others(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(live_table, "MOST_SERIES", 2)
+    monkeypatch.setattr(tables, "MOST_SERIES", 2)
     view = filled(*[finished(tenant=f"t{n}") for n in range(5)], finished(tenant="t0")).view(NOON)
     assert {row["tenant"]: row["runs"] for row in view["rows"]} == {"t0": 2, "t1": 1, "(others)": 3}
 
