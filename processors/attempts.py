@@ -1,4 +1,4 @@
-"""What did each request to a model take, and how much of it was for nothing?
+"""What did each request to a model take, and how much of it was for nothing? Which breakers moved meanwhile?
 
 An attempt that answered is priced by its tokens. One that surely cost nothing (nobody listened, the other side refused
 it) costs 0. One that was given up on may be on the bill: its cost stays open, and is never taken for nothing.
@@ -10,9 +10,10 @@ from typing import Any
 
 from processors.text import label
 from processors.usage import add_cost, add_tokens, price
-from schemas.agent import ModelFailed, ModelResponded, Tokens
+from schemas.agent import ModelAsked, ModelFailed, ModelResponded, Tokens, ToolCalled
 from schemas.attempts import AttemptEnded
 from schemas.calls import Tried
+from schemas.operations import BreakerMoved
 from schemas.registry import Definitions
 from schemas.values import Attempt
 
@@ -43,6 +44,13 @@ def book(said: ModelResponded | ModelFailed) -> list[AttemptEnded]:
         AttemptEnded, nth, nth=nth, model=one.model, provider=one.provider, reason=one.reason, after_ms=one.after_ms,
         wait_ms=one.wait_ms, tokens=one.tokens, cost_usd=one.cost_usd, wasted=one.wasted, hedge=one.hedge)
         for nth, one in enumerate(said.attempts_made, 1)]
+
+
+def moves(asked: ModelAsked | ToolCalled, answer: Any) -> list[BreakerMoved]:
+    """What the port told of its breakers with this answer. Nothing else is told by an answer out of a cache, or by none."""
+    return [asked.then(BreakerMoved, nth, at=one.at, kind=one.kind, provider=label(one.provider), name=label(one.name),
+                       state=one.state, open_ms=max(0, one.open_ms), runner=label(one.runner))
+            for nth, one in enumerate(answer.moved)]
 
 
 def _cost(one: Tried, at: datetime, given: Definitions, answer_usd: Decimal | None) -> Decimal | None:

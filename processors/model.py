@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from processors.attempts import made_of, waste_of
+from processors.attempts import made_of, moves, waste_of
 from processors.caching import kept
 from processors.checks import wrong_with
 from processors.prices import price_with_and_without_cache
@@ -11,6 +11,7 @@ from processors.text import clean, label, ms_between
 from schemas.agent import ModelAsked, ModelFailed, ModelResponded, Tokens
 from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure, Impossible, Uncertain, Ways
 from schemas.codec import traceparent_of
+from schemas.operations import BreakerMoved
 from schemas.registry import Agent, Definitions, Model, Policy
 
 
@@ -35,19 +36,19 @@ def ask(asked: ModelAsked, given: Definitions) -> ChatQuestion | Impossible:
 
 def tell(
     asked: ModelAsked, answer: ChatAnswer | Failure | Uncertain, given: Definitions
-) -> list[ModelResponded | ModelFailed]:
+) -> list[ModelResponded | ModelFailed | BreakerMoved]:
     """A failure arrives as a value, after the port's retries and fallbacks."""
     route = "" if given.find("model", asked.model) or not given.find("route", asked.model) else asked.model
     common = {"at": answer.at, "route": route, "started_at": answer.started_at,
               "wait_ms": ms_between(answer.started_at, answer.at)}
     if isinstance(answer, ChatAnswer):
-        return [_responded(asked, answer, given, common)]
+        return [_responded(asked, answer, given, common), *moves(asked, answer)]
     reason = answer.reason if isinstance(answer, Failure) else "uncertain"
     attempts = made_of(getattr(answer, "tried", ()), answer.started_at, given)
     return [asked.then(
         ModelFailed, model=label(getattr(answer, "model", "") or asked.model), reason=label(reason),
         detail=clean(answer.detail), attempts=getattr(answer, "attempts", 1), attempts_made=attempts,
-        **waste_of(attempts), **common)]
+        **waste_of(attempts), **common), *moves(asked, answer)]
 
 
 def _responded(asked: ModelAsked, answer: ChatAnswer, given: Definitions, common: dict) -> ModelResponded:

@@ -4,10 +4,12 @@ import json
 from typing import Any
 
 from processors.arguments import Unfit, read_arguments, result_error
+from processors.attempts import moves
 from processors.text import clean, label, ms_between
 from schemas.agent import ToolCalled, ToolFailed, ToolReturned, ToolUncertain
 from schemas.calls import Failure, Impossible, ToolAnswer, ToolQuestion, Uncertain
 from schemas.codec import traceparent_of
+from schemas.operations import BreakerMoved
 from schemas.registry import Definitions, Tool
 
 
@@ -44,17 +46,22 @@ def _own(tool: Tool, arguments: dict[str, Any], text: str) -> str:
 
 def tell(
     called: ToolCalled, answer: ToolAnswer | Failure | Uncertain, given: Definitions
-) -> list[ToolReturned | ToolFailed | ToolUncertain]:
+) -> list[ToolReturned | ToolFailed | ToolUncertain | BreakerMoved]:
     """What became of the call: done, not done, or nobody knows."""
+    return [_became(called, answer, given), *moves(called, answer)]
+
+
+def _became(called: ToolCalled, answer: ToolAnswer | Failure | Uncertain, given: Definitions
+            ) -> ToolReturned | ToolFailed | ToolUncertain:
     times = {"at": answer.at, "started_at": answer.started_at, "wait_ms": ms_between(answer.started_at, answer.at)}
     if isinstance(answer, ToolAnswer):
         wrong = _wrong_with(called, answer, given)
         if wrong:
-            return [called.then(ToolFailed, reason="bad_result", detail=clean(wrong), **times)]
-        return [called.then(ToolReturned, content=clean(answer.content), ends=answer.ends, **times)]
+            return called.then(ToolFailed, reason="bad_result", detail=clean(wrong), **times)
+        return called.then(ToolReturned, content=clean(answer.content), ends=answer.ends, **times)
     if isinstance(answer, Uncertain):
-        return [called.then(ToolUncertain, detail=clean(answer.detail), **times)]
-    return [called.then(ToolFailed, reason=label(answer.reason), detail=clean(answer.detail), **times)]
+        return called.then(ToolUncertain, detail=clean(answer.detail), **times)
+    return called.then(ToolFailed, reason=label(answer.reason), detail=clean(answer.detail), **times)
 
 
 def _wrong_with(called: ToolCalled, answer: ToolAnswer, given: Definitions) -> str | None:

@@ -28,6 +28,19 @@ class Tried:
 
 
 @dataclass(frozen=True)
+class Moved:
+    """A breaker of the call runner named `runner` has another state since `at`; it stays open for `open_ms`."""
+
+    kind: str
+    provider: str
+    name: str
+    state: str
+    at: datetime
+    open_ms: int = 0
+    runner: str = ""
+
+
+@dataclass(frozen=True)
 class Failure:
     """The world said no, or nothing. `reason` is a short name (`timeout`, `http_500`, ...), `detail` for people."""
 
@@ -38,6 +51,7 @@ class Failure:
     attempts: int = 1
     model: str = ""
     tried: tuple[Tried, ...] = ()
+    moved: tuple[Moved, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,7 @@ class Uncertain:
     detail: str
     started_at: datetime
     at: datetime
+    moved: tuple[Moved, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,6 +150,7 @@ class ChatAnswer:
     preferred: str = ""
     tried: tuple[Tried, ...] = ()
     cache_hit: bool = False
+    moved: tuple[Moved, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -175,6 +191,7 @@ class ToolAnswer:
     started_at: datetime
     at: datetime
     ends: bool = False
+    moved: tuple[Moved, ...] = ()
 
 
 @dataclass(frozen=True)

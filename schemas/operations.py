@@ -1,9 +1,10 @@
-"""What could not be processed, and how is it given back whole?"""
+"""What could not be processed, and how is it given back whole? Which models and tools are not asked, because they fail?"""
 
 from typing import ClassVar, Literal
 
 from schemas.agent import Label
 from schemas.base import Count, Event
+from schemas.runs import RunEvent
 
 Reason = Literal["not_avro", "unknown_schema", "invalid", "wrong_key", "future", "expired", "late", "unprocessable",
                  "error", "rejected"]
@@ -24,3 +25,18 @@ class DeadLettered(Event):
     consumer: Label
     reason: Reason
     detail: str = ""
+
+
+class BreakerMoved(RunEvent):
+    """The breaker of a model or tool has another state in one call runner; the run is the one whose call told of it.
+
+    `open`: too many calls failed, and for `open_ms` none goes out. `half_open`: one call probes it. `closed`: all go out.
+    """
+
+    family: ClassVar[str] = "operations"
+    kind: Literal["model", "tool"]
+    provider: Label = ""
+    name: Label
+    state: Literal["closed", "half_open", "open"]
+    open_ms: Count = 0
+    runner: Label = ""

@@ -2,12 +2,19 @@
 
 A breaker opens where more than half of ten calls or more within half a minute failed. It stays open for five seconds
 (the gateways read for this wait 5 s to 30 s, and none of them probes): then one call goes through as a probe. Where
-that fails too the breaker opens for twice as long, up to a minute. Each call runner measures for itself.
+that fails too the breaker opens for twice as long, up to a minute.
+
+Each call runner measures for itself: of N, each lets ten calls fail before it opens, and each probes once. They agree
+without a word between them, as all of them see the same provider. Every move is a gauge and an event (`BreakerMoved`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
+from typing import Any, Protocol
+
+from schemas.calls import Moved
 
 WINDOW_S, CALLS_MIN, FAILING_SHARE = 30.0, 10, 0.5
 OPEN_S, OPEN_MAX_S = 5.0, 60.0
@@ -70,14 +77,42 @@ def _opened(breaker: Breaker, now: float) -> Breaker:
     return Breaker(until=now + min(OPEN_MAX_S, OPEN_S * 2 ** (times - 1)), times=times)
 
 
-Moved = Callable[[str, str, State], None]
-"""`moved(provider, model, state)`: a breaker has another state now."""
+class Meter(Protocol):
+    """Where numbers go."""
+
+    def count(self, name: Any, by: float = 1, **labels: str) -> None: ...
+
+    def gauge(self, name: Any, value: float, **labels: str) -> None: ...
+
+
+Tell = Callable[[str, str, State, float], None]
+"""`tell(provider, name, state, open_s)`: a breaker has another state now, and stays open for so long."""
+
+
+class Moves:
+    """What the breakers of one kind did: a gauge at once, and told with the next answer that goes out."""
+
+    def __init__(self, kind: str, now: Callable[[], datetime], meter: Meter | None = None, runner: str = ""):
+        self._kind, self._now, self._meter, self._runner = kind, now, meter, runner
+        self._untold: list[Moved] = []
+
+    def __call__(self, provider: str, name: str, state: State, open_s: float) -> None:
+        if self._meter:
+            self._meter.gauge("weir_breaker_open", {State.CLOSED: 0, State.HALF_OPEN: 0.5, State.OPEN: 1}[state],
+                              provider=provider or self._kind, model=name)
+        self._untold.append(Moved(self._kind, provider, name, state.value, self._now(), round(open_s * 1000),
+                                  self._runner))
+
+    def take(self) -> tuple[Moved, ...]:
+        """What was not told yet."""
+        told, self._untold = tuple(self._untold), []
+        return told
 
 
 class Breakers:
     """The breakers of a process, one a provider and model."""
 
-    def __init__(self, moved: Moved = lambda *_: None):
+    def __init__(self, moved: Tell = lambda *_: None):
         self._moved = moved
         self._known: dict[tuple[str, str], Breaker] = {}
 
@@ -102,4 +137,4 @@ class Breakers:
         shown = State.OPEN if after.until is not None and not after.probing else after.state(now)
         was = State.OPEN if before.until is not None and not before.probing else before.state(now)
         if shown != was:
-            self._moved(provider, model, shown)
+            self._moved(provider, model, shown, after.until - now if shown is State.OPEN else 0.0)

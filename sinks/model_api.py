@@ -17,10 +17,11 @@ import httpx
 
 from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure
 from sinks import attempt
+from sinks.breakers import Meter, Moves
 from sinks.http import Refusal, Secret, now_utc
 from sinks.inquiry import Inquiry
 from sinks.model_race import Race
-from sinks.model_turn import Ask, Heard, Meter, Turns
+from sinks.model_turn import Ask, Heard, Turns
 from sinks.pacing import HedgeBudgets
 from sinks.response_cache import ResponseCache
 from sinks.streaming import Hear
@@ -36,12 +37,13 @@ class ModelApi:
     def __init__(self, http: httpx.AsyncClient | None, secret: Secret, now: Callable[[], datetime] = now_utc,
                  sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, chance: Callable[[], float] = random.random,
                  heard: Heard = unheard, meter: Meter | None = None, cache: ResponseCache | None = None,
-                 ask: Ask | None = None):
+                 ask: Ask | None = None, runner: str = ""):
         async def over_http(endpoint: Endpoint, question: ChatQuestion, left_s: float, hear: Hear) -> dict[str, Any]:
             return await attempt.ask(http, endpoint, question, secret, left_s, hear)
 
         self._now, self._cache, self._meter = now, cache, meter
-        self._turns, self._budgets = Turns(ask or over_http, heard, sleep, chance, meter), HedgeBudgets()
+        self._moves, self._budgets = Moves("model", now, meter, runner), HedgeBudgets()
+        self._turns = Turns(ask or over_http, heard, sleep, chance, self._moves, meter)
 
     async def __call__(self, question: ChatQuestion) -> ChatAnswer | Failure:
         kept = self._kept(question)
@@ -60,11 +62,12 @@ class ModelApi:
             except Refusal as refusal:
                 tried = inquiry.book()
                 return Failure(refusal.reason, refusal.detail, started_at, self._now(), len(tried),
-                               race.last.name if race.last else "", tried)
+                               race.last.name if race.last else "", tried, self._moves.take())
             answer = ChatAnswer(endpoint.name, endpoint.provider, **said, started_at=started_at, at=self._now(),
                                 preferred=preferred)
             if not self._goes_on(answer, endpoint, question, bool(waiting)):
-                return self._taken(replace(answer, attempts=len(inquiry.tried), tried=inquiry.book(nth)), question)
+                answer = replace(answer, attempts=len(inquiry.tried), tried=inquiry.book(nth))
+                return replace(self._taken(answer, question), moved=self._moves.take())
             inquiry.reject(nth, "check_failed")
 
     def _ordered(self, question: ChatQuestion, now: float) -> list[Endpoint]:

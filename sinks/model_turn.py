@@ -6,10 +6,10 @@ again cannot mend (a timeout, a 400, an answer that makes no sense) ends the tur
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 from schemas.calls import ChatQuestion, Endpoint, Tried
-from sinks.breakers import Breakers
+from sinks.breakers import Breakers, Meter, Tell
 from sinks.http import Refusal
 from sinks.inquiry import Inquiry, may_be_billed
 from sinks.pacing import Paces
@@ -26,21 +26,13 @@ Heard = Callable[[ChatQuestion, int], Hear]
 """`heard(question, attempt)`: who is told the text of this attempt as it comes; attempts are counted from 1."""
 
 
-class Meter(Protocol):
-    """Where numbers go."""
-
-    def count(self, name: Any, by: float = 1, **labels: str) -> None: ...
-
-    def gauge(self, name: Any, value: float, **labels: str) -> None: ...
-
-
 class Turns:
     """Takes turns, and remembers between questions how the endpoints did."""
 
     def __init__(self, ask: Ask, heard: Heard, sleep: Callable[[float], Awaitable[None]], chance: Callable[[], float],
-                 meter: Meter | None = None):
+                 moved: Tell, meter: Meter | None = None):
         self._ask, self._heard, self._sleep, self._chance, self._meter = ask, heard, sleep, chance, meter
-        self.breakers, self.paces = Breakers(self._breaker_moved), Paces()
+        self.breakers, self.paces = Breakers(moved), Paces()
 
     async def take(self, inquiry: Inquiry, endpoint: Endpoint, hedge: bool = False) -> tuple[dict[str, Any], int]:
         """What the endpoint answers, and the number of the attempt that it answered. Raises Refusal."""
@@ -95,11 +87,6 @@ class Turns:
         wait_s = self.breakers.wait_s(endpoint.provider, endpoint.name, now)
         return Refusal("breaker_open", f"{endpoint.name} failed too often lately and is tried again in {wait_s:.0f} s: "
                        "the table `attempts` says why; name a `fallback` of another provider")
-
-    def _breaker_moved(self, provider: str, model: str, state: str) -> None:
-        if self._meter:
-            self._meter.gauge("weir_breaker_open", {"closed": 0, "half_open": 0.5, "open": 1}[state],
-                              provider=provider, model=model)
 
 
 def judged(refusal: Refusal, endpoint: Endpoint, left_s: float) -> bool | None:

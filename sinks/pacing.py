@@ -1,6 +1,7 @@
 """Who answers fastest, and may another one be asked because the first is slow?
 
-Both are measured in this process only: they choose between ways that are right either way.
+Both are measured in this process only: they choose between ways that are right either way. A budget of hedges is a share
+of the questions that this process asked, so it holds for any number of processes together, and after any restart.
 """
 
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ from dataclasses import dataclass
 WEIGHT = 0.3
 FORGET_S = 300.0
 """After so long without an answer a model is unknown again, and tried: nobody stays slow for ever."""
-SAVED_MAX = 10.0
+SAVED_MAX, ROUNDED = 10.0, 1e-9
+"""Ten times a tenth is a little less than one."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,18 @@ class Paces:
 
 
 class HedgeBudgets:
-    """How many calls may be asked twice: a share of those asked, by route, and one to begin with. What is not used is
-    kept for a burst of ten."""
+    """How many questions may be asked twice: of those asked so far at most a share, by route. What is not used is kept for
+    a burst of ten."""
 
     def __init__(self) -> None:
         self._left: dict[str, float] = {}
 
     def asked(self, route: str, share: float) -> None:
-        self._left[route] = min(SAVED_MAX, self._left.get(route, 1.0) + share)
+        self._left[route] = min(SAVED_MAX, self._left.get(route, 0.0) + share)
 
     def take(self, route: str) -> bool:
-        left = self._left.get(route, 1.0)
-        if left < 1.0:
+        left = self._left.get(route, 0.0)
+        if left < 1.0 - ROUNDED:
             return False
         self._left[route] = left - 1.0
         return True

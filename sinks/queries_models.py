@@ -18,6 +18,15 @@ SELECT model, provider, route, count() AS attempts_made, countIf(reason IN ('', 
 FROM (SELECT *, reason IN ('', 'late', 'check_failed') AS answered_here FROM attempts WHERE {MINE} AND {SINCE})
 GROUP BY model, provider, route ORDER BY attempts_made DESC, model""", lately()),
 
+    Query("breakers", "Which models and tools are not asked because they fail, in how many call runners, and how often lately", """
+SELECT kind, provider, name, countIf(state_now = 'open') AS open_in, countIf(state_now = 'half_open') AS half_open_in,
+       count() AS runners_seen, sum(times_opened) AS opened, max(moved_at) AS last_moved_at,
+       maxOrNullIf(moved_at + toIntervalMillisecond(open_for), state_now = 'open') AS open_until
+FROM (SELECT kind, provider, name, runner, argMax(state, (at, kafka_offset)) AS state_now, countIf(state = 'open') AS times_opened,
+             max(at) AS moved_at, argMax(open_ms, (at, kafka_offset)) AS open_for
+      FROM breakers WHERE at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR GROUP BY kind, provider, name, runner)
+GROUP BY kind, provider, name ORDER BY open_in DESC, opened DESC, kind, name""", {"hours": 24}),
+
     Query("first_token", "How soon each model that streams begins to answer, and how soon it ends", f"""
 SELECT request_model AS model, provider, count() AS answers, round(quantile(0.5)(first_token_ms)) AS first_p50_ms,
        round(quantile(0.95)(first_token_ms)) AS first_p95_ms, round(quantile(0.95)(wait_ms)) AS whole_p95_ms,

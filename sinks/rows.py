@@ -19,7 +19,7 @@ from schemas.avsc import MONEY, schema_of
 from schemas.base import Event
 from schemas.feedback import FeedbackGiven, FeedbackJoined
 from schemas.guardrails import VerdictReached
-from schemas.operations import DeadLettered
+from schemas.operations import BreakerMoved, DeadLettered
 from schemas.plain import Plain
 from schemas.quality import DriftFound, HourProfiled
 from schemas.signals import SignalRefused
@@ -67,6 +67,7 @@ TABLES: dict[type[Event], Table] = {
     WebhookDropped: Table("webhook_deliveries", constants={"status": "dropped"}, copies={"started_at": "at"}),
     HourProfiled:   Table("profiles"),
     DriftFound:     Table("drift"),
+    BreakerMoved:   Table("breakers"),
     DeadLettered:   Table("dead_letters"),
 }
 # fmt: on

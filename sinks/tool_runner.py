@@ -15,7 +15,7 @@ from datetime import datetime
 import httpx
 
 from schemas.calls import Failure, ToolAnswer, ToolQuestion, Uncertain
-from sinks.breakers import Breakers, Moved
+from sinks.breakers import Breakers, Meter, Moves
 from sinks.http import Refusal, Secret, now_utc
 from sinks.tool_results import Discreet, Kind, Result, settled
 from sinks.tools_http import REPEATABLE, HttpTools
@@ -23,7 +23,8 @@ from sinks.tools_http import REPEATABLE, HttpTools
 RETRIES = 2
 PAUSE_S = 0.2
 RECONCILE_S = 10.0
-BREAKER = "tool"
+NOBODY = ""
+"""The provider of a tool: breakers ask for one."""
 DONE = ("too_large", "bad_content_type", "bad_result")
 """Refusals of a result that came: whatever was asked has been done."""
 
@@ -38,14 +39,18 @@ class ToolRunner:
     def __init__(self, http: httpx.AsyncClient, secret: Secret, fresh: httpx.AsyncClient | None = None,
                  now: Callable[[], datetime] = now_utc, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
                  chance: Callable[[], float] = random.random, more: Mapping[str, Kind] | None = None,
-                 breaker_moved: Moved = lambda *_: None):
+                 meter: Meter | None = None, runner: str = ""):
         self._web = HttpTools(http, fresh or http)
         self._kinds: dict[str, Kind] = {"http": self._web, "openapi": self._web, **(more or {})}
         self._secret, self._now, self._sleep, self._chance = secret, now, sleep, chance
-        self._breakers = Breakers(breaker_moved)
+        self._moves = Moves("tool", now, meter, runner)
+        self._breakers = Breakers(self._moves)
         self._places: dict[tuple[str, int], asyncio.Semaphore] = {}
 
     async def __call__(self, question: ToolQuestion) -> ToolAnswer | Failure | Uncertain:
+        return replace(await self._settled(question), moved=self._moves.take())
+
+    async def _settled(self, question: ToolQuestion) -> ToolAnswer | Failure | Uncertain:
         started_at, secret = self._now(), Discreet(self._secret)
         call = Attempts(question, asyncio.get_running_loop().time() + question.timeout_ms / 1000)
         try:
@@ -118,10 +123,10 @@ class ToolRunner:
     async def _once(self, call: "Attempts", secret: Secret) -> Result:
         """One attempt, unless the tool failed so often lately that its breaker is open."""
         clock, name, good = asyncio.get_running_loop().time, call.question.tool, None
-        probe = self._breakers.admit(BREAKER, name, clock())
+        probe = self._breakers.admit(NOBODY, name, clock())
         if probe is None:
             raise Refusal("breaker_open", f"{name} failed too often lately, so it was not called: it is tried again in "
-                          f"{self._breakers.wait_s(BREAKER, name, clock()):.0f} s")
+                          f"{self._breakers.wait_s(NOBODY, name, clock()):.0f} s")
         call.sent += 1
         try:
             result = await self._reached(call.question, call.left_s(), secret)
@@ -131,7 +136,7 @@ class ToolRunner:
             good = False if refusal.again or refusal.unsure else None  # else it was our mistake, or its considered no
             raise
         finally:
-            self._breakers.ended(BREAKER, name, probe, good, clock())
+            self._breakers.ended(NOBODY, name, probe, good, clock())
 
     async def _reached(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
         kind = self._kinds.get(question.via)

@@ -55,7 +55,7 @@ from schemas.children import CallHeld, ChildCancelled, ChildFinished, ChildHeld
 from schemas.feedback import FeedbackGiven, FeedbackJoined
 from schemas.guardrails import VerdictReached
 from schemas.knowledge import ChunkPrepared, ChunkRetired, DocumentPublished, DocumentWithdrawn
-from schemas.operations import DeadLettered
+from schemas.operations import BreakerMoved, DeadLettered
 from schemas.quality import DriftFound, HourProfiled
 from schemas.signals import Signalled, SignalRefused
 from schemas.stream import ModelChunk
@@ -93,8 +93,8 @@ PIPELINE = (
     Step("screen_response", ModelResponded,                    Each(guardrails.screen_response),                    VerdictReached | ResponseCleared | ResponseBlocked, given=True),
     Step("screen_result",   ToolReturned | PassagesFound,      Each(guardrails.screen_result),                      VerdictReached | ResultCleared, given=True),
     Step("agent",           TO_AGENT,                          Fold(agent.Session, agent.advance, wakes=Woke),      FROM_AGENT, given=True),
-    Step("ask_model",       ModelAsked,                        Call(model.ask, "chat", model.tell, ordered=False),  ModelResponded | ModelFailed, given=True),
-    Step("use_tool",        ToolCalled,                        Call(tools.ask, "tool", tools.tell, ordered=False),  ToolReturned | ToolFailed | ToolUncertain, given=True),
+    Step("ask_model",       ModelAsked,                        Call(model.ask, "chat", model.tell, ordered=False),  ModelResponded | ModelFailed | BreakerMoved, given=True),
+    Step("use_tool",        ToolCalled,                        Call(tools.ask, "tool", tools.tell, ordered=False),  ToolReturned | ToolFailed | ToolUncertain | BreakerMoved, given=True),
     Step("search",          PassagesAsked,                     Call(retrieval.ask, "search", retrieval.tell, ordered=False), PassagesFound | ToolFailed, given=True),
     Step("return_child",    ChildFinished,                     Each(children.result),                               ToolReturned | ToolFailed),
     Step("hold_parent",     ChildHeld,                         Each(children.hold),                                CallHeld),
@@ -117,7 +117,7 @@ PIPELINE = (
 SINKS = {
     "clickhouse": (RunFinished | RequestRefused | SpanEnded | TokensUsed | AttemptEnded | UsageTotalled | BudgetAlerted
                    | VerdictReached | FeedbackGiven | FeedbackJoined | ApprovalAsked | ApprovalResolved | ApprovalRefused | UserAsked
-                   | SignalRefused | WebhookDelivered | WebhookFailed | WebhookDropped | HourProfiled | DriftFound | DeadLettered),
+                   | SignalRefused | WebhookDelivered | WebhookFailed | WebhookDropped | HourProfiled | DriftFound | BreakerMoved | DeadLettered),
     "qdrant": ChunkPrepared | ChunkRetired,
     "otlp": SpanEnded,
 }

@@ -29,8 +29,8 @@ def ports(settings: Settings, worker: Worker | None = None) -> dict[str, Callabl
     that say so; what is tried at a desk is not."""
     http, fresh = (client(settings.calls_at_once + SPARE, reuse) for reuse in (True, False))
     heard = Hearing(Chunks(settings, worker.codec, worker.metrics)) if worker else unheard
-    chat = ModelApi(http, secret, heard=heard, meter=worker.metrics if worker else None,
-                    cache=ResponseCache(settings.responses()))
+    known = {"meter": worker.metrics, "runner": worker.name} if worker else {}
+    chat = ModelApi(http, secret, heard=heard, cache=ResponseCache(settings.responses()), **known)
     tool = tool_port(settings, http, fresh, worker)
     return {"chat": Remembering(chat), "tool": tool, "search": LateSearch(settings), "webhook": Webhooks(http, secret)}
 
@@ -44,12 +44,8 @@ def ports_over(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncCl
 def tool_port(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient | None = None,
               worker: Worker | None = None) -> ToolRunner:
     """Every way to reach a tool that the settings allow."""
-    def moved(kind: str, tool: str, state: str) -> None:
-        if worker:
-            worker.metrics.gauge("weir_breaker_open", {"closed": 0, "half_open": 0.5, "open": 1}[state], provider=kind,
-                                 model=tool)
-
-    return ToolRunner(http, secret, fresh, breaker_moved=moved, more={
+    known = {"meter": worker.metrics, "runner": worker.name} if worker else {}
+    return ToolRunner(http, secret, fresh, **known, more={
         "python": PythonTools(names_in(settings.python_tools)), "mcp": McpTools(names_in(settings.mcp_commands)),
         "kafka": KafkaTools(settings),
     })

@@ -25,6 +25,7 @@ from schemas.approvals import ApprovalAsked, ApprovalResolved, UserAsked
 from schemas.attempts import AttemptEnded
 from schemas.base import Event
 from schemas.guardrails import VerdictReached
+from schemas.operations import BreakerMoved
 from schemas.signals import Signalled, SignalRefused
 from streams.commands.common import short, usd
 
@@ -81,6 +82,9 @@ def _trouble(event: Event) -> str | None:
         case ToolFailed() | ModelFailed():
             name = event.tool if isinstance(event, ToolFailed) else event.model
             return f"failed     {name}: {event.reason} {short(event.detail, WIDTH)}"
+        case BreakerMoved():
+            rest = f" and not asked for {event.open_ms / 1000:.0f} s: too many of its calls failed" if event.state == "open" else ""
+            return f"breaker    {event.name} is {event.state.replace('_', ' ')}{rest}"
         case ToolUncertain():
             return f"uncertain  {event.tool}: {short(event.detail, WIDTH)}"
         case SignalRefused():

@@ -114,6 +114,9 @@ DASHBOARDS: dict[str, tuple[Panel, ...]] = {
               "quantile(0.5)(dateDiff('millisecond', at, landed_at)) AS p50, "
               "quantile(0.99)(dateDiff('millisecond', at, landed_at)) AS p99\n"
               f"FROM runs WHERE $__timeFilter(at) AND {MINE} GROUP BY time ORDER BY time", "ms"),
+        Panel("Models and tools that are not asked, by call runner", "table", "SELECT kind, provider, name, runner, "
+              "argMax(state, at) AS state_now, max(at) AS since, countIf(state = 'open') AS times_opened\n"
+              "FROM breakers WHERE $__timeFilter(at) GROUP BY kind, provider, name, runner ORDER BY state_now DESC, since DESC"),
         Panel("Dead letters by reason", "table", "SELECT topic_name, consumer, reason, count() AS letters, max(at) AS newest\n"
               f"FROM dead_letters WHERE $__timeFilter(at) AND {MINE} GROUP BY topic_name, consumer, reason ORDER BY letters DESC"),
     ),

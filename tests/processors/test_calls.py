@@ -1,5 +1,7 @@
 """Are models, tools and searches asked what the events say, and are their answers told as they were?"""
 
+from dataclasses import replace
+
 import pytest
 
 from processors import model, retrieval, tools
@@ -21,6 +23,7 @@ from schemas.calls import (
     ChatAnswer,
     Failure,
     Impossible,
+    Moved,
     SearchAnswer,
     SearchQuestion,
     ToolAnswer,
@@ -107,6 +110,17 @@ def test_what_became_of_a_call_is_told(answer, kind):
     assert type(said) is kind
     assert (said.call, said.step, said.tool, said.run) == ("c1", 1, "lookup", CALLED.run)
     assert not isinstance(said, ToolReturned) or said.ends
+
+
+@pytest.mark.parametrize(("step", "asked", "answer"), [
+    (model, ASKED, chat_answer()), (model, ASKED, FAILURE), (tools, CALLED, ToolAnswer("{}", at(0), at(1))),
+    (tools, CALLED, FAILURE), (tools, CALLED, Uncertain("lost", at(0), at(1)))])
+def test_breakers_that_moved_are_told_with_the_answer(step, asked, answer):
+    moved = (Moved("model", "stub", "small", "half_open", at(1)), Moved("model", "stub", "small", "open", at(2), 10_000, "calls-0"))
+    _, *told = step.tell(asked, replace(answer, moved=moved), GIVEN)
+    assert [(one.name, one.state, one.open_ms, one.runner, one.at) for one in told] == [
+        ("small", "half_open", 0, "", at(1)), ("small", "open", 10_000, "calls-0", at(2))]
+    assert len({one.id for one in told}) == 2 and {one.cause for one in told} == {asked.id}
 
 
 def test_a_search_is_of_the_events_tenant():

@@ -41,10 +41,10 @@ def test_each_provider_and_model_has_its_own_and_moves_are_told_once():
     for now in range(CALLS_MIN + 3):
         if breakers.admit("p", "m", now) is not None:
             breakers.ended("p", "m", False, False, now)
-    assert told == [("p", "m", State.OPEN)]
+    assert told == [("p", "m", State.OPEN, OPEN_S)]
     assert breakers.admit("p", "m", CALLS_MIN) is None and breakers.admit("p", "other", CALLS_MIN) is False
     later = CALLS_MIN + OPEN_S
     assert breakers.wait_s("p", "m", later - 2) == pytest.approx(1.0)
     assert breakers.admit("p", "m", later) is True and breakers.admit("p", "m", later) is None
     breakers.ended("p", "m", True, True, later)
-    assert [state for *_, state in told] == [State.OPEN, State.HALF_OPEN, State.CLOSED]
+    assert [state for *_, state, _ in told] == [State.OPEN, State.HALF_OPEN, State.CLOSED]

@@ -15,7 +15,7 @@ from schemas.attempts import AttemptEnded
 from schemas.base import Event
 from schemas.feedback import FeedbackJoined
 from schemas.guardrails import VerdictReached
-from schemas.operations import DeadLettered
+from schemas.operations import BreakerMoved, DeadLettered
 from schemas.signals import SignalRefused
 from schemas.tracing import SpanEnded
 from schemas.usage import TokensUsed, UsageTotalled
@@ -93,6 +93,11 @@ EVENTS: tuple[list[Event], ...] = (
      attempt("dear", "timeout", 5_000, None), attempt("dear", "cancelled", 40, None, hedge=True),
      attempt("dear", "timeout", 5_000, None), attempt("dear", "http_503", 3, "0")],
     [joined(1, 1), joined(2, 1), joined(2, -1), joined(2, 0.3)],
+    [BreakerMoved(**base(at=NOW + timedelta(seconds=second)), run=RUN, kind=kind, provider="p", name=name, state=state,
+                  open_ms=5_000 if state == "open" else 0, runner=runner) for second, kind, name, state, runner in (
+        (0, "model", "dear", "open", "calls-0"), (1, "model", "dear", "open", "calls-1"), (5, "model", "dear", "half_open", "calls-0"),
+        (6, "model", "dear", "closed", "calls-0"), (2, "tool", "look_up", "open", "calls-0"), (7, "tool", "look_up", "half_open", "calls-0"),
+        (8, "tool", "look_up", "open", "calls-0"), (9, "tool", "look_up", "half_open", "calls-0"))],
     [DeadLettered(id=uuid4(), at=NOW, tenant="acme", source=f"t:0:{n}", topic_name="t", partition=0, offset=n,
                   consumer="session", reason=reason) for n, reason in enumerate(("late", "late", "invalid"))],
 )
@@ -149,6 +154,9 @@ def picked(rows: list[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
     ("models_health", {}, ("model", "attempts_made", "answered", "answered_share", "used", "p50_ms", "p95_ms",
                            "fails_most_by"),
      [("dear", 5, 1, 0.2, 1, 900, 900, "timeout"), ("cheap", 3, 3, 1, 1, 200, 290, "")]),
+    ("breakers", {}, ("kind", "provider", "name", "open_in", "half_open_in", "runners_seen", "opened", "open_until"),
+     [("model", "p", "dear", 1, 0, 2, 2, (NOW + timedelta(seconds=6)).replace(tzinfo=None)),
+      ("tool", "p", "look_up", 0, 1, 1, 2, None)]),
     ("first_token", {}, ("model", "answers", "first_p50_ms", "first_p95_ms", "whole_p95_ms", "tokens_per_s"),
      [("small", 100, 25, 47, 95, 78.4)]),
     ("not_undone", {}, ("run", "not_undone"), [(UUID(int=3), "seat (too late)")]),

@@ -149,24 +149,27 @@ def test_a_tool_that_fails_again_and_again_is_left_alone_and_then_tried_once():
         def time(self):
             return super().time() + self.ahead
 
-    moved, shop = [], Shop([done("", 500)] * 10 + [done("no", 400)] + [done("", 500)] + [done("back")] * 2)
+    shop = Shop([done("", 500)] * 10 + [done("no", 400)] + [done("", 500)] + [done("back")] * 2)
     question = replace(REFUND, effect="once", reconcile=None)
 
     async def run():
         async with httpx.AsyncClient(transport=httpx.MockTransport(shop)) as http:
-            port = ToolRunner(http, lambda _: "sesame-7", breaker_moved=lambda *to: moved.append(to))
-            said = [(await port(question)).reason for _ in range(12)]
+            port = ToolRunner(http, lambda _: "sesame-7", runner="calls-1")
+            answers = [await port(question) for _ in range(12)]
             other = await port(replace(question, tool="other"))
             for ahead in (6, 20, 0):
                 Clock.ahead += ahead
-                said.append(getattr(await port(question), "reason", "answered"))
-            return said, other
+                answers.append(await port(question))
+            return answers, other
 
     loop = Clock()
     try:
-        said, other = loop.run_until_complete(run())
+        answers, other = loop.run_until_complete(run())
     finally:
         loop.close()
+    said = [getattr(answer, "reason", "answered") for answer in answers]
     assert said == ["http_500"] * 10 + ["breaker_open"] * 2 + ["http_500", "answered", "answered"]
     assert other.reason == "http_400"
-    assert [state.value for _, _, state in moved] == ["open", "half_open", "open", "half_open", "closed"]
+    assert [[(one.state, one.open_ms) for one in answer.moved] for answer in answers] == [
+        *[[]] * 9, [("open", 5_000)], [], [], [("half_open", 0), ("open", 10_000)], [("half_open", 0), ("closed", 0)], []]
+    assert {(one.kind, one.name, one.runner) for answer in answers for one in answer.moved} == {("tool", "refund", "calls-1")}

@@ -26,7 +26,7 @@ class World:
         self.virtual = Virtual()
         self.meter = Meter()
         self.port = ModelApi(None, str, now=self.now, chance=lambda: 0.5, heard=self.hearing, meter=self.meter,
-                             ask=self.ask)
+                             ask=self.ask, runner="calls-0")
 
     def now(self):
         return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.virtual.loop.time())
@@ -106,11 +106,14 @@ def test_the_runs_time_ends_everything():
 def test_an_open_breaker_is_skipped_at_once_and_probed_once():
     world = World(a=[(0, FREE)] * 10 + [(2, "a again")], b=[(0, "b")])
     while world.meter.gauges.get("a") != 1:
-        assert world.chat("a", "b").content == "b"
+        answer = world.chat("a", "b")
+        assert answer.content == "b"
+    assert [(one.kind, one.provider, one.name, one.state, one.open_ms, one.runner) for one in answer.moved] == [
+        ("model", "stub", "a", "open", 5_000, "calls-0")]
     assert sum(name == "a" for name, _ in world.asked) == 10
     for _ in range(5):
         answer = world.chat("a", "b")
-        assert (answer.attempts, answer.content, answer.preferred) == (1, "b", "a")
+        assert (answer.attempts, answer.content, answer.preferred, answer.moved) == (1, "b", "a", ())
     world.virtual.run(asyncio.sleep(OPEN_S))
 
     async def three_at_once():
@@ -145,7 +148,7 @@ def test_what_had_too_little_time_opens_no_breaker():
 
 def test_after_a_while_the_next_is_asked_too_and_the_first_good_answer_wins():
     world = World(a=[(9, "a")], b=[(1, "b")])
-    answer = world.chat("a", "b", hedge_ms=500, hedge_budget=0.5)
+    answer = world.chat("a", "b", hedge_ms=500, hedge_budget=1)
     assert (answer.content, world.took(answer), world.asked) == ("b", 1.5, [("a", 0.0), ("b", 0.5)])
     assert ledger(answer) == [("a", "cancelled", True, False), ("b", "", False, True)]
     assert answer.tried[0].unsure and answer.tried[0].wait_ms == 1_500
@@ -153,38 +156,49 @@ def test_after_a_while_the_next_is_asked_too_and_the_first_good_answer_wins():
 
 def test_the_slow_one_may_still_win():
     world = World(a=[(1, "a")], b=[(5, "b")])
-    answer = world.chat("a", "b", hedge_ms=500, hedge_budget=0.5)
+    answer = world.chat("a", "b", hedge_ms=500, hedge_budget=1)
     assert (answer.content, world.took(answer)) == ("a", 1.0)
     assert ledger(answer) == [("a", "", False, False), ("b", "cancelled", True, True)]
 
 
 def test_of_two_good_answers_at_once_one_is_late_and_its_tokens_are_known():
     world = World(a=[(1.5, "a")], b=[(1, "b")])
-    answer = world.chat("a", "b", hedge_ms=500, hedge_budget=0.5)
+    answer = world.chat("a", "b", hedge_ms=500, hedge_budget=1)
     late = [t for t in answer.tried if t.wasted]
     assert [t.reason for t in late] in (["late"], ["cancelled"]) and sum(not t.wasted for t in answer.tried) == 1
 
 
 def test_a_hedge_that_fails_leaves_the_first_alone_and_a_first_that_fails_leaves_the_hedge():
     world = World(a=[(2, "a")], b=[(0, Refusal("http_400", ""))])
-    assert world.chat("a", "b", hedge_ms=500, hedge_budget=0.5).content == "a"
+    assert world.chat("a", "b", hedge_ms=500, hedge_budget=1).content == "a"
     world = World(a=[(1, Refusal("http_400", ""))], b=[(2, "b")])
-    answer = world.chat("a", "b", hedge_ms=500, hedge_budget=0.5)
+    answer = world.chat("a", "b", hedge_ms=500, hedge_budget=1)
     assert (answer.content, world.took(answer)) == ("b", 2.5)
 
 
 def test_hedges_stay_within_their_share():
     world = World(a=[(1, "a")], b=[(1, "b")])
     answers = [world.chat("a", "b", hedge_ms=500, hedge_budget=0.1) for _ in range(100)]
-    assert 10 <= sum(any(t.hedge for t in answer.tried) for answer in answers) <= 11  # a tenth, and one to begin with
+    hedged = [any(t.hedge for t in answer.tried) for answer in answers]
+    assert [nth for nth, one in enumerate(hedged, 1) if one] == list(range(10, 101, 10))
+
+
+def test_hedges_stay_within_their_share_of_all_questions_however_many_ask():
+    """Three processes, one of which is started anew again and again."""
+    asked = hedged = 0
+    for questions in (5, 9, 19, 27, 100):
+        world = World(a=[(1, "a")], b=[(1, "b")])
+        hedged += sum(t.hedge for _ in range(questions) for t in world.chat("a", "b", hedge_ms=500, hedge_budget=0.1).tried)
+        asked += questions
+    assert hedged == 1 + 2 + 10 <= 0.1 * asked
 
 
 def test_who_is_heard_first_is_the_only_one_heard():
     world = World(a=[(9, "a")], b=[(3, ["begun", "b"])], c=[(0, "c")])
-    answer = world.chat("a", "b", "c", hedge_ms=500, hedge_budget=0.5)
+    answer = world.chat("a", "b", "c", hedge_ms=500, hedge_budget=1)
     assert (answer.content, world.heard) == ("b", [(2, "part"), (2, "b")])
     world = World(a=[(3, ["begun", "a"])], b=[(0, "b")])
-    answer = world.chat("a", "b", hedge_ms=500, hedge_budget=0.5)  # no rival to one that is being read
+    answer = world.chat("a", "b", hedge_ms=500, hedge_budget=1)  # no rival to one that is being read
     assert (answer.content, [name for name, _ in world.asked]) == ("a", ["a"])
 
 
