@@ -17,7 +17,7 @@ import clickhouse_connect
 import lz4.frame
 from clickhouse_connect.datatypes.registry import get_from_name
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import DatabaseError
+from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
 from schemas.base import Event
 from sinks.avro_rows import AvroRows, avro_rows, read, takes
@@ -187,6 +187,8 @@ class ClickHouse:
                 client.raw_insert(made.table, column_names=made.names, insert_block=lz4.frame.compress(made.file),
                                   settings=settings, fmt="Avro", compression="lz4")
                 return
+            except OperationalError:
+                raise  # it did not answer: that says nothing of Avro
             except DatabaseError as error:
                 log.warning("%s refused Avro, tried again as columns: %s", made.table, str(error)[:300])
         self._insert(client, columns(read(made.bodies)), settings)

@@ -37,8 +37,10 @@ Gauge = Literal[
     "weir_late_events",           # events that came after their window was over, in the states held here, by step
     "weir_calls_in_flight",       # by consumer
     "weir_definitions",           # versions of definitions that the worker has read
-    "weir_unbalanced_records",    # records lost or doubled in the minutes counted last, by what; always 0
+    "weir_unbalanced_records",    # records lost or doubled in the last two hours, by what (lost, doubled); always 0
+    "weir_counted_timestamp_seconds",  # when what was produced was last counted against what landed, in Unix time
     "weir_behind_seconds",        # age of the oldest record that a consumer has not finished, by consumer
+    "weir_behind_records",        # records that a consumer has not finished, at most, by consumer
     "weir_ready",                 # 1 when the worker does its work
     "weir_breaker_open",          # 1 where a model (or tool) is not asked, 0.5 while it is probed, by provider and model
     "weir_edge_in_flight",        # HTTP requests under way

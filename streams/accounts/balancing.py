@@ -1,13 +1,18 @@
 """Does it balance, all the time? Once a minute what has settled since is counted, kept, and alarmed about.
 
-Each record of the log is read once. It is counted when the landing says that it has written it: it is in its table
-then, or among the dead letters, or lost. A restart counts the last minutes anew, and the later count of a minute holds.
+Each record of the log is read once, when the landing says that it has written it: it is in its table then, or among
+the dead letters, or lost. While ClickHouse is away nothing is read, so that memory stays as it is. A restart counts the
+last minutes anew, and the later count of a minute holds.
+
+The alarm is a sentence in this worker's log at each count that finds something, the numbers `weir_unbalanced_records`
+(of the last two hours, for Prometheus: `infra/grafana/alerts.yaml`), the table `balance`, and the console's first page.
 """
 
 import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -68,14 +73,26 @@ def tell(worker: Any, counting: Any) -> None:
     if (error := counting.exception()) is not None:
         log.warning("not counted, tried again in a minute: %s: %s", type(error).__name__, error)
         return
-    minutes, late = counting.result()
-    lost, doubled = sum(one.lost for one in minutes), sum(one.doubled for one in minutes)
-    worker.metrics.gauge("weir_unbalanced_records", lost, what="lost")
-    worker.metrics.gauge("weir_unbalanced_records", doubled, what="doubled")
-    for one in late:
+    counted = counting.result()
+    for what, number in counted.unbalanced.items():
+        worker.metrics.gauge("weir_unbalanced_records", number, what=what)
+    for one in counted.late:
         worker.metrics.gauge("weir_behind_seconds", one.oldest_ms / 1000, consumer=one.consumer)
-    if lost or doubled:
-        log.error("NOT BALANCED: %d records lost, %d doubled in the last minutes: see `./weir balance`", lost, doubled)
+        worker.metrics.gauge("weir_behind_records", one.behind, consumer=one.consumer)
+    worker.metrics.gauge("weir_counted_timestamp_seconds", time.time())
+    if off := [one for one in counted.changed if not one.balances]:
+        log.error("NOT BALANCED: %d records lost, %d doubled, first of them %s[%d] of %s UTC: see `./weir balance`",
+                  sum(one.lost for one in off), sum(one.doubled for one in off), off[0].topic, off[0].partition,
+                  f"{off[0].minute:%Y-%m-%d %H:%M}")
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A count: the minutes that changed, what is wrong with those of the last two hours, and who is behind."""
+
+    changed: list[Minute]
+    unbalanced: dict[str, int]
+    late: list[Delay]
 
 
 class Ledger:
@@ -91,7 +108,7 @@ class Ledger:
         self._minutes: dict[tuple[str, int, datetime], tuple[Minute, int]] = {}
         self._unsaved: dict[tuple[str, int, datetime], tuple[Minute, int]] = {}
 
-    def turn(self) -> tuple[list[Minute], list[Delay]]:
+    def turn(self) -> Counted:
         """Counts what has settled since the last turn, keeps it, and returns it with who is behind."""
         written = written_to(self._settings, list(self._kinds))
         self._read(written)
@@ -104,7 +121,8 @@ class Ledger:
         self._unsaved.clear()  # what could not be kept is kept at the next turn
         append(*where, "delays", ("at", "consumer", "behind", "oldest_ms"),
                [[self._now(), *vars(one).values()] for one in late])
-        return [one for one, _ in changed], late
+        return Counted([one for one, _ in changed], {what: sum(getattr(one, what) for one, _ in self._minutes.values())
+                                                     for what in ("lost", "doubled")}, late)
 
     def take(self, topic: str, partition: int, offset: int, at_ms: int, value: bytes | None = None) -> None:
         """A record of the log. The landing's dead letters are remembered for their records' sake."""
@@ -154,15 +172,19 @@ class Ledger:
         for place in [place for place in self._minutes if place[2] < oldest]:
             del self._minutes[place]
 
-    def _read(self, places: dict[Place, int]) -> None:
-        """Everything new on the log, to its end."""
+    def _read(self, written: dict[Place, int]) -> None:
+        """Everything new that the landing has written. Its dead letters are read to their end: they excuse records that
+        are settled before the letters themselves are."""
         if self._reader is None:
             self._reader = kafka.consumer(self._settings, "balancing", **{"enable.partition.eof": True})
-            since = (self._now() - LOOK_BACK).replace(second=0, microsecond=0)
-            self._reader.assign(beginnings(self._reader, places, since))
+            self._reader.assign(self._starts(written))
         until = {place: self._reader.get_watermark_offsets(kafka.TopicPartition(*place), timeout=30)[1]
-                 for place in places}
+                 for place in written}
+        until |= {place: min(end, written[place]) for place, end in until.items()
+                  if self._kinds[place[0]] is not DeadLettered}
         left = {place for place, end in until.items() if end > self._read_to.get(place, -1)}
+        self._reader.pause([kafka.TopicPartition(*place) for place in written.keys() - left])
+        self._reader.resume([kafka.TopicPartition(*place) for place in left])
         deadline = time.monotonic() + READING_S
         while left and time.monotonic() < deadline:
             for message in self._reader.consume(10_000, 0.5):
@@ -177,5 +199,13 @@ class Ledger:
                 elif offset > self._read_to.get(place, -1):
                     left.discard(place)  # nothing more is committed; what is open comes at another turn
                 if offset >= until[place]:
-                    left.discard(place)
                     self._read_to[place] = offset
+                    self._reader.pause([kafka.TopicPartition(*place)])
+                    left.discard(place)
+
+    def _starts(self, written: dict[Place, int]) -> list[kafka.TopicPartition]:
+        """A quarter of an hour ago, or where the landing stands, if that is longer ago: it may have stood still."""
+        since = (self._now() - LOOK_BACK).replace(second=0, microsecond=0)
+        return [each if 0 <= each.offset <= written[each.topic, each.partition] else
+                kafka.TopicPartition(each.topic, each.partition, written[each.topic, each.partition])
+                for each in beginnings(self._reader, written, since)]

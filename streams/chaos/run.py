@@ -69,11 +69,11 @@ def _under_load(settings: Settings, trouble: Trouble, say: Say, bar: Callable[[i
     time.sleep(3)
     people.stop()
     say(f"{len(people.asked)} requests asked; waiting until all is quiet")
-    caught_up_s = await_quiet(settings, people)
+    quiet_after_s = await_quiet(settings, people)
     moves.stop()
     plan.measure_resumes(killed, moves)
     return report(settings, codec, people, outside, killed, trouble.control) | more | {
-        "caught_up_s": round(caught_up_s, 1)}
+        "quiet_after_s": round(quiet_after_s, 1)}
 
 
 def _make(trouble: Trouble, settings: Settings, people: world.People, bar: Callable[[int, str], None]
@@ -83,7 +83,7 @@ def _make(trouble: Trouble, settings: Settings, people: world.People, bar: Calla
         killed, at = kill_at_boundaries(settings, codec_of(settings), lambda: people.done, bar)
         return killed, {"boundaries": at}
     if trouble.scenario == "clickhouse-outage":
-        return [], stop_clickhouse(settings, trouble.minutes, bar)
+        return [], stop_clickhouse(settings, trouble.minutes, lambda: len(people.asked), bar)
     return plan.kill_all(settings, trouble.kills, trouble.seed, trouble.gap_s, pause=trouble.kills >= 5, progress=bar), {}
 
 

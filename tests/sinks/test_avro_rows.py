@@ -1,12 +1,15 @@
 """Are rows made of a record's bytes the same as those made of its values, to the last column?"""
 
+import contextlib
+from collections import defaultdict
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import DatabaseError
+from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
 from schemas.agent import Tokens
 from schemas.base import Event, event_classes
@@ -72,6 +75,24 @@ def test_bytes_and_values_make_the_same_rows(clickhouse_url, kind):
         assert len(rows[way]) == len(events)
         client.close()
     assert rows["bytes"] == rows["values"]
+
+
+@pytest.mark.parametrize(("error", "as_columns"), [
+    (OperationalError("read timed out"), False), (DatabaseError("Code: 73. Unknown format Avro"), True)])
+def test_a_server_that_is_away_has_refused_no_avro(monkeypatch, error, as_columns):
+    """Else, after an outage, every batch of the table would go the slower way until the worker is started anew."""
+    said = []
+
+    def refuses(*_, **__):
+        raise error
+
+    client = SimpleNamespace(raw_insert=refuses, insert=lambda *_, **__: said.append("columns"), close=lambda: None)
+    monkeypatch.setattr("sinks.clickhouse.connect", lambda *_: client)
+    monkeypatch.setattr(ClickHouse, "_types_of", lambda *_: defaultdict(str))
+    sink = ClickHouse("", "")
+    with contextlib.suppress(OperationalError):
+        sink.write(sink.prepare(bodies_of(*EXTREMES)), "token")
+    assert (said == ["columns"]) == as_columns == bool(sink._no_avro)
 
 
 @pytest.mark.engine

@@ -11,7 +11,7 @@ from schemas.codec import Codec, LocalIds
 from schemas.operations import DeadLettered
 from schemas.usage import TokensUsed
 from streams.accounts import balancing
-from streams.accounts.balancing import Ledger, tell
+from streams.accounts.balancing import Counted, Ledger, tell
 from streams.accounts.completeness import Minute
 from streams.accounts.delays import Delay
 from streams.config import Settings
@@ -20,6 +20,7 @@ from streams.telemetry import Metrics
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
 CODEC = Codec(LocalIds(event_classes()))
+NOTHING_WRONG = {"lost": 0, "doubled": 0}
 USED, LETTERS = TokensUsed.topic(), DeadLettered.topic()
 
 
@@ -81,19 +82,34 @@ def test_what_could_not_be_kept_is_kept_at_the_next_turn(ledger, monkeypatch):
     ledger._settings = Settings()
     with pytest.raises(OSError, match="away"):
         ledger.turn()
-    assert [one.produced for one in ledger.turn()[0]] == [2]
-    assert ledger.turn() == ([], [])
+    assert ledger.turn() == Counted([Minute(USED, 0, NOON, produced=2, landed=2)], NOTHING_WRONG, [])
+    assert ledger.turn() == Counted([], NOTHING_WRONG, [])
     assert kept == [("balance", NOON, 2, 2)]
 
 
-def test_the_alarm_is_a_sentence_and_numbers(caplog):
-    worker, counting = SimpleNamespace(metrics=Metrics()), Future()
-    counting.set_result(([Minute(USED, 0, NOON, produced=3, lost=1)], [Delay("calls", 2, 1500)]))
-    tell(worker, counting)
-    text = worker.metrics.text().decode()
+def test_the_alarm_is_a_sentence_once_and_numbers_for_two_hours(ledger, caplog, monkeypatch):
+    """A row that is not in its table: told when it is counted, and shown by the numbers as long as it is remembered."""
+    worker, rows = SimpleNamespace(metrics=Metrics()), landed(0, 1, 3)
+    for name, made in (("append", lambda *_: None), ("delays", lambda settings: [Delay("calls", 2, 1500)]),
+                       ("rows_of", lambda s, *a: rows(*a)), ("written_to", lambda settings, topics: {(USED, 0): 4})):
+        monkeypatch.setattr(balancing, name, made)
+    monkeypatch.setattr(ledger, "_read", lambda written: None)
+    ledger._settings, now = Settings(), ledger._now()
+
+    def turn(after: timedelta) -> str:
+        ledger._now, counting = lambda: now + after, Future()
+        counting.set_result(ledger.turn())
+        caplog.clear()
+        tell(worker, counting)
+        return worker.metrics.text().decode()
+
+    text = turn(timedelta())
+    assert "NOT BALANCED: 1 records lost, 0 doubled, first of them weir.usage.tokens-used[0] of 2026-11-26 12:00" in caplog.text
+    assert 'weir_behind_seconds{consumer="calls"} 1.5' in text and 'weir_behind_records{consumer="calls"} 2' in text
     assert 'weir_unbalanced_records{what="lost"} 1' in text
-    assert 'weir_behind_seconds{consumer="calls"} 1.5' in text
-    assert "NOT BALANCED: 1 records lost, 0 doubled" in caplog.text
+    assert 'weir_unbalanced_records{what="lost"} 1' in turn(timedelta(minutes=1)) and not caplog.text
+    turn(timedelta(hours=3))
+    assert 'weir_unbalanced_records{what="lost"} 0' in turn(timedelta(hours=3))
 
 
 def test_a_count_that_fails_is_tried_again_and_says_so(caplog):
