@@ -5,8 +5,8 @@ Run as `python -m infra.embedded.supervisor SPEC.json [LOCK_FD]` with the file t
 
     wait until all of `after` are ready -> start -> probe until ready -> wait for its end -> again
 
-What dies is started again at once, and if it keeps dying after 0.5 s, 1 s, ... 10 s; five seconds of health
-forget that. Only before the whole stack was ready for the first time does a service get no more than three
+What dies is started again at once, and if it keeps dying after 0.5 s, 1 s, ... 5 s; five seconds of health
+forget that, and what was killed (SIGKILL) when it was ready is not held against it. Only before the whole stack was ready for the first time does a service get no more than three
 tries and its time limit: then everything is stopped and the reason is left in `run/supervisor.json`.
 
 Nothing outlives the supervisor. A child asks the kernel to be killed with it (Linux), and a reaper, forked
@@ -25,6 +25,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -33,7 +34,8 @@ from infra.embedded.reaper import Reaper
 from infra.embedded.service import Service, StackError, from_json, is_ready
 
 FIRST_TRIES = 3
-BACKOFF_MOST_S = 10.0
+BACKOFF_MOST_S = 5.0
+"""With the start itself a crash then costs less than the ten seconds that it may."""
 HEALTHY_S = 5.0
 LOG_MOST_BYTES = 10 * 1024 * 1024
 PR_SET_PDEATHSIG = 1
@@ -43,6 +45,15 @@ LIBC = ctypes.CDLL(None)
 def backoff_s(deaths: int) -> float:
     """How long to wait before the start that follows so many deaths without health in between."""
     return 0.0 if deaths <= 1 else min(BACKOFF_MOST_S, 0.5 * 2 ** min(deaths - 2, 10))
+
+
+def deaths_in_a_row(before: int, lived_s: float | None, last_exit: int | str | None) -> int:
+    """The deaths that the next pause is measured by. `lived_s`: how long it was ready, None where it never was.
+
+    Whoever is killed again and again from outside did nothing wrong: pauses that grow would only prolong the outage.
+    """
+    innocent = lived_s is not None and (lived_s > HEALTHY_S or last_exit == -signal.SIGKILL)
+    return 1 if innocent else before + 1
 
 
 def die_with(parent: int) -> None:
@@ -141,14 +152,15 @@ class Supervisor:
         while True:
             for name in one.service.after:
                 await self.kept[name].ready.wait()
-            began = time.monotonic()
+            lived_s = None
             if self.spawn(one) and await self.reach_ready(one):
                 self.becomes(one, "ready")
                 if one.service.once:
                     return
                 began = time.monotonic()
                 await one.ended.wait()
-            deaths = 1 if time.monotonic() - began > HEALTHY_S and one.state == "ready" else deaths + 1
+                lived_s = time.monotonic() - began
+            deaths = deaths_in_a_row(deaths, lived_s, one.last_exit)
             if self.state == "starting" and (deaths >= FIRST_TRIES or one.last_exit == "not ready in time"):
                 self.error = self.why(one, deaths)
                 self.becomes(one, "failed")
@@ -259,7 +271,8 @@ def open_log(path: Path):
 
 
 def log(text: str) -> None:
-    print(time.strftime("%Y-%m-%d %H:%M:%S"), text, flush=True)
+    """With the workers' own form of time, so that the logs of a crash can be laid side by side."""
+    print(datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"), text, flush=True)
 
 
 async def supervise(home: Path, services: list[Service], attached: bool, reaper: Reaper) -> int:

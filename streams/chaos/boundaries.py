@@ -9,6 +9,7 @@ import queue
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from infra.embedded import stack
 from infra.embedded.service import StackError
@@ -60,7 +61,7 @@ def kill_at_boundaries(settings: Settings, codec: Codec, over: Callable[[], bool
     heard: queue.Queue[Event] = queue.Queue()
     with Watch(settings, codec, {boundary.at for boundary in BOUNDARIES}, heard.put):
         for number, boundary in enumerate(itertools.cycle(BOUNDARIES)):
-            victim = _victim(home, boundary.service, number)
+            victim = _victim(home, boundary.service, sum(divmod(number, len(BOUNDARIES))))
             plan.await_alive(home, victim)
             if over() or not _await(heard, boundary.at):
                 return kills, counts
@@ -70,16 +71,16 @@ def kill_at_boundaries(settings: Settings, codec: Codec, over: Callable[[], bool
                 stack.kill(home, victim)
             except StackError:
                 continue  # it is only just beginning, or ended by itself: nothing to kill here this time
-            kills.append(plan.Kill(victim, at))
+            kills.append(plan.Kill(victim, at, boundary.name))
             counts[boundary.name] += 1
             progress(len(kills), f"killed {victim} at {boundary.name}")
     return kills, counts
 
 
-def _victim(home, service: str, round_: int) -> str:
+def _victim(home: Path, service: str, turn: int) -> str:
     """The workers of a kind in turn."""
     names = [name for name in stack.status(home)["services"] if plan.service_kind(name) == service]
-    return names[round_ % len(names)]
+    return names[turn % len(names)]
 
 
 def _await(heard: queue.Queue[Event], kind: type[Event]) -> bool:

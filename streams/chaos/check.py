@@ -1,4 +1,6 @@
-"""Was anything lost, doubled, out of order, done twice or unaccounted for? Counted from the log and from the tables."""
+"""Was anything lost, doubled, out of order, done twice, unaccounted for or ended as it should not? Counted from the log and
+the tables.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -6,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from schemas.agent import RequestRefused, RunFinished
+from schemas.agent import RequestRefused, RunFinished, ToolUncertain
 from schemas.base import Event
 from schemas.codec import Codec
 from schemas.knowledge import ChunkPrepared, ChunkRetired
@@ -14,6 +16,7 @@ from schemas.operations import DeadLettered
 from schemas.usage import TokensUsed, UsageTotalled
 from sinks.rows import TABLES
 from streams import kafka
+from streams.chaos import world
 from streams.config import Settings
 from streams.shapes import kinds
 from streams.topology import PIPELINE, SINKS
@@ -29,6 +32,7 @@ AGGREGATES = (
 )
 """A view, its table, and each figure of the one beside the expression for it in the other."""
 
+BUSY = "session_busy"
 Rows = Callable[[str], list[dict[str, Any]]]
 
 
@@ -61,7 +65,10 @@ def read_log(settings: Settings, codec: Codec) -> dict[type[Event], list[tuple[i
 
 def check_log(log: Mapping[type[Event], Sequence[tuple[int, Event]]], asked: Mapping[UUID, tuple[str, int]],
               findings: Findings) -> None:
-    """One outcome a request, no event twice, each session's runs in the order in which they were asked."""
+    """One outcome a request, no event twice, each session's runs in the order in which they were asked.
+
+    A run that was refused because too many of its session waited is told so at once, and overtakes nobody.
+    """
     outcomes = Counter(event.run for kind in (RunFinished, RequestRefused) for _, event in log[kind])  # type: ignore
     findings.add("lost", sum(run not in outcomes for run in asked), "requests without an outcome")
     findings.add("doubled", sum(n - 1 for run, n in outcomes.items() if run in asked), "requests with a second outcome")
@@ -72,7 +79,7 @@ def check_log(log: Mapping[type[Event], Sequence[tuple[int, Event]]], asked: Map
     wrong = 0
     for _, event in log[RunFinished]:
         session, number = asked.get(event.run, ("", -1))  # type: ignore[attr-defined]
-        if session:
+        if session and event.reason != BUSY:  # type: ignore[attr-defined]
             wrong += number < last.get(session, -1)
             last[session] = max(number, last.get(session, -1))
     findings.add("out_of_order", wrong, "runs finished before an earlier one of their session")
@@ -128,5 +135,33 @@ def chunks_of(log: Mapping[type[Event], Sequence[tuple[int, Event]]]) -> set[tup
     return {place for place, (_, there) in last.items() if there}
 
 
-def check_effects(effects: Mapping[str, int], findings: Findings) -> None:
+def check_effects(effects: Mapping[tuple[str, int], int], findings: Findings) -> None:
     findings.add("repeated_effects", sum(n - 1 for n in effects.values() if n > 1), "calls of a `once` tool made twice")
+
+
+def check_ends(log: Mapping[type[Event], Sequence[tuple[int, Event]]], asked: Mapping[UUID, tuple[str, int]],
+               effects: Mapping[tuple[str, int], int], findings: Findings) -> dict[str, int]:
+    """How requests ended, counted by reason. Nobody is told of work that was not done, none is left undone in silence.
+
+    Where a worker died in a call whose effect nobody knows, the tool is not called again, and the run says so.
+    """
+    unsure = {event.run for _, event in log[ToolUncertain]}  # type: ignore[attr-defined]
+    ends, odd, not_done, left = Counter(f"refused: {event.reason}" for _, event in log[RequestRefused]), 0, 0, 0
+    for _, end in log[RunFinished]:
+        if end.run not in asked:
+            continue
+        number, sure = asked[end.run][1], end.run not in unsure
+        books, fails = world.agent_of(number) == world.BOOKER, end.outcome != "completed"
+        ends[f"{end.outcome}: {end.reason}" if end.reason else end.outcome] += 1
+        if end.reason == BUSY:
+            odd += any(effects.get((tool, number)) for tool in world.TOOLS)
+            continue
+        odd += fails != (books and (world.is_declined(number) or not sure))
+        done = ("reserve", "pay") if books else ("charge",)
+        not_done += not fails and sure and not all(effects.get((tool, number)) for tool in done)
+        held = effects.get(("reserve", number), 0) > effects.get(("release", number), 0)
+        left += fails and held and not end.not_undone
+    findings.add("unexpected", odd + len(log[RequestRefused]), "requests that should not have ended as they did")
+    findings.add("unexpected", not_done, "runs that say they are done, with a call that was never made")
+    findings.add("unexpected", left, "failed workflows that left something behind and do not say so")
+    return dict(ends)

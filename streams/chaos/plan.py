@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -28,10 +29,12 @@ PAUSE_S = 9.0
 
 @dataclass
 class Kill:
-    """One process killed: its service, when (epoch seconds), and seconds until all its partitions moved again."""
+    """One process killed: its service, when (epoch seconds), at which boundary of a step if at one, and seconds until
+    all its partitions moved again."""
 
     service: str
     at: float
+    boundary: str = ""
     resumed_s: float | None = None
 
 
@@ -118,7 +121,10 @@ def await_alive(home: Any, name: str, timeout_s: float = 30) -> None:
 
 
 def measure_resumes(kills: list[Kill], moves: Moves) -> None:
-    """For each killed stage worker or call runner: until the last of the partitions that moved before moved again."""
+    """For each killed stage worker or call runner: until the last of the partitions that moved before moved again.
+
+    A partition to which nothing more came tells nothing; what stayed behind there is counted as lost.
+    """
     for kill in kills:
         marker = MOVES.get(service_kind(kill.service))
         if marker is None:
@@ -126,7 +132,12 @@ def measure_resumes(kills: list[Kill], moves: Moves) -> None:
         waits = []
         for (name, _), times in list(moves.seen.items()):
             if name == marker.__name__ and any(kill.at - 5 < t <= kill.at for t in times):
-                after = [t for t in times if t > kill.at + 0.02]
-                waits.append(min(after) - kill.at if after else float("inf"))
-        if waits:
-            kill.resumed_s = max(waits)
+                waits += [t - kill.at for t in times if t > kill.at + 0.02][:1]
+        kill.resumed_s = max(waits, default=None)
+
+
+def slowest(kills: list[Kill], most: int = 5) -> list[dict[str, Any]]:
+    """The kills that took longest to come back from, and when they were: the logs of that time say why."""
+    known = sorted((kill for kill in kills if kill.resumed_s is not None), key=lambda kill: -kill.resumed_s)[:most]
+    return [{"service": kill.service, "boundary": kill.boundary, "resumed_s": round(kill.resumed_s, 2),
+             "at": datetime.fromtimestamp(kill.at, UTC).isoformat(timespec="milliseconds")} for kill in known]

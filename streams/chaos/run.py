@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from schemas.agent import ToolUncertain
 from schemas.operations import DeadLettered
 from sinks import qdrant
 from streams import app
@@ -23,7 +24,7 @@ from streams.definitions.company import Company
 from streams.deploy import apply_and_wait
 
 Say = Callable[[str], None]
-MUST_BE_NOTHING = ("lost", "doubled", "out_of_order", "repeated_effects", "unbalanced")
+MUST_BE_NOTHING = ("lost", "doubled", "out_of_order", "repeated_effects", "unbalanced", "unexpected")
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def report(settings: Settings, codec: Any, people: world.People, outside: world.
     tables = check.check_tables(log, rows, findings)
     check.check_aggregates(rows, findings)
     check.check_effects(outside.effects, findings)
+    ends = check.check_ends(log, people.asked, outside.effects, findings)
     chunks = check.chunks_of(log)
     points = qdrant.places(settings.qdrant(), settings.qdrant_key.get_secret_value(), settings.qdrant_collection)
     findings.add("lost", len(chunks - points), "chunks that Qdrant does not have")
@@ -127,9 +129,10 @@ def report(settings: Settings, codec: Any, people: world.People, outside: world.
         "requests": len(people.asked), **{name: findings.counts[name] for name in MUST_BE_NOTHING},
         "outcomes": {kind.__name__: len(log[kind]) for kind in OUTCOMES}, "rows": tables, "points": len(points),
         "dead_letters": dict(Counter(letter.reason for _, letter in log[DeadLettered])),
-        "effects": len(outside.effects),
+        "ends": ends, "uncertain": len(log[ToolUncertain]),
+        "effects": dict(Counter(tool for tool, _ in outside.effects)),
         "resume_p50_s": _rounded(percentile(resumed, 0.5)), "resume_p99_s": _rounded(percentile(resumed, 0.99)),
-        "resume_max_s": _rounded(max(resumed, default=None)),
+        "resume_max_s": _rounded(max(resumed, default=None)), "slowest": plan.slowest(killed),
         "control": control, "found": findings.words,
     }
 

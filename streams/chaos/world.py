@@ -1,7 +1,8 @@
-"""What is outside the pipeline while everything is killed: a model, a tool that counts, and people who ask?
+"""What is outside the pipeline while everything is killed: a model, tools that count, and people who ask?
 
-The tool may never be called twice for one idempotency key; its count is the proof. All of it lives in the chaos run's
-own process, which nobody kills.
+No tool may be called twice for the number of one request; their counts are the proof. Two requests of three go to an
+agent whose model has a tool called, the third to a workflow that reserves, pays and, where the payment is declined,
+gives back what it reserved. All of it lives in the chaos run's own process, which nobody kills.
 """
 
 import json
@@ -14,25 +15,39 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import UUID, uuid4
 
+from schemas.agent import AgentRequested
 from schemas.codec import Codec
 from schemas.knowledge import DocumentPublished
+from schemas.patterns import Compensation, Node, Workflow
 from schemas.registry import Agent, Definition, Model, Tenant, Tool
 from streams.client import Publisher, now, request
 from streams.config import Settings
 
-AGENT, TENANTS = "teller", ("north", "south")
+TELLER, BOOKER, TENANTS = "teller", "booker", ("north", "south")
+TOOLS = {"charge": "Charges once.", "reserve": "Reserves once.", "pay": "Pays once, or declines.",
+         "release": "Gives a reservation back, once."}
 COUNTED = re.compile(r"charge (\d+)")
 
 
+def agent_of(number: int) -> str:
+    """Whom a request goes to."""
+    return TELLER if number % 3 else BOOKER
+
+
+def is_declined(number: int) -> bool:
+    """Whether a request's payment is declined."""
+    return number % 9 == 0
+
+
 class World(ThreadingHTTPServer):
-    """The model and the tool, behind HTTP, each call a little slow; `effects` counts calls by idempotency key."""
+    """The model and the tools, behind HTTP, each call a little slow; `effects` counts what was done by tool and number."""
 
     daemon_threads = True
     request_queue_size = 512
 
     def __init__(self, seed: int, slow_s: float = 0.15):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.effects: Counter[str] = Counter()
+        self.effects: Counter[tuple[str, int]] = Counter()
         self.asked = 0
         self._random, self._slow_s, self._lock = random.Random(seed), slow_s, threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -49,10 +64,13 @@ class World(ThreadingHTTPServer):
             pause_s = self._random.uniform(0.005, self._slow_s)
         time.sleep(pause_s)
 
-    def charge(self, key: str) -> dict[str, Any]:
+    def use(self, tool: str, number: int) -> tuple[int, dict[str, Any]]:
+        """The status and the body that a tool answers with."""
+        if tool == "pay" and is_declined(number):
+            return 409, {"error": "card declined"}
         with self._lock:
-            self.effects[key] += 1
-        return {"charged": True}
+            self.effects[tool, number] += 1
+        return 200, {"done": True}
 
     def complete(self, body: dict[str, Any]) -> dict[str, Any]:
         """The model: a user's "charge n" becomes a tool call, a tool's result becomes an answer."""
@@ -79,11 +97,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         self.server.take_time()
         if self.path.startswith("/v1/"):
-            answer = self.server.complete(body)
+            status, answer = 200, self.server.complete(body)
         else:
-            answer = self.server.charge(self.headers.get("Idempotency-Key", ""))
+            status, answer = self.server.use(self.path.rpartition("/")[2], body["number"])
         data = json.dumps(answer).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -94,13 +112,28 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def definitions(url: str) -> list[Definition]:
-    """Two tenants without quotas and an agent whose one tool must never be called twice."""
+    """Two tenants without quotas, and two agents whose tools must never be called twice."""
     tenants = [Tenant(name=name, requests_per_minute=1_000_000, burst=100_000, concurrent_runs=100_000) for name in TENANTS]
-    tool = Tool(name="charge", description="Charges once.", url=f"{url}/tools/charge", effect="once", timeout_ms=20_000,
-                parameters={"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]})
+    tools = [Tool(name=name, description=words, url=f"{url}/tools/{name}", effect="once", timeout_ms=20_000,
+                  parameters={"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]})
+             for name, words in TOOLS.items()]
     model = Model(name="chaos", provider="chaos", base_url=f"{url}/v1", upstream="chaos-1", timeout_ms=20_000,
                   price={"input": "1", "output": "2"})
-    return [*tenants, tool, model, Agent(name=AGENT, prompt="Charge what you are told.", model="chaos", tools=("charge",))]
+    number = {"number": "input.json.number"}
+    booking = Workflow(start="reserve", nodes={
+        "reserve": Node(kind="tool", tool="reserve", arguments=number, next="pay",
+                        compensate=Compensation(tool="release", arguments=number)),
+        "pay": Node(kind="tool", tool="pay", arguments=number)})
+    return [*tenants, *tools, model,
+            Agent(name=TELLER, prompt="Charge what you are told.", model="chaos", tools=("charge",)),
+            Agent(name=BOOKER, prompt="Book.", model="chaos", pattern="workflow", workflow=booking)]
+
+
+def asking(number: int, sessions: int) -> AgentRequested:
+    """The request of a number, in one of so many sessions."""
+    tenant, agent = TENANTS[number % len(TENANTS)], agent_of(number)
+    text = f"charge {number}" if agent == TELLER else json.dumps({"number": number})
+    return request(tenant, agent, text, session=f"{tenant}-{number % sessions}")
 
 
 class People(threading.Thread):
@@ -124,15 +157,13 @@ class People(threading.Thread):
             self._stopped.wait(0.05)
 
     def _ask(self, number: int) -> None:
-        tenant = TENANTS[number % len(TENANTS)]
-        session = f"{tenant}-{number % self._sessions}"
-        asked = request(tenant, AGENT, f"charge {number}", session=session)
-        self.asked[asked.id] = (f"{tenant}/{session}", number)
+        asked = asking(number, self._sessions)
+        self.asked[asked.id] = (f"{asked.tenant}/{asked.session}", number)
         self._publisher.publish(asked)
         if number % 20 == 0:
             self.documents += 1
             self._publisher.publish(DocumentPublished(
-                id=uuid4(), at=now(), tenant=tenant, document=f"note-{number % 200}", title=f"Note {number}",
+                id=uuid4(), at=now(), tenant=asked.tenant, document=f"note-{number % 200}", title=f"Note {number}",
                 text=f"Note number {number} says that {number} was charged.\n\n" * (1 + number % 30)))
 
     @property

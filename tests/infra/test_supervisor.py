@@ -13,7 +13,7 @@ import pytest
 
 from infra.embedded import stack
 from infra.embedded.service import Service, StackError, from_json, in_order, to_json
-from infra.embedded.supervisor import BACKOFF_MOST_S, backoff_s, last_lines, open_log
+from infra.embedded.supervisor import BACKOFF_MOST_S, backoff_s, deaths_in_a_row, last_lines, open_log
 from tests.infra.stacks import READY_THEN_WAIT, alive, small, until, up
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
@@ -42,10 +42,22 @@ def service_of(home: Path, name: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    "deaths, wait_s", [(0, 0), (1, 0), (2, 0.5), (3, 1), (6, 8), (7, BACKOFF_MOST_S), (10_000, 10)]
+    "deaths, wait_s", [(0, 0), (1, 0), (2, 0.5), (3, 1), (5, 4), (6, BACKOFF_MOST_S), (10_000, 5)]
 )
 def test_backoff_grows_to_its_limit(deaths, wait_s):
     assert backoff_s(deaths) == wait_s
+
+
+@pytest.mark.parametrize("lived_s, last_exit, deaths", [
+    (0.1, -signal.SIGKILL, 1),  # killed at work: at once again, however often
+    (0.1, 3, 5),
+    (0.1, -signal.SIGSEGV, 5),
+    (6, 3, 1),
+    (None, -signal.SIGKILL, 5),  # it never became ready
+    (None, "not ready in time", 5),
+])
+def test_only_what_dies_of_itself_is_made_to_wait(lived_s, last_exit, deaths):
+    assert deaths_in_a_row(4, lived_s, last_exit) == deaths
 
 
 def test_a_spec_travels_as_json(tmp_path):
@@ -93,7 +105,7 @@ def test_dependents_start_later_and_stop_earlier(tmp_path):
 
 def test_what_dies_is_started_again_and_counted(tmp_path):
     with up(tmp_path, small(tmp_path, "a")):
-        for times in (1, 2):
+        for times in range(1, 5):  # with pauses that grow it would take 3.5 s and more
             killed = stack.kill(tmp_path, "a")
             again = until(
                 lambda: (
