@@ -68,22 +68,35 @@ def analytics(
         say_json(result)
 
 
-@bench.command("otlp", help="Spans of other applications: taken by the edge, mapped by the stage.")
+@bench.command("otlp", help="Spans of other applications: taken by the edge, mapped, landed in ClickHouse.")
 def otlp(
-    spans: Annotated[int, typer.Option(min=1, help="How many.")] = 50_000,
+    seconds: Annotated[float, typer.Option(min=1, help="How long spans are sent to the whole stack.")] = 60,
+    rate: Annotated[int, typer.Option(min=0, help="Spans a second; 0: as many as go.")] = 3_000,
+    spans: Annotated[int, typer.Option(min=1, help="How many in one process, without Kafka and ClickHouse.")] = 50_000,
     as_json: AsJson = False,
 ) -> None:
-    from streams.bench import otlp as measured  # noqa: PLC0415 - brings the edge along
+    from streams.bench import otlp as alone  # noqa: PLC0415 - brings the edge along
+    from streams.bench import otlp_whole as whole  # noqa: PLC0415
 
     with progress("measuring") as update:
-        result = measured.run(settings(), spans, lambda done, total, words: update(done, words, total))
+        result = alone.run(settings(), spans, lambda done, total, words: update(done, words, total))
+        result |= {"whole": whole.run(settings().home.resolve() / "bench-otlp", seconds, rate, lambda words: update(0, words))}
     title = f"Spans of {result['bytes_a_span']} bytes, {result['cores']} cores, load {result['load_before']} before"
     out.print(table(title, ("one process", "spans/s", "spans a second of processor time"),
                     [(row["what"], f"{row['spans_s']:,}", f"{row['spans_cpu_s']:,}") for row in result["rows"]]))
-    met = "met" if result["met"] else "NOT met"
-    out.print(f"in this process, without Kafka and landing; target {result['target']}: {met}")
+    print_whole(result["whole"])
     if as_json:
         say_json(result)
+
+
+def print_whole(found: dict) -> None:
+    out.print(table(f"The whole stack, {found['spans']:,} spans in {found['seconds']} s", (
+        "worker", "cpu ms a 1,000 spans", "MB before", "MB after"), [
+        (name, f"{one['cpu_ms_1000_spans']:,.1f}", *map(str, one["memory_mb"])) for name, one in found["workers"].items()],
+        numbers=("cpu ms a 1,000 spans", "MB before", "MB after")))
+    out.print(f"taken {found['taken_s']:,} spans/s, landed {found['landed_whole_s']:,} spans/s; the last was a row "
+              f"{found['late_s']} s after it was taken; {found['cpu_ms_1000_spans']:,} cpu ms a 1,000 spans; workers' memory "
+              f"{found['memory_grew']:+.0%}; target 3,000 spans/s: {'met' if found['met'] else 'NOT met'}")
 
 
 @bench.command("edge", help="The edge before a scripted model, and LiteLLM's proxy beside it, in one run.")

@@ -1,6 +1,6 @@
 """Does the benchmark of OTLP send what it counts, all of it different, and judge by the target?"""
 
-from streams.bench import otlp
+from streams.bench import otlp, spans as made
 from streams.config import Settings
 
 
@@ -13,6 +13,6 @@ def test_it_takes_and_maps_all_that_it_sends(tmp_path):
 
 
 def test_spans_have_ids_of_their_own_and_traces_of_ten():
-    spans = [span for export in otlp.exports(100) for span in export.resource_spans[0].scope_spans[0].spans]
+    spans = [span for export in made.exports(100) for span in export.resource_spans[0].scope_spans[0].spans]
     assert len({span.span_id for span in spans}) == 100
     assert len({span.trace_id for span in spans}) == 10
