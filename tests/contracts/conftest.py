@@ -1,6 +1,7 @@
 """What do the tests of the whole share? One whole stack, on ports and a folder of its own, and a world that misbehaves."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,7 @@ from streams.deploy import apply_and_wait
 from tests.contracts.containers import servers
 from tests.sinks.faults import FAULTS, Faulty, faulty
 
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ORDER = {"type": "object", "properties": {"order": {"type": "string"}}, "required": ["order"]}
 FAULTS_OF_MODELS = ("garbage", "html", "500", "hang", "negative_tokens", "blank", "not_json", "oversize", "401")
 
@@ -28,6 +30,8 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with contextlib.ExitStack() as opened:
         settings = own_settings(home, **quick) if request.param == "embedded" else opened.enter_context(
             servers(home, **quick))
+        os.environ["TESTS_WEBHOOK"] = WEBHOOK_SECRET  # the call runners resolve it where they run
+        opened.callback(os.environ.pop, "TESTS_WEBHOOK")
         app.start(settings, lambda done, total, words: None)
         opened.callback(app.stop, settings)
         yield settings
