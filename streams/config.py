@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     edge_wait_s: float = Field(120, gt=0, description="longest wait for a run's outcome in one HTTP request, before 504")
     edge_in_flight: Annotated[int, Field(ge=1)] = Field(1_000, description="most HTTP requests at once, before 503")
     edge_body_bytes: Annotated[int, Field(ge=1)] = Field(4 * 1024 * 1024, description="largest HTTP body, before 413")
-    edge_slow_s: float = Field(30, gt=0, description="how long a reader of a stream may take nothing, before it is cut off")
+    edge_slow_s: float = Field(30, gt=0, description="how long a reader of a stream may take nothing, and a body may take to come")
     edge_memory_mb: Annotated[int, Field(ge=1)] = Field(64, description="what the edge keeps of runs in memory")
     metrics_port: Port = Field(9400, description="first port of the workers' /healthz, /readyz and /metrics")
 

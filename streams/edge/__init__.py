@@ -28,14 +28,15 @@ async def _serve(settings: Settings, worker: Any) -> None:
     import uvicorn  # noqa: PLC0415
 
     from streams.edge.app import application  # noqa: PLC0415
+    from streams.edge.heads import Heads  # noqa: PLC0415
     from streams.edge.link import KafkaLink  # noqa: PLC0415
     from streams.edge.tables import Tables  # noqa: PLC0415
 
     link = KafkaLink(settings, worker.codec, worker.given)
     app = application(settings, link, Tables(settings), worker.metrics)
     server = uvicorn.Server(uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="on", ws="none", timeout_keep_alive=75, backlog=BACKLOG,
-        timeout_graceful_shutdown=DRAIN_S, server_header=False))
+        app, http=Heads, log_level="warning", access_log=False, lifespan="on", ws="none", timeout_keep_alive=75,
+        backlog=BACKLOG, timeout_graceful_shutdown=DRAIN_S, server_header=False))
     with _bound(settings) as sock:
         serving = asyncio.ensure_future(server.serve([sock]))  # SIGTERM is its own: it finishes what runs, and returns
         while not serving.done():

@@ -34,7 +34,7 @@ class Edge:
     link: Link
     tables: Tables
     metrics: Metrics = field(default_factory=Metrics)
-    exports: limits.Room = field(default_factory=limits.Room)
+    bodies: limits.Room = field(default_factory=limits.Room)
 
     async def rows(self, sql: str, **parameters: Any) -> Rows:
         """Rows of ClickHouse. Raises Problem 503 where it is away."""
@@ -74,5 +74,5 @@ def application(settings: Settings, link: Link, tables: Tables, metrics: Metrics
     app.add_exception_handler(SignIn, lambda request, error: sign_in_page(str(error)))
     for router in routes.ROUTERS:
         app.include_router(router)
-    app.add_middleware(limits.Limits, settings=settings, metrics=app.state.edge.metrics)
+    app.add_middleware(limits.Limits, settings=settings, metrics=app.state.edge.metrics, room=app.state.edge.bodies)
     return app

@@ -8,6 +8,7 @@ other things that the agent's definition says are named in the header `weir-igno
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
@@ -18,11 +19,13 @@ from streams.edge import asking, conversation, sse
 from streams.edge.app import Edge, Shared
 from streams.edge.asking import Asked
 from streams.edge.keys import Caller, Requester
-from streams.edge.live import spoken
+from streams.edge.live import begun, spoken
 from streams.edge.problems import Problem, answer
 
 router = APIRouter(tags=["OpenAI"])
 DONE = b"data: [DONE]\n\n"
+PLAIN = " !\"#$&'()*+,/:;<=>?@[]^`{|}"
+"""What stands in a header as it is, beside letters and digits."""
 
 
 class Chat(BaseModel):
@@ -43,14 +46,15 @@ class Chat(BaseModel):
 async def asked_in(edge: Edge, request: Request, caller: Caller, agent: str, text: str, history: list[dict[str, Any]],
                    user: str | None, metadata: dict[str, str], session: str = "") -> Asked:
     """The run of a chat client's request."""
-    session = session or request.headers.get("weir-session", "") or metadata.pop("session", "")
+    session = session or unquote(request.headers.get("weir-session", "")) or metadata.pop("session", "")
     return await asking.ask(edge, request, caller, {
         "agent": agent, "text": text, "history": history, "user": user, "session": session, "metadata": metadata,
         "channel": request.headers.get("weir-channel")})
 
 
 def run_headers(asked: Asked) -> dict[str, str]:
-    return {"weir-run": str(asked.run), "weir-session": asked.session}
+    """A session may have any letters, and a header ASCII only: others are written as in a URL, and read so again."""
+    return {"weir-run": str(asked.run), "weir-session": quote(asked.session, safe=PLAIN)}
 
 
 @router.post("/v1/chat/completions", response_model=None)
@@ -62,6 +66,7 @@ async def complete(body: Chat, request: Request, edge: Shared, caller: Requester
     asked = await asked_in(edge, request, caller, body.model, text, history, body.user, dict(body.metadata or {}))
     headers = run_headers(asked) | conversation.ignored(said)
     if body.stream:
+        await begun(edge, asked)
         wants_usage = bool((body.stream_options or {}).get("include_usage"))
         return sse.Stream(_chunks(edge, caller, asked, body.model, wants_usage), edge.settings.edge_slow_s, headers)
     result = asking.completed(await asking.result_of(edge, caller, asked))

@@ -24,7 +24,7 @@ from streams.client import now
 from streams.edge import asking
 from streams.edge.app import Shared
 from streams.edge.keys import Anyone, Caller
-from streams.edge.problems import Problem
+from streams.edge.problems import Problem, media_type, not_json
 
 router = APIRouter(tags=["CloudEvents"])
 SCOPES: Mapping[type[Event], Scope] = {
@@ -43,7 +43,7 @@ BODY = {"requestBody": {"required": True, "content": {
 @router.post("/v1/events", status_code=202, openapi_extra=BODY)
 async def take(request: Request, edge: Shared, caller: Anyone) -> dict[str, Any]:
     """Takes events. 202 when all replicas of Kafka have all of them."""
-    given = _given(request.headers, await request.body())
+    given = _given(request.headers, media_type(request), await request.body())
     events = [_event(one, caller, f"events.{nth}") for nth, one in enumerate(given)]
     for event in events:
         if isinstance(event, AgentRequested):
@@ -54,9 +54,8 @@ async def take(request: Request, edge: Shared, caller: Anyone) -> dict[str, Any]
         for one, event in zip(given, events, strict=True)]}
 
 
-def _given(headers: Mapping[str, str], body: bytes) -> list[dict[str, Any]]:
+def _given(headers: Mapping[str, str], kind: str, body: bytes) -> list[dict[str, Any]]:
     """The events of a request, as the JSON format has them, in whichever mode they came."""
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith("application/cloudevents") and kind not in (ONE, MANY):
         raise Problem(415, "unknown_format", f"{kind} is not understood: send {ONE} or {MANY}")
     if kind == MANY:
@@ -78,8 +77,8 @@ def _given(headers: Mapping[str, str], body: bytes) -> list[dict[str, Any]]:
 def _json(body: bytes, what: str) -> Any:
     try:
         return json.loads(body)
-    except ValueError as error:
-        raise Problem(400, "not_json", f"{what} is not JSON ({error}): send JSON") from error
+    except (ValueError, RecursionError) as error:
+        raise not_json(what, error) from error
 
 
 def _event(given: Any, caller: Caller, where: str) -> Event:

@@ -6,6 +6,7 @@ session; one that names a session has its history, tools' results and all, kept 
 application's word and stands behind the agent's own prompt.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +18,8 @@ TEXT_PARTS = {"text", "input_text", "output_text"}
 HERE = {"model", "messages", "stream", "stream_options", "user", "metadata", "n", "input", "instructions", "system",
         "previous_response_id", "conversation", "store", "modalities"}
 """What of a chat request decides anything; the rest is the agent's definition's to say."""
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+"""Names of parameters, as a header may hold them."""
 
 
 def text_of(content: Any, where: str) -> str:
@@ -53,7 +56,7 @@ def split(messages: Iterable[Any], before: str = "") -> tuple[str, list[dict[str
 
 def ignored(body: dict[str, Any]) -> dict[str, str]:
     """A header that names what a client sent and the agent's definition decides."""
-    names = sorted(name for name, value in body.items() if name not in HERE and value is not None)
+    names = sorted(name for name, value in body.items() if name not in HERE and value is not None and NAME.fullmatch(name))
     return {"weir-ignored": ",".join(names)[:1_000]} if names else {}
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.agent import ResponseCleared
+from schemas.agent import RequestAdmitted, RequestRefused, ResponseCleared
 from schemas.approvals import UserAsked
 from schemas.base import Event
 from schemas.registry import Agent, Definitions, Model, Policy
@@ -23,6 +23,7 @@ from streams.edge.memory import ENDS, OUTCOMES
 from streams.edge.problems import Problem
 
 LAST_S = 0.05
+BEGIN_S = 2.0
 BETWEEN = "\n\n"
 WORDS = (ModelChunk, ResponseCleared, *ENDS)
 
@@ -96,6 +97,22 @@ class Spoken:
         between = BETWEEN if self.before and not self.sent else ""
         more, self.sent = text[len(self.sent):], text
         return between + more
+
+
+async def begun(edge: Edge, asked: Asked) -> None:
+    """Returns when the run has begun, so that a refusal is an answer of its own and not the end of a stream that looked
+    well. Raises Problem; a run that is not heard of for `BEGIN_S` is waited for in the stream."""
+    stories, until = edge.link.stories, asyncio.get_running_loop().time() + BEGIN_S
+    known = stories.find(asked.run)
+    if known is None:
+        return
+    with stories.reading(known) as story:
+        while True:
+            heard = next(stories.events(known, asked.run, known.since, (RequestAdmitted, RequestRefused)), None)
+            if heard and isinstance(heard[1], RequestRefused):
+                asking.completed(asking.finished_as(heard[1]))
+            if heard or not await story.change(until - asyncio.get_running_loop().time()):
+                return
 
 
 async def spoken(edge: Edge, caller: Caller, asked: Asked, agent: str) -> AsyncIterator[str | None | dict[str, Any]]:

@@ -16,7 +16,7 @@ from streams.edge import asking, chat, conversation, sse
 from streams.edge.app import Edge, Shared
 from streams.edge.asking import Asked
 from streams.edge.keys import Caller, Requester
-from streams.edge.live import spoken
+from streams.edge.live import begun, spoken
 from streams.edge.problems import TYPES, Problem
 
 router = APIRouter(tags=["Anthropic"])
@@ -44,6 +44,7 @@ async def answer(body: Messages, request: Request, edge: Shared, caller: Request
     asked = await chat.asked_in(edge, request, caller, body.model, text, history, str(user) if user else None, {})
     headers = chat.run_headers(asked) | conversation.ignored(said) | {"request-id": str(asked.run)}
     if body.stream:
+        await begun(edge, asked)
         return sse.Stream(_events(edge, caller, asked, body.model), edge.settings.edge_slow_s, headers)
     result = asking.completed(await asking.result_of(edge, caller, asked))
     return JSONResponse(message(result, body.model), headers=headers)

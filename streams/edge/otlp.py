@@ -40,7 +40,7 @@ from streams.edge.otlp_wire import (
     spans_of,
     too_large,
 )
-from streams.edge.problems import Problem
+from streams.edge.problems import Problem, media_type
 
 router = APIRouter(tags=["telemetry"])
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
@@ -81,10 +81,10 @@ async def _answered(request: Request, edge: Edge, caller: Caller, signal: str, p
     """How many were rejected and why; or the answer where nothing was taken, as OTLP says it."""
     as_json, packing = _is_json(request), request.headers.get("content-encoding", "").strip().lower()
     try:
-        with edge.exports.holding(_size(request)):
+        with edge.bodies.holding(_size(request)):
             body = await request.body()
             text = await asyncio.to_thread(opened, body, packing)
-            with edge.exports.holding(len(text) if packing else 0):
+            with edge.bodies.holding(len(text) if packing else 0):
                 parts = await asyncio.to_thread(parts_of, text, as_json)
                 return await _taken(edge, caller.tenant, signal, parts, read)
     except Unreadable as error:
@@ -96,7 +96,7 @@ async def _answered(request: Request, edge: Edge, caller: Caller, signal: str, p
 
 def _size(request: Request) -> int:
     """How long the body is, at the most. Raises Unreadable."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = media_type(request)
     if kind not in (PROTOBUF, JSON):
         raise Unreadable(415, f"Content-Type {kind!r} is not known here: send {PROTOBUF} or {JSON}")
     said = request.headers.get("content-length", "")
@@ -139,7 +139,7 @@ async def _taken(edge: Edge, tenant: str, signal: str, parts: Iterable[Part], re
 
 
 def _is_json(request: Request) -> bool:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON
+    return media_type(request) == JSON
 
 
 def _response(message: Message, status: int, as_json: bool, retry_after_s: str = "") -> Response:

@@ -107,7 +107,8 @@ def _parts_of_json(export: dict[str, Any], kind: type, outer: str, middle: str, 
         for scoped in _dicts(each.get(middle)):
             scope = scoped.get("scope")
             name = scope.get("name") if isinstance(scope, dict) else ""
-            for item in scoped.get(inner) or ():
+            items = scoped.get(inner) or []
+            for item in items if isinstance(items, list) else [items]:
                 yield Part(_message(item, kind), around, name if isinstance(name, str) else "")
 
 

@@ -27,6 +27,13 @@ class Problem(Exception):
         self.status, self.code, self.detail, self.retry_after_s, self.more = status, code, detail, retry_after_s, more
 
 
+def not_json(what: str, error: Exception) -> Problem:
+    """`what` was sent as JSON and is none, or none that can be read: a JSON text of 100,000 brackets is valid."""
+    if isinstance(error, RecursionError):
+        return Problem(400, "not_json", f"{what} is nested too deep: send JSON with fewer levels")
+    return Problem(400, "not_json", f"{what} is not JSON ({error}): send JSON, in UTF-8")
+
+
 def answer(problem: Problem, path: str = "") -> JSONResponse:
     """The problem as an HTTP answer."""
     status = problem.status
@@ -34,6 +41,8 @@ def answer(problem: Problem, path: str = "") -> JSONResponse:
     headers = {} if problem.retry_after_s is None else {"Retry-After": str(max(1, round(problem.retry_after_s)))}
     if status >= 500 and problem.retry_after_s is None:
         headers["x-should-retry"] = "false"  # what OpenAI's and Anthropic's clients heed: a run is not to be paid twice
+    if status == 408:
+        headers["Connection"] = "close"  # the rest of it may still come
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     body = {"type": f"urn:weir:problem:{problem.code}", "title": HTTPStatus(status).phrase, "status": status,
@@ -42,12 +51,15 @@ def answer(problem: Problem, path: str = "") -> JSONResponse:
     return JSONResponse(body, status, headers, MEDIA_TYPE)
 
 
-def first_mistake(error: RequestValidationError) -> Problem:
+def first_mistake(error: RequestValidationError, media_type: str = "application/json") -> Problem:
     """What is wrong with a request, in one sentence with its place; all mistakes are in `errors`."""
     found = [{"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()]
     first = error.errors()[0]
+    if not media_type.endswith("json") and first["loc"] == ("body",) and first["type"] != "missing":  # `curl -d` says so
+        return Problem(415, "not_json", f"the body is said to be {media_type or 'of no type'}: send JSON, with the header "
+                       "Content-Type: application/json")
     if first["type"] == "json_invalid":
-        return Problem(400, "not_json", f"the body is not JSON ({first['ctx']['error']}): send a JSON object")
+        return not_json("the body", ValueError(first["ctx"]["error"]))
     what = {"extra_forbidden": "is not known here: remove it", "missing": "is missing: add it"}.get(
         first["type"], f"is wrong: {first['msg']}")
     return Problem(422, "invalid_request", f"{found[0]['where']} {what}", errors=found)
@@ -66,18 +78,37 @@ def handled(app: FastAPI, page: Callable[[Problem], Response]) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _(request: Request, error: RequestValidationError) -> Response:
-        return told(request, first_mistake(error))
+        return told(request, first_mistake(error, media_type(request)))
 
     @app.exception_handler(HTTPException)
     async def _(request: Request, error: HTTPException) -> Response:
-        words = {404: f"there is nothing at {request.url.path}: /openapi.json lists what there is",
-                 405: f"{request.method} is not done at {request.url.path}: /openapi.json lists what is"}
-        return told(request, Problem(error.status_code, "http", words.get(error.status_code, str(error.detail))))
+        answered = told(request, of_routing(request, error))
+        answered.headers.update(error.headers or {})  # 405 says in Allow what is done
+        return answered
 
     @app.exception_handler(Exception)
     async def _(request: Request, error: Exception) -> Response:
         return told(request, Problem(500, "internal", f"{type(error).__name__} in the edge: its log says more; the same "
                                      "request with the same Idempotency-Key is safe to send again"))
+
+
+def media_type(request: Request) -> str:
+    """What the body is said to be, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def of_routing(request: Request, error: HTTPException) -> Problem:
+    """What the framework itself turns away: a path or method that is not there, a body that it cannot read."""
+    path = request.url.path
+    if error.status_code == 404:
+        return Problem(404, "unknown_path", f"there is nothing at {path}: /openapi.json lists what there is")
+    if error.status_code == 405:
+        return Problem(405, "unknown_method", f"{request.method} is not done at {path}: /openapi.json lists what is")
+    if isinstance(error.__cause__, Problem):  # while the body came
+        return error.__cause__
+    if error.status_code == 400 and isinstance(error.__cause__, RecursionError | ValueError):
+        return not_json("the body", error.__cause__)
+    return Problem(error.status_code, "http", str(error.detail))
 
 
 DESCRIBED: dict[int | str, dict[str, Any]] = {

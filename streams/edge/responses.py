@@ -17,7 +17,7 @@ from streams.edge import asking, chat, conversation, runs, sse
 from streams.edge.app import Edge, Shared
 from streams.edge.asking import Asked
 from streams.edge.keys import Caller, Reader, Requester
-from streams.edge.live import spoken
+from streams.edge.live import begun, spoken
 from streams.edge.problems import Problem
 
 router = APIRouter(tags=["OpenAI"])
@@ -50,6 +50,7 @@ async def respond(body: Respond, request: Request, edge: Shared, caller: Request
                                 await _session(edge, caller, body))
     headers = chat.run_headers(asked) | conversation.ignored(said)
     if body.stream:
+        await begun(edge, asked)
         return sse.Stream(_events(edge, caller, asked, body), edge.settings.edge_slow_s, headers)
     result = asking.completed(await asking.result_of(edge, caller, asked))
     return JSONResponse(response(result, body.model, body.previous_response_id, body.metadata), headers=headers)
@@ -66,8 +67,10 @@ async def _session(edge: Edge, caller: Caller, body: Respond) -> str:
     """The session to go on with; empty for a new one."""
     if body.previous_response_id:
         return await asking.place_of(edge, caller, _run(body.previous_response_id))
-    given = body.conversation
-    return str(given.get("id", "")) if isinstance(given, dict) else given or ""
+    given = body.conversation.get("id") if isinstance(body.conversation, dict) else body.conversation
+    if not isinstance(given, str | None):
+        raise Problem(422, "bad_conversation", "`conversation` is a session's name, or an object with it as `id`")
+    return given or ""
 
 
 def _run(name: str) -> UUID:

@@ -46,6 +46,8 @@ class LocalLink:
     async def publish(self, *events) -> None:
         if self.away:
             raise Away(self.away)
+        for event in events:
+            self._codec.encode(event)  # as Kafka gets it
         self.taken += events
         if self.held is not None:
             await self.held.wait()

@@ -102,7 +102,7 @@ def test_mistakes_and_refusals_are_the_clients_own_exceptions(run):
         async with client.messages.stream(model="nobody", max_tokens=9, messages=ORDER) as stream:
             return [event async for event in stream]
 
-    with pytest.raises(anthropic.APIError, match="nobody"):
+    with pytest.raises(anthropic.NotFoundError, match="nobody"):
         run(anthropic.AsyncAnthropic, streamed)
 
 

@@ -102,6 +102,12 @@ def test_a_refusal_says_when_to_come_again(client, link):
         client(asked, max_retries=0)
     assert int(refused.value.response.headers["retry-after"]) >= 50
 
+    async def streamed(openai):
+        await openai.chat.completions.create(model="support", messages=ORDER, stream=True)
+
+    with pytest.raises(openai.RateLimitError, match="requests a minute"):
+        client(streamed, max_retries=0)
+
 
 def test_a_run_that_fails_is_said_once_and_not_tried_again(client, link):
     agent = link.definitions.find("agent", "support").model_copy(update={"limits": Limits(steps=1)})

@@ -156,7 +156,7 @@ def test_an_export_of_nothing_is_fine(http):
 
 @pytest.mark.parametrize("full", [False, True])
 def test_when_kafka_is_away_or_memory_full_it_says_when_to_come_again(http, app, link, full):
-    link.away, room = "" if full else "Kafka did not take it", app.state.edge.exports
+    link.away, room = "" if full else "Kafka did not take it", app.state.edge.bodies
     with room.holding(room.most if full else 0):
         answer = sent(http, export({}).SerializeToString())
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1" if full else "2")
@@ -165,7 +165,7 @@ def test_when_kafka_is_away_or_memory_full_it_says_when_to_come_again(http, app,
 
 
 def test_what_is_packed_counts_by_what_it_holds(http, app, link):
-    room, body = app.state.edge.exports, export({"attributes": {"a": "x" * 50_000}}).SerializeToString()
+    room, body = app.state.edge.bodies, export({"attributes": {"a": "x" * 50_000}}).SerializeToString()
     with room.holding(room.most - len(body)):
         assert sent(http, gzip.compress(body), **{"content-encoding": "gzip"}).status_code == 503
     assert sent(http, gzip.compress(body), **{"content-encoding": "gzip"}).status_code == 200
