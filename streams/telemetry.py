@@ -10,51 +10,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, get_args
+from typing import Any
 
 from streams.config import Settings
+from streams.metric_names import METRICS, Kind, bounds_of
 
-Count = Literal[
-    "weir_records_taken",         # records read and processed, by consumer and topic
-    "weir_events_made",           # events written, by consumer and topic
-    "weir_dead_letters",          # records that could not be taken, by consumer and reason
-    "weir_transactions",          # transactions, by consumer and outcome (committed, aborted)
-    "weir_timers_fired",          # wake events made, by consumer
-    "weir_records_skipped",       # records that a state had seen already, by consumer
-    "weir_state_records_written",  # changelog records, by consumer
-    "weir_state_records_restored",  # changelog records read at an assignment, by consumer
-    "weir_calls",                 # calls of ports, by consumer, port and outcome
-    "weir_rows_landed",           # rows inserted, by consumer and table
-    "weir_otlp_items",            # spans and events of other applications, by signal and outcome (taken, rejected)
-    "weir_chunks",                # parts of models' texts told to readers, by outcome (sent, lost)
-    "weir_model_attempts",        # requests to models, by model and outcome (answered, timeout, http_500, ...)
-    "weir_cache_lookups",         # looks into the response cache, by outcome (hit, miss)
-    "weir_edge_requests",         # HTTP requests, by path and status
-]
-Gauge = Literal[
-    "weir_partitions_owned",      # partitions in this worker's hands, by consumer
-    "weir_lag_records",           # records not yet taken, by consumer and topic
-    "weir_late_events",           # events that came after their window was over, in the states held here, by step
-    "weir_calls_in_flight",       # by consumer
-    "weir_definitions",           # versions of definitions that the worker has read
-    "weir_unbalanced_records",    # records lost or doubled in the last two hours, by what (lost, doubled); always 0
-    "weir_counted_timestamp_seconds",  # when what was produced was last counted against what landed, in Unix time
-    "weir_behind_seconds",        # age of the oldest record that a consumer has not finished, by consumer
-    "weir_behind_records",        # records that a consumer has not finished, at most, by consumer
-    "weir_ready",                 # 1 when the worker does its work
-    "weir_breaker_open",          # 1 where a model (or tool) is not asked, 0.5 while it is probed, by provider and model
-    "weir_edge_in_flight",        # HTTP requests under way
-]
-Timing = Literal[
-    "weir_transaction_seconds",   # from begin to committed, by consumer
-    "weir_batch_records",         # records in one transaction, by consumer
-    "weir_restore_seconds",       # of the state of all partitions assigned at once, by consumer
-    "weir_call_seconds",          # by consumer and port
-    "weir_insert_seconds",        # by consumer and table
-    "weir_edge_seconds",          # from an HTTP request to the head of its answer, by path
-]
-BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-BATCH_BOUNDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 GENAI = {
     "gen_ai.client.operation.duration": ("s", "How long an operation took", tuple(0.01 * 2**n for n in range(14))),
     "gen_ai.client.token.usage": ("{token}", "Tokens of a model's call, by type", tuple(4**n for n in range(14))),
@@ -74,20 +34,20 @@ class Metrics:
         self._buckets: dict[Series, list[float]] = {}
         self._outward: Any = None
 
-    def count(self, name: Count, by: float = 1, **labels: str) -> None:
+    def count(self, name: str, by: float = 1, **labels: str) -> None:
         series = name, tuple(labels.items())
         with self._lock:
             self._counts[series] = self._counts.get(series, 0) + by
         if self._outward:
             self._outward.count(name, by, labels)
 
-    def gauge(self, name: Gauge, value: float, **labels: str) -> None:
+    def gauge(self, name: str, value: float, **labels: str) -> None:
         with self._lock:
             self._gauges[name, tuple(labels.items())] = value
         if self._outward:
             self._outward.gauge(name, value, labels)
 
-    def observe(self, name: Timing, value: float, **labels: str) -> None:
+    def observe(self, name: str, value: float, **labels: str) -> None:
         bounds = bounds_of(name)
         series = name, tuple(labels.items())
         with self._lock:
@@ -98,7 +58,7 @@ class Metrics:
             self._outward.observe(name, value, labels)
 
     @contextmanager
-    def timed(self, name: Timing, **labels: str) -> Iterator[None]:
+    def timed(self, name: str, **labels: str) -> Iterator[None]:
         """Observes how long a block took, in seconds, also where it raises."""
         began = time.perf_counter()
         try:
@@ -134,13 +94,13 @@ class Metrics:
             buckets = {series: list(values) for series, values in self._buckets.items()}
         for family, table in ((CounterMetricFamily, counts), (GaugeMetricFamily, gauges)):
             for name in sorted({name for name, _ in table}):
-                made = family(name, name.replace("_", " "))
+                made = family(name, METRICS[name].about)
                 for (its, labels), value in table.items():
                     if its == name:
                         made.add_sample(name + ("_total" if family is CounterMetricFamily else ""), dict(labels), value)
                 yield made
         for name in sorted({name for name, _ in buckets}):
-            made = HistogramMetricFamily(name, name.replace("_", " "))
+            made = HistogramMetricFamily(name, METRICS[name].about)
             for (its, labels), values in buckets.items():
                 if its == name:
                     _add_histogram(made, name, dict(labels), values)
@@ -155,8 +115,8 @@ class Metrics:
         self._outward = outward
 
 
-def bounds_of(name: str) -> tuple[float, ...]:
-    return BATCH_BOUNDS if name == "weir_batch_records" else BOUNDS
+def named(kind: Kind) -> list[str]:
+    return [name for name, metric in METRICS.items() if metric.kind == kind]
 
 
 def _add_histogram(family: Any, name: str, labels: dict[str, str], values: list[float]) -> None:
@@ -187,10 +147,10 @@ class Outward:
         self._tracers = TracerProvider(resource=resource)
         self._tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{base}/v1/traces", headers=headers)))
         meter = self._meters.get_meter("weir")
-        self._counters = {name: meter.create_counter(name) for name in get_args(Count)}
-        self._gauges = {name: meter.create_gauge(name) for name in get_args(Gauge)}
+        self._counters = {name: meter.create_counter(name) for name in named("counter")}
+        self._gauges = {name: meter.create_gauge(name) for name in named("gauge")}
         self._histograms = {name: meter.create_histogram(
-            name, explicit_bucket_boundaries_advisory=bounds_of(name)) for name in get_args(Timing)}
+            name, explicit_bucket_boundaries_advisory=bounds_of(name)) for name in named("histogram")}
         self._genai = {name: meter.create_histogram(name, unit, words, explicit_bucket_boundaries_advisory=bounds)
                        for name, (unit, words, bounds) in GENAI.items()}
         self.tracer = self._tracers.get_tracer("weir")

@@ -62,7 +62,7 @@ class Worker:
         if ready and not self._ready:
             self._heart.settle()
         self._ready = ready
-        self.metrics.gauge("weir_ready", float(ready))
+        self.metrics.gauge("weir_ready", float(ready), worker=self.name)
 
     def given(self) -> Definitions:
         """The definitions in force; waits for the first snapshot. Raises RuntimeError when they cannot be followed."""

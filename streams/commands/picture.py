@@ -10,7 +10,7 @@ from schemas.patterns import Workflow
 from streams.commands.common import ROOT, AsJson, Problem, err
 from streams.config import settings
 from streams.definitions.company import definition_in
-from streams.describing import asyncapi, dashboards, dictionary, drawing
+from streams.describing import alerts, asyncapi, dashboards, dictionary, drawing
 from streams.describing import describe as drawn
 from streams.live import top as live
 
@@ -34,25 +34,27 @@ def describe(
     asyncapi_: Annotated[bool, typer.Option("--asyncapi", help="The contract, as AsyncAPI 3.0.")] = False,
     settings_: Annotated[bool, typer.Option("--settings", help="Every setting and its default.")] = False,
     dictionary_: Annotated[bool, typer.Option("--dictionary", help="Every table and column of ClickHouse.")] = False,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Every number of /metrics, with its labels.")] = False,
     agent: Annotated[bool, typer.Option("--agent", help="The states of an agent's session, as Mermaid.")] = False,
     workflow: Annotated[Path | None, typer.Option(
         "--workflow", help="The graph of an agent's file, as Mermaid.")] = None,
-    dashboards_: Annotated[bool, typer.Option("--dashboards", help="Write Grafana's dashboards anew.")] = False,
+    dashboards_: Annotated[bool, typer.Option("--dashboards", help="Write Grafana's dashboards and Prometheus' alert rules anew.")] = False,
     readme: Annotated[bool, typer.Option("--readme", help="Write the README's generated blocks anew.")] = False,
 ) -> None:
     """Prints what the code says of itself."""
     if readme:
         drawn.rewrite_readme(ROOT / "README.md")
-    for path in dashboards.write() if dashboards_ else ():
+    for path in (*dashboards.write(), *alerts.write()) if dashboards_ else ():
         err.print(f"{path.relative_to(ROOT)} written")
     for wanted, made in ((diagram, drawn.mermaid), (topics, lambda: drawn.topics_table(settings())),
                          (asyncapi_, lambda: asyncapi.as_yaml(settings())), (settings_, drawn.settings_table),
-                         (dictionary_, dictionary.as_markdown), (agent, drawing.states),
+                         (dictionary_, dictionary.as_markdown), (metrics, drawn.metrics_table),
+                         (agent, drawing.states),
                          (workflow is not None, lambda: drawing.workflow(_workflow_in(workflow)))):
         if wanted:
             sys.stdout.write(made() + "\n")
-    if not any((diagram, topics, asyncapi_, settings_, dictionary_, agent, workflow, dashboards_, readme)):
-        raise Problem("say what: --diagram, --topics, --asyncapi, --settings, --dictionary, --agent, --workflow FILE, --dashboards "
+    if not any((diagram, topics, asyncapi_, settings_, dictionary_, metrics, agent, workflow, dashboards_, readme)):
+        raise Problem("say what: --diagram, --topics, --asyncapi, --settings, --dictionary, --metrics, --agent, --workflow FILE, --dashboards "
                       "or --readme")
 
 

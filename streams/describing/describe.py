@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from schemas.base import Event
 from schemas.operations import DeadLettered
 from schemas.topics import topics
+from streams import metric_names
 from streams.cli import COMMANDS
 from streams.config import Settings
 from streams.shapes import Call, Each, Fold, Kinds, Step, Window, kinds
@@ -122,6 +123,11 @@ def topics_rows(settings: Settings) -> list[dict[str, Any]]:
 
 def topics_table(settings: Settings | None = None) -> str:
     return markdown(topics_rows(settings or _defaults()))
+
+
+def metrics_table() -> str:
+    """Every number that the workers show, its labels, what it means."""
+    return markdown(metric_names.table())
 
 
 def settings_table() -> str:

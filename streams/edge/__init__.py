@@ -32,7 +32,7 @@ async def _serve(settings: Settings, worker: Any) -> None:
     from streams.edge.link import KafkaLink  # noqa: PLC0415
     from streams.edge.tables import Tables  # noqa: PLC0415
 
-    link = KafkaLink(settings, worker.codec, worker.given)
+    link = KafkaLink(settings, worker.codec, worker.given, worker.metrics)
     app = application(settings, link, Tables(settings), worker.metrics)
     server = uvicorn.Server(uvicorn.Config(
         app, http=Heads, log_level="warning", access_log=False, lifespan="on", ws="none", timeout_keep_alive=75,

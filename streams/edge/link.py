@@ -40,6 +40,7 @@ from streams import kafka
 from streams.client import LONG_FETCH, now, places
 from streams.config import Settings
 from streams.edge.memory import Heard, Stories
+from streams.telemetry import Metrics
 
 log = logging.getLogger(__name__)
 TOLD: tuple[type[Event], ...] = (
@@ -72,8 +73,8 @@ class Link(Protocol):
 class KafkaLink:
     """The real one. Made and used in one event loop; two threads wait on Kafka for it."""
 
-    def __init__(self, settings: Settings, codec: Codec, given: Callable[[], Definitions]):
-        self._settings, self._codec, self.given = settings, codec, given
+    def __init__(self, settings: Settings, codec: Codec, given: Callable[[], Definitions], metrics: Metrics):
+        self._settings, self._codec, self.given, self._metrics = settings, codec, given, metrics
         self._loop, self._stop = asyncio.get_running_loop(), threading.Event()
         self.stories = Stories(self._decoded, settings.edge_memory_mb * 1024 * 1024)
         self._producer = kafka.producer(settings, **{
@@ -88,7 +89,8 @@ class KafkaLink:
             thread.start()
 
     async def publish(self, *events: Event) -> None:
-        ends = await asyncio.gather(*(self._produced(event) for event in events), return_exceptions=True)
+        with self._metrics.timed("weir_edge_accept_seconds"):
+            ends = await asyncio.gather(*(self._produced(event) for event in events), return_exceptions=True)
         for end in ends:  # only now, so that nothing of what failed is still on its way
             if end is not None:
                 raise end

@@ -230,6 +230,7 @@ class Stage:
         log.warning("transaction aborted worker=%s why=%s", self.name, why)
         self._worker.metrics.count("weir_transactions", consumer=self.name, outcome="aborted")
         self._transactions.abort()
+        self._taker.tell(None)
         self._ownership.reload(self._consumer)
 
     def _single_out(self, error: Refused, batch: int) -> None:
@@ -249,9 +250,7 @@ class Stage:
             metrics.count("weir_records_taken", count, consumer=self.name, topic=name)
         for name, count in made.items():
             metrics.count("weir_events_made", count, consumer=self.name, topic=name)
-        for reason, count in self._taker.dead.items():
-            metrics.count("weir_dead_letters", count, consumer=self.name, reason=reason)
-        self._taker.dead.clear()
+        self._taker.tell(metrics)
         metrics.count("weir_transactions", consumer=self.name, outcome="committed")
         metrics.observe("weir_transaction_seconds", seconds, consumer=self.name)
         metrics.observe("weir_batch_records", len(messages), consumer=self.name)

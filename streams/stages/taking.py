@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from confluent_kafka import Message
 
+from schemas.agent import RequestRefused, RunFinished
 from schemas.base import Event, Unprocessable
 from schemas.codec import Codec, Headers, Undecodable, headers_of, trace_of, traceparent_of
 from schemas.operations import DeadLettered, Reason
@@ -26,14 +27,15 @@ from streams.shapes import Fold, Session, Step, Window
 from streams.stages.core import Core, Failed
 from streams.stages.partitioning import Partitioner
 from streams.stages.state import PLACE, Place
+from streams.telemetry import Metrics
 from streams.topology import inputs
 
 Record = tuple[str, bytes, bytes, Headers]
 """Topic, value, key, headers."""
 
 SEQ = "weir_seq"
-
-
+ENDS = {RunFinished, RequestRefused}
+"""What a request ends with."""
 Refusal = tuple[Reason, str]
 """Why a record is a dead letter."""
 
@@ -89,6 +91,7 @@ class Taker:
     def __init__(self, settings: Settings, name: str, steps: tuple[Step, ...], codec: Codec, partitions: int):
         self.kinds = {settings.prefix + kind.topic(): kind for kind in inputs(steps)}
         self.dead: dict[Reason, int] = {}
+        self.ended: dict[str, int] = {}
         self.share = deadletters.ShareLimit(settings.dead_share_max)
         self._settings, self._name, self._codec = settings, name, codec
         self._partitioner = Partitioner(partitions)
@@ -116,6 +119,15 @@ class Taker:
     def refuse(self, message: Message, why: str) -> None:
         """From now on this record is a dead letter: what follows from it was tried and cannot be written."""
         self._refused[message.topic(), message.partition(), message.offset()] = why
+
+    def tell(self, metrics: Metrics | None) -> None:
+        """What became of the records since the last time, as numbers; of a transaction that was not to be, nothing."""
+        for reason, count in self.dead.items() if metrics else ():
+            metrics.count("weir_dead_letters", count, consumer=self._name, reason=reason)
+        for outcome, count in self.ended.items() if metrics else ():
+            metrics.count("weir_runs_ended", count, outcome=outcome)
+        self.dead.clear()
+        self.ended.clear()
 
     def take(self, held: dict[int, Partition], messages: list[Message], now: datetime,
              until: float = math.inf) -> list[list[Record]]:
@@ -209,6 +221,9 @@ class Taker:
 
     def _record(self, event: Event, trace: str | None, seq: bytes) -> Record:
         kind = type(event)
+        if kind in ENDS:
+            outcome = getattr(event, "outcome", "refused")
+            self.ended[outcome] = self.ended.get(outcome, 0) + 1
         topic = self._topics.get(kind)
         if topic is None:
             topic = self._topics[kind] = self._settings.prefix + kind.topic()

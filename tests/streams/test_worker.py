@@ -13,7 +13,8 @@ from schemas.codec import LocalIds
 from streams.config import Settings
 from streams.health import HUNG, Heart, Pages
 from streams.stages.partitioning import Partitioner, murmur2
-from streams.telemetry import BATCH_BOUNDS, Metrics
+from streams.metric_names import BATCH_BOUNDS
+from streams.telemetry import Metrics
 from streams.worker import KINDS, Worker, arguments
 
 

@@ -12,6 +12,7 @@ from streams.client import request
 from streams.config import Settings
 from streams.edge import link as linked
 from streams.edge.link import Away, KafkaLink
+from streams.telemetry import Metrics
 
 
 def test_kafka_away_is_said_within_the_time_and_nothing_is_left_to_be_sent_later(tmp_path, monkeypatch):
@@ -19,7 +20,7 @@ def test_kafka_away_is_said_within_the_time_and_nothing_is_left_to_be_sent_later
     settings = Settings(home=tmp_path, kafka={"bootstrap.servers": "127.0.0.1:1"}, edge_accept_s=0.3)
 
     async def within():
-        link = KafkaLink(settings, Codec(LocalIds(event_classes())), Definitions)
+        link = KafkaLink(settings, Codec(LocalIds(event_classes())), Definitions, Metrics())
         began = time.monotonic()
         with pytest.raises(Away, match="same Idempotency-Key"):
             await link.publish(request("t", "a", "one"), request("t", "a", "two"))
