@@ -1,6 +1,7 @@
 """Does every page of the console show what is in the tables, escaped, to those who may see it, and nothing else?"""
 
 import asyncio
+import csv
 import io
 from datetime import UTC, datetime, timedelta
 
@@ -9,8 +10,10 @@ import pytest
 
 from schemas.approvals import ApprovalDecided
 from schemas.registry import Definitions
-from streams.console import charts
+from streams.config import Settings
+from streams.console import charts, taking
 from streams.console.page import PAGES
+from streams.console.queries import ROWS
 from streams.edge.keys import made
 
 pytestmark = pytest.mark.engine
@@ -62,6 +65,25 @@ def test_rows_are_taken_along(console):
     parquet = got(console, "/console/export/agents.parquet").content
     assert pyarrow.parquet.read_table(io.BytesIO(parquet)).num_rows == 1
     assert got(console, "/console/export/secrets.csv").status_code == 404
+
+
+def test_every_table_is_taken_along(console):
+    found = {name: got(console, f"/console/export/{name}.csv?hours=24").status_code for name in ROWS}
+    assert {name for name, status in found.items() if status != 200} == set()
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "a=1", "", "'=1"])
+def test_no_text_is_a_formula_in_a_spreadsheet(landed, clickhouse_url, text):
+    sql = """SELECT {text:String} AS a, toNullable({text:String}) AS b, CAST(NULL AS Nullable(String)) AS c, -1 AS d,
+                    toLowCardinality({text:String}) AS `e f` ORDER BY a"""
+    settings = Settings(clickhouse_url=clickhouse_url, clickhouse_database=landed[0])
+    whole = {form: b"".join(taking.pieces(*taking.opened(settings, sql, {"text": text}, form)))
+             for form in ("CSVWithNames", "Parquet")}
+    [names, row] = csv.reader(io.StringIO(whole["CSVWithNames"].decode(), newline=""))
+    shown = text if text in ("a=1", "", "'=1") else "'" + text
+    assert (names, row) == (["a", "b", "c", "d", "e f"], [shown, shown, "\\N", "-1", shown])
+    kept = pyarrow.parquet.read_table(io.BytesIO(whole["Parquet"])).to_pylist()
+    assert kept[0]["a"] in (text, text.encode())
 
 
 def test_a_word_on_an_approval_is_published_once_and_only_from_here(console):
