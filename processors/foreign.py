@@ -10,8 +10,11 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from uuid import NAMESPACE_OID, UUID
+
+import orjson
 
 from processors.dialects import MODEL_CALLS, OTEL
 from processors.finder import Attributes, Finder, Usage, finish_of, operation_of, provider_of, usage_of
@@ -60,11 +63,11 @@ def _next_rest(at: datetime) -> datetime:
 
 def translated(span: SpanReceived, given: Definitions) -> list[SpanEnded | TokensUsed]:
     """Out of what it says and the prices: a replay says the same. Raises Unprocessable for what is no JSON."""
-    attributes, events = _object(span, "attributes"), _events(span)
+    attributes, events = _object(span.attributes, "attributes"), _events(span)
     for event in events:
         if event.get("name") == DETAILS:
             attributes = {**(event.get("attributes") or {}), **attributes}
-    find, resource = Finder(attributes), _object(span, "resource")
+    find, (service, around) = Finder(attributes), _resource(span.resource)
     operation = "event" if span.kind == "event" else operation_of(find)
     usage = usage_of(find) if operation in MODEL_CALLS else Usage()
     asked, answering = find.text("request_model"), find.text("response_model")
@@ -78,13 +81,13 @@ def translated(span: SpanReceived, given: Definitions) -> list[SpanEnded | Token
     said, answered = _texts(find, events, operation)
     ended = span.then(
         SpanEnded, at=span.ended_at, session=label(find.text("session")) or span.trace, run=run_of(span),
-        agent=label(find.text("agent") or as_text(resource.get("service.name"))), operation=operation,
+        agent=label(find.text("agent") or service), operation=operation,
         error_type=label(_error_of(span, find, events)), provider=label(provider),
         request_model=label(asked or answering), response_model=label(answering),
         finish_reason=label(finish_of(find, events)), tokens=usage.tokens, cost_usd=cost_usd,
         tool=label(find.text("tool")) if operation == "execute_tool" else "",
         user=clean(find.text("user")) or None, input=cut(said, TEXT_CHARS), output=cut(answered, TEXT_CHARS),
-        source=find.dialect.name, attributes=_rest(span, find, resource, events, usage))
+        source=find.dialect.name, attributes=_rest(span, find, around, events, usage))
     if operation not in MODEL_CALLS or span.status == "error" and not usage.known:
         return [ended]
     return [ended, _used(span, ended, charge, uncached_usd, given)]
@@ -120,7 +123,7 @@ def _texts(find: Finder, events: list[Attributes], operation: str) -> tuple[str,
 
 def _first(find: Finder, names: tuple[str, ...]) -> list[Said]:
     """The messages of the first attribute that has any."""
-    for name in names:
+    for name in filter(find.has, names):
         if found := [each for each in messages_at(find.attributes, name) if str(each)]:
             return found
     return []
@@ -133,11 +136,11 @@ def _error_of(span: SpanReceived, find: Finder, events: list[Attributes]) -> str
     return find.text("error_type") or as_text(next(filter(None, raised), "")) or span.message or "error"
 
 
-def _rest(span: SpanReceived, find: Finder, resource: Attributes, events: list[Attributes], usage: Usage) -> str:
+def _rest(span: SpanReceived, find: Finder, around: Attributes, events: list[Attributes], usage: Usage) -> str:
     """All that no column says, as JSON; long texts as far as VALUE_CHARS."""
     rest = {name: _short(value) for name, value in find.attributes.items()
             if name not in find.used or isinstance(value, str) and len(value) > LABEL_CHARS}
-    rest |= {f"resource.{name}": _short(value) for name, value in resource.items()}
+    rest |= around
     rest["weir.kind"] = span.kind
     if span.scope:
         rest["weir.scope"] = span.scope
@@ -156,23 +159,36 @@ def _short(value: Any) -> Any:
     return {name: _short(inner) for name, inner in value.items()} if isinstance(value, dict) else value
 
 
-def _object(span: SpanReceived, name: str) -> Attributes:
-    found = _json(span, name)
+@lru_cache(maxsize=32)
+def _resource(text: str) -> tuple[str, Attributes]:
+    """The service's name, and all that is kept of it: the same for all spans of an application."""
+    resource = _object(text, "resource")
+    return as_text(resource.get("service.name")), {f"resource.{name}": _short(value) for name, value in resource.items()}
+
+
+def _object(text: str, name: str) -> Attributes:
+    found = _json(text, name)
     if not isinstance(found, dict):
-        raise Unprocessable(f"{name} should be a JSON object, it is {getattr(span, name)[:100]!r}")
+        raise Unprocessable(f"{name} should be a JSON object, it is {text[:100]!r}")
     return found
 
 
 def _events(span: SpanReceived) -> list[Attributes]:
-    found = _json(span, "events")
+    if span.events == "[]":
+        return []
+    found = _json(span.events, "events")
     if not isinstance(found, list) or not all(
             isinstance(each, dict) and isinstance(each.get("attributes") or {}, dict) for each in found):
         raise Unprocessable(f"events should be a JSON list of objects, it is {span.events[:100]!r}")
     return found
 
 
-def _json(span: SpanReceived, name: str) -> Any:
+def _json(text: str, name: str) -> Any:
     try:
-        return json.loads(getattr(span, name))
+        return orjson.loads(text)
+    except ValueError:
+        pass  # NaN and half characters are no JSON, and Python's own way takes them
+    try:
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Unprocessable(f"{name} is not JSON: {error}") from error

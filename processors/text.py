@@ -11,6 +11,8 @@ CHARS_A_TOKEN = 4
 
 def clean(text: str) -> str:
     """The text without lone surrogates, which JSON may carry and UTF-8 may not."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

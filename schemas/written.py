@@ -81,7 +81,7 @@ def _money(money: Decimal) -> bytes:
 
 # How a value `x` is written: an expression of bytes. Small numbers and short ids, most of all values, pay no call.
 PIECES = {
-    "string": "text(x)",
+    "string": "text(x) if x else b'\\0'",
     "uuid": "b'H' + digits(x.int).encode()",
     "long": "small[x] if 0 <= x < small_max else varint(x)",
     "timestamp-millis": "varint(milliseconds(x))",

@@ -17,7 +17,7 @@ SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*
 STDLIB_PURE = {"bisect", "base64", "collections", "dataclasses", "datetime", "decimal", "enum", "functools", "hashlib",
                "heapq", "itertools", "json", "math", "operator", "re", "string", "struct", "types", "typing", "uuid",
                "unicodedata", "zlib"}
-PURE_LIBRARIES = {"cel", "genai_prices", "jinja2", "jsonschema", "stdnum"}
+PURE_LIBRARIES = {"cel", "genai_prices", "jinja2", "jsonschema", "orjson", "stdnum"}
 MAY_IMPORT = {
     "schemas": sys.stdlib_module_names | {"schemas", "pydantic", "pydantic_core", "fastavro"},
     "processors": STDLIB_PURE | PURE_LIBRARIES | {"schemas", "processors"},

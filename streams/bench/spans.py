@@ -32,8 +32,9 @@ def exports(spans: int, seed: int = SEED) -> Iterator[ExportTraceServiceRequest]
         scope.scope.name = "acme.llm"
         for _ in range(min(EXPORT_SPANS, left)):
             trace = dice.randbytes(16) if left % TRACE_SPANS == 0 or not trace else trace
+            start_ns = now_ns + dice.randrange(NS)
             _fill(scope.spans.add(trace_id=trace, span_id=dice.randbytes(8), parent_span_id=trace[:8], kind=3,
-                                  start_time_unix_nano=now_ns, end_time_unix_nano=now_ns + NS), left, dice)
+                                  start_time_unix_nano=start_ns, end_time_unix_nano=start_ns + NS), left, dice)
             left -= 1
         yield request
 
