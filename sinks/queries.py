@@ -107,6 +107,16 @@ FROM (SELECT topic, partition, minute, argMax(balance.produced, counted_at) AS m
       FROM balance WHERE minute >= now('UTC') - INTERVAL {hours:UInt32} HOUR GROUP BY topic, partition, minute)
 GROUP BY topic ORDER BY topic""", {"hours": 24}),
 
+    Query("completeness_minutes", "Whether it balances, by topic, partition and minute: what is off first, then the newest", """
+SELECT topic, partition, minute, argMax(balance.produced, counted_at) AS made, argMax(balance.landed, counted_at) AS there,
+       argMax(balance.dead_lettered, counted_at) AS dead, argMax(balance.lost, counted_at) AS nowhere,
+       argMax(balance.doubled, counted_at) AS twice, argMax(landed_after_ms, counted_at) AS longest_ms,
+       max(counted_at) AS last_counted
+FROM balance WHERE minute >= now('UTC') - INTERVAL {hours:UInt32} HOUR AND ({topic:String} = '' OR topic = {topic:String})
+GROUP BY topic, partition, minute
+ORDER BY nowhere + twice > 0 DESC, minute DESC, topic, partition LIMIT {limit:UInt32}""",
+          {"topic": "", "hours": 24, "limit": 200}),
+
     Query("parts", "How many parts each month of each table has: above 200 merges do not keep up", """
 SELECT table, partition, count() AS parts, sum(rows) AS all_rows, sum(bytes_on_disk) AS bytes_on_disk,
        sum(data_uncompressed_bytes) AS bytes_unpacked, parts <= 200 AS is_well

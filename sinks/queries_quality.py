@@ -53,4 +53,52 @@ FROM (SELECT tenant, model, nth, hedge, reason, wait_ms, cost_usd, wasted,
              first_value(model) OVER (PARTITION BY cause ORDER BY nth) AS first_asked
       FROM attempts WHERE {MINE} AND {SINCE})
 GROUP BY tenant, model ORDER BY in_vain DESC, asked DESC, tenant, model LIMIT {{limit:UInt32}}""", lately(limit=50)),
+
+    Query("latency_budget", "Where the time of an agent's runs goes: each kind of step, of the whole and of one run", f"""
+SELECT tenant, agent, operation, steps, round(spent_ms / all_runs) AS ms_a_run,
+       round(spent_ms / greatest(whole_ms, 1), 4) AS share_of_run, round(half_ms) AS step_p50_ms, round(most_ms) AS step_p95_ms
+FROM (SELECT tenant, agent, operation, count() AS steps, sum(wait_ms) AS spent_ms, quantile(0.5)(wait_ms) AS half_ms,
+             quantile(0.95)(wait_ms) AS most_ms,
+             max(if(operation = 'invoke_agent', count(), 1)) OVER (PARTITION BY tenant, agent) AS all_runs,
+             max(if(operation = 'invoke_agent', sum(wait_ms), 0)) OVER (PARTITION BY tenant, agent) AS whole_ms
+      FROM spans WHERE {MINE} AND {SINCE} AND source = 'weir' GROUP BY tenant, agent, operation)
+ORDER BY tenant, agent, operation = 'invoke_agent' DESC, ms_a_run DESC""", lately()),
+
+    Query("verdict_rates", "In which share of the runs the guardrails found something, and what they did about it", f"""
+SELECT tenant, agent, sum(asked) AS all_runs, sum(found) AS with_findings, round(with_findings / greatest(all_runs, 1), 4)
+       AS found_share, sum(blocking) AS blocked, sum(redacting) AS redacted, sum(flagging) AS flagged,
+       sum(shadowed) AS in_shadow, arrayStringConcat(arrayFlatten(groupArray(rules)), ', ') AS mostly
+FROM (SELECT tenant, agent, count() AS asked, 0 AS found, 0 AS blocking, 0 AS redacting, 0 AS flagging, 0 AS shadowed,
+             emptyArrayString() AS rules
+      FROM runs WHERE {MINE} AND {SINCE} AND outcome != 'refused' GROUP BY tenant, agent
+      UNION ALL
+      SELECT tenant, agent, 0, uniqExact(run), uniqExactIf(run, enforced AND action = 'block'),
+             uniqExactIf(run, enforced AND action = 'redact'), uniqExactIf(run, enforced AND action = 'flag'),
+             uniqExactIf(run, NOT enforced), topK(3)(toString(rule))
+      FROM verdicts WHERE {MINE} AND {SINCE} GROUP BY tenant, agent)
+GROUP BY tenant, agent ORDER BY found_share DESC, tenant, agent""", lately()),
+
+    Query("loops", "Which runs went round in circles: the same tool with the same arguments, or stopped for it", f"""
+SELECT tenant, agent, what, count() AS loops_found, max(times) AS most_often, max(newest) AS newest_at,
+       groupArraySample(3, 1)(run) AS examples
+FROM (SELECT tenant, agent, concat('called ', tool, ' alike') AS what, run, count() AS times, max(at) AS newest
+      FROM spans WHERE {MINE} AND {SINCE} AND operation = 'execute_tool' AND source = 'weir'
+      GROUP BY tenant, agent, run, tool, cityHash64(input) HAVING times >= {{times:UInt32}}
+      UNION ALL
+      SELECT tenant, agent, concat('stopped: ', reason), run, model_calls, at
+      FROM runs WHERE {MINE} AND {SINCE} AND outcome = 'stopped' AND reason IN ('loop', 'steps'))
+GROUP BY tenant, agent, what ORDER BY loops_found DESC, tenant, agent, what""", lately(times=3)),
+
+    Query("abandoned_runs", "Which runs nobody finished: cancelled, without the answer they waited for, or still open", f"""
+SELECT tenant, agent, why, count() AS how_many, max(last_at) AS newest_at, groupArraySample(3, 1)(run) AS examples
+FROM (SELECT tenant, run, anyIf(agent, agent != '') AS agent, max(at) AS last_at,
+             multiIf(anyIf(outcome, ended) = 'cancelled', 'cancelled', anyIf(reason, ended) = 'waiting_seconds',
+                     'the user did not answer', NOT max(ended) AND last_at < now64(3, 'UTC') - INTERVAL {{minutes:UInt32}} MINUTE,
+                     concat('open, last seen at ', argMax(name, at)), '') AS why
+      FROM (SELECT tenant, run, agent, at, 1 AS ended, outcome, reason, '' AS name FROM runs WHERE {MINE} AND {SINCE}
+            UNION ALL
+            SELECT tenant, run, agent, at, 0, '', '', toString(name) FROM spans
+            WHERE {MINE} AND {SINCE} AND source = 'weir' AND run != toUUID('00000000-0000-0000-0000-000000000000'))
+      GROUP BY tenant, run HAVING why != '')
+GROUP BY tenant, agent, why ORDER BY how_many DESC, tenant, agent, why""", lately(minutes=60)),
 )
