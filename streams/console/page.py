@@ -24,7 +24,7 @@ from streams.console.reading import HOURS, Look
 from streams.edge.problems import Problem
 
 FOLDER = Path(__file__).parent / "templates"
-PAGES = (("", "Overview"), ("runs", "Runs"), ("sessions", "Sessions"), ("cost", "Cost"), ("guardrails", "Guardrails"),
+PAGES = (("", "Overview"), ("runs", "Runs"), ("sessions", "Sessions"), ("cost", "Cost"), ("guardrails", "Guardrails"), ("quality", "Quality"),
          ("approvals", "Approvals"), ("letters", "Dead letters"), ("definitions", "Definitions"), ("topology", "Topology"))
 NUMBERS = (int, float, Decimal)
 EXACT = "exact, from ClickHouse"
@@ -107,6 +107,8 @@ def cell(look: Look, name: str, value: Any, row: Mapping[str, Any]) -> Markup | 
         return Markup('<span class="none">unpriced</span>') if name.endswith("usd") else ""
     if name in ("run", "parent_run") and isinstance(value, UUID):
         return Markup('<a href="{}"><code>{}</code></a>').format(link(look, f"runs/{value}"), str(value)[:8]) if value.int else ""
+    if name == "examples" and isinstance(value, list | tuple):
+        return Markup(" ").join(cell(look, "run", one, row) for one in value)
     if name == "session":
         return Markup('<a href="{}">{}</a>').format(link(look, "session", session=value, **whose(look, row)), shorter(str(value), 24))
     if isinstance(value, datetime):

@@ -1,6 +1,7 @@
 """Which pages does the console have, and what stands on each?"""
 
 from collections import defaultdict
+from datetime import UTC, datetime, timedelta
 from difflib import unified_diff
 from typing import Any
 from urllib.parse import urlencode
@@ -20,6 +21,7 @@ from streams.shapes import Call, Step, kinds
 from streams.topology import PIPELINE, calls, stages
 
 router = APIRouter(prefix="/console", include_in_schema=False)
+UNCOUNTED = timedelta(minutes=5)
 OUTCOMES = ("completed", "failed", "blocked", "stopped", "cancelled", "refused")
 
 
@@ -28,7 +30,9 @@ async def overview(look: Reading) -> HTMLResponse:
     names = ("figures", "completeness", "runs_by_outcome", "waits", "cost_by_model", "agents", "delays")
     [figures], balance, outcomes, waits, cost, agents, delays = await look.all(*names)
     whole = [Table(ROWS["completeness"].title, balance, "completeness"), Table("How far behind", delays, "delays")]
-    tiles = [*tiles_of(figures), completeness(balance)] if look.sees_all else tiles_of(figures)
+    tiles = [*tiles_of(figures), completeness(balance, datetime.now(UTC))] if look.sees_all else tiles_of(figures)
+    if any(row["lost"] or row["doubled"] for row in balance):
+        whole.insert(0, Table("Minutes that do not balance first", await look.rows("completeness_minutes"), "completeness_minutes"))
     return render(look, "blocks.html", "Overview", live=look.sees_all, figures=tiles, pictures=[
         Picture("runs_by_outcome", outcomes), Picture("cost_by_model", cost), Picture("waits", waits, stacked=False)], tables=[
         Table("Agents", agents, "agents"), *(whole if look.sees_all else ())])
@@ -48,11 +52,14 @@ def _whole(value: float | None) -> str:
     return "–" if value is None or value != value else f"{value:,.0f}"
 
 
-def completeness(rows: list[dict[str, Any]]) -> Tile:
-    """Does produced = landed + dead-lettered hold, for everything that was counted?"""
-    wrong = sum(row["lost"] + row["doubled"] for row in rows)
-    produced = sum(row["produced"] for row in rows)
-    return Tile("Completeness", "balanced" if not wrong else f"{wrong:,} wrong", f"of {produced:,} records counted", bad=bool(wrong))
+def completeness(rows: list[dict[str, Any]], now: datetime) -> Tile:
+    """Does produced = landed + dead-lettered hold, for everything that was counted? And is it counted at all?"""
+    wrong, produced = sum(row["lost"] + row["doubled"] for row in rows), sum(row["produced"] for row in rows)
+    if not rows:
+        return Tile("Completeness", "not counted yet", "counted once a minute")
+    last = max(row["last_counted"] for row in rows).replace(tzinfo=UTC)
+    old = f", last at {last:%H:%M} UTC" if now - last > UNCOUNTED else ""
+    return Tile("Completeness", f"{wrong:,} wrong" if wrong else "balanced", f"of {produced:,} records counted{old}", bad=bool(wrong))
 
 
 @router.get("/runs")

@@ -4,7 +4,8 @@ Parameters: `tenant` (empty: all that the reader may see), `hours` back from now
 the columns time, series, value.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from sinks.queries import by_name
 from streams.edge.approvals import OPEN
@@ -16,17 +17,21 @@ BUCKET = "toStartOfInterval(at, INTERVAL multiIf({hours:UInt32} <= 2, 60, {hours
 RUNS_SHOWN = 200
 SPANS_SHOWN = 10_000
 TEXT_SHOWN = 8_000
-OF_ALL = ("completeness", "delays", "rates")
+OF_ALL = ("completeness", "completeness_minutes", "delays", "rates")
 """Tables of the whole installation: counts of all tenants together."""
+QUALITY = ("failed_clusters", "drift", "abandoned_runs", "loops", "tool_errors", "verdict_rates", "latency_budget",
+           "first_token", "models_health", "retries_and_fallbacks", "breakers")
+"""The ready queries of the page on quality, what hurts most first."""
 SPLITS = ("model", "agent", "tenant", "feature", "team", "user", "provider")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A table or chart of the console."""
+    """A table or chart of the console, with what its query is given beyond tenant, hours and filters."""
 
     title: str
     sql: str
+    given: dict[str, Any] = field(default_factory=dict)
 
 
 ROWS: dict[str, Rows] = {
@@ -118,3 +123,6 @@ FROM token_usage WHERE {MINE} AND {SINCE} GROUP BY {split} ORDER BY cost_usd DES
     ROWS[f"cost_over_time_{split}"] = Rows(f"Cost by {split}, USD", f"""
 SELECT {BUCKET} AS time, {split} AS series, sum(ifNull(cost_usd, 0)) AS value FROM token_usage
 WHERE {MINE} AND {SINCE} GROUP BY time, series ORDER BY time""")
+for ready in map(by_name, (*QUALITY, "completeness_minutes")):
+    ROWS[ready.name] = Rows(ready.purpose, ready.sql,
+                            {name: value for name, value in ready.parameters.items() if name not in ("tenant", "hours")})

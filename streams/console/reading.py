@@ -48,7 +48,7 @@ class Look:
         """The rows of a table of the console. Raises Problem 503 where ClickHouse is away."""
         if name in OF_ALL and not self.sees_all:
             return []
-        return await self.edge.rows(ROWS[name].sql, **self.parameters(**more))
+        return await self.edge.rows(ROWS[name].sql, **self.parameters(**ROWS[name].given | more))
 
     async def all(self, *names: str, **more: Any) -> list[list[dict[str, Any]]]:
         return await asyncio.gather(*(self.rows(name, **more) for name in names))

@@ -1,6 +1,6 @@
 """Which groups of routes has the edge? One file each; a new group is two lines here."""
 
-from streams.console import acting, pages, taking
+from streams.console import acting, pages, quality, taking
 from streams.edge import (
     approvals,
     catalogue,
@@ -24,6 +24,7 @@ ROUTERS = (
     cloudevents.router,
     otlp.router,
     pages.router,
+    quality.router,
     acting.router,
     taking.router,
 )

@@ -4,16 +4,21 @@ import asyncio
 import csv
 import io
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from uuid import UUID
 
 import pyarrow.parquet
 import pytest
+from markupsafe import escape
 
 from schemas.approvals import ApprovalDecided
 from schemas.registry import Definitions
+from sinks.clickhouse import append
 from streams.config import Settings
 from streams.console import charts, taking
-from streams.console.page import PAGES
-from streams.console.queries import ROWS
+from streams.console.page import PAGES, cell
+from streams.console.pages import completeness
+from streams.console.queries import QUALITY, ROWS
 from streams.edge.keys import made
 
 pytestmark = pytest.mark.engine
@@ -39,6 +44,38 @@ def test_every_page_answers_and_is_whole(console, path):
 def test_the_overview_counts_what_happened(console):
     text = got(console, "/console?hours=24").text
     assert "<span>Runs</span><strong>3</strong>" in text and "all calls priced" in text and "<svg viewBox" in text
+
+
+@pytest.mark.parametrize(("rows", "value", "note", "bad"), [
+    ([], "not counted yet", "once a minute", False),
+    ([(5, 0, 0, 0), (7, 0, 0, 2)], "balanced", "of 12 records counted", False),
+    ([(5, 1, 0, 0), (7, 0, 2, 0)], "3 wrong", "of 12 records counted", True),
+    ([(5, 0, 0, 9), (7, 0, 0, 8)], "balanced", "of 12 records counted, last at 11:52 UTC", False),
+])
+def test_the_first_page_says_whether_it_balances_and_since_when_nobody_counts(rows, value, note, bad):
+    noon = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    tile = completeness([{"produced": produced, "lost": lost, "doubled": doubled,
+                          "last_counted": (noon - timedelta(minutes=ago)).replace(tzinfo=None)}
+                         for produced, lost, doubled, ago in rows], noon)
+    assert (tile.value, tile.bad) == (value, bad) and tile.note.endswith(note)
+
+
+def test_a_minute_that_does_not_balance_is_on_the_first_page(console, landed, clickhouse_url):
+    now = datetime.now(UTC).replace(second=0, microsecond=0, tzinfo=None)
+    append(clickhouse_url, landed[0], "balance", ("minute", "topic", "partition", "produced", "landed", "lost", "counted_at"),
+           [(now, "weir.a", 3, 5, 4, 1, now)])
+    text = got(console, "/console").text
+    assert "1 wrong" in text and "Minutes that do not balance first" in text and "weir.a" in text
+    append(clickhouse_url, landed[0], "balance", ("minute", "topic", "partition", "produced", "landed", "lost", "counted_at"),
+           [(now, "weir.a", 3, 5, 5, 0, now + timedelta(seconds=60))])
+    assert "balanced" in got(console, "/console").text
+
+
+def test_quality_has_a_table_for_each_question_and_examples_lead_to_runs(console):
+    text = got(console, "/console/quality").text
+    assert all(f'aria-label="{escape(ROWS[name].title)}"' in text for name in QUALITY)
+    shown = cell(SimpleNamespace(query=lambda **_: {}), "examples", [UUID(int=7)], {})
+    assert 'href="/console/runs/00000000-0000-0000-0000-000000000007?"' in shown
 
 
 def test_what_people_write_is_shown_and_never_run(console):
