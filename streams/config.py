@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     edge_port: Port = Field(8080, description="port of the edge: HTTP for requests, results, OpenAI's and Anthropic's clients")
     edge_host: str = Field("127.0.0.1", description="address that the edge listens on; another than this needs API keys")
     edge_keys: bool = Field(False, description="API keys on this machine too; elsewhere they are always needed")
-    edge_accept_s: float = Field(5.0, gt=0, description="longest wait for Kafka to take a request, before 503")
+    edge_accept_s: float = Field(2.0, gt=0, description="longest wait for Kafka to take a request, before 503")
     edge_wait_s: float = Field(120, gt=0, description="longest wait for a run's outcome in one HTTP request, before 504")
     edge_in_flight: Annotated[int, Field(ge=1)] = Field(1_000, description="most HTTP requests at once, before 503")
     edge_body_bytes: Annotated[int, Field(ge=1)] = Field(4 * 1024 * 1024, description="largest HTTP body, before 413")

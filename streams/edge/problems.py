@@ -118,6 +118,6 @@ DESCRIBED: dict[int | str, dict[str, Any]] = {
     "503": {"description": "Nothing was taken: ask again after Retry-After seconds",
             "content": {MEDIA_TYPE: {"example": {
         "type": "urn:weir:problem:kafka_away", "title": "Service Unavailable", "status": 503, "code": "kafka_away",
-        "detail": "Kafka did not take it within 5 s: ask again, with the same Idempotency-Key"}}}},
+        "detail": "Kafka did not take it (Local: Message timed out): ask again, with the same Idempotency-Key"}}}},
 }
 """For OpenAPI: what every operation may answer beside its own."""
