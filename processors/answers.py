@@ -89,7 +89,7 @@ def collect(session: Session, result: ResultCleared | ToolFailed | ToolUncertain
     if not run.awaits(result):
         return session, []
     content = _told(result)
-    pending = tuple(replace(p, content=content, ends=_ends(run, result, given))
+    pending = tuple(replace(p, content=content, ends=_ends(run, result, given), whole=_kept(result))
                     if p.call == result.call and p.content is None and not p.waits else p for p in run.pending)
     if pending == run.pending:
         return session, []
@@ -113,7 +113,8 @@ def _ended_by(last: Pending, session: Session, event: Event, given: Definitions)
         answer = read_output(agent_of(session.run, given), last.content or "")
     except Unfit as unfit:
         return end_run(session, event, "failed", "bad_output", _unfit_after(0, unfit), last.content)
-    return end_run(session, event, "completed", reason="tool", detail=f"ended by tool {last.tool!r}", answer=answer)
+    return end_run(session, event, "completed", reason="tool", detail=f"ended by tool {last.tool!r}", answer=answer,
+                   whole=last.whole)
 
 
 def _told(result: ResultCleared | ToolFailed | ToolUncertain) -> str:
@@ -124,6 +125,10 @@ def _told(result: ResultCleared | ToolFailed | ToolUncertain) -> str:
         return error_result(result.reason, result.detail)
     return error_result("unknown", f"nobody knows whether this was done ({result.detail}): do not do it again, say "
                         "that it must be looked at")
+
+
+def _kept(result: ResultCleared | ToolFailed | ToolUncertain) -> str:
+    return result.whole.key if isinstance(result, ResultCleared) and result.whole else ""
 
 
 def _ends(run: Run, result: ResultCleared | ToolFailed | ToolUncertain, given: Definitions) -> bool:

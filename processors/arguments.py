@@ -78,7 +78,14 @@ def violations(schema: dict[str, Any], value: Any, most: int = 5) -> list[str]:
     except Exception as error:  # a schema or a value can make the library raise nearly anything, e.g. on huge numbers
         return [f"it could not be checked ({type(error).__name__}: {cut(str(error), DETAIL_CHARS)})"]
     ordered = [best, *(error for error in errors if error is not best and not error.context)] if best else []
-    return [f"{error.json_path}: {cut(error.message, DETAIL_CHARS)}" for error in ordered[:most]]
+    return [f"{error.json_path}: {_told(error.message)}" for error in ordered[:most]]
+
+
+def _told(message: str) -> str:
+    """The library says first what the value is, which may be long, and then what is wrong with it."""
+    if len(message) <= DETAIL_CHARS:
+        return message
+    return f"{message[:DETAIL_CHARS // 2]} … {message[-DETAIL_CHARS // 2:]}"
 
 
 @lru_cache(maxsize=1_000)

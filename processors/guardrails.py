@@ -73,7 +73,9 @@ def screen_result(
     content = result.content if isinstance(result, ToolReturned) else as_text(result)
     seen = _screen(result, "result", (content,), given)
     withheld = f"The result of {result.tool} was withheld by rule {seen.blocked_by}: go on without it."
-    return [*seen.verdicts, result.then(ResultCleared, content=withheld if seen.blocked_by else seen.texts[0])]
+    told = withheld if seen.blocked_by else seen.texts[0]
+    whole = getattr(result, "whole", None) if told == content else None  # what a policy changed is not to be had whole
+    return [*seen.verdicts, result.then(ResultCleared, content=told, whole=whole and whole.model_copy(update={"head": ""}))]
 
 
 def as_text(found: PassagesFound) -> str:

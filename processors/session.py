@@ -3,6 +3,7 @@
 All of it is immutable, and is written to the changelog as it stands here.
 """
 
+import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -36,7 +37,8 @@ class Pending:
     asked, `held` whether it waits for people.
 
     A call that waits for people (`waits`) has been asked of them by the event `asked`, and keeps the `arguments` that it
-    will be made with. `remark` stands before its result. `step` is that of a model that a workflow asked.
+    will be made with. `remark` stands before its result, of which `whole` is the key in the object store where it is not
+    all there is. `step` is that of a model that a workflow asked.
     """
 
     call: str
@@ -52,6 +54,7 @@ class Pending:
     arguments: str = ""
     remark: str = ""
     step: int = 0
+    whole: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,11 +196,12 @@ def agent_of(run: Run, given: Definitions) -> Agent:
 
 
 def end_run(
-    session: Session, event: Event, outcome: Outcome, reason: str = "", detail: str = "", answer: str | None = None
+    session: Session, event: Event, outcome: Outcome, reason: str = "", detail: str = "", answer: str | None = None,
+    whole: str = ""
 ) -> tuple[Session, list[Event]]:
     """End the run under way. What it did stays in the history; a call without a result gets a result that says so.
 
-    Each request has one outcome: those that answered its questions to the user have this one, at no cost of their own.
+    `whole` is the key of an answer of which `answer` is not all. Each request has one outcome: those that answered its questions to the user have this one, at no cost of their own.
     """
     unknown = error_result("unknown", "the run ended before the result of this call was known")
     remains = _remains(session.run) if outcome != "completed" else ()
@@ -209,7 +213,8 @@ def end_run(
     run = session.run
     detail += f"; not undone: {'; '.join(remains)}" if remains else ""
     finished = outcome_of(run, event, outcome, reason, detail, answer)
-    said = [finished.model_copy(update={"not_undone": "\n".join(remains)})]
+    bodies = json.dumps({"answer": whole}) if whole else ""
+    said = [finished.model_copy(update={"not_undone": "\n".join(remains), "bodies": bodies})]
     for request in run.answered_by:
         served = f"it answered a question of run {run.request.run}"
         said.append(outcome_of(Run(request, request.at, model=run.model), event, outcome, reason or "answered",

@@ -5,6 +5,7 @@ from typing import Any
 
 from processors.arguments import Unfit, read_arguments, result_error
 from processors.attempts import moves
+from processors.shortening import shortened
 from processors.text import clean, label, ms_between
 from schemas.agent import ToolCalled, ToolFailed, ToolReturned, ToolUncertain
 from schemas.calls import Failure, Impossible, ToolAnswer, ToolQuestion, Uncertain
@@ -28,10 +29,11 @@ def ask(called: ToolCalled, given: Definitions) -> ToolQuestion | Impossible:
         return Impossible("invalid_arguments", str(unfit))
     return ToolQuestion(
         called.tool, tool.url, tool.method, tool.headers, _own(tool, arguments, called.arguments), called.timeout_ms,
-        tool.result_chars, called.effect, idempotency_key=str(called.id), via=tool.via, places=tool.places,
+        tool.result_chars if tool.shorten == "refuse" else tool.result_bytes, called.effect, idempotency_key=str(called.id), via=tool.via, places=tool.places,
         body_type=tool.body_type, entry=tool.entry, server=tool.server, mcp_tool=tool.mcp_tool,
         request_topic=tool.request_topic, reply_topic=tool.reply_topic, reconcile=tool.reconcile,
-        concurrency=tool.concurrency,
+        concurrency=tool.concurrency, result_bytes=tool.result_bytes, shown_chars=tool.result_chars,
+        shorten=tool.shorten, returns=tool.returns,
         context={"tenant": called.tenant, "session": called.session, "run": str(called.run), "agent": called.agent,
                  "call": called.call, "traceparent": traceparent_of(called)},
     )
@@ -55,21 +57,22 @@ def _became(called: ToolCalled, answer: ToolAnswer | Failure | Uncertain, given:
             ) -> ToolReturned | ToolFailed | ToolUncertain:
     times = {"at": answer.at, "started_at": answer.started_at, "wait_ms": ms_between(answer.started_at, answer.at)}
     if isinstance(answer, ToolAnswer):
-        wrong = _wrong_with(called, answer, given)
+        tool = given.find("tool", called.tool, called.tool_version)
+        tool = tool if isinstance(tool, Tool) else Tool(name="unknown")
+        wrong = "" if answer.whole else broken(tool.returns, called.effect, answer.content)
         if wrong:
             return called.then(ToolFailed, reason="bad_result", detail=clean(wrong), **times)
-        return called.then(ToolReturned, content=clean(answer.content), ends=answer.ends, **times)
+        shown = answer.content if len(answer.content) <= tool.result_chars else shortened(
+            answer.content, tool.shorten, tool.result_chars, kept=False)
+        return called.then(ToolReturned, content=clean(shown), ends=answer.ends, whole=answer.whole, **times)
     if isinstance(answer, Uncertain):
         return called.then(ToolUncertain, detail=clean(answer.detail), **times)
     return called.then(ToolFailed, reason=label(answer.reason), detail=clean(answer.detail), **times)
 
 
-def _wrong_with(called: ToolCalled, answer: ToolAnswer, given: Definitions) -> str | None:
-    """Where a result breaks the tool's own schema of it; None where it does not, or where there is none."""
-    tool = given.find("tool", called.tool, called.tool_version)
-    if not isinstance(tool, Tool) or tool.returns is None:
-        return None
-    wrong = result_error(tool.returns, answer.content)
-    if wrong and called.effect in ("once", "reconcilable"):
+def broken(returns: dict[str, Any] | None, effect: str, content: str) -> str:
+    """Where a result breaks the tool's own schema of it; empty where it does not, or where there is none."""
+    wrong = result_error(returns, content) if returns is not None else None
+    if wrong and effect in ("once", "reconcilable"):
         return f"{wrong}. It was carried out, so it must not be called again for that"
-    return wrong
+    return wrong or ""

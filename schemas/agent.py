@@ -10,7 +10,7 @@ from uuid import UUID
 from schemas.asking import ModelAsked, ModelFailed, ModelResponded, ResponseBlocked, ResponseCleared  # noqa: F401
 from schemas.base import Count, Event, Instant, Money, Personal, SessionEvent, Value
 from schemas.runs import FAMILY, RunEvent
-from schemas.values import Effect, Label, Message, Outcome, Parent, Tokens, ToolRequest, ToolSpec  # noqa: F401
+from schemas.values import Body, Effect, Label, Message, Outcome, Parent, Tokens, ToolRequest, ToolSpec  # noqa: F401
 
 
 class AgentRequested(Event):
@@ -30,6 +30,7 @@ class AgentRequested(Event):
     traceparent: Label | None = None
     parent: Parent | None = None
     history: tuple[Message, ...] = ()
+    bodies: str = ""
 
 
 class RequestAdmitted(RunEvent):
@@ -41,6 +42,7 @@ class RequestAdmitted(RunEvent):
     traceparent: Label | None = None
     parent: Parent | None = None
     history: tuple[Message, ...] = ()
+    bodies: str = ""
 
 
 class RequestRefused(RunEvent):
@@ -64,6 +66,7 @@ class RequestCleared(RunEvent):
     traceparent: Label | None = None
     parent: Parent | None = None
     history: tuple[Message, ...] = ()
+    bodies: str = ""
 
 
 class RequestBlocked(RunEvent):
@@ -74,6 +77,7 @@ class RequestBlocked(RunEvent):
     user: Personal | None = None
     traceparent: Label | None = None
     parent: Parent | None = None
+    bodies: str = ""
 
 
 class ToolCalled(RunEvent):
@@ -88,6 +92,7 @@ class ToolCalled(RunEvent):
     effect: Effect
     timeout_ms: Count = 30_000
     user: Personal | None = None
+    bodies: str = ""
 
 
 class ToolEvent(RunEvent):
@@ -101,11 +106,16 @@ class ToolEvent(RunEvent):
 
 
 class ToolReturned(ToolEvent):
-    """The tool's result. `ends` where the tool said that nothing is left to do: the run ends with this result."""
+    """The tool's result. `ends` where the tool said that nothing is left to do: the run ends with this result.
+
+    Of a long one `content` is what the model may see of it, and `whole` where all of it is kept.
+    """
 
     family: ClassVar[str] = FAMILY
     content: Personal
     ends: bool = False
+    whole: Body | None = None
+    bodies: str = ""
 
 
 class ToolFailed(ToolEvent):
@@ -132,6 +142,8 @@ class ResultCleared(RunEvent):
     tool: Label
     content: Personal
     ends: bool = False
+    whole: Body | None = None
+    bodies: str = ""
 
 
 class PassagesAsked(RunEvent):
@@ -196,6 +208,7 @@ class RunFinished(RunEvent):
     parent_run: UUID | None = None
     prompt_version: Count = 0
     not_undone: str = ""
+    bodies: str = ""
 
 
 class RunsHeld(Event):

@@ -33,6 +33,7 @@ class ModelAsked(RunEvent):
     follows_chars: Count = 0
     digest: Label = ""
     purpose: Label = ""
+    bodies: str = ""
 
 
 class ModelResponded(RunEvent):
@@ -71,6 +72,7 @@ class ModelResponded(RunEvent):
     charge: Charge = Charge()
     uncached_usd: Money | None = None
     unrouted_usd: Money | None = None
+    bodies: str = ""
 
 
 class ModelFailed(RunEvent):
@@ -102,6 +104,7 @@ class ResponseCleared(RunEvent):
     cost_usd: Money | None = None
     wasted_tokens: Tokens = Tokens()
     wasted_usd: Money | None = None
+    bodies: str = ""
 
 
 class ResponseBlocked(RunEvent):

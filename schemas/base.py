@@ -75,7 +75,7 @@ class Event(Value):
 
     def then(self, kind: type[E], nth: int | str = 0, /, **fields: Any) -> E:
         """The event that this one causes: same moment and tenant, and all fields of the same name, unless
-        given.
+        given. What it keeps elsewhere (`bodies`) is its own.
 
         `nth` tells several events of one class and one cause apart.
         """
@@ -130,7 +130,7 @@ def kebab(name: str) -> str:
 
 @cache
 def _shared(cause: type[Event], kind: type[Event]) -> tuple[str, ...]:
-    return tuple(n for n in cause.model_fields if n in kind.model_fields and n not in ("id", "cause"))
+    return tuple(n for n in cause.model_fields if n in kind.model_fields and n not in ("id", "cause", "bodies"))
 
 
 def event_classes() -> dict[str, type[Event]]:

@@ -6,9 +6,11 @@ A port never raises for what the world does: a failure is a value too.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from schemas.agent import Message, Passage, Tokens, ToolRequest, ToolSpec
-from schemas.tools import McpServer, Place, Reconcile
+from schemas.tools import McpServer, Place, Reconcile, Shorten
+from schemas.values import Body
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,8 @@ class ChatAnswer:
 class ToolQuestion:
     """A call of a tool. `arguments` is JSON text; header values may be secret references (`env:NAME`).
 
+    Of the result at most `result_chars` and `result_bytes` are taken; of one that is longer than `shown_chars` a model sees
+    what `shorten` leaves of it.
     `begun`: it was begun before a crash, so first it must be asked whether it happened.
     """
 
@@ -181,17 +185,25 @@ class ToolQuestion:
     reconcile: Reconcile | None = None
     concurrency: int | None = None
     begun: bool = False
+    result_bytes: int = 8 * 1024 * 1024
+    shown_chars: int = 100_000
+    shorten: Shorten = "ends"
+    returns: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class ToolAnswer:
-    """What the tool said. `ends`: its answer bore the header `weir-ends: true`, the run is over with it."""
+    """What the tool said. `ends`: its answer bore the header `weir-ends: true`, the run is over with it.
+
+    Of one that was too long `content` is what is left of it, and `whole` where it is kept.
+    """
 
     content: str
     started_at: datetime
     at: datetime
     ends: bool = False
     moved: tuple[Moved, ...] = ()
+    whole: Body | None = None
 
 
 @dataclass(frozen=True)

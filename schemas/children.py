@@ -24,6 +24,7 @@ class ChildFinished(Event):
     detail: str = ""
     answer: Personal | None = None
     started_at: Instant
+    bodies: str = ""
 
 
 class ChildCancelled(Event):

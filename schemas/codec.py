@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from schemas.avsc import parsed_schema_of, schema_of
 from schemas.base import Event
+from schemas.bodies import EVENT_BYTES_MAX, MISSING, NoBody, Objects, joined, parted
 from schemas.reading import reader_of
 from schemas.wire import Fields, Unreadable, from_plain, plain_schema_of
 from schemas.written import Write, id_text, writer_of
@@ -29,11 +30,11 @@ CE_VERSION = ("ce_specversion", b"1.0")
 
 
 class Undecodable(Exception):
-    """A record that is no event of its topic. `reason` is one of DeadLettered's."""
+    """A record that is no event of its topic. `reason` is one of DeadLettered's; `event` is what can be read of it."""
 
-    def __init__(self, reason: str, detail: str):
+    def __init__(self, reason: str, detail: str, event: Event | None = None):
         super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail, self.event = reason, detail, event
 
 
 class Ids(Protocol):
@@ -61,24 +62,31 @@ class LocalIds:
 
 
 class Codec:
-    """Bytes to events and back. One a process; not safe for two threads at once."""
+    """Bytes to events and back. One a process; not safe for two threads at once.
 
-    def __init__(self, ids: Ids):
-        self._ids = ids
+    With `objects`, where bodies are kept, no event is larger than Kafka should carry, and each is whole when it was read;
+    without, one that is in parts stays so: the beginnings of long fields will do for a table.
+    """
+
+    def __init__(self, ids: Ids, objects: Objects | None = None):
+        self._ids, self._objects = ids, objects
         self._own: dict[type[Event], tuple[bytes, Write]] = {}
         self._writers: dict[tuple[type[Event], int], tuple[Any, Any]] = {}
 
     def encode(self, event: Event) -> bytes:
-        """The event as a record's value. Text that UTF-8 cannot hold is repaired, never refused."""
+        """The event as a record's value. Text that UTF-8 cannot hold is repaired, never refused. Raises StoreAway."""
         kind = type(event)
         own = self._own.get(kind)
         if own is None:
             own = self._own[kind] = HEAD.pack(0, self._ids.id_of(kind)), writer_of(kind)
         head, write = own
-        return head + write(event)
+        value = head + write(event)
+        if len(value) > EVENT_BYTES_MAX and self._objects is not None and "bodies" in kind.model_fields:
+            value = head + write(parted(event, self._objects.put))
+        return value
 
     def decode(self, kind: type[Event], value: bytes | None, key: bytes | None = None) -> Event:
-        """The event in a record's value. Raises Undecodable, with the reason that a dead letter gives."""
+        """The event in a record's value. Raises Undecodable, with the reason that a dead letter gives, and StoreAway."""
         if value is None or len(value) < HEAD.size or value[0] != 0:
             raise Undecodable("not_avro", "the value does not begin with a zero byte and a schema id")
         schema_id = int.from_bytes(value[1:HEAD.size], "big")
@@ -93,7 +101,12 @@ class Codec:
         if key is not None and key != event.partition_key().encode():
             wanted = event.partition_key()
             raise Undecodable("wrong_key", f"the key should be {wanted!r}, it is {key[:200]!r}")
-        return event
+        if self._objects is None or not getattr(event, "bodies", ""):
+            return event
+        try:
+            return joined(event, self._objects.get)
+        except NoBody as missing:
+            raise Undecodable(MISSING, f"{missing}", event) from missing
 
     def is_own(self, kind: type[Event], schema_id: int) -> bool:
         """Whether a schema is the class's own, as it is now. Raises Undecodable where it is of something

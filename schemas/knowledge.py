@@ -16,6 +16,7 @@ class DocumentPublished(DocumentEvent):
     text: Personal
     url: str | None = None
     metadata: dict[str, str] = {}
+    bodies: str = ""
 
 
 class DocumentWithdrawn(DocumentEvent):

@@ -7,7 +7,7 @@ from schemas.base import Count, Event
 from schemas.runs import RunEvent
 
 Reason = Literal["not_avro", "unknown_schema", "invalid", "wrong_key", "future", "expired", "late", "unprocessable",
-                 "error", "rejected"]
+                 "error", "rejected", "body_missing"]
 
 
 class DeadLettered(Event):

@@ -21,7 +21,7 @@ from schemas.patterns import Critique, Pattern, Plan, Workflow
 from schemas.prices import Budget, Contract, Price, Rate
 from schemas.prompts import Alias, Prompt, PromptUse
 from schemas.routing import Cache, Candidate, Check, Hedge, Need
-from schemas.tools import ENTRY, McpServer, Method, Place, Reconcile, Via
+from schemas.tools import ENTRY, McpServer, Method, Place, Reconcile, Shorten, Via
 from schemas.values import Name
 from schemas.webhooks import Webhook
 
@@ -146,7 +146,8 @@ class Tool(Definition):
     `terminal` ends the run with the tool's result as its answer. A tool of kind `search` reads the tenant's knowledge;
     one of kind `agent` has another agent do the `task`, and one that is terminal too hands the conversation over to it.
     An `openapi` tool is an `operation` of a `spec`, a `python` one an `entry` (package.module:function), an `mcp` one
-    the `mcp_tool` of a `server`, a `kafka` one a service between `request_topic` and `reply_topic`. `returns` is the
+    the `mcp_tool` of a `server`, a `kafka` one a service between `request_topic` and `reply_topic`. Of a result a model sees
+    at most `result_chars`, by `shorten`, and the whole is kept; of one over `result_bytes` no more is read. `returns` is the
     JSON Schema of a result, `concurrency` how many calls of it one call runner has under way. Filled in when it is
     applied: `places` and `body_type` of an operation, `names` of arguments that models know by others.
     """
@@ -163,6 +164,8 @@ class Tool(Definition):
     reconcile: Reconcile | None = None
     timeout_ms: Annotated[int, Field(ge=1)] = 30_000
     result_chars: Annotated[int, Field(ge=1)] = 100_000
+    result_bytes: Annotated[int, Field(ge=1, le=64 * 1024 * 1024)] = 32 * 1024 * 1024
+    shorten: Shorten = "ends"
     concurrency: Annotated[int, Field(ge=1)] | None = None
     terminal: bool = False
     entry: Annotated[str, Field(pattern=f"^$|{ENTRY}")] = ""

@@ -8,6 +8,9 @@ from schemas.base import Value
 
 Via = Literal["http", "openapi", "mcp", "kafka", "python", "search", "agent"]
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+Shorten = Literal["ends", "outline", "refuse"]
+"""What a model sees of a result that is longer than it may see: its beginning and its end; of JSON its outline, with long
+lists and texts cut; or nothing, the call has failed then."""
 ENTRY = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 
 

@@ -22,6 +22,17 @@ class ToolRequest(Value):
     arguments: str
 
 
+class Body(Value):
+    """What is too much for an event and is kept in the object store under `key`, of which the tenant and the SHA-256 are
+    parts. `head` is its beginning, for people."""
+
+    key: str
+    bytes: Count
+    sha256: Label
+    media_type: Label = "text/plain"
+    head: Personal = ""
+
+
 class Message(Value):
     """One message of a conversation, in the shape of the chat completions protocol."""
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import importlib
 import json
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -17,11 +18,14 @@ from typing import Any
 import httpx2
 
 from schemas.tools import McpServer
-from sinks.http import BODY_BYTES_MAX, DETAIL_CHARS, RETRIED_STATUS, Refusal
+from sinks import mcp_relay
+from sinks.http import DETAIL_CHARS, RETRIED_STATUS, Refusal
 
 OURS = "weir"
 REFUSED, LOST, GONE, STATUS = "refused", "lost", "gone", "status"
 INTERNAL_ERROR = -32603
+MESSAGE_BYTES_MAX = 64 * 1024 * 1024
+"""Of one answer. How much of it is taken the tool says."""
 SENT_NEVER = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 CONNECTIONS = httpx2.Limits(max_connections=200, max_keepalive_connections=50)
 
@@ -129,14 +133,15 @@ def over_http(server: McpServer, headers: dict[str, str], below: Any = None) -> 
         transport = Told(below or httpx2.AsyncHTTPTransport(limits=CONNECTIONS))
         async with (httpx2.AsyncClient(transport=transport, headers=headers, timeout=httpx2.Timeout(None, connect=10.0))
                     as http,
-                    Client(streamable_http_client(server.url, http_client=http, max_sse_event_size=BODY_BYTES_MAX),
+                    Client(streamable_http_client(server.url, http_client=http, max_sse_event_size=MESSAGE_BYTES_MAX),
                            cache=None) as client):
             yield client
     return connect
 
 
 def over_streams(server: McpServer, env: dict[str, str]) -> Callable[[], Any]:
-    """Starts the command and connects over its standard streams. What it complains of is told if it does not start."""
+    """Starts the command and connects over its standard streams, through a relay that bounds what it says. What it
+    complains of is told if it does not start."""
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[Any]:
         await asyncio.to_thread(importlib.import_module, "mcp.client.stdio")
@@ -145,7 +150,8 @@ def over_streams(server: McpServer, env: dict[str, str]) -> Callable[[], Any]:
 
         program, *arguments = server.command
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
-            parameters = StdioServerParameters(command=program, args=arguments, env=env or None)
+            relay = ["-I", mcp_relay.__file__, str(MESSAGE_BYTES_MAX), program, *arguments]
+            parameters = StdioServerParameters(command=sys.executable, args=relay, env=env or None)
             try:
                 async with Client(stdio_client(parameters, errlog=complaints), cache=None) as client:
                     yield client
@@ -215,8 +221,8 @@ class Limited(httpx2.AsyncByteStream):
         size = 0
         async for part in self._whole:
             size += len(part)
-            if size > BODY_BYTES_MAX:
-                raise httpx2.StreamError(f"too_large: more than {BODY_BYTES_MAX:,} bytes")
+            if size > MESSAGE_BYTES_MAX:
+                raise httpx2.StreamError(f"too_large: more than {MESSAGE_BYTES_MAX:,} bytes")
             yield part
 
     async def aclose(self) -> None:

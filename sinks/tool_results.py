@@ -23,8 +23,8 @@ class Result:
 def short_enough(text: str, chars_max: int) -> str:
     """The text. Raises Refusal where it is longer than the tool may answer."""
     if len(text) > chars_max:
-        raise Refusal("too_large", f"the result has {len(text):,} characters, the tool's limit (result_chars) is "
-                      f"{chars_max:,}")
+        raise Refusal("too_large", f"the result has {len(text):,} characters, the tool's limit is {chars_max:,}: ask for "
+                      "less, or raise result_chars (result_bytes where long results are shortened) of the tool")
     return text
 
 

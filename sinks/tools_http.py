@@ -15,7 +15,7 @@ import httpx
 
 from schemas.calls import ToolQuestion
 from schemas.tools import Place
-from sinks.http import BODY_BYTES_MAX, Refusal, Reply, Secret, context_headers, fetch, with_secrets
+from sinks.http import Refusal, Reply, Secret, context_headers, fetch, with_secrets
 from sinks.tool_results import Result, short_enough
 
 REPEATABLE = ("pure", "idempotent")
@@ -39,7 +39,7 @@ class HttpTools:
         headers["idempotency-key"] = question.idempotency_key
         http = self._http if question.effect in REPEATABLE else self._fresh
         reply = await fetch(http, question.method, url, headers, left_s, content,
-                            bytes_max=min(BODY_BYTES_MAX, 4 * question.result_chars))
+                            bytes_max=min(question.result_bytes, 4 * question.result_chars))
         return Result(read_result(reply, question.result_chars), reply.headers.get(ENDS, "").lower() == "true",
                       reply.status)
 
@@ -51,7 +51,7 @@ class HttpTools:
         headers["idempotency-key"] = question.idempotency_key
         url = question.reconcile.url.replace("{key}", quote(question.idempotency_key, safe=""))
         reply = await fetch(self._http, question.reconcile.method, url, headers, left_s,
-                            bytes_max=min(BODY_BYTES_MAX, 4 * question.result_chars))
+                            bytes_max=min(question.result_bytes, 4 * question.result_chars))
         return Result(read_result(reply, question.result_chars), status=reply.status)
 
 

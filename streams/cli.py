@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prompts": ("streams.commands.prompting", "List the prompts in force, show a version, compare two."),
     "try": ("streams.commands.try_out", "Talk to an agent in memory, before anybody else does."),
     "send": ("streams.commands.ask", "Send one request and wait for its outcome."),
+    "objects": ("streams.commands.objects", "What is too large for an event: list it, show it, remove what is old."),
     "runs": ("streams.commands.runs", "List the newest runs; show, fork, cancel, approve or deny."),
     "traces": ("streams.commands.traces", "List the newest traces, whoever told them; show one as a tree."),
     "show": ("streams.commands.runs", "Show one run, step by step."),

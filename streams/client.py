@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 from schemas.agent import AgentRequested, RequestRefused, RunFinished
 from schemas.approvals import UserAsked
 from schemas.base import Event
+from schemas.bodies import StoreAway
 from schemas.codec import Codec, Undecodable, headers_of
 from streams import kafka
 from streams.config import Settings
@@ -85,8 +86,10 @@ class Watch:
                     continue
                 try:
                     event = self._codec.decode(self._classes[message.topic()], message.value())
-                except Undecodable:
-                    continue  # not ours to judge: the pipeline has made a dead letter of it
+                except (Undecodable, StoreAway) as error:
+                    event = getattr(error, "event", None)  # what can be read of it, where only its body is missing
+                    if event is None:
+                        continue  # not ours to judge: the pipeline has made a dead letter of it
                 self._heard(event)
 
     def __enter__(self) -> "Watch":

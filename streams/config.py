@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     mcp_commands: str = Field(
         "", description="programs, with commas between, that may be started as MCP servers; empty: none")
     cache_path: str = Field("", description="file of the response cache; empty: responses.sqlite in WEIR_HOME")
+    objects: str = Field(
+        "", description="fsspec URL of the store of what is too large for an event, e.g. s3://bucket/weir; empty: the folder "
+        "objects in WEIR_HOME")
     landing_rows: Annotated[int, Field(ge=1)] = Field(20_000, description="most rows in one insert")
     landing_age_s: float = Field(1.0, gt=0, description="longest wait of an event for others of its insert")
     retention_days: Annotated[int, Field(ge=1)] = Field(365, description="how long ClickHouse keeps rows")
@@ -101,6 +104,10 @@ class Settings(BaseSettings):
     def responses(self) -> Path:
         """The file of the response cache."""
         return Path(self.cache_path) if self.cache_path else self.home / "responses.sqlite"
+
+    def object_store(self) -> str:
+        """The URL of the store of large bodies, or a folder."""
+        return self.objects or str((self.home / "objects").resolve())
 
     def qdrant(self) -> str:
         return self.qdrant_url or f"http://127.0.0.1:{self.qdrant_port}"

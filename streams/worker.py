@@ -18,6 +18,7 @@ from typing import Any
 
 from schemas.codec import Codec, Ids
 from schemas.registry import Definitions
+from sinks.objects import Objects
 from streams.config import Settings, settings
 from streams.definitions.store import Follower
 from streams.health import Heart, Pages
@@ -46,7 +47,7 @@ class Worker:
         self._heart = Heart(silence_s, starting_s=STARTING_S)
         self._ready = False
         ids = ids or Registry(settings, self.beat)
-        self.codec = Codec(ids)
+        self.codec = Codec(ids, Objects(settings.object_store()) if follows else None)
         self._outward = Outward(settings, name) if settings.otlp_endpoint else None
         self.metrics.send_to(self._outward)
         self._definitions = Follower(settings, Codec(ids), self.beat) if follows else None

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "sinks": sys.stdlib_module_names | {
         "schemas", "sinks", "pydantic", "httpx", "httpx_aiohttp", "aiohttp", "clickhouse_connect", "qdrant_client",
         "fastavro", "lz4", "standardwebhooks", "numpy", "onnxruntime", "tokenizers", "orjson", "mcp", "httpx2",
-        "opentelemetry",
+        "opentelemetry", "fsspec",
         "qdrant_edge",  # its BM25 is a function of a text, and the server's own
     },
 }

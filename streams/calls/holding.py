@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
 
+from streams import kafka
 from streams.calls.answered import Answers, Position
 from streams.calls.lanes import NAME, Lanes, Part
 from streams.calls.offsets import Tracker
@@ -150,3 +151,17 @@ class Holding:
         part.tracker.learn(found)
         for position, nth in self.answer_places(part).items():
             part.tracker.positions[nth] = ends[position]
+
+
+def check_topics(settings: Settings, steps: tuple[Step, ...], worker: Worker) -> None:
+    """Raises SystemExit where a topic is missing, or where an answer could not stand in its question's partition."""
+    there = patiently(lambda: kafka.admin(settings).list_topics(timeout=ANSWER_S), worker.beat).topics
+    for step in steps:
+        names = [settings.prefix + kind.topic() for kind in (*kinds(step.reads), *kinds(step.writes))]
+        missing = [name for name in names if name not in there]
+        if missing:
+            raise SystemExit(f"these topics are missing: {', '.join(missing)}. `./weir deploy` creates them")
+        counts = {name: len(there[name].partitions) for name in names}
+        if len(set(counts.values())) != 1:
+            raise SystemExit(f"questions and answers must have one partition count, {step.name} has {counts}: create "
+                             f"the topics anew under another WEIR_PREFIX")

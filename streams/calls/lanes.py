@@ -20,6 +20,7 @@ from confluent_kafka import Message
 
 from schemas.base import Event, Unprocessable
 from schemas.calls import Failure, Impossible, Uncertain
+from schemas.codec import Undecodable
 from schemas.operations import Reason
 from schemas.registry import Definitions
 from streams.calls.offsets import Tracker
@@ -258,6 +259,18 @@ class Lanes:
         self._tasks.add(task)  # the loop itself holds tasks weakly
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def unreadable(step: Step, error: Undecodable, given: Definitions) -> Outcome:
+    """Of a question that cannot be read. Where all but its body can, whoever asked is told so and need not wait."""
+    if error.event is None:
+        return Outcome(dead=(error.reason, str(error)))
+    at = datetime.now(UTC)
+    try:
+        told = step.by.tell(error.event, Failure(error.reason, error.detail, at, at), *((given,) if step.given else ()))
+        return Outcome(tuple(told))
+    except Exception as raised:
+        return _outcome_of(raised)
 
 
 def _unknown(question: Question) -> Uncertain:

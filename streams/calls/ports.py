@@ -9,12 +9,14 @@ import httpx
 from schemas.calls import Failure, SearchAnswer, SearchQuestion
 from sinks.http import client
 from sinks.model_api import Heard, ModelApi, unheard
+from sinks.objects import Objects
 from sinks.response_cache import ResponseCache
 from sinks.tool_runner import ToolRunner
 from sinks.tools_mcp import McpTools
 from sinks.tools_python import PythonTools
 from sinks.webhook import Webhooks
 from streams.calls.hearing import Chunks, Hearing
+from streams.calls.keeping import Keeping
 from streams.calls.remembering import Remembering
 from streams.calls.tool_topics import KafkaTools
 from streams.config import Settings, names_in, secret
@@ -32,13 +34,13 @@ def ports(settings: Settings, worker: Worker | None = None) -> dict[str, Callabl
     known = {"meter": worker.metrics, "runner": worker.name} if worker else {}
     chat = ModelApi(http, secret, heard=heard, cache=ResponseCache(settings.responses()), **known)
     tool = tool_port(settings, http, fresh, worker)
-    return {"chat": Remembering(chat), "tool": tool, "search": LateSearch(settings), "webhook": Webhooks(http, secret)}
+    return {"chat": Remembering(chat), "tool": Keeping(tool, Objects(settings.object_store())), "search": LateSearch(settings), "webhook": Webhooks(http, secret)}
 
 
 def ports_over(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient, heard: Heard = unheard
                ) -> dict[str, Callable[[Any], Awaitable[Any]]]:
     """The ports that need no engine beside them."""
-    return {"chat": Remembering(ModelApi(http, secret, heard=heard)), "tool": tool_port(settings, http, fresh)}
+    return {"chat": Remembering(ModelApi(http, secret, heard=heard)), "tool": Keeping(tool_port(settings, http, fresh), Objects(settings.object_store()))}
 
 
 def tool_port(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient | None = None,

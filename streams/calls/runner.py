@@ -16,18 +16,18 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from schemas.base import Event
+from schemas.bodies import StoreAway
 from schemas.codec import Headers, Undecodable, headers_of, trace_of, traceparent_of
 from schemas.operations import DeadLettered
 from schemas.topics import MESSAGE_BYTES_MAX
 from streams import kafka
 from streams.calls import answered
-from streams.calls.holding import Holding
-from streams.calls.lanes import NAME, Finished, Lanes, Mark, Outcome, Part, Place, Port, Question
+from streams.calls.holding import Holding, check_topics
+from streams.calls.lanes import NAME, Finished, Lanes, Mark, Part, Place, Port, Question, unreadable
 from streams.calls.lease import Lease
 from streams.config import Settings
 from streams.deadletters import ShareLimit, letter
 from streams.shapes import Step, kinds
-from streams.stages.state import ANSWER_S, patiently
 from streams.transactions import Aborted, Lost, Transactions
 from streams.worker import Worker
 
@@ -119,7 +119,7 @@ class Calls:
         try:
             event = self._worker.codec.decode(kind, message.value(), message.key())
         except Undecodable as error:
-            self._note(Finished(part, offset, Outcome(dead=(error.reason, str(error)))))
+            self._note(Finished(part, offset, unreadable(part.step, error, self._given)))
             return []
         return [Question(part, offset, event, started=offset in part.tracker.started)]
 
@@ -157,6 +157,8 @@ class Calls:
         message, dead = done.part.records[done.offset], done.outcome.dead
         try:
             records = [self._record(event, message) for event in done.outcome.events]
+        except StoreAway:
+            raise
         except Exception as error:  # an answer that is no event of its class, or that no broker takes
             log.exception("an answer cannot be written")
             dead = ("error", f"its answer cannot be written: {type(error).__name__}: {error}")
@@ -272,20 +274,6 @@ class Calls:
 def position(part: Part, answered_now: set[int], started: set[int]) -> TopicPartition:
     offset, metadata = part.tracker.commit(answered_now, started)
     return TopicPartition(part.topic, part.partition, offset, metadata)
-
-
-def check_topics(settings: Settings, steps: tuple[Step, ...], worker: Worker) -> None:
-    """Raises SystemExit where a topic is missing, or where an answer could not stand in its question's partition."""
-    there = patiently(lambda: kafka.admin(settings).list_topics(timeout=ANSWER_S), worker.beat).topics
-    for step in steps:
-        names = [settings.prefix + kind.topic() for kind in (*kinds(step.reads), *kinds(step.writes))]
-        missing = [name for name in names if name not in there]
-        if missing:
-            raise SystemExit(f"these topics are missing: {', '.join(missing)}. `./weir deploy` creates them")
-        counts = {name: len(there[name].partitions) for name in names}
-        if len(set(counts.values())) != 1:
-            raise SystemExit(f"questions and answers must have one partition count, {step.name} has {counts}: create "
-                             f"the topics anew under another WEIR_PREFIX")
 
 
 def run(settings: Settings, slot: int, worker: Worker, steps: tuple[Step, ...] | None = None,

@@ -8,6 +8,7 @@ from confluent_kafka import KafkaException
 
 from schemas.codec import Codec
 from sinks import clickhouse
+from sinks.objects import Objects
 from streams import kafka
 from streams.commands.common import Problem
 from streams.config import Settings
@@ -21,7 +22,7 @@ KAFKA_S = 5
 def codec_of(settings: Settings) -> Codec:
     """A codec on the registry of these settings."""
     await_kafka(settings)
-    return Codec(Registry(settings))
+    return Codec(Registry(settings), Objects(settings.object_store()))
 
 
 def await_kafka(settings: Settings) -> None:

@@ -17,6 +17,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Redirect
 
 from schemas.base import Event
 from schemas.codec import Codec
+from sinks.objects import Objects
 from streams import deadletters
 from streams.calls.ports import ports_over
 from streams.commands.forks import result
@@ -137,7 +138,8 @@ async def fork(run: UUID, form: Form, look: Reading) -> HTMLResponse:
     settings, row = look.edge.settings, found[0]
 
     def history() -> list[Event]:
-        return histories.of_session(settings, Codec(Registry(settings)), row["tenant"], row["session"], row["started_at"])
+        codec = Codec(Registry(settings), Objects(settings.object_store()))
+        return histories.of_session(settings, codec, row["tenant"], row["session"], row["started_at"])
 
     past = histories.of_run(await of_kafka(history), run)
     async with httpx.AsyncClient(timeout=None) as http:

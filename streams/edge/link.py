@@ -32,6 +32,7 @@ from schemas.agent import (
 )
 from schemas.approvals import ApprovalAsked, ApprovalRefused, ApprovalResolved, UserAsked
 from schemas.base import Event, milliseconds
+from schemas.bodies import StoreAway
 from schemas.codec import Codec, Undecodable, headers_of
 from schemas.guardrails import VerdictReached
 from schemas.registry import Definitions
@@ -105,6 +106,8 @@ class KafkaLink:
             self._producer.produce(
                 self._settings.prefix + event.topic(), self._codec.encode(event), event.partition_key().encode(),
                 headers=headers_of(event, getattr(event, "traceparent", None)), on_delivery=delivered)
+        except StoreAway as away:
+            taken.set_exception(Away(f"{away}; ask again, with the same Idempotency-Key"))
         except BufferError:
             taken.set_exception(Away("too much waits for Kafka already: ask again in a moment"))
         except KafkaException as error:
@@ -127,9 +130,9 @@ class KafkaLink:
     def _decoded(self, heard: Heard) -> Event | None:
         try:
             return self._codec.decode(heard.kind, heard.value)
-        except Undecodable as error:
-            log.warning("a record of %s was left out: %s", heard.kind.topic(), error)
-            return None
+        except (Undecodable, StoreAway) as error:
+            log.warning("a record of %s is not whole: %s", heard.kind.topic(), error)
+            return getattr(error, "event", None)
 
     def close(self) -> None:
         """Waits until what was produced is acknowledged, or given up."""

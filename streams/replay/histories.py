@@ -71,5 +71,5 @@ def _places(reader: Consumer, topics: Iterable[str], key: bytes, since: datetime
 def _decoded(codec: Codec, kind: type[Event], value: bytes) -> list[Event]:
     try:
         return [codec.decode(kind, value)]
-    except Undecodable:
-        return []  # its dead letter tells of it
+    except Undecodable as error:
+        return [error.event] if error.event else []  # its dead letter tells of it; where a body is missing, what is left

@@ -17,6 +17,7 @@ from confluent_kafka import Message
 
 from schemas.agent import RequestRefused, RunFinished
 from schemas.base import Event, Unprocessable
+from schemas.bodies import StoreAway
 from schemas.codec import Codec, Headers, Undecodable, headers_of, trace_of, traceparent_of
 from schemas.operations import DeadLettered, Reason
 from schemas.registry import Definitions
@@ -181,7 +182,7 @@ class Taker:
             if late:
                 records += [self._late(message, step, event, now) for step, event in late]
             return records + self._failures(failed, partition, seq, now) if failed else records
-        except (NotRegistered, RegistryAway):
+        except (NotRegistered, RegistryAway, StoreAway):
             raise
         except Exception as error:  # whatever an encoder meets in a value that a step made
             raise Unwritable(message, f"what follows from it cannot be written: {type(error).__name__}: {error}"

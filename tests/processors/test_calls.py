@@ -87,7 +87,7 @@ def test_a_failure_of_a_model_is_told():
 def test_a_tool_is_asked_in_the_version_of_the_run():
     question = tools.ask(CALLED, GIVEN)
     assert (question.url, question.method, question.arguments) == ("http://tools/lookup", "POST", '{"order":"A-1"}')
-    assert (question.idempotency_key, question.effect, question.result_chars) == (str(CALLED.id), "pure", 100_000)
+    assert (question.idempotency_key, question.effect, question.shown_chars) == (str(CALLED.id), "pure", 100_000)
     assert question.context | {"tenant": "acme", "session": "s", "call": "c1"} == question.context
 
 

@@ -13,6 +13,8 @@ def answer(method: str, params: dict) -> dict | None:
     if method == "tools/call":
         if params["name"] == "die":
             os._exit(3)
+        if params["name"] == "large":
+            return {"content": [{"type": "text", "text": "x" * params["arguments"]["chars"]}]}
         return {"content": [{"type": "text", "text": f"hello {os.environ['SHOP_TOKEN']} from {os.getpid()}"},
                             {"type": "image", "data": "", "mimeType": "image/png"}]}
     return {"tools": []} if method == "tools/list" else None

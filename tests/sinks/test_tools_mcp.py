@@ -84,7 +84,7 @@ def test_what_becomes_of_a_call(tool, arguments, effect, fails, kind, reason):
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_of_a_large_result_no_more_is_read_than_the_limit(streamed, monkeypatch):
-    monkeypatch.setattr(mcp_session, "BODY_BYTES_MAX", 50_000)
+    monkeypatch.setattr(mcp_session, "MESSAGE_BYTES_MAX", 50_000)
     [answer], _ = over_http(question("large", '{"chars": 100000}', "once", chars=1_000_000), streamed=streamed)
     assert isinstance(answer, Failure) and answer.reason == "too_large" and "carried out" in answer.detail, answer
 
@@ -145,6 +145,24 @@ def test_a_command_is_started_once_and_again_when_it_ended():
     assert first.content == second.content != third.content
     assert third.content.startswith("hello env:KEY from") and "[image of type image/png, left out]" in third.content
     assert isinstance(died, Uncertain) and "reset" in died.detail
+
+
+def test_of_what_a_command_says_no_more_is_read_than_the_limit_and_the_others_go_on(monkeypatch):
+    monkeypatch.setattr(mcp_session, "MESSAGE_BYTES_MAX", 50_000)
+
+    async def run():
+        tools = McpTools((sys.executable,))
+        port = await port_to(tools)
+        large, small = (question(tool, f'{{"chars": {chars}}}', "once", chars=1_000_000, server=COMMAND, timeout_ms=20_000)
+                        for tool, chars in (("large", 200_000), ("large", 20_000)))
+        said = await asyncio.gather(port(large), port(small))
+        after = await port(small)
+        await asyncio.gather(*(session.close() for session in tools._sessions.values()))
+        return *said, after
+
+    large, small, after = asyncio.run(run())
+    assert (large.reason, "carried out" in large.detail) == ("too_large", True), large
+    assert [len(one.content) for one in (small, after)] == [20_000, 20_000]
 
 
 @pytest.mark.parametrize("command, programs, reason, words", [

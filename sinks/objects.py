@@ -1,0 +1,130 @@
+"""Where are bodies kept that are too large for an event: a folder, or any object store that fsspec knows?
+
+A body's name is what it holds, so it is put once and to put it again does no harm. It is there before the event that names
+it is produced; one that no event names was left by a crash, and goes with the oldest (`sweep`). One that is put anew after
+a day is written anew: the age of an object is that of the newest event that names it, within a day.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import uuid4
+
+from schemas.bodies import BODY_BYTES_MAX, NoBody, StoreAway, digest_in, folder_of
+
+FRESH = timedelta(days=1)
+SEEN_S, SEEN_MAX = 3_600.0, 10_000
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One object, as the store lists it."""
+
+    key: str
+    bytes: int
+    at: datetime
+
+
+class Objects:
+    """The store at a URL of fsspec, e.g. `s3://bucket/weir`, or in a folder. May be used by several threads."""
+
+    def __init__(self, url: str):
+        self._url = url
+        self._seen: dict[str, float] = {}
+
+    @cached_property
+    def _place(self) -> tuple[Any, str]:
+        """The file system and the root in it. Loaded when it is first needed: a worker starts faster without."""
+        from fsspec.core import url_to_fs  # noqa: PLC0415
+
+        try:
+            system, root = url_to_fs(self._url)
+        except (ImportError, ValueError) as error:
+            raise StoreAway(f"WEIR_OBJECTS {self._url!r} cannot be used: {error}") from error
+        return system, root.rstrip("/")
+
+    def put(self, key: str, data: bytes) -> None:
+        """Returns when it is kept. Raises StoreAway."""
+        if time.monotonic() - self._seen.get(key, -SEEN_S) < SEEN_S:
+            return
+        system, root = self._place
+        path = f"{root}/{key}"
+        try:
+            if not self._is_fresh(path, len(data)):
+                self._write(system, path, data)
+        except Exception as error:  # each store raises its own kinds
+            raise self._away(error) from error
+        if len(self._seen) >= SEEN_MAX:
+            self._seen.clear()
+        self._seen[key] = time.monotonic()
+
+    def get(self, key: str, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+        """What was put. Raises NoBody where it is gone, changed or larger than that, and StoreAway."""
+        system, root = self._place
+        try:
+            data = system.cat_file(f"{root}/{key}", start=0, end=bytes_max + 1) if _is_key(key) else b""
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise NoBody(f"there is no object {key}") from error
+        except Exception as error:
+            raise self._away(error) from error
+        if hashlib.sha256(data).hexdigest() != digest_in(key):
+            raise NoBody(f"{key} is not what was put there, or has more than {bytes_max:,} bytes")
+        return data
+
+    def kept(self, tenant: str = "") -> Iterator[Kept]:
+        """All objects, or one tenant's. Raises StoreAway."""
+        system, root = self._place
+        try:
+            system.invalidate_cache()
+            found = system.find(f"{root}/{folder_of(tenant)}" if tenant else root, detail=True)
+            for path, about in sorted(found.items()):
+                yield Kept(path.removeprefix(f"{root}/"), about["size"], system.modified(path))
+        except FileNotFoundError:
+            return
+        except Exception as error:
+            raise self._away(error) from error
+
+    def remove(self, found: list[Kept]) -> None:
+        """Raises StoreAway. What is gone already is no matter."""
+        system, root = self._place
+        self._seen.clear()
+        for one in found:
+            try:
+                system.rm_file(f"{root}/{one.key}")
+            except FileNotFoundError:
+                continue
+            except Exception as error:
+                raise self._away(error) from error
+
+    def _is_fresh(self, path: str, size: int) -> bool:
+        system, _ = self._place
+        try:
+            return system.size(path) == size and datetime.now(UTC) - system.modified(path) < FRESH
+        except FileNotFoundError:
+            return False
+
+    @staticmethod
+    def _write(system: Any, path: str, data: bytes) -> None:
+        """Whole or not at all: an object store does so by itself, in a folder it takes another name."""
+        if "file" not in system.protocol:
+            system.pipe_file(path, data)
+            return
+        system.makedirs(path.rpartition("/")[0], exist_ok=True)
+        beside = f"{path}.{uuid4().hex}"
+        system.pipe_file(beside, data)
+        system.mv(beside, path)
+
+    def _away(self, error: Exception) -> StoreAway:
+        if isinstance(error, StoreAway):
+            return error
+        return StoreAway(f"the object store {self._url} cannot be asked ({type(error).__name__}: {error}): see "
+                         "WEIR_OBJECTS, and that the place is there and may be written")
+
+
+def _is_key(key: str) -> bool:
+    return not key.startswith("/") and ".." not in PurePosixPath(key).parts
