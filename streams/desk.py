@@ -47,7 +47,7 @@ class Desk:
         self.tenant = tenant or tenant_of(given, agent)
         self._search = MemorySearch()
         http = httpx.AsyncClient(mounts=scripted_at(settings.services_port, folder / SCRIPT))
-        ports = ports_over(settings, http, http, Hearing(read)) | {"search": self._search}
+        ports = ports_over(settings, http, http, Hearing(read), objects=f"memory://{self._session}") | {"search": self._search}
         self._passed = timedelta()
         self._open: dict[UUID, ApprovalAsked] = {}
         self._local = Local(PIPELINE, Definitions.of(*given.definitions), ports, heard)

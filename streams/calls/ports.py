@@ -37,10 +37,10 @@ def ports(settings: Settings, worker: Worker | None = None) -> dict[str, Callabl
     return {"chat": Remembering(chat), "tool": Keeping(tool, Objects(settings.object_store())), "search": LateSearch(settings), "webhook": Webhooks(http, secret)}
 
 
-def ports_over(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient, heard: Heard = unheard
-               ) -> dict[str, Callable[[Any], Awaitable[Any]]]:
-    """The ports that need no engine beside them."""
-    return {"chat": Remembering(ModelApi(http, secret, heard=heard)), "tool": Keeping(tool_port(settings, http, fresh), Objects(settings.object_store()))}
+def ports_over(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient, heard: Heard = unheard,
+               objects: str = "") -> dict[str, Callable[[Any], Awaitable[Any]]]:
+    """The ports that need no engine beside them. `objects` is another store of large bodies than that of the settings."""
+    return {"chat": Remembering(ModelApi(http, secret, heard=heard)), "tool": Keeping(tool_port(settings, http, fresh), Objects(objects or settings.object_store()))}
 
 
 def tool_port(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient | None = None,
