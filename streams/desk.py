@@ -30,6 +30,7 @@ from streams.config import Settings
 from streams.definitions import company
 from streams.definitions.company import FOLDERS, BadCompany, Company
 from streams.local import Local
+from streams.shapes import Step
 from streams.topology import PIPELINE
 
 SCRIPT = "script.yaml"
@@ -41,7 +42,7 @@ class Desk:
 
     def __init__(self, settings: Settings, folder: Path, agent: str, tenant: str = "",
                  heard: Callable[[Event], None] = lambda event: None,
-                 read: Callable[[ModelChunk], None] = lambda chunk: None):
+                 read: Callable[[ModelChunk], None] = lambda chunk: None, pipeline: tuple[Step, ...] = PIPELINE):
         given = company.load(folder, settings.services_port)
         self._agent, self._session = agent, f"desk-{uuid4().hex[:8]}"
         self.tenant = tenant or tenant_of(given, agent)
@@ -50,7 +51,8 @@ class Desk:
         ports = ports_over(settings, http, http, Hearing(read), objects=f"memory://{self._session}") | {"search": self._search}
         self._passed = timedelta()
         self._open: dict[UUID, ApprovalAsked] = {}
-        self._local = Local(PIPELINE, Definitions.of(*given.definitions), ports, heard)
+        self.given = Definitions.of(*given.definitions)
+        self._local = Local(pipeline, self.given, ports, heard)
         self._search.learn(event for document in given.documents if document.tenant == self.tenant
                            for event in self._local.send(document) if isinstance(event, ChunkPrepared))
 

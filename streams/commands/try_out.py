@@ -14,12 +14,15 @@ from streams.commands.common import AsJson, Problem, err, say_json
 from streams.commands.screen import Screen, on_screen
 from streams.config import settings
 from streams.desk import Desk, company_of
+from streams.replay.recorded_runs import Recorder
+from streams.topology import PIPELINE
 
 
 def try_(
     file: Annotated[Path, typer.Argument(help="An agent's file, e.g. infra/company/agents/support.yaml.")],
     message: Annotated[list[str], typer.Option("--message", "-m", help="Say this; may be repeated.")] = [],  # noqa: B006
     tenant: Annotated[str, typer.Option(help="Who asks; the agent's first tenant unless given.")] = "",
+    record: Annotated[Path | None, typer.Option(help="Write the runs here as a history, for `weir check --histories`.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the answers.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -27,9 +30,12 @@ def try_(
 
     What waits is helped on by `/approve NOTE` and `/deny NOTE`, `/signal NAME PAYLOAD`, and `/later SECONDS`.
     """
-    screen = Screen(sys.stdout)
+    if record and record.exists():
+        raise Problem(f"{record} is there already, and what was recorded once is never written anew: name another file")
+    screen, recorder = Screen(sys.stdout), Recorder(PIPELINE)
     talk = Conversation(file.stem, quiet, screen)
-    desk = Desk(settings(), company_of(file), file.stem, tenant, talk.hear, on_screen(screen))
+    desk = Desk(settings(), company_of(file), file.stem, tenant, talk.hear, on_screen(screen),
+                recorder.pipeline if record else PIPELINE)
     try:
         err.print(f"[dim]{file.stem} for {desk.tenant}, in memory; an empty line ends it[/dim]")
         for text in message or spoken():
@@ -38,6 +44,9 @@ def try_(
                 print_outcome(ended, answer=not screen.has(ended))
     finally:
         desk.close()
+    if record:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(recorder.text(desk.given), encoding="utf-8")
     if as_json:
         say_json({"agent": file.stem, "tenant": desk.tenant, "turns": talk.turns})
     raise typer.Exit(0 if all(turn["outcome"] == "completed" for turn in talk.turns) else 1)

@@ -86,7 +86,9 @@ def _played(path: Path, lines: list[dict[str, Any]], given: Definitions, anew: b
 def _lines(path: Path) -> list[dict[str, Any]]:
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise BadHistory(f"{path} cannot be read ({error.strerror}): name a folder of histories, or one of them") from error
+    except ValueError as error:
         raise BadHistory(f"{path} is no history: {error}") from error
     if not lines or not all(isinstance(line, dict) for line in lines) or "definitions" not in lines[0]:
         raise BadHistory(f"{path} is no history: its first line holds the definitions, each other one what was taken")

@@ -7,7 +7,9 @@ from typer.testing import CliRunner
 
 from infra.embedded.faults import faulty
 from streams.cli import application
+from streams.commands.common import Problem
 from streams.definitions.company import BadCompany
+from streams.replay.recorded_runs import differences
 
 COMPANY = Path(__file__).parents[2] / "infra/company"
 SUPPORT = str(COMPANY / "agents/support.yaml")
@@ -88,3 +90,13 @@ def test_who_tries_it_answers_its_questions_and_agrees_or_not():
     silent = tried(REFUNDS, "-m", "L-7: money back", "-m", "/later 172801")
     assert "expired    pay_back" in silent.stderr and '"paid_eur":0' in silent.stdout
     assert "nothing to decide" in str(tried(REFUNDS, "-m", "/approve").exception)
+
+
+def test_what_is_tried_may_be_recorded_once_and_is_a_history_then(tmp_path):
+    clerk = str(COMPANY.parent / "examples/refunds/agents/clerk.yaml")
+    place = tmp_path / "mine" / "paid.jsonl"
+    result = tried(clerk, "-m", "L-7: money back", "-m", "/approve", "--quiet", "--record", str(place))
+    assert result.exit_code == 0 and "ApprovalDecided" in place.read_text()
+    assert differences(place) == []
+    again = tried(clerk, "-m", "L-7: money back", "--record", str(place))
+    assert isinstance(again.exception, Problem) and "is there already" in str(again.exception)

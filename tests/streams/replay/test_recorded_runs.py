@@ -5,6 +5,8 @@
 """
 
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
@@ -13,11 +15,15 @@ from typer.testing import CliRunner
 
 from schemas.agent import RunCancelled
 from schemas.approvals import ApprovalAsked
+from schemas.limits import Context, Limits
+from sinks.http import Refusal
+from sinks.tool_results import Kind, Result
 from streams.cli import application
 from streams.commands.common import Problem
+from streams.definitions import company
 from streams.replay.recorded_runs import BadHistory, Recorder, differences
 from streams.topology import PIPELINE
-from tests.streams.examples import at, playing
+from tests.streams.examples import FOLDER, at, playing
 from tests.streams.test_people import word
 from tests.streams.test_workflow import paid
 
@@ -40,38 +46,97 @@ def excursion(day, *signals):
     return play
 
 
+def approval_of(said):
+    return next(event for event in said if isinstance(event, ApprovalAsked))
+
+
 def refund(local, ask):
     ask("I want my money back", "clerk", session="mrs-k")
-    [asked] = [event for event in ask("L-7", "clerk", 2, session="mrs-k") if isinstance(event, ApprovalAsked)]
+    asked = approval_of(ask("L-7", "clerk", 2, session="mrs-k"))
     local.send(word(asked.id))
 
 
-def cancelled(local, ask):
-    ask(GROUP.format("Saturday"), "excursion")
-    local.send(RunCancelled(id=UUID(int=7), at=at(5), tenant="club", session=str(UUID(int=1)), run=UUID(int=1)))
+def decided(text, agent, **fields):
+    """Somebody decides after an hour; without `fields` nobody does."""
+    def play(local, ask):
+        asked = approval_of(ask(text, agent, session="mrs-k"))
+        said = word(asked.id, **fields).model_copy(update={"session": asked.session})
+        local.send(said) if fields else local.advance(asked.expires_at)
+
+    return play
 
 
+def cancelled(text, agent, tenant, session):
+    def play(local, ask):
+        ask(text, agent, session=session)
+        local.send(RunCancelled(id=UUID(int=7), at=at(5), tenant=tenant, session=session, run=UUID(int=1)))
+
+    return play
+
+
+def talk(local, ask):
+    """A session that outgrows what its agent is shown: its beginning is summarised."""
+    for nth in range(1, 5):
+        ask(f"A lamp made of paper {nth}" + " and so on" * 60, "namer", nth, session="long")
+
+
+async def lost(question, _left_s, _secret):
+    """A tool that finds orders, and whose payments nobody hears of any more."""
+    if question.tool == "find_order":
+        return Result('{"lamp": "Heron", "eur": 40}')
+    raise Refusal("reset", "the connection was lost", unsure=True)
+
+
+@dataclass(frozen=True)
+class Story:
+    """An example, what is done in it, which of its definitions are other than they are, and how tools are reached."""
+
+    example: str
+    play: Callable[..., object]
+    other: Mapping[tuple[str, str], Mapping[str, object]] = field(default_factory=dict)
+    more: Mapping[str, Kind] = field(default_factory=dict)
+
+
+CHEAP, NAMER, CLERK = ("model", "cheap"), ("agent", "namer"), ("agent", "clerk")
 PLAYED = {
-    "single": ("single", one("A lamp made of paper", "namer")),
-    "loop": ("team", one("walk near Bergen", "routes")),
-    "orchestrator": ("team", one("Plan a weekend in Bergen", "coordinator")),
-    "handed-over": ("team", one("My invoice is wrong", "front_desk")),
-    "circle": ("team", one("mirror", "mirror")),
-    "plan": ("plan", one("An evening on Momo, on Tuesday if we can", "organiser")),
-    "critique": ("critique", one("The cellar is to be cleared", "writer")),
-    "people": ("refunds", refund),
-    "workflow": ("workflow", excursion("Saturday", paid())),
-    "workflow-loop": ("workflow", excursion("Monday", paid())),
-    "workflow-undone": ("workflow", excursion("Sunday", paid(usd=20))),
-    "workflow-cancelled": ("workflow", cancelled),
+    "single": Story("single", one("A lamp made of paper", "namer")),
+    "stream": Story("single", one("A lamp made of paper", "namer"), {("model", "small"): {"stream": True}}),
+    "loop": Story("team", one("walk near Bergen", "routes")),
+    "loop-stopped": Story("team", one("walk near Bergen", "routes"), {("agent", "routes"): {"limits": Limits(steps=1)}}),
+    "summarised": Story("single", talk, {NAMER: {"pattern": "loop", "limits": Limits(steps=3), "context": Context(tokens=500, recent_turns=1)}}),
+    "cascade": Story("routing", one("Which crampons fit?", "adviser")),
+    "fallback": Story("routing", one("A text on gaiters", "writer"), {CHEAP: {"base_url": "http://127.0.0.1:1/nowhere"}}),
+    "no-model": Story("routing", one("Which crampons fit?", "writer"), {
+        name: {"base_url": "http://127.0.0.1:1/nowhere"} for name in (CHEAP, ("model", "dear"))}),
+    "orchestrator": Story("team", one("Plan a weekend in Bergen", "coordinator")),
+    "handed-over": Story("team", one("My invoice is wrong", "front_desk")),
+    "circle": Story("team", one("mirror", "mirror")),
+    "plan": Story("plan", one("An evening on Momo, on Tuesday if we can", "organiser")),
+    "critique": Story("critique", one("The cellar is to be cleared", "writer")),
+    "people": Story("refunds", refund),
+    "approval-denied": Story("refunds", decided("L-7: money back", "clerk", decision="deny", note="not this one")),
+    "approval-changed": Story("refunds", decided("L-7: money back", "clerk", arguments='{"order":"L-7","amount_eur":25}')),
+    "approval-expired": Story("refunds", decided("L-7: money back", "clerk")),
+    "child-waits": Story("refunds", decided("I have a broken lamp", "desk", decision="approve")),
+    "child-cancelled": Story("refunds", cancelled("I have a broken lamp", "desk", "lamps", "mrs-k")),
+    "uncertain": Story("refunds", decided("L-7: money back", "clerk", decision="approve"), more={"http": lost}),
+    "structured": Story("refunds", one("a sloppy one", "clerk")),
+    "structured-failed": Story("refunds", one("a sloppy one", "clerk"), {CLERK: {"output_repairs": 0}}),
+    "workflow": Story("workflow", excursion("Saturday", paid())),
+    "workflow-loop": Story("workflow", excursion("Monday", paid())),
+    "workflow-undone": Story("workflow", excursion("Sunday", paid(usd=20))),
+    "workflow-cancelled": Story("workflow", cancelled(GROUP.format("Saturday"), "excursion", "club", str(UUID(int=1)))),
 }
 
 
 def recorded(name):
-    example, play = PLAYED[name]
+    story = PLAYED[name]
     recorder = Recorder(PIPELINE)
-    with playing(example, pipeline=recorder.pipeline) as (local, ask):
-        play(local, ask)
+    changed = [definition.model_copy(update=story.other[definition.kind, definition.name])
+               for definition in company.load(FOLDER / story.example, 1).definitions
+               if (definition.kind, definition.name) in story.other]
+    with playing(story.example, *changed, pipeline=recorder.pipeline, more=story.more) as (local, ask):
+        story.play(local, ask)
         return recorder.text(local._given())
 
 
