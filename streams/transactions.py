@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 TRIES = 40
 PAUSE_S = 0.05
 CALL_S = 30.0
+SLOW_S = 1.0
 
 
 class Aborted(Exception):
@@ -39,6 +40,7 @@ class Transactions:
 
     def __init__(self, producer: Producer):
         self._producer = producer
+        self._began, self._waits = time.monotonic(), True
 
     def init(self) -> None:
         """First of all: aborts what a dead twin with the same id left open."""
@@ -75,6 +77,9 @@ class Transactions:
     def commit_records(self) -> None:
         """Records alone: for what reads no group's offsets."""
         self._call("commit", self._producer.commit_transaction, CALL_S)
+        if self._waits:
+            self._waits = False
+            log.info("first commit after_s=%.2f", time.monotonic() - self._began)
 
     def abort(self) -> None:
         """Raises Lost where even that fails."""
@@ -85,8 +90,11 @@ class Transactions:
 
     def _call(self, what: str, function: Callable[..., None], *args: Any) -> None:
         for _ in range(TRIES):
+            began = time.monotonic()
             try:
                 function(*args)
+                if (seconds := time.monotonic() - began) > SLOW_S:
+                    log.warning("transaction %s took %.1f s", what, seconds)
                 return
             except KafkaException as caught:
                 error = caught.args[0]

@@ -14,6 +14,9 @@ from uuid import UUID, uuid4
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from infra.embedded import stack
+from infra.embedded.service import Service
+from infra.embedded.testing import free_ports
 from schemas.agent import AgentRequested, RunCancelled, RunSettled
 from schemas.base import Event, event_classes
 from schemas.codec import Codec, LocalIds, headers_of
@@ -68,6 +71,24 @@ class Toy:
         self.workers[slot] = process
         self.all_ever.append(process)
         return process
+
+    @contextlib.contextmanager
+    def supervised(self, slots: int) -> Iterator[Callable[[int], bool]]:
+        """Workers as a stack keeps them: forked, and started again at once. Gives what kills one that is ready."""
+        environment = self.settings.environment() | {"PYTHONPATH": str(ROOT)}
+        names = [f"{self.key}-{slot}" for slot in range(slots)]
+        services = [Service(
+            name, (sys.executable, "-m", "tests.streams.toy_worker", self.key, str(slot), str(port)), "toy",
+            ready={"http": f"http://127.0.0.1:{port}/readyz"}, env=environment, cwd=str(ROOT), ports=(port,),
+            entry="tests.streams.toy_worker:main", preload=("tests.streams.toy_worker",),
+        ) for slot, (name, port) in enumerate(zip(names, free_ports(slots), strict=True))]
+        home = self.logs / "stack"
+        handle = stack.start(home, services, attached=True)
+        try:
+            stack.wait_ready(home)
+            yield lambda slot: _kill_ready(home, names[slot])
+        finally:
+            handle.close(at_once=True)
 
     def kill(self, slot: int) -> None:
         self.workers[slot].send_signal(signal.SIGKILL)
@@ -125,6 +146,13 @@ class Toy:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
             process.wait()
+
+
+def _kill_ready(home: Path, name: str) -> bool:
+    if stack.status(home)["services"][name]["state"] != "ready":
+        return False
+    stack.kill(home, name)
+    return True
 
 
 @contextlib.contextmanager

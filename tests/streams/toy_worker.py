@@ -1,4 +1,4 @@
-"""How do tests run the toy's stages as real processes, to be killed? `python -m tests.streams.toy_worker KEY SLOT`."""
+"""How do tests run the toy's stages as real processes, to be killed? `python -m tests.streams.toy_worker KEY SLOT [PORT]`."""
 
 import sys
 
@@ -9,8 +9,13 @@ from streams.stages import stage
 from streams.worker import Worker, execute, start_logging
 from tests.streams.toy import TOY
 
-if __name__ == "__main__":
+
+def main(argv: list[str]) -> None:
     start_logging()
-    key, slot = sys.argv[1], int(sys.argv[2])
-    worker = Worker(settings(), f"toy-{key}-{slot}", ids=LocalIds(event_classes()), follows=False)
-    execute(worker, lambda: stage.run(settings(), key, slot, worker, TOY))
+    key, slot, *port = argv
+    worker = Worker(settings(), f"toy-{key}-{slot}", *map(int, port), ids=LocalIds(event_classes()), follows=False)
+    execute(worker, lambda: stage.run(settings(), key, int(slot), worker, TOY))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
