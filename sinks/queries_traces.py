@@ -6,12 +6,12 @@ OF_TRACE = "trace = {trace:String} AND " + MINE
 
 TRACES = (
     Query("traces", "The newest traces of any source: how long, how many steps, errors, tokens and dollars", f"""
-SELECT min(spans.started_at) AS began, trace, tenant, anyIf(agent, agent != '') AS by_agent,
+SELECT min(spans.started_at) AS began, trace, tenant, argMinIf(agent, spans.started_at, agent != '') AS by_agent,
        groupUniqArray(source) AS sources, count() AS steps, countIf(status = 'error') AS errors,
        dateDiff('millisecond', min(spans.started_at), max(at)) AS took_ms, sum(input_tokens) AS sent,
-       sum(output_tokens) AS generated, sum(cost_usd) AS spent_usd,
+       sum(output_tokens) AS generated,
        countIf(operation IN ('chat', 'text_completion', 'generate_content', 'embeddings') AND cost_usd IS NULL)
-           AS without_price
+           AS without_price, if(without_price = 0, ifNull(sum(cost_usd), toDecimal128(0, 12)), sum(cost_usd)) AS spent_usd
 FROM spans WHERE {MINE} AND {SINCE}
 GROUP BY tenant, trace ORDER BY began DESC LIMIT {{limit:UInt32}}""", lately(limit=50)),
 

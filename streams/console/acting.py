@@ -105,7 +105,8 @@ async def decide(approval: UUID, form: Form, look: Reading) -> Response:
     if not look.may("approve"):
         raise Problem(403, "no_scope", "this key may not decide: it needs the scope approve")
     tenant = look.caller.tenant or form.get("tenant", "")
-    said = asking.event(approvals.Decide, decision=form.get("decision", ""), by=form.get("by", ""), note=form.get("note", ""))
+    said = asking.event(approvals.Decide, decision=form.get("decision", ""), by=form.get("by", ""), note=form.get("note", ""),
+                         arguments=form.get("arguments", "").strip() or None)
     await look.edge.publish(approvals.word_of(look.caller, tenant, approval, form.get("session", ""), said))
     return RedirectResponse("/console/approvals", 303)
 

@@ -5,26 +5,32 @@ a title and a summary for those who do not see it; the numbers stand in a table 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from html import escape
-from typing import Any
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 230, 58, 24, 10
 SERIES_MAX = 8
 BAR_MAX = 60
+TICKS = 6
 OTHERS = "others"
+COLOURS = {"completed": 0, "refused": 1, "blocked": 4, "failed": 3, "stopped": 6, "cancelled": 7, "p50": 0, "p95": 1}
+"""What means the same on every page has one colour there; other series take those that are left, the largest first."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Rows of (time, series, value). `stacked` draws bars that add up, else lines."""
+    """Rows of (time, series, value). `stacked` draws bars that add up, else lines. Where `until` is given, the axis goes
+    from `since` to it in steps of `step`, and a time in which nothing happened is a gap; else it has the rows' moments."""
 
     title: str
     rows: Sequence[tuple[datetime, str, float]]
     unit: str = ""
     stacked: bool = True
+    since: datetime | None = None
+    until: datetime | None = None
+    step: timedelta = timedelta(minutes=1)
 
     @property
     def names(self) -> list[str]:
@@ -32,17 +38,36 @@ class Chart:
         sums: dict[str, float] = {}
         for _, name, value in self.rows:
             sums[name] = sums.get(name, 0) + value
-        ordered = sorted(sums, key=lambda name: -sums[name])
+        ordered = sorted(sums, key=lambda name: -sums[name] if self.stacked else sums[name])
         return ordered if len(ordered) <= SERIES_MAX else [*ordered[:SERIES_MAX - 1], OTHERS]
 
-    def values(self) -> tuple[list[datetime], dict[str, list[float]]]:
-        """Every moment, and each series' value at each of them."""
-        names, moments = self.names, sorted({at for at, _, _ in self.rows})
+    @property
+    def colours(self) -> dict[str, int]:
+        names = self.names
+        free = iter([*(n for n in range(SERIES_MAX) if n not in {COLOURS.get(name) for name in names}), *range(SERIES_MAX)])
+        return {name: COLOURS[name] if name in COLOURS else next(free) for name in names}
+
+    def moments(self) -> list[datetime]:
+        found = {_utc(at) for at, _, _ in self.rows}
+        if self.since and self.until:
+            step = self.step.total_seconds()
+            first, last = (int(_utc(at).timestamp() // step) for at in (self.since, self.until))
+            found |= {datetime.fromtimestamp(place * step, UTC) for place in range(first, last + 1)}
+        return sorted(found)
+
+    def values(self) -> tuple[list[datetime], dict[str, list[float | None]]]:
+        """Every moment, and each series' value at each of them: without one 0 in a bar, and nothing in a line."""
+        moments = self.moments()
         places = {at: place for place, at in enumerate(moments)}
-        found = {name: [0.0] * len(moments) for name in names}
+        found: dict[str, list[float | None]] = {name: [0.0 if self.stacked else None] * len(moments) for name in self.names}
         for at, name, value in self.rows:
-            found[name if name in found else OTHERS][places[at]] += float(value)
+            of, place = found[name if name in found else OTHERS], places[_utc(at)]
+            of[place] = (of[place] or 0) + float(value)
         return moments, found
+
+
+def _utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def svg(chart: Chart) -> str:
@@ -51,13 +76,23 @@ def svg(chart: Chart) -> str:
     if not chart.rows:
         return '<p class="empty">Nothing happened in this time.</p>'
     moments, series = chart.values()
-    heights = [sum(at) for at in zip(*series.values(), strict=True)] if chart.stacked else [max(v) for v in series.values()]
+    heights = [_sum(at) for at in zip(*series.values(), strict=True)] if chart.stacked else [
+        max(_known(values), default=0) for values in series.values()]
     top = nice(max(heights)) if max(heights) > 0 else 1
     marks = [_grid(top, chart.unit), _times(moments)]
-    marks += _bars(moments, series, top) if chart.stacked else _lines(moments, series, top)
-    says = escape(f"{chart.title}: {', '.join(f'{name} {sum(v):,.6g}' for name, v in series.items())}")
+    marks += _bars(chart, moments, series, top) if chart.stacked else _lines(chart, moments, series, top)
+    told = [f"{name} {_sum(values) if chart.stacked else max(_known(values)):,.6g}" for name, values in series.items()]
+    says = escape(f"{chart.title}, {'in all' if chart.stacked else 'at most'}: {', '.join(told)}")
     return (f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{says}"><title>{escape(chart.title)}</title>'
-            f'{"".join(marks)}</svg>{_legend(series)}')
+            f'{"".join(marks)}</svg>{_legend(chart.colours)}')
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def _sum(values: Iterable[float | None]) -> float:
+    return sum(_known(values))
 
 
 def nice(value: float) -> float:
@@ -85,38 +120,45 @@ def _grid(top: float, unit: str) -> str:
 
 def _times(moments: list[datetime]) -> str:
     days = (moments[-1] - moments[0]).days
-    shown = range(0, len(moments), max(1, len(moments) // 6))
+    shown = range(0, len(moments), max(1, math.ceil(len(moments) / TICKS)))
     return "".join(f'<text class="tick" x="{_x(place, len(moments)):.1f}" y="{HEIGHT - 6}" text-anchor="middle">'
                    f'{moments[place]:{"%d.%m." if days > 2 else "%H:%M"}}</text>' for place in shown)
 
 
-def _bars(moments: list[datetime], series: dict[str, list[float]], top: float) -> list[str]:
+def _bars(chart: Chart, moments: list[datetime], series: dict[str, list[float | None]], top: float) -> list[str]:
     made, width = [], min(BAR_MAX, (WIDTH - LEFT - 8) / len(moments) * 0.8)
-    below = [0.0] * len(moments)
-    for nth, (name, values) in enumerate(series.items()):
+    below, colours = [0.0] * len(moments), chart.colours
+    for name, values in series.items():
         for place, value in enumerate(values):
-            if value > 0:
+            if value and value > 0:
                 y, under = _y(below[place] + value, top), _y(below[place], top)
-                made.append(f'<rect class="s{nth}" x="{_x(place, len(moments)) - width / 2:.1f}" y="{y:.1f}" '
+                made.append(f'<rect class="s{colours[name]}" x="{_x(place, len(moments)) - width / 2:.1f}" y="{y:.1f}" '
                             f'width="{width:.1f}" height="{max(under - y, 0.5):.1f}"><title>{escape(name)}, '
                             f'{moments[place]:%d.%m. %H:%M}: {number(value)}</title></rect>')
                 below[place] += value
     return made
 
 
-def _lines(moments: list[datetime], series: dict[str, list[float]], top: float) -> list[str]:
+def _lines(chart: Chart, moments: list[datetime], series: dict[str, list[float | None]], top: float) -> list[str]:
+    """A line from point to point; it stops where there is none and goes on at the next."""
     made = []
-    for nth, (name, values) in enumerate(series.items()):
-        points = [(_x(place, len(moments)), _y(value, top)) for place, value in enumerate(values)]
-        made.append(f'<polyline class="line s{nth}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}"/>')
-        made += [f'<circle class="s{nth}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"><title>{escape(name)}, {at:%d.%m. %H:%M}: '
-                 f'{number(value)}</title></circle>' for (x, y), at, value in zip(points, moments, values, strict=True)]
+    for name, values in series.items():
+        colour, parts = f"s{chart.colours[name]}", [""]
+        for place, (at, value) in enumerate(zip(moments, values, strict=True)):
+            if value is None:
+                parts.append("")
+                continue
+            x, y = _x(place, len(moments)), _y(value, top)
+            parts[-1] += f" {x:.1f},{y:.1f}"
+            made.append(f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"><title>{escape(name)}, '
+                        f'{at:%d.%m. %H:%M}: {number(value)}</title></circle>')
+        made += [f'<polyline class="line {colour}" points="{part.strip()}"/>' for part in parts if part.count(",") > 1]
     return made
 
 
-def _legend(series: dict[str, Any]) -> str:
+def _legend(colours: dict[str, int]) -> str:
     return '<ul class="legend">' + "".join(
-        f'<li><span class="dot s{nth}"></span>{escape(name or "(none)")}</li>' for nth, name in enumerate(series)) + "</ul>"
+        f'<li><span class="dot s{nth}"></span>{escape(name or "(none)")}</li>' for name, nth in colours.items()) + "</ul>"
 
 
 def number(value: float) -> str:

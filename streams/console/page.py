@@ -4,14 +4,15 @@ No script is needed to read a page; a small one keeps the live figures fresh. Co
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from fastapi.responses import HTMLResponse
@@ -24,22 +25,30 @@ from streams.console.reading import HOURS, Look
 from streams.edge.problems import Problem
 
 FOLDER = Path(__file__).parent / "templates"
-PAGES = (("", "Overview"), ("runs", "Runs"), ("sessions", "Sessions"), ("cost", "Cost"), ("guardrails", "Guardrails"), ("quality", "Quality"),
+PAGES = (("", "Overview"), ("runs", "Runs"), ("sessions", "Sessions"), ("traces", "Traces"), ("cost", "Cost"),
+         ("guardrails", "Guardrails"), ("quality", "Quality"),
          ("approvals", "Approvals"), ("letters", "Dead letters"), ("definitions", "Definitions"), ("topology", "Topology"))
 NUMBERS = (int, float, Decimal)
 EXACT = "exact, from ClickHouse"
+WORD_CHARS, TEXT_CHARS = 32, 220
+"""What is longer is text: it is broken into lines, and cut."""
+UNSEEN = re.compile("[\u200b\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
+"""Characters that nobody sees and that make a text look like another: they turn its direction round, or hide in it."""
 ENVIRONMENT = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows to show. `name` is its query, by which it can be taken along; empty where it is not from ClickHouse."""
+    """Rows to show. `name` is its query, by which it can be taken along; empty where it is not from ClickHouse. `folded` is
+    shown on demand, `empty` said where there is no row."""
 
     title: str
     rows: list[dict[str, Any]]
     name: str = ""
     note: str = EXACT
     extra: str = ""
+    folded: bool = False
+    empty: str = "Nothing in this time."
 
 
 @dataclass(frozen=True)
@@ -55,9 +64,12 @@ class Picture:
     def title(self) -> str:
         return ROWS[self.name].title
 
-    def drawn(self) -> Markup:
-        rows = [(row["time"], str(row["series"]), float(row["value"])) for row in self.rows]
-        return Markup(charts.svg(charts.Chart(self.title, rows, stacked=self.stacked)))
+    def drawn(self, look: Look) -> Markup:
+        """The picture, over all of the time that is looked at."""
+        until = datetime.now(UTC)
+        rows = [(row["time"], seen(str(row["series"])), float(row["value"])) for row in self.rows]
+        return Markup(charts.svg(charts.Chart(self.title, rows, stacked=self.stacked, since=until - timedelta(hours=look.hours),
+                                              until=until, step=timedelta(seconds=look.step_s))))
 
 
 @dataclass(frozen=True)
@@ -73,8 +85,8 @@ class Tile:
 def render(look: Look, template: str, title: str, status: int = 200, **more: Any) -> HTMLResponse:
     """A page in the console's frame."""
     text = ENVIRONMENT.get_template(template).render(
-        look=look, title=title, pages=PAGES, hours=HOURS, link=lambda path, **query: link(look, path, **query), cell=lambda
-        name, value, row: cell(look, name, value, row), numeric=numeric, charts=charts, **more)
+        look=look, title=seen(title), pages=PAGES, hours=HOURS, link=lambda path, **query: link(look, path, **query), cell=lambda
+        name, value, row: cell(look, name, value, row), numeric=numeric, **more)
     return HTMLResponse(text, status, headers=HEADERS)
 
 
@@ -110,7 +122,9 @@ def cell(look: Look, name: str, value: Any, row: Mapping[str, Any]) -> Markup | 
     if name == "examples" and isinstance(value, list | tuple):
         return Markup(" ").join(cell(look, "run", one, row) for one in value)
     if name == "session":
-        return Markup('<a href="{}">{}</a>').format(link(look, "session", session=value, **whose(look, row)), shorter(str(value), 24))
+        return Markup('<a href="{}">{}</a>').format(link(look, "session", session=value, **whose(look, row)), shorter(str(value), 18))
+    if name == "trace":
+        return Markup('<a href="{}"><code>{}</code></a>').format(link(look, f"traces/{quote(value, safe='')}", **whose(look, row)), seen(value[:12]))
     if isinstance(value, datetime):
         return Markup('<time datetime="{}">{}</time>').format(value.isoformat(), f"{value:%m-%d %H:%M:%S}")
     if isinstance(value, bool):
@@ -119,15 +133,18 @@ def cell(look: Look, name: str, value: Any, row: Mapping[str, Any]) -> Markup | 
         return "–"
     if isinstance(value, Decimal) or name.endswith("usd") and isinstance(value, int | float):
         return f"${Decimal(value):,.6f}"
+    if name.endswith("share") and isinstance(value, int | float):
+        return f"{value:.1%}"
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
+        return shorter(", ".join(map(str, value)), WORD_CHARS)
     if name in ("outcome", "status", "action"):
         return Markup('<span class="is {}">{}</span>').format(value, value)
-    return shorter(str(value), 220)
+    text = shorter(str(value), TEXT_CHARS)
+    return text if len(str(value)) <= WORD_CHARS else Markup('<div class="text">{}</div>').format(text)
 
 
 def numeric(rows: Iterable[Mapping[str, Any]], name: str) -> bool:
@@ -138,6 +155,14 @@ def numeric(rows: Iterable[Mapping[str, Any]], name: str) -> bool:
 def shorter(text: str, chars: int) -> Markup | str:
     """The beginning of a text; the whole of it when pointed at."""
     if len(text) <= chars:
-        return text
-    return Markup('<span title="{}">{}…</span>').format(text[:2_000], text[:chars])
+        return seen(text)
+    return Markup('<span title="{}">{}…</span>').format(seen(text[:2_000]), seen(text[:chars]))
+
+
+def seen(text: str) -> str:
+    """A text of which nothing is hidden: instead of what nobody sees stands its number."""
+    return UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
+
+
+ENVIRONMENT.filters["seen"] = seen
 

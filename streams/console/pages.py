@@ -1,7 +1,7 @@
 """Which pages does the console have, and what stands on each?"""
 
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from difflib import unified_diff
 from typing import Any
 from urllib.parse import urlencode
@@ -10,30 +10,34 @@ from uuid import UUID
 import yaml
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
+from markupsafe import Markup
 
 from schemas.prompts import PromptUse
 from schemas.registry import Agent, Definition, Definitions
-from streams.console.page import Picture, Table, Tile, render
-from streams.console.queries import MINE, ROWS, SPANS_SHOWN, SPLITS
+from streams.console.alarms import alarms, completeness, wrong
+from streams.console.page import Picture, Table, Tile, link, render
+from streams.console.queries import MINE, ROWS, ROWS_SHOWN, SPANS_SHOWN, SPLITS
 from streams.console.reading import Look, Reading
+from streams.console.steps import graph, placed
 from streams.edge.problems import Problem
 from streams.shapes import Call, Step, kinds
 from streams.topology import PIPELINE, calls, stages
 
 router = APIRouter(prefix="/console", include_in_schema=False)
-UNCOUNTED = timedelta(minutes=5)
 OUTCOMES = ("completed", "failed", "blocked", "stopped", "cancelled", "refused")
 
 
 @router.get("")
 async def overview(look: Reading) -> HTMLResponse:
-    names = ("figures", "completeness", "runs_by_outcome", "waits", "cost_by_model", "agents", "delays")
-    [figures], balance, outcomes, waits, cost, agents, delays = await look.all(*names)
-    whole = [Table(ROWS["completeness"].title, balance, "completeness"), Table("How far behind", delays, "delays")]
+    names = ("figures", "completeness", "runs_by_outcome", "waits", "cost_by_model", "agents", "delays", "alarms", "approvals")
+    [figures], balance, outcomes, waits, cost, agents, delays, [signs], waiting = await look.all(*names)
+    whole = [Table("How far behind", delays, "delays", empty="Nobody has looked yet: it is done every ten seconds."),
+             Table(ROWS["completeness"].title, balance, "completeness", folded=True)]
     tiles = [*tiles_of(figures), completeness(balance, datetime.now(UTC))] if look.sees_all else tiles_of(figures)
-    if any(row["lost"] or row["doubled"] for row in balance):
+    if wrong(balance):
         whole.insert(0, Table("Minutes that do not balance first", await look.rows("completeness_minutes"), "completeness_minutes"))
-    return render(look, "blocks.html", "Overview", live=look.sees_all, figures=tiles, pictures=[
+    return render(look, "blocks.html", "Overview", live=look.sees_all, figures=tiles, alarms=[
+        (one.words, link(look, one.path, **one.query)) for one in alarms(figures, signs, balance, delays, len(waiting))], pictures=[
         Picture("runs_by_outcome", outcomes), Picture("cost_by_model", cost), Picture("waits", waits, stacked=False)], tables=[
         Table("Agents", agents, "agents"), *(whole if look.sees_all else ())])
 
@@ -41,7 +45,7 @@ async def overview(look: Reading) -> HTMLResponse:
 def tiles_of(row: dict[str, Any]) -> list[Tile]:
     """The large figures of a page. What has no price is said beside what has."""
     all_runs, ended = row["runs"], max(row["runs"], 1)
-    unpriced = f"{row['unpriced_calls']:,} calls unpriced" if row["unpriced_calls"] else "all calls priced"
+    unpriced = f"{row['unpriced_calls']:,} without a price" if row["unpriced_calls"] else "all calls priced"
     return [Tile("Runs", f"{all_runs:,}", f"{row['refused']:,} refused"), Tile("Completed", f"{row['completed'] / ended:.1%}"),
             Tile("Cost", f"${row['cost_usd'] or 0:,.4f}", unpriced, bad=bool(row["unpriced_calls"])),
             Tile("Tokens", f"{row['tokens']:,}"), Tile("Half of the runs within", f"{_whole(row['p50_ms'])} ms",
@@ -52,22 +56,19 @@ def _whole(value: float | None) -> str:
     return "–" if value is None or value != value else f"{value:,.0f}"
 
 
-def completeness(rows: list[dict[str, Any]], now: datetime) -> Tile:
-    """Does produced = landed + dead-lettered hold, for everything that was counted? And is it counted at all?"""
-    wrong, produced = sum(row["lost"] + row["doubled"] for row in rows), sum(row["produced"] for row in rows)
-    if not rows:
-        return Tile("Completeness", "not counted yet", "counted once a minute")
-    last = max(row["last_counted"] for row in rows).replace(tzinfo=UTC)
-    old = f", last at {last:%H:%M} UTC" if now - last > UNCOUNTED else ""
-    return Tile("Completeness", f"{wrong:,} wrong" if wrong else "balanced", f"of {produced:,} records counted{old}", bad=bool(wrong))
-
-
 @router.get("/runs")
 async def runs(look: Reading) -> HTMLResponse:
-    rows = await look.rows("runs")
-    carried = "".join("&" + urlencode({name: value}) for name, value in look.filters.items() if value)
-    return render(look, "blocks.html", "Runs", filters=OUTCOMES, tables=[Table("Runs", rows, "runs", extra=carried)],
-                  about="The newest 200 that fit, newest first. Words are looked for in questions and answers, whole words only.")
+    chosen = any(look.place.values()) or any(look.filters.values())
+    rows, going = (await look.rows("runs"), []) if chosen else await look.all("runs", "under_way")
+    carried = {name: value for name, value in look.filters.items() if value}
+    tables = [Table("Runs", rows, "runs", extra="".join("&" + urlencode({name: value}) for name, value in carried.items()),
+                    empty="No run fits. Take fewer words or a longer time; words are found whole only.")]
+    if going:
+        tables.insert(0, Table("Under way", going, "under_way", note="rows of steps arrive within seconds; exact, from ClickHouse"))
+    older = link(look, "runs", **carried, before=rows[-1]["at"].isoformat(), below=rows[-1]["run"]) if len(rows) == ROWS_SHOWN else ""
+    return render(look, "blocks.html", "Runs", filters=OUTCOMES, tables=tables, older=older,
+                  about=f"The newest {ROWS_SHOWN} that fit; an export has them all. Words are looked for in questions and answers, "
+                  "whole words only.")
 
 
 @router.get("/runs/{run}")
@@ -80,8 +81,8 @@ async def run(run: UUID, look: Reading) -> HTMLResponse:
     spans, family, verdicts = (await look.rows("spans_shown", trace=trace, tenant=own), await look.rows(
         "family", run=str(run), parent=str(row["parent_run"]), tenant=own), await look.rows(
         "verdicts_of_run", run=str(run), tenant=own))
-    tables = [Table("Guardrails", verdicts)] + ([Table("Asked by, and asked in turn", family)] if len(family) > 1 else [])
-    return render(look, "run.html", f"Run {str(run)[:8]}", run=row, spans=placed(spans[:SPANS_SHOWN]), trace=trace, tables=tables,
+    tables = [Table("Guardrails", verdicts, empty="The guardrails found nothing in this run.")] + ([Table("Asked by, and asked in turn", family)] if len(family) > 1 else [])
+    return render(look, "run.html", f"Run {str(run)[:8]}", run=row, spans=placed(spans[:SPANS_SHOWN]), graph=Markup(graph(spans)), trace=trace, tables=tables,
                   more=len(spans) > SPANS_SHOWN, models=models(look.edge.link.given()), figures=[
                       Tile("Took", f"{row['wait_ms']:,} ms"), Tile("Cost", _usd(row["cost_usd"])),
                       Tile("Model calls", str(row["model_calls"])), Tile("Tool calls", str(row["tool_calls"])),
@@ -95,7 +96,7 @@ async def under_way(look: Look, run: UUID) -> HTMLResponse:
     if not any(span["run"] == run for span in spans):
         raise Problem(404, "unknown_run", f"there is no run {run} here: rows arrive within seconds of its first step, so load "
                       "the page again; if it stays so, the id is wrong or the run another tenant's")
-    return render(look, "open-run.html", f"Run {str(run)[:8]}", spans=placed(spans[:SPANS_SHOWN]))
+    return render(look, "open-run.html", f"Run {str(run)[:8]}", run=run, spans=placed(spans[:SPANS_SHOWN]), graph=Markup(graph(spans)))
 
 
 async def trace_of(look: Look, run: UUID, tenant: str) -> str:
@@ -108,18 +109,25 @@ def _usd(value: Any) -> str:
     return "unpriced" if value is None else f"${value:,.6f}"
 
 
-def placed(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Spans with where their bars begin and how wide they are, in thousandths of the whole trace."""
-    if not spans:
-        return []
-    began = min(span["started_at"] for span in spans)
-    whole = max((span["started_at"] - began).total_seconds() * 1000 + span["wait_ms"] for span in spans) or 1
-    return [span | {"x": round((span["started_at"] - began).total_seconds() * 1_000_000 / whole, 1),
-                    "w": max(2, round(span["wait_ms"] * 1000 / whole, 1))} for span in spans]
-
-
 def models(given: Definitions) -> list[str]:
     return sorted(name for kind, name in given.newest if kind == "model" and (kind, name) not in given.gone)
+
+
+@router.get("/traces")
+async def traces(look: Reading) -> HTMLResponse:
+    rows = await look.rows("traces")
+    return render(look, "blocks.html", "Traces", about="What every source told, Weir's own runs and other applications.",
+                  tables=[Table("Traces", rows, "traces")])
+
+
+@router.get("/traces/{trace}")
+async def trace(trace: str, look: Reading) -> HTMLResponse:
+    spans = await look.rows("spans_shown", trace=trace)
+    if not spans:
+        raise Problem(404, "unknown_trace", "there is no such trace here: its id is 32 hex digits, and its rows arrive within "
+                      "seconds; if it stays so, the id is wrong or the trace another tenant's")
+    return render(look, "open-run.html", f"Trace {trace[:12]}", spans=placed(spans[:SPANS_SHOWN]), graph=Markup(graph(spans)),
+                  trace=trace, runs=sorted({span["run"] for span in spans if span["run"].int}, key=str)[:20])
 
 
 @router.get("/sessions")
@@ -130,7 +138,7 @@ async def sessions(look: Reading) -> HTMLResponse:
 @router.get("/session")
 async def session(session: str, look: Reading) -> HTMLResponse:
     rows = await look.rows("session", session=session)
-    return render(look, "blocks.html", f"Session {session[:40]}", tables=[Table("Conversation", rows)])
+    return render(look, "session.html", f"Session {session[:40]}", session=session, runs=rows[::-1], more=len(rows) == ROWS_SHOWN)
 
 
 @router.get("/cost")
@@ -157,14 +165,14 @@ async def guardrails(look: Reading) -> HTMLResponse:
 @router.get("/approvals")
 async def approvals(look: Reading) -> HTMLResponse:
     waiting, decided = await look.all("approvals", "decided")
-    return render(look, "approvals.html", "Approvals", waiting=waiting, tables=[Table("Decided lately", decided, "decided")])
+    return render(look, "approvals.html", "Approvals", waiting=waiting, tables=[Table("Decided lately", decided, "decided", empty="Nothing was decided in this time.")])
 
 
 @router.get("/letters")
 async def letters(look: Reading, said: str = "") -> HTMLResponse:
     rows = await look.rows("dead_letters")
-    return render(look, "letters.html", "Dead letters", letters=rows, said=said[:300],
-                  tables=[Table("Dead letters", rows, "dead_letters")])
+    return render(look, "letters.html", "Dead letters", letters=rows, said=said[:300], tables=[
+        Table("Dead letters", rows, "dead_letters", empty="Everything could be processed in this time.")])
 
 
 @router.get("/definitions")
@@ -208,10 +216,12 @@ def _prompts_of(given: Definitions, tenant: str) -> dict[tuple[str, str], bool]:
 @router.get("/topology")
 async def topology(look: Reading) -> HTMLResponse:
     rates, delays = await look.all("rates", "delays")
+    late = {row["consumer"]: row for row in delays}
     by_event = {kind.__name__: row["a_minute"] for step in PIPELINE for kind in (*kinds(step.reads), *kinds(step.writes))
                 for row in rates if row["topic"] == kind.topic()}
-    drawn = {f"stage: {key}": [_step(step) for step in steps] for key, steps in stages().items()}
-    return render(look, "topology.html", "Topology", rates=by_event, stages=drawn | {"asked outside": [_step(s) for s in calls()]},
+    drawn = [(f"stage: {key}", late.get(f"stage-{key}"), [_step(step) for step in steps]) for key, steps in stages().items()]
+    return render(look, "topology.html", "Topology", rates=by_event, stages=[
+        *drawn, ("asked outside", late.get("calls"), [_step(step) for step in calls()])],
                   tables=[Table("Records a minute, by topic", rates, "rates"), Table("How far behind", delays, "delays")]
                   if look.sees_all else [])
 

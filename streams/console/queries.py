@@ -1,7 +1,7 @@
 """Which rows does each page of the console show? Every one of them can be taken along as CSV or Parquet.
 
-Parameters: `tenant` (empty: all that the reader may see), `hours` back from now, and what a page's filters add. Charts have
-the columns time, series, value.
+Parameters: `tenant` (empty: all that the reader may see), `hours` back from now, `limit` (what a page has room for; an export
+takes all), and what a page's filters add. Charts have the columns time, series, value.
 """
 
 from dataclasses import dataclass, field
@@ -12,9 +12,15 @@ from streams.edge.approvals import OPEN
 
 MINE = "({tenant:String} = '' OR tenant = {tenant:String})"
 SINCE = "at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR"
+LATELY = "at >= now64(3, 'UTC') - INTERVAL least({hours:UInt32}, 48) HOUR"
+"""No further back than two days: what waits longer stands under approvals."""
 HOURLY = "hour >= toStartOfHour(now('UTC') - INTERVAL {hours:UInt32} HOUR)"
-BUCKET = "toStartOfInterval(at, INTERVAL multiIf({hours:UInt32} <= 2, 60, {hours:UInt32} <= 24, 1800, {hours:UInt32} <= 168, 10800, 86400) SECOND)"
-RUNS_SHOWN = 200
+LIMIT = "LIMIT {limit:UInt32}"
+BUCKET = "toStartOfInterval(at, INTERVAL {step_s:UInt32} SECOND, 'UTC')"
+BUCKETS = ((2, 60), (24, 1_800), (168, 10_800), (10_000, 86_400))
+"""Up to so many hours a chart's point stands for so many seconds."""
+ROWS_SHOWN = 200
+ROWS_TAKEN = 1_000_000
 SPANS_SHOWN = 10_000
 TEXT_SHOWN = 8_000
 OF_ALL = ("completeness", "completeness_minutes", "delays", "rates")
@@ -54,7 +60,7 @@ WHERE {MINE} AND {SINCE} GROUP BY time, series ORDER BY time"""),
     "agents": Rows("Agents", f"""
 SELECT tenant, agent, agent_version, count() AS all_runs, round(countIf(outcome = 'completed') / all_runs, 4) AS completed_share,
        round(quantile(0.95)(wait_ms)) AS p95_ms, sum(cost_usd) AS cost_usd, sum(unpriced_calls) AS unpriced_calls
-FROM runs WHERE {MINE} AND {SINCE} GROUP BY tenant, agent, agent_version ORDER BY all_runs DESC LIMIT 100"""),
+FROM runs WHERE {MINE} AND {SINCE} GROUP BY tenant, agent, agent_version ORDER BY all_runs DESC {LIMIT}"""),
     "completeness": Rows("Produced = landed + dead-lettered", by_name("completeness").sql),
     "delays": Rows("How far behind", """
 SELECT consumer, argMax(behind, at) AS behind_now, argMax(oldest_ms, at) AS oldest_now_ms, max(behind) AS behind_at_worst,
@@ -62,20 +68,37 @@ SELECT consumer, argMax(behind, at) AS behind_now, argMax(oldest_ms, at) AS olde
 FROM delays WHERE at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR
 GROUP BY consumer ORDER BY oldest_at_worst_ms DESC, consumer"""),
     "runs": Rows("Runs", f"""
-SELECT at, run, tenant, agent, agent_version AS version, session, user, outcome, reason, wait_ms, model_calls, tool_calls,
-       cost_usd, substring(question, 1, 160) AS asked, substring(answer, 1, 160) AS answered
+SELECT at, run, tenant, agent, user, substringUTF8(question, 1, 160) AS asked, substringUTF8(answer, 1, 160) AS answered, outcome,
+       reason, wait_ms, cost_usd, model_calls, tool_calls, agent_version AS version, session
 FROM runs WHERE {MINE} AND {SINCE} AND ({{agent:String}} = '' OR agent = {{agent:String}})
   AND ({{outcome:String}} = '' OR outcome = {{outcome:String}})
+  AND ({{user:String}} = '' OR user = {{user:String}})
+  AND (parseDateTime64BestEffortOrNull({{before:String}}, 3, 'UTC') IS NULL
+       OR (at, run) < (parseDateTime64BestEffortOrNull({{before:String}}, 3, 'UTC'), toUUIDOrZero({{below:String}})))
   AND ({{words:String}} = '' OR hasAllTokens(question, lower({{words:String}})) OR hasAllTokens(answer, lower({{words:String}})))
-ORDER BY at DESC LIMIT {RUNS_SHOWN}"""),
+ORDER BY at DESC, run DESC {LIMIT}"""),
+    "under_way": Rows("Under way", f"""
+SELECT min(started_at) AS began, run, tenant, any(agent) AS by_agent, any(session) AS session, count() AS steps,
+       argMax(name, at) AS newest_step, max(at) AS newest_at,
+       ifNull(sum(cost_usd), toDecimal128(0, 12)) AS so_far_usd
+FROM spans WHERE {MINE} AND {LATELY} AND source = 'weir'
+  AND run NOT IN (SELECT run FROM runs WHERE {MINE} AND {LATELY})
+GROUP BY tenant, run ORDER BY began DESC {LIMIT}"""),
     "spans": Rows("Steps", f"""
 SELECT started_at, wait_ms, name, operation, status, error_type, span, parent, run, agent, request_model, tool, step, attempts,
        input_tokens, cached_input_tokens, output_tokens, cost_usd, input, output
 FROM spans WHERE trace = {{trace:String}} AND {MINE} ORDER BY started_at, at LIMIT 20000"""),
     "spans_shown": Rows("Steps, their texts shortened", f"""
-SELECT started_at, wait_ms, name, operation, status, error_type, run, input_tokens, output_tokens, cost_usd,
+SELECT started_at, wait_ms, name, operation, status, error_type, span, parent, run, agent, input_tokens, output_tokens, cost_usd,
        substringUTF8(input, 1, {TEXT_SHOWN // 4}) AS input, substringUTF8(output, 1, {TEXT_SHOWN}) AS output
 FROM spans WHERE trace = {{trace:String}} AND {MINE} ORDER BY started_at, at LIMIT {SPANS_SHOWN + 1}"""),
+    "alarms": Rows("Alarms", f"""
+SELECT (SELECT count() FROM dead_letters WHERE {MINE} AND {SINCE}) AS dead_letters,
+       (SELECT count() FROM drift WHERE {MINE} AND {SINCE}) AS drifted,
+       (SELECT max(share) FROM budget_alerts WHERE {MINE} AND {SINCE}) AS budget_share,
+       (SELECT argMax(tenant, share) FROM budget_alerts WHERE {MINE} AND {SINCE}) AS budget_of,
+       (SELECT countIf(outcome IN ('failed', 'stopped')) FROM runs WHERE {MINE} AND {SINCE}) AS failed,
+       (SELECT countIf(not_undone != '') FROM runs WHERE {MINE} AND {SINCE}) AS not_undone"""),
     "run": Rows("Run", f"SELECT * FROM runs WHERE run = {{run:UUID}} AND {MINE} LIMIT 1"),
     "family": Rows("Asked by, and asked in turn", f"""
 SELECT run, parent_run, agent, agent_version AS version, outcome, reason, wait_ms, cost_usd FROM runs
@@ -86,10 +109,10 @@ WHERE run = {{run:UUID}} AND {MINE} ORDER BY at"""),
     "sessions": Rows("Sessions", f"""
 SELECT tenant, session, user, agents, started_at, ended_at, runs_ended, completed, refused, model_calls, tool_calls,
        input_tokens, output_tokens, cost_usd
-FROM sessions WHERE {MINE} AND ended_at >= now64(3, 'UTC') - INTERVAL {{hours:UInt32}} HOUR ORDER BY ended_at DESC LIMIT 200"""),
+FROM sessions WHERE {MINE} AND ended_at >= now64(3, 'UTC') - INTERVAL {{hours:UInt32}} HOUR ORDER BY ended_at DESC {LIMIT}"""),
     "session": Rows("Conversation", f"""
 SELECT at, run, agent, agent_version AS version, outcome, reason, wait_ms, cost_usd, question, answer FROM runs
-WHERE session = {{session:String}} AND {MINE} ORDER BY started_at LIMIT 500"""),
+WHERE session = {{session:String}} AND {MINE} ORDER BY started_at DESC {LIMIT}"""),
     "verdicts": Rows("What the guardrails found", f"""
 SELECT policy, policy_version, stage, rule, category, action, countIf(enforced) AS enforced_times,
        countIf(NOT enforced) AS in_shadow, sum(findings) AS found, max(at) AS newest
@@ -99,14 +122,16 @@ SELECT {BUCKET} AS time, rule AS series, sum(findings) AS value FROM verdicts WH
 GROUP BY time, series ORDER BY time"""),
     "not_completed": Rows("Refused, blocked, stopped, failed", f"""
 SELECT tenant, agent, outcome, reason, count() AS times, any(run) AS run, any(detail) AS example FROM runs
-WHERE {MINE} AND {SINCE} AND outcome != 'completed' GROUP BY tenant, agent, outcome, reason ORDER BY times DESC LIMIT 200"""),
+WHERE {MINE} AND {SINCE} AND outcome != 'completed' GROUP BY tenant, agent, outcome, reason ORDER BY times DESC {LIMIT}"""),
     "approvals": Rows("Waiting for a word", OPEN),
+    "traces": Rows("Traces", by_name("traces").sql),
     "decided": Rows("Decided lately", f"""
 SELECT at, tenant, run, agent, tool, status, by, note FROM approvals WHERE {MINE} AND {SINCE} AND status != 'asked'
-ORDER BY at DESC LIMIT 100"""),
+ORDER BY at DESC {LIMIT}"""),
     "dead_letters": Rows("Dead letters", f"""
-SELECT at, tenant, source, topic_name, consumer, reason, detail FROM dead_letters WHERE {MINE} AND {SINCE}
-ORDER BY at DESC LIMIT 200"""),
+SELECT at, tenant, source, consumer, reason, detail, length(record_value) AS bytes,
+       toValidUTF8(substring(record_value, 1, 400)) AS begins FROM dead_letters WHERE {MINE} AND {SINCE}
+ORDER BY at DESC {LIMIT}"""),
     "rates": Rows("Records a minute, by topic", """
 SELECT topic, round(sum(made) / 10, 1) AS a_minute, sum(nowhere) AS lost, sum(twice) AS doubled, max(longest) AS landed_after_ms
 FROM (SELECT topic, partition, minute, argMax(produced, counted_at) AS made, argMax(lost, counted_at) AS nowhere,
@@ -119,7 +144,7 @@ for split in SPLITS:
 SELECT {split}, count() AS model_calls, sum(input_tokens) AS input, sum(cached_input_tokens) AS cached_input,
        sum(output_tokens) AS output, sum(reasoning_tokens) AS reasoning, sum(token_usage.cost_usd) AS cost_usd,
        sum(token_usage.charged_usd) AS charged_usd, countIf(token_usage.cost_usd IS NULL) AS unpriced_calls
-FROM token_usage WHERE {MINE} AND {SINCE} GROUP BY {split} ORDER BY cost_usd DESC NULLS LAST LIMIT 200""")
+FROM token_usage WHERE {MINE} AND {SINCE} GROUP BY {split} ORDER BY cost_usd DESC NULLS LAST {LIMIT}""")
     ROWS[f"cost_over_time_{split}"] = Rows(f"Cost by {split}, USD", f"""
 SELECT {BUCKET} AS time, {split} AS series, sum(ifNull(cost_usd, 0)) AS value FROM token_usage
 WHERE {MINE} AND {SINCE} GROUP BY time, series ORDER BY time""")

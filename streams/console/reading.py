@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from schemas.registry import Scope
-from streams.console.queries import OF_ALL, ROWS
+from streams.console.queries import BUCKETS, OF_ALL, ROWS, ROWS_SHOWN
 from streams.edge.app import Edge
 from streams.edge.keys import FORM, Caller, at_home, keys_needed
 from streams.edge.keys import checked as of_key
@@ -21,7 +21,9 @@ from streams.edge.problems import Problem
 COOKIE = "weir_key"
 HOURS = {1: "last hour", 24: "last day", 168: "last week", 720: "last month"}
 HOURS_MAX = 8_784
-FILTERS = ("agent", "outcome", "words")
+FILTERS = ("agent", "outcome", "user", "words")
+PLACE = ("before", "below")
+"""Time and id of the last row of the page before."""
 
 
 class SignIn(Exception):
@@ -37,7 +39,13 @@ class Look:
     tenant: str
     hours: int
     filters: dict[str, str]
+    place: dict[str, str]
     path: str
+
+    @property
+    def words(self) -> str:
+        """The time that is looked at."""
+        return HOURS.get(self.hours, f"last {self.hours:,} hours")
 
     @property
     def sees_all(self) -> bool:
@@ -54,7 +62,13 @@ class Look:
         return await asyncio.gather(*(self.rows(name, **more) for name in names))
 
     def parameters(self, **more: Any) -> dict[str, Any]:
-        return {"tenant": self.tenant, "hours": self.hours, **self.filters, **more}
+        return {"tenant": self.tenant, "hours": self.hours, "step_s": self.step_s, "limit": ROWS_SHOWN,
+                **self.filters, **self.place, **more}
+
+    @property
+    def step_s(self) -> int:
+        """For how many seconds a point of a chart stands."""
+        return next(step for hours, step in BUCKETS if self.hours <= hours)
 
     def query(self, **more: Any) -> dict[str, Any]:
         """What a link has to carry so that the next page shows the same time and tenant."""
@@ -73,7 +87,8 @@ async def look_of(request: Request) -> Look:
         raise Problem(403, "no_scope", "this key may not read: `weir keys add --scope read` makes one that may")
     hours = asked.get("hours", "24")
     hours = int(hours) if re.fullmatch("[0-9]{1,4}", hours) and 1 <= int(hours) <= HOURS_MAX else 24
-    return Look(caller, edge, caller.tenant or asked.get("tenant", ""), hours, {name: asked.get(name, "").strip() for name in FILTERS}, request.url.path)
+    filters, place = ({name: asked.get(name, "").strip() for name in names} for names in (FILTERS, PLACE))
+    return Look(caller, edge, caller.tenant or asked.get("tenant", "").strip(), hours, filters, place, request.url.path)
 
 
 def _caller(request: Request, edge: Edge) -> Caller:

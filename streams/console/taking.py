@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 
 from sinks import clickhouse
 from streams.config import Settings
-from streams.console.queries import OF_ALL, ROWS
+from streams.console.queries import OF_ALL, ROWS, ROWS_TAKEN
 from streams.console.reading import Reading
 from streams.edge.problems import Problem
 
@@ -35,7 +35,7 @@ async def export(name: str, form: str, request: Request, look: Reading) -> Strea
     if name in OF_ALL and not look.sees_all:
         raise Problem(403, "no_scope", f"{name} counts all tenants together: it needs a key with the scope admin")
     kind, media = FORMATS[form]
-    given = look.parameters(**ROWS[name].given | wanted(request.query_params))
+    given = look.parameters(**{"limit": ROWS_TAKEN} | ROWS[name].given | wanted(request.query_params))
     try:
         client, rows = await asyncio.to_thread(opened, look.edge.settings, ROWS[name].sql, given, kind)
     except Exception as error:  # whatever its client raises; the class differs by what is away

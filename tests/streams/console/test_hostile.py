@@ -177,8 +177,11 @@ def test_a_run_under_way_shows_its_steps_so_far_and_only_to_its_tenant(console, 
     page = got(console, f"/console/runs/{run}")
     assert page.status_code == 200 and "has not ended yet" in page.text and "chat &lt;img src=x&gt;" in page.text
     assert "<script>alert" not in page.text and "<b>" not in page.text and len(page.text) < 50_000
+    assert f"/console/runs/{run}" in got(console, "/console/runs").text.split("<h2>Runs")[0], "it stands under way"
     signed_in(console, "read", tenant="other")
     assert got(console, f"/console/runs/{run}").status_code == 404
+    assert got(console, f"/console/traces/{run.hex}").status_code == 404
+    assert str(run) not in got(console, "/console/runs").text
 
 
 def test_spans_of_another_tenant_that_name_a_run_change_nothing_of_its_page(console, write):

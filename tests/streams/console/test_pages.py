@@ -17,7 +17,6 @@ from sinks.clickhouse import append
 from streams.config import Settings
 from streams.console import charts, taking
 from streams.console.page import PAGES, cell
-from streams.console.pages import completeness
 from streams.console.queries import QUALITY, ROWS
 from streams.edge.keys import made
 
@@ -92,8 +91,31 @@ def test_runs_are_found(console, query, found):
 def test_a_run_is_a_waterfall_and_a_conversation(console):
     run = console.runs[0]
     text = got(console, f"/console/runs/{run.run}").text
-    assert text.count("<rect") == 5 and "execute_tool lookup_order" in text and "on its way" in text and "$0.000" in text
+    assert text.count('<svg viewBox="0 0 1000 10"') == 5 and 'class="graph"' in text and "execute_tool lookup_order" in text and "on its way" in text and "$0.000" in text
     assert got(console, "/console/runs/00000000-0000-0000-0000-000000000000").status_code == 404
+
+
+def test_older_runs_follow_the_last_one_shown(console):
+    newest, *older = sorted(console.runs, key=lambda run: run.at, reverse=True)
+    text = got(console, "/console/runs", params={"before": newest.at.isoformat(), "below": str(newest.run)}).text
+    assert f"runs/{newest.run}" not in text and all(f"runs/{run.run}" in text for run in older)
+    assert got(console, "/console/runs?before=yesterday-ish&below=x").text.count("/console/runs/") == 3
+
+
+def test_a_trace_of_any_source_is_a_page(console):
+    traces = [got(console, f"/console/runs/{run.run}").text.split("trace=")[1].split('"')[0].split("&")[0] for run in console.runs]
+    text = got(console, "/console/traces").text
+    assert all(f"/console/traces/{trace}" in text for trace in traces)
+    page = got(console, f"/console/traces/{traces[0]}").text
+    assert "execute_tool lookup_order" in page and 'class="graph"' in page and f"/console/runs/{console.runs[0].run}" in page
+    assert got(console, "/console/traces/nothing").status_code == 404
+
+
+def test_a_session_is_read_from_its_beginning(console):
+    run = console.runs[0]
+    text = got(console, "/console/session", params={"session": run.session}).text
+    assert all(said in text for said in ("Where is my order A-1001?", "Hello &lt;b&gt;bold&lt;/b&gt;!"))
+    assert text.index("Where is my order") < text.index("Hello &lt;b&gt;")
 
 
 def test_rows_are_taken_along(console):
@@ -129,7 +151,9 @@ def test_a_word_on_an_approval_is_published_once_and_only_from_here(console):
     [word] = console.link.published
     assert isinstance(word, ApprovalDecided) and (word.tenant, word.by, word.decision) == ("fernweh", "kim", "approve")
     assert posted(console, path, body, FORM | {"origin": "http://evil.test"}).status_code == 403
-    assert len(console.link.published) == 1
+    assert len(console.link.published) == 1 and word.arguments is None
+    assert posted(console, path, body + "&arguments=%7B%22eur%22%3A+5%7D").status_code == 303
+    assert console.link.published[1].arguments == '{"eur": 5}'
 
 
 def signed_in(console, *scopes, tenant="fernweh", **more):
