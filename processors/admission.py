@@ -85,10 +85,8 @@ def _refusal(event: AgentRequested, tenant: Tenant, given: Definitions) -> Reque
 
 
 def _no_room(bucket: Bucket, event: AgentRequested, tenant: Tenant) -> RequestRefused | None:
-    if over := budgets.used_up(bucket.account, tenant.budget_usd, event.at):
-        period, budget_usd, spent_usd, wait_ms = over
-        return _refuse(event, "budget", f"${spent_usd:.2f} of the budget of ${budget_usd:.2f} for {period} are spent: "
-                       "ask again when the period is over, or raise the tenant's budget_usd", wait_ms)
+    if over := budgets.used_up(bucket.account, tenant.budget_usd, event.at, bucket.running):
+        return _refuse(event, "budget", _spent(over, bucket.running), over.wait_ms)
     at_work = bucket.running - bucket.held
     if at_work >= tenant.concurrent_runs:
         return _refuse(event, "concurrency", f"{at_work} runs are under way, at most {tenant.concurrent_runs} "
@@ -98,6 +96,16 @@ def _no_room(bucket: Bucket, event: AgentRequested, tenant: Tenant) -> RequestRe
         return _refuse(event, "quota", f"over {tenant.requests_per_minute:g} requests a minute: ask again, under a "
                        f"new id, in {wait_ms} ms, or raise the tenant's requests_per_minute", wait_ms)
     return None
+
+
+def _spent(over: budgets.Over, running: int) -> str:
+    said = f"${over.spent_usd:.2f} of the budget of ${over.budget_usd:.2f} for {over.period} are spent"
+    if over.wait_ms is not None:
+        return f"{said}: ask again when the period is over, or raise the tenant's budget_usd"
+    if not running:
+        return f"{said}, and less is left than a run's reserve_usd: ask again when the period is over, or lower that"
+    return (f"{said} and ${over.kept_usd:.2f} kept for {running} runs under way: ask again when one has finished, or raise "
+            "the tenant's budget_usd")
 
 
 def _refuse(event: AgentRequested, reason: str, detail: str, retry_after_ms: int | None = None) -> RequestRefused:

@@ -6,24 +6,42 @@ again after growing pauses, and given up for good after the last, or when its re
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 from processors.text import clean, compact, label, ms_between
 from schemas.agent import RequestRefused, RunFinished
 from schemas.approvals import ApprovalAsked
-from schemas.base import derived_id
+from schemas.base import Event, derived_id
 from schemas.calls import Failure, Impossible, Uncertain
+from schemas.quality import DriftFound
 from schemas.registry import Definitions
+from schemas.usage import BudgetAlerted
 from schemas.webhooks import (
     Webhook, WebhookAnswer, WebhookDelivered, WebhookDropped, WebhookDue, WebhookFailed, WebhookQuestion, WebhookRested,
 )
 
-TYPES = {RunFinished: "run.finished", RequestRefused: "request.refused", ApprovalAsked: "approval.asked"}
+TYPES = {RunFinished: "run.finished", RequestRefused: "request.refused", ApprovalAsked: "approval.asked",
+         BudgetAlerted: "budget.alerted", DriftFound: "drift.found"}
+ALERTS = "alerts"
+"""The session of what is told of a tenant and not of a run: these messages are in order among themselves."""
+NO_RUN = UUID(int=0)
 HOPELESS = {"http_410", "bad_url", "webhook_gone"}
 RESTING_MAX = 100
 
 
 def announce(event: RunFinished | RequestRefused | ApprovalAsked, given: Definitions) -> list[WebhookDue]:
-    """A message for each webhook that wants to know. Its body is made once: it is what all attempts sign."""
+    """A message for each webhook that wants to know of a run."""
+    return _messages(event, given, session=event.session, run=event.run)
+
+
+def announce_alert(event: BudgetAlerted | DriftFound, given: Definitions) -> list[WebhookDue]:
+    """A message for each webhook that wants to know what concerns a tenant, from its key to that of the messages."""
+    return _messages(event, given, session=ALERTS, run=NO_RUN)
+
+
+def _messages(event: Event, given: Definitions, **of: Any) -> list[WebhookDue]:
+    """A body is made once: it is what all attempts sign."""
     said = []
     for kind, name in given.newest:
         webhook = given.find(kind, name) if kind == "webhook" else None
@@ -31,12 +49,12 @@ def announce(event: RunFinished | RequestRefused | ApprovalAsked, given: Definit
             body = {"type": TYPES[type(event)], "timestamp": event.at.isoformat(),
                     "data": event.model_dump(mode="json")}
             said.append(event.then(
-                WebhookDue, name, run=event.run, webhook=name, webhook_version=given.version(kind, name), attempt=1,
-                message=derived_id(event.id, f"webhook/{name}"), type=TYPES[type(event)], body=compact(body)))
+                WebhookDue, name, webhook=name, webhook_version=given.version(kind, name), attempt=1,
+                message=derived_id(event.id, f"webhook/{name}"), type=TYPES[type(event)], body=compact(body), **of))
     return said
 
 
-def wants(webhook: Webhook, event: RunFinished | RequestRefused | ApprovalAsked) -> bool:
+def wants(webhook: Webhook, event: Event) -> bool:
     return TYPES[type(event)] in webhook.events and (not webhook.tenants or event.tenant in webhook.tenants)
 
 

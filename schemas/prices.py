@@ -58,15 +58,24 @@ class Rate(Value):
 
 
 class Budget(Value):
-    """US dollars a tenant may spend a calendar month or day (UTC), at which shares to say so, and whether to stop."""
+    """US dollars a tenant may spend a calendar month or day (UTC), at which shares to say so, and whether to stop.
+
+    `hard`: requests are refused when it is spent. Runs under way go on, so that it can be overspent by what they still
+    take, at most each one's `limits.cost_usd` and a call; `reserve_usd` is kept back for each of them, and with as much
+    as a run may cost nothing is overspent. `foreign`: calls that other applications told of count too.
+    """
 
     month: Annotated[Decimal, Field(gt=0, max_digits=26)] | None = None
     day: Annotated[Decimal, Field(gt=0, max_digits=26)] | None = None
     alerts: tuple[Share, ...] = (Decimal("0.5"), Decimal("0.8"), Decimal(1))
     hard: bool = False
+    reserve_usd: Annotated[Decimal, Field(ge=0, max_digits=26)] = Decimal(0)
+    foreign: bool = True
 
     @model_validator(mode="after")
     def _says_how_much(self) -> "Budget":
         if self.month is None and self.day is None:
             raise ValueError("say how much: give `month` or `day`, or both")
+        if self.reserve_usd and not self.hard:
+            raise ValueError("`reserve_usd` keeps requests out, which only a hard budget does: add `hard: true`")
         return self

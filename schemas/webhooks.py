@@ -16,7 +16,7 @@ from schemas.definition import Definition
 from schemas.values import Label, Name
 
 FAMILY = "webhooks"
-Told = Literal["run.finished", "request.refused", "approval.asked"]
+Told = Literal["run.finished", "request.refused", "approval.asked", "budget.alerted", "drift.found"]
 
 
 class Webhook(Definition):

@@ -109,6 +109,7 @@ PIPELINE = (
     Step("watch_drift",     HourProfiled,                      Fold(drift.Reference, drift.watch),                  DriftFound, given=True),
     Step("map_span",        SpanReceived | TraceRested,        Fold(foreign.Seen, foreign.map_span, wakes=TraceRested), SpanEnded | TokensUsed, given=True),
     Step("announce",        RunFinished | RequestRefused | ApprovalAsked, Each(webhooks.announce),                  WebhookDue, given=True),
+    Step("announce_alert",  BudgetAlerted | DriftFound,        Each(webhooks.announce_alert),                       WebhookDue, given=True),
     Step("deliver",         WebhookDue,                        Call(webhooks.ask, "webhook", webhooks.tell, ordered=False), WebhookDelivered | WebhookFailed, given=True),
     Step("deliver_again",   WebhookFailed | WebhookRested,     Fold(webhooks.Resting, webhooks.rest, wakes=WebhookRested), WebhookDue | WebhookDropped, given=True),
     Step("chunk",           DocumentPublished | DocumentWithdrawn, Fold(ingest.Document, ingest.chunk),             ChunkPrepared | ChunkRetired),

@@ -1,5 +1,6 @@
 """Is every share of a budget told once, in its own period, and does a hard one stop what comes after?"""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -85,7 +86,59 @@ def test_alerts_are_those_of_the_sum_however_it_is_parted(costs):
 def test_a_hard_budget_is_used_up_until_its_period_is_over(budget, spent, at, over):
     account, _ = spending(None, used(spent))
     found = used_up(account, budget, at)
-    assert (found and (found[0], found[3])) == over
+    assert (found and (found.period, found.wait_ms)) == over
+
+
+KEPT = Budget(month=10, hard=True, reserve_usd=2)
+
+
+@pytest.mark.parametrize(("spent", "running", "kept"), [
+    ("0", 4, None), ("0", 5, "10"), ("4", 2, None), ("4.01", 2, "4"), ("8", 0, None), ("8.5", 0, "0"), ("10", 0, "0"),
+])
+def test_a_reserve_is_kept_for_each_run_under_way(spent, running, kept):
+    account, _ = spending(None, used(spent))
+    over = used_up(account, KEPT, LAST_DAY, running)
+    assert (over and over.kept_usd) == (kept and Decimal(kept))
+    assert over is None or (over.wait_ms is None) == (Decimal(spent) < 10)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["ask", "end"]), st.decimals(0, 2, places=2)), max_size=60))
+def test_with_a_reserve_of_what_a_run_may_cost_a_burst_overspends_nothing(steps):
+    """Requests come and runs end in any order, and what a run costs is known when it ends."""
+    knows, bucket = company(TENANT.model_copy(update={"budget_usd": KEPT, "burst": 100})), Bucket()
+    spent = Decimal(0)
+    for nth, (what, usd) in enumerate(steps):
+        if what == "ask":
+            bucket, _ = admit(bucket, asked(f"r{nth}", at=LAST_DAY), knows)
+        elif bucket.running:
+            bucket, _ = admit(bucket, used(str(usd), name=str(nth)), knows)
+            bucket, spent = replace(bucket, running=bucket.running - 1), spent + usd
+    assert spent + 2 * bucket.running <= 10
+
+
+def test_without_a_reserve_a_burst_overspends_by_what_its_runs_take():
+    knows, bucket = company(TENANT.model_copy(update={"budget_usd": TEN, "burst": 100, "concurrent_runs": 30})), Bucket()
+    for nth in range(50):
+        bucket, _ = admit(bucket, asked(f"r{nth}", at=LAST_DAY), knows)
+    assert bucket.running == 30  # all of them may still cost what their agent's limits.cost_usd says
+
+
+def test_a_reserve_that_is_full_is_told_as_such():
+    knows = company(TENANT.model_copy(update={"budget_usd": KEPT}))
+    _, [refused] = admit(Bucket(running=5), asked(at=LAST_DAY), knows)
+    assert (refused.reason, refused.retry_after_ms) == ("budget", None)
+    assert "$10.00 kept for 5 runs under way: ask again when one has finished" in refused.detail
+    bucket, _ = admit(Bucket(), used("9"), knows)
+    _, [refused] = admit(bucket, asked(at=LAST_DAY), knows)
+    assert "less is left than a run's reserve_usd" in refused.detail
+
+
+@pytest.mark.parametrize(("foreign", "told"), [(True, ["0.5", "0.8", "1"]), (False, ["0.5"])])
+def test_what_other_applications_told_of_counts_unless_the_budget_says_otherwise(foreign, told):
+    budget = Budget(month=10, foreign=foreign, hard=True)
+    account, said = spending(budget, used("6"), used("5", name="otel", source="otel"))
+    assert [share for _, share, _ in said] == [Decimal(share) for share in told]
+    assert (used_up(account, budget, LAST_DAY) is None) != foreign
 
 
 def test_admission_refuses_with_a_sentence_and_alerts_have_ids_of_their_own():
@@ -99,7 +152,8 @@ def test_admission_refuses_with_a_sentence_and_alerts_have_ids_of_their_own():
     assert type(admitted) is RequestAdmitted
 
 
-@pytest.mark.parametrize("wrong", [{}, {"month": 0}, {"month": 5, "alerts": ["-1"]}, {"month": "NaN"}])
+@pytest.mark.parametrize("wrong", [{}, {"month": 0}, {"month": 5, "alerts": ["-1"]}, {"month": "NaN"},
+                                   {"month": 5, "reserve_usd": 1}, {"month": 5, "hard": True, "reserve_usd": -1}])
 def test_a_budget_that_says_nothing_is_refused(wrong):
     with pytest.raises(ValidationError):
         Budget(**wrong)

@@ -6,10 +6,12 @@ from uuid import UUID
 
 import pytest
 
-from processors.webhooks import Resting, announce, ask, rest, tell
+from processors.webhooks import Resting, announce, announce_alert, ask, rest, tell
 from schemas.agent import RequestRefused, RunFinished
 from schemas.calls import Failure, Impossible
+from schemas.quality import DriftFound
 from schemas.registry import Definitions
+from schemas.usage import BudgetAlerted
 from schemas.webhooks import (
     Webhook,
     WebhookAnswer,
@@ -55,6 +57,19 @@ def test_who_wants_to_know_is_told(more, event, told):
         [due] = said
         assert json.loads(due.body)["data"]["id"] == str(event.id) and due.attempt == 1
         assert announce(event, Definitions.of(CRM))[:1] == said[:1] or more["events"] or more["tenants"]
+
+
+@pytest.mark.parametrize(("event", "type_"), [
+    (BudgetAlerted(id=UUID(int=1), at=NOON, tenant="acme", period="2026-05", budget_usd=10, share="0.8", spent_usd="8.5"),
+     "budget.alerted"),
+    (DriftFound(id=UUID(int=2), at=NOON, tenant="acme", agent="a", until=NOON, feature="model", psi=1, psi_critical=0.25,
+                reference_runs=300, runs=40, reference={"x": 300}, current={"y": 40}), "drift.found"),
+])
+def test_what_concerns_a_tenant_is_told_in_a_session_of_its_own(event, type_):
+    [due] = announce_alert(event, Definitions.of(CRM.model_copy(update={"events": (type_,)})))
+    assert (due.type, due.tenant, due.session, due.run) == (type_, "acme", "alerts", UUID(int=0))
+    assert json.loads(due.body)["data"]["id"] == str(event.id)
+    assert announce_alert(event, GIVEN) == []  # only those that name it
 
 
 def test_a_message_keeps_its_id_and_its_body_at_every_attempt():
