@@ -23,8 +23,10 @@ from streams.topology import SINKS, stages
 
 ROOT = Path(__file__).parents[1]
 COMPANY = ROOT / "infra" / "company"
-PRELOAD = ("streams.worker", "streams.stages.stage", "streams.calls.runner", "streams.calls.ports", "streams.landing.land")
-"""What workers need and may be loaded before they are forked: nothing here starts a thread when it is loaded."""
+PRELOAD = ("streams.worker", "streams.stages.stage", "streams.calls.runner", "streams.calls.ports", "streams.landing.land",
+           "cel")
+"""What workers need and may be loaded before they are forked: nothing here starts a thread when it is loaded. `cel` is
+loaded by the first workflow of a process: after a crash that was a second or two on a busy machine."""
 Progress = Callable[[int, int, str], None]
 
 
