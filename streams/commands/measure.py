@@ -1,13 +1,15 @@
 """What does the engine reach beside its peers, and does it stay exact when everything is killed?"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from streams.commands.common import AsJson, err, out, progress, say_json, table
 from streams.config import settings
 
+APART = ("found", "slowest")
+"""What of a chaos run is shown beside its table of figures."""
 bench = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
@@ -159,8 +161,16 @@ def chaos(
     raise typer.Exit(int(not wrong) if negative_control else int(wrong))
 
 
+def _plain(value: Any) -> Any:
+    """Counts by name without those that are nothing."""
+    return ", ".join(f"{name} {n}" for name, n in value.items() if n) if isinstance(value, dict) else value
+
+
 def print_chaos(result: dict) -> None:
-    out.print(table("Chaos", ("", ""), [(name, value) for name, value in result.items() if name != "found"]))
+    out.print(table("Chaos", ("", ""), [(name, _plain(value)) for name, value in result.items() if name not in APART]))
+    if result["slowest"]:
+        out.print(table("Slowest to move again", ("killed", "at", "when", "s"), [
+            (one["service"], one["boundary"], one["at"], one["resumed_s"]) for one in result["slowest"]], numbers=("s",)))
     for words in result["found"]:
         err.print("  " + words, markup=False)
     if result["control"]:
