@@ -80,7 +80,12 @@ SELECT tenant, sumIf(cost_usd, hour >= begin) AS spent_usd, sumIf(unpriced_calls
        least({{days:UInt32}}, dateDiff('day', toStartOfDay(min(hour)), today)) AS full_days,
        if(full_days > 0, sumIf(cost_usd, hour >= since AND hour < today) / greatest(full_days, 1),
           sumIf(cost_usd, hour >= today) * 86400 / greatest(dateDiff('second', min(hour), moment), 3600)) AS a_day_usd,
-       spent_usd + a_day_usd * dateDiff('second', moment, over) / 86400 AS forecast_usd
+       spent_usd + a_day_usd * dateDiff('second', moment, over) / 86400 AS forecast_usd,
+       sumIf(charged_usd, hour >= begin) AS to_charge_usd,
+       if(full_days > 0, sumIf(charged_usd, hour >= since AND hour < today) / greatest(full_days, 1),
+          sumIf(charged_usd, hour >= today) * 86400 / greatest(dateDiff('second', min(hour), moment), 3600))
+       AS to_charge_a_day_usd,
+       to_charge_usd + to_charge_a_day_usd * dateDiff('second', moment, over) / 86400 AS forecast_to_charge_usd
 FROM usage_by_hour WHERE {MINE} AND hour >= least(begin, since) AND hour <= moment
 GROUP BY tenant ORDER BY forecast_usd DESC""", {"tenant": "", "days": 28, "now": ""}),
 

@@ -146,8 +146,8 @@ def forecast(
     total = {name: added(row[name] for row in found) for name in ("spent_usd", "forecast_usd")}
     if as_json:
         return say_json({"rows": found, "total": total})
-    columns = ("tenant", "spent_usd", "a_day_usd", "full_days", "without_price", "forecast_usd", "budget_usd",
-               "used_up_on")
+    columns = ("tenant", "spent_usd", "a_day_usd", "full_days", "without_price", "forecast_usd",
+               "forecast_to_charge_usd", "budget_usd", "used_up_on")
     out.print(table("To the end of the month", columns, [
         ["" if row[name] is None else usd(row[name]) if name.endswith("_usd") else row[name] for name in columns]
         for row in found], numbers=columns[1:]))
@@ -172,11 +172,12 @@ def given() -> Definitions:
 
 
 def used_up_on(row: dict[str, Any], budget: Decimal | None, now: datetime) -> date | None:
-    """The day of this month on which a budget is used up, if it goes on like this; None where it lasts."""
-    if budget is None or row["forecast_usd"] < budget:
+    """The day of this month on which a budget is used up, if it goes on like this; None where it lasts. A budget counts
+    what the tenant is charged by its contract."""
+    if budget is None or row["forecast_to_charge_usd"] < budget:
         return None
-    left = max(budget - row["spent_usd"], Decimal(0))
-    return (now + timedelta(days=float(left / row["a_day_usd"]))).date() if left else now.date()
+    left = max(budget - row["to_charge_usd"], Decimal(0))
+    return (now + timedelta(days=float(left / row["to_charge_a_day_usd"]))).date() if left else now.date()
 
 
 def span(begin: str, end: str) -> tuple[datetime, datetime]:

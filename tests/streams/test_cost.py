@@ -170,5 +170,5 @@ def test_a_question_that_makes_no_sense_is_told(words, sentence):
     ("10", "2", "30", "10", date(2026, 11, 10)), ("10", "0", "10", "9", date(2026, 11, 10)),
 ])
 def test_a_budget_is_used_up_on_a_day(spent, a_day, forecast, budget, day):
-    row = {"spent_usd": Decimal(spent), "a_day_usd": Decimal(a_day), "forecast_usd": Decimal(forecast)}
+    row = {"to_charge_usd": Decimal(spent), "to_charge_a_day_usd": Decimal(a_day), "forecast_to_charge_usd": Decimal(forecast)}
     assert cost.used_up_on(row, budget and Decimal(budget), datetime(2026, 11, 10, 12, tzinfo=UTC)) == day
