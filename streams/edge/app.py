@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI, Request
 
 from streams.config import Settings
 from streams.edge import limits, problems
+from streams.edge.described import PROBLEMS, described
 from streams.edge.link import Away, Link
 from streams.edge.problems import Problem
 from streams.telemetry import Metrics
@@ -23,7 +24,9 @@ Tables = Callable[[str, dict[str, Any]], Rows]
 ABOUT = """LLM agents in production, run as an exactly-once streaming pipeline on Kafka.
 
 Accepted (202) means that all replicas of Kafka have the request. Every request has exactly one outcome. With an
-`Idempotency-Key` a request may be sent again: it is the same run."""
+`Idempotency-Key` a request may be sent again: it is the same run. A caller that goes away, from a stream too, does not
+end its run: `GET /v1/runs/{id}` has the outcome, and `POST /v1/runs/{id}/cancel` ends it. What is wrong is a problem of
+RFC 9457. Where one says 503, ask again after `Retry-After` seconds, with the same `Idempotency-Key`."""
 
 
 @dataclass
@@ -68,11 +71,12 @@ def application(settings: Settings, link: Link, tables: Tables, metrics: Metrics
     from streams.edge import routes  # noqa: PLC0415
 
     app = FastAPI(title="Weir", version="1", description=ABOUT, docs_url=None, redoc_url=None,
-                  responses=problems.DESCRIBED)
+                  responses=PROBLEMS)
     app.state.edge = Edge(settings, link, tables, metrics or Metrics())
     problems.handled(app, error_page)
     app.add_exception_handler(SignIn, lambda request, error: sign_in_page(str(error)))
     for router in routes.ROUTERS:
         app.include_router(router)
+    described(app)
     app.add_middleware(limits.Limits, settings=settings, metrics=app.state.edge.metrics, room=app.state.edge.bodies)
     return app

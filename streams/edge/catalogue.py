@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.registry import Agent, Definitions
 from streams.edge.app import Shared
+from streams.edge.described import answers
 from streams.edge.keys import Requester
 from streams.edge.problems import Problem
 
@@ -19,6 +20,8 @@ router = APIRouter(tags=["OpenAI", "Anthropic"])
 TEXTS_MAX = 256
 ONE_AT_A_TIME = ThreadPoolExecutor(1, "embedder")
 SINCE = "2026-01-01T00:00:00Z"
+MODEL = {"id": "support", "object": "model", "created": 0, "owned_by": "weir", "type": "model",
+         "display_name": "Answers customers, looks up orders", "created_at": SINCE}
 
 
 class Embed(BaseModel):
@@ -44,7 +47,8 @@ def entry(agent: Agent) -> dict[str, Any]:
             "display_name": agent.description or agent.name, "created_at": SINCE}
 
 
-@router.get("/v1/models")
+@router.get("/v1/models", responses=answers({
+    "object": "list", "data": [MODEL], "has_more": False, "first_id": "support", "last_id": "support"}))
 async def models(edge: Shared, caller: Requester) -> dict[str, Any]:
     """The agents that the caller's tenant may ask."""
     data = [entry(agent) for agent in agents_of(edge.link.given(), caller.tenant)]
@@ -52,7 +56,7 @@ async def models(edge: Shared, caller: Requester) -> dict[str, Any]:
             "last_id": data[-1]["id"] if data else None}
 
 
-@router.get("/v1/models/{name}")
+@router.get("/v1/models/{name}", responses=answers(MODEL))
 async def model(name: str, edge: Shared, caller: Requester) -> dict[str, Any]:
     """One of them."""
     for agent in agents_of(edge.link.given(), caller.tenant):
@@ -71,7 +75,9 @@ def embedder() -> Any:
     return Embedder()
 
 
-@router.post("/v1/embeddings")
+@router.post("/v1/embeddings", responses=answers({
+    "object": "list", "model": "all-MiniLM-L6-v2-int8", "usage": {"prompt_tokens": 5, "total_tokens": 5},
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.034, -0.012]}]}))
 async def embed(body: Embed, edge: Shared, caller: Requester) -> dict[str, Any]:
     """Vectors of length 1 by the model that the knowledge is stored with: 384 numbers of the first 256 tokens."""
     texts = [body.input] if isinstance(body.input, str) else body.input

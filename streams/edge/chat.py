@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from streams.edge import asking, conversation, sse
 from streams.edge.app import Edge, Shared
 from streams.edge.asking import Asked
+from streams.edge.described import IDEMPOTENT, answers
 from streams.edge.keys import Caller, Requester
 from streams.edge.live import begun, spoken
 from streams.edge.problems import Problem, answer
@@ -26,6 +27,13 @@ router = APIRouter(tags=["OpenAI"])
 DONE = b"data: [DONE]\n\n"
 PLAIN = " !\"#$&'()*+,/:;<=>?@[]^`{|}"
 """What stands in a header as it is, beside letters and digits."""
+USED = {"prompt_tokens": 312, "completion_tokens": 77, "total_tokens": 389}
+EXAMPLE = {
+    "id": "chatcmpl-0b9f6bd05f4e4d0c8a8e0e3f4f5f2d11", "object": "chat.completion", "created": 1_790_000_000, "model": "support",
+    "choices": [{"index": 0, "finish_reason": "stop", "logprobs": None, "message": {
+        "role": "assistant", "content": "Your order A-1001 is on its way.", "refusal": None}}], "usage": USED,
+    "weir": {"session": "chat-77", "agent_version": 3, "wait_ms": 812, "cost_usd": "0.000248"}}
+STREAM = 'data: {"id":"chatcmpl-…","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Your"}}]}\n\n'
 
 
 class Chat(BaseModel):
@@ -57,7 +65,7 @@ def run_headers(asked: Asked) -> dict[str, str]:
     return {"weir-run": str(asked.run), "weir-session": quote(asked.session, safe=PLAIN)}
 
 
-@router.post("/v1/chat/completions", response_model=None)
+@router.post("/v1/chat/completions", response_model=None, responses=answers(EXAMPLE, STREAM), openapi_extra=IDEMPOTENT)
 async def complete(body: Chat, request: Request, edge: Shared, caller: Requester) -> Response:
     """Asks an agent and answers when its run has ended, or, with `stream`, as the answer is written."""
     said = body.model_dump()

@@ -15,11 +15,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from streams.edge import asking, chat, conversation, sse
 from streams.edge.app import Edge, Shared
 from streams.edge.asking import Asked
+from streams.edge.described import IDEMPOTENT, answers
 from streams.edge.keys import Caller, Requester
 from streams.edge.live import begun, spoken
 from streams.edge.problems import TYPES, Problem
 
 router = APIRouter(tags=["Anthropic"])
+EXAMPLE = {
+    "id": "msg_0b9f6bd05f4e4d0c8a8e0e3f4f5f2d11", "type": "message", "role": "assistant", "model": "support",
+    "content": [{"type": "text", "text": "Your order A-1001 is on its way.", "citations": None}], "stop_reason": "end_turn",
+    "stop_sequence": None, "usage": {"input_tokens": 312, "output_tokens": 77, "cache_creation_input_tokens": None,
+                                     "cache_read_input_tokens": None}}
+STREAM = ('event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+          '"delta":{"type":"text_delta","text":"Your"}}\n\n')
 
 
 class Messages(BaseModel):
@@ -34,7 +42,7 @@ class Messages(BaseModel):
     metadata: dict[str, Any] | None = None
 
 
-@router.post("/v1/messages", response_model=None)
+@router.post("/v1/messages", response_model=None, responses=answers(EXAMPLE, STREAM), openapi_extra=IDEMPOTENT)
 async def answer(body: Messages, request: Request, edge: Shared, caller: Requester) -> Response:
     """Asks an agent and answers when its run has ended, or as the answer is written."""
     said = body.model_dump()

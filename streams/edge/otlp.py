@@ -28,6 +28,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from schemas.tracing import SpanReceived
 from streams.client import now
 from streams.edge.app import Edge, Shared
+from streams.edge.described import PROBLEMS
 from streams.edge.keys import Caller, Teller
 from streams.edge.otlp_reading import received, received_event
 from streams.edge.otlp_wire import (
@@ -51,10 +52,18 @@ REASONS_MAX, NAMED = 100, 3
 BODIES = {"requestBody": {"required": True, "content": {
     kind: {"schema": {"type": "string", "format": "binary"} if kind == PROTOBUF else {"type": "object"}}
     for kind in (PROTOBUF, JSON)}}}
+BYTES = {"schema": {"type": "string", "format": "binary"}}
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Taken, or taken in part: what was not is counted and named", "content": {PROTOBUF: BYTES, JSON: {
+        "schema": {"type": "object"}, "example": {"partialSuccess": {
+            "rejectedSpans": "1", "errorMessage": "1 of 512 were not taken: 00f067aa0ba902b7 has neither start nor end"}}}}},
+    **{status: PROBLEMS[status] | {"content": PROBLEMS[status]["content"] | {PROTOBUF: BYTES, JSON: {
+        "schema": {"type": "object", "description": "google.rpc.Status, as OTLP asks"}}}} for status in ("4XX", "503")},
+}
 Read = Callable[[Part, str, datetime, datetime], SpanReceived]
 
 
-@router.post("/v1/traces", summary="Take spans of another application (OTLP)", openapi_extra=BODIES)
+@router.post("/v1/traces", summary="Take spans of another application (OTLP)", openapi_extra=BODIES, responses=ANSWERS)
 async def traces(request: Request, edge: Shared, caller: Teller) -> Response:
     done = await _answered(request, edge, caller, "traces", spans_of, received)
     if isinstance(done, Response):
@@ -65,7 +74,7 @@ async def traces(request: Request, edge: Shared, caller: Teller) -> Response:
                      200, _is_json(request))
 
 
-@router.post("/v1/logs", summary="Take GenAI events of another application (OTLP)", openapi_extra=BODIES)
+@router.post("/v1/logs", summary="Take GenAI events of another application (OTLP)", openapi_extra=BODIES, responses=ANSWERS)
 async def logs(request: Request, edge: Shared, caller: Teller) -> Response:
     done = await _answered(request, edge, caller, "logs", logs_of, received_event)
     if isinstance(done, Response):

@@ -109,15 +109,3 @@ def of_routing(request: Request, error: HTTPException) -> Problem:
     if error.status_code == 400 and isinstance(error.__cause__, RecursionError | ValueError):
         return not_json("the body", error.__cause__)
     return Problem(error.status_code, "http", str(error.detail))
-
-
-DESCRIBED: dict[int | str, dict[str, Any]] = {
-    "4XX": {"description": "A problem (RFC 9457): what is wrong, and what to do", "content": {MEDIA_TYPE: {"example": {
-        "type": "urn:weir:problem:invalid_request", "title": "Unprocessable Entity", "status": 422,
-        "detail": "body.text is missing: add it", "instance": "/v1/requests", "code": "invalid_request"}}}},
-    "503": {"description": "Nothing was taken: ask again after Retry-After seconds",
-            "content": {MEDIA_TYPE: {"example": {
-        "type": "urn:weir:problem:kafka_away", "title": "Service Unavailable", "status": 503, "code": "kafka_away",
-        "detail": "Kafka did not take it (Local: Message timed out): ask again, with the same Idempotency-Key"}}}},
-}
-"""For OpenAPI: what every operation may answer beside its own."""

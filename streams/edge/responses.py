@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from streams.edge import asking, chat, conversation, runs, sse
 from streams.edge.app import Edge, Shared
 from streams.edge.asking import Asked
+from streams.edge.described import IDEMPOTENT, answers
 from streams.edge.keys import Caller, Reader, Requester
 from streams.edge.live import begun, spoken
 from streams.edge.problems import Problem
@@ -23,6 +24,17 @@ from streams.edge.problems import Problem
 router = APIRouter(tags=["OpenAI"])
 STATUS = {"running": "in_progress", "completed": "completed", "blocked": "incomplete", "cancelled": "cancelled",
           "waiting": "completed"}
+EXAMPLE = {
+    "id": "resp_0b9f6bd05f4e4d0c8a8e0e3f4f5f2d11", "object": "response", "created_at": 1_790_000_000, "status": "completed",
+    "model": "support", "output": [{
+        "id": "msg_0b9f6bd05f4e4d0c8a8e0e3f4f5f2d11", "type": "message", "role": "assistant", "status": "completed", "content": [{
+            "type": "output_text", "text": "Your order A-1001 is on its way.", "annotations": [], "logprobs": []}]}],
+    "error": None, "incomplete_details": None, "instructions": None, "metadata": {}, "parallel_tool_calls": True,
+    "previous_response_id": None, "temperature": None, "tool_choice": "auto", "tools": [], "top_p": None, "usage": {
+        "input_tokens": 312, "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}, "output_tokens": 77,
+        "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 389}}
+STREAM = ('event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":4,'
+          '"delta":"Your","item_id":"msg_…","output_index":0,"content_index":0}\n\n')
 
 
 class Respond(BaseModel):
@@ -39,7 +51,7 @@ class Respond(BaseModel):
     metadata: dict[str, str] | None = None
 
 
-@router.post("/v1/responses", response_model=None)
+@router.post("/v1/responses", response_model=None, responses=answers(EXAMPLE, STREAM), openapi_extra=IDEMPOTENT)
 async def respond(body: Respond, request: Request, edge: Shared, caller: Requester) -> Response:
     """Asks an agent and answers when its run has ended, or as the answer is written."""
     said = body.model_dump()
@@ -56,7 +68,7 @@ async def respond(body: Respond, request: Request, edge: Shared, caller: Request
     return JSONResponse(response(result, body.model, body.previous_response_id, body.metadata), headers=headers)
 
 
-@router.get("/v1/responses/{name}")
+@router.get("/v1/responses/{name}", responses=answers(EXAMPLE))
 async def look(name: str, edge: Shared, caller: Reader) -> dict[str, Any]:
     """A response, by its id."""
     found = await runs.look(_run(name), edge, caller)

@@ -160,7 +160,9 @@ async def _landed(edge: Edge, caller: Caller, run: UUID, known: bool) -> dict[st
 
 
 @router.get("/v1/runs/{run}/events", response_class=Response,
-            responses={200: {"content": {"text/event-stream": {}}, "description": "The run's events as they happen"}})
+            responses={200: {"description": "The run's events as they happen", "content": {"text/event-stream": {
+                "schema": {"type": "string"},
+                "example": 'id: 7c…\nevent: RunFinished\ndata: {"outcome":"completed"}\n\n'}}}})
 async def follow(run: UUID, edge: Shared, caller: Reader,
                  last_event_id: Annotated[str, Header(description="go on behind this event")] = "") -> Response:
     """The run's events as server-sent events, from its beginning or behind Last-Event-ID, until its outcome."""
