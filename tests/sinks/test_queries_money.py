@@ -29,7 +29,7 @@ def used(cost: str | None, model: str = "small", user: str = "ann", at: datetime
     more = {"tokens": Tokens(input_tokens=100, cached_input_tokens=40, output_tokens=10)} | more
     return TokensUsed(id=uuid4(), at=at, tenant=tenant, session="s", run=UUID(int=1), agent="support", agent_version=1,
                       user=user, model=model, provider="p", cost_usd=cost, charge=Charge(feature=feature, team="care"),
-                      charged_usd=cost, **more)
+                      **{"charged_usd": cost} | more)
 
 
 def run(nth: int, outcome: str, cost: str, question: str = "", answer: str = "", session: str = "s") -> RunFinished:
@@ -98,7 +98,7 @@ CASES = [
     # On 1 February at 18:00: the day before and the two before it cost 2 each, and 27.25 days are left.
     ("forecast", {"now": "2026-02-01 18:00:00"}, ("tenant", "spent_usd", "full_days", "a_day_usd", "forecast_usd",
                                                     "forecast_to_charge_usd"),
-     [("new", usd("1"), 0, usd("4"), usd("110"), usd("55")), ("old", usd("2"), 3, usd("2"), usd("56.5"), usd("0"))]),
+     [("new", usd("1"), 0, usd("4"), usd("110"), usd("55")), ("old", usd("2"), 3, usd("2"), usd("56.5"), usd("56.5"))]),
     ("budget_state", {}, ("tenant", "period", "budget", "reached", "spent_by_then", "stops", "used_up"),
      [("acme", "2026-11", usd("10"), usd("0.8"), usd("8.5"), True, 0)]),
     ("sessions", {}, ("session", "agents", "runs_ended", "completed", "cost_usd"),
