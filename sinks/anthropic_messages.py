@@ -16,7 +16,7 @@ from schemas.agent import Message, Tokens, ToolRequest
 from schemas.calls import ChatQuestion, Endpoint
 from sinks.http import Refusal, bounded
 from sinks.model_errors import error_in
-from sinks.openai_chat import closed
+from sinks.strict import strict_form
 
 PATH = "/messages"
 VERSION = "2023-06-01"
@@ -50,8 +50,9 @@ def request_body(endpoint: Endpoint, question: ChatQuestion) -> dict[str, Any]:
         body["temperature"] = min(question.temperature, 1.0)  # its scale ends where others have their middle
     if question.user is not None:
         body["metadata"] = {"user_id": question.user}
-    if question.output_schema and endpoint.json_schema and closed(schema := json.loads(question.output_schema)):
-        body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+    strict = strict_form(json.loads(question.output_schema)) if question.output_schema and endpoint.json_schema else None
+    if strict:
+        body["output_config"] = {"format": {"type": "json_schema", "schema": strict}}
     if endpoint.stream:
         body["stream"] = True
     return body

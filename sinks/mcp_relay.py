@@ -7,6 +7,7 @@ nothing but Python: `python mcp_relay.py BYTES_MAX PROGRAM ARGUMENT…`.
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -102,4 +103,4 @@ def main(bytes_max: int, command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
+    os._exit(main(int(sys.argv[1]), sys.argv[2:]))  # a thread that still waits for input would hold up an orderly end

@@ -9,6 +9,7 @@ from schemas.agent import Message, Tokens, ToolRequest
 from schemas.calls import ChatQuestion, Endpoint
 from sinks.http import Refusal, bounded
 from sinks.model_errors import error_in
+from sinks.strict import strict_form
 
 PATH = "/chat/completions"
 DONE = "[DONE]"
@@ -33,8 +34,9 @@ def request_body(endpoint: Endpoint, question: ChatQuestion) -> dict[str, Any]:
         body["max_completion_tokens" if newer else "max_tokens"] = question.max_output_tokens
     if question.user is not None:
         body["user"] = question.user
-    if question.output_schema and endpoint.json_schema:
-        body["response_format"] = response_format(json.loads(question.output_schema))
+    schema = json.loads(question.output_schema) if question.output_schema and endpoint.json_schema else {}
+    if schema.get("type") == "object":  # it refuses every other root as a bad request
+        body["response_format"] = response_format(schema)
     if endpoint.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return body
@@ -43,20 +45,8 @@ def request_body(endpoint: Endpoint, question: ChatQuestion) -> dict[str, Any]:
 def response_format(schema: dict[str, Any]) -> dict[str, Any]:
     """The provider's own way to hold an answer to a schema: strictly, where the schema is one that it can be strict
     with (it refuses any other as a bad request)."""
-    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": closed(schema)}}
-
-
-def closed(schema: Any) -> bool:
-    """Does every object in a schema name and require all its fields, and allow no other?"""
-    if isinstance(schema, list):
-        return all(map(closed, schema))
-    if not isinstance(schema, dict):
-        return True
-    fields = schema.get("properties", {})
-    if schema.get("type") == "object" or fields:
-        if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(fields):
-            return False
-    return all(map(closed, schema.values()))
+    strict = strict_form(schema)
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": strict or schema, "strict": strict is not None}}
 
 
 def message_body(message: Message) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from infra.embedded.completions import body_of, chunks, completion, fingerprint, models, refusal
+from infra.embedded.completions import body_of, chunks, completion, fingerprint, models, refusal, tokens_in
 from infra.embedded.serving import bound, serve
 
 KIND = "scripted"
@@ -123,10 +123,20 @@ def completed(rule: Mapping[str, Any], fields: dict[str, Any], asked: dict[str, 
     wanted = [*rule.get("calls", ()), *([rule["call"]] if "call" in rule else ())]
     calls = [{"id": f"call_{fingerprint(asked)}_{nth}", "name": call["name"],
               "arguments": json.dumps(filled(call.get("arguments") or {}, fields))} for nth, call in enumerate(wanted)]
-    said = completion(asked, KIND, filled(rule["say"], fields) if "say" in rule else None, calls)
+    said = limited(completion(asked, KIND, filled(rule["say"], fields) if "say" in rule else None, calls), asked)
     names = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
     usage = said["usage"] | {names[k]: int(v) for k, v in (rule.get("usage") or {}).items() if v != "auto"}
     return said | {"usage": usage | {"total_tokens": usage["prompt_tokens"] + usage["completion_tokens"]}}
+
+
+def limited(said: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """The answer, cut off where the question allows no more tokens, as a model's would be."""
+    [choice], most = said["choices"], asked.get("max_completion_tokens") or asked.get("max_tokens")
+    content = choice["message"]["content"]
+    if not content or not isinstance(most, int) or tokens_in(content) <= most:
+        return said
+    choice = choice | {"message": choice["message"] | {"content": content[:4 * most]}, "finish_reason": "length"}
+    return said | {"choices": [choice], "usage": said["usage"] | {"completion_tokens": most}}
 
 
 def filled(template: Any, fields: Mapping[str, Any]) -> Any:

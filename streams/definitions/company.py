@@ -22,7 +22,7 @@ from schemas.knowledge import DocumentPublished
 from schemas.registry import KINDS, Definition, Tenant, Tool
 from streams.client import now
 from streams.config import settings
-from streams.definitions import checks, checks_patterns, tool_sources
+from streams.definitions import checks, checks_patterns, outputs, tool_sources
 from streams.definitions.checks import Source, line_of
 
 FOLDERS = {"tenants": "tenant", "agents": "agent", "models": "model", "tools": "tool", "policies": "policy",
@@ -123,7 +123,11 @@ def _read(path: Path, kind: str, services_port: str, mistakes: list[str]) -> Sou
         return None
     mistakes += [f"{path}, line {line}: {key!r} is there twice: remove one" for key, line in _repeated(root)]
     try:
+        fields = outputs.with_schema(fields) if kind == "agent" else fields
         return Source(path, root, KINDS[kind].model_validate({"name": path.stem} | fields))
+    except outputs.BadOutput as wrong:
+        mistakes.append(f"{path}, line {line_of(root, ('output',))}: {wrong}")
+        return None
     except ValidationError as error:
         mistakes += [_sentence(path, root, kind, one) for one in error.errors(include_url=False)]
         return None

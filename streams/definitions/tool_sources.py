@@ -26,6 +26,7 @@ from processors.tool_schemas import (
     written,
 )
 from schemas.registry import Tool
+from schemas.tools import McpServer
 from sinks.http import Refusal, fetch
 from sinks.tool_results import Discreet
 from sinks.tools_http import PLACEHOLDER
@@ -125,9 +126,21 @@ def _open_secrets(tool: Tool) -> Iterator[Mistake]:
 
 def _looked_up(tool: Tool, path: Path) -> Tool:
     if tool.via == "mcp":
-        tool = tool.model_copy(update={"mcp_tool": tool.mcp_tool or tool.name})
+        tool = tool.model_copy(update={"mcp_tool": tool.mcp_tool or tool.name, "server": _placed_here(tool.server, path)})
         return tool if "parameters" in tool.model_fields_set else _of_server(tool)
     return _of_operation(tool, path) if tool.via == "openapi" else tool
+
+
+def _placed_here(server: McpServer, path: Path) -> McpServer:
+    """The server with the arguments of its command that are files beside the tool's as whole paths: it may be started
+    from anywhere."""
+    if not server.command:
+        return server
+    program, *arguments = server.command
+    beside = (path.parent / argument for argument in arguments)
+    placed = (str(file.resolve()) if "/" in argument and not argument.startswith("/") and file.is_file() else argument
+              for argument, file in zip(arguments, beside, strict=True))
+    return server.model_copy(update={"command": (program, *placed)})
 
 
 def _of_server(tool: Tool) -> Tool:

@@ -13,6 +13,7 @@ from processors.tool_schemas import provider_errors
 from schemas.agent import ToolCalled
 from schemas.calls import ToolAnswer
 from schemas.registry import Definitions
+from schemas.tools import McpServer
 from sinks.tool_runner import ToolRunner
 from streams.config import Settings
 from streams.definitions import company, tool_sources
@@ -177,3 +178,11 @@ def test_every_operation_of_a_real_document_becomes_a_tool():
             assert made.parameters["properties"].keys() == made.places.keys() and made.url == f"https://weir{path}"
             seen.add(path)
     assert {"/v1/requests", "/v1/runs/{run}", "/v1/chat/completions"} <= seen
+
+
+def test_a_file_beside_a_tool_is_found_from_wherever_its_server_is_started(tmp_path):
+    (tmp_path / "servers").mkdir()
+    (tmp_path / "servers" / "shop.py").write_text("")
+    server = McpServer(command=("python3", "servers/shop.py", "-m", "shop", "servers/other.py", "--data=x/y"))
+    placed = tool_sources._placed_here(server, tmp_path / "tool.yaml")
+    assert placed.command == ("python3", str(tmp_path / "servers/shop.py"), "-m", "shop", "servers/other.py", "--data=x/y")
