@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -61,8 +61,18 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], num
     for column in columns:
         made.add_column(column, justify="right" if column in set(numbers) else "left", overflow="fold")
     for row in rows:
-        made.add_row(*("" if value is None else str(value) for value in row))
+        made.add_row(*map(shown, row))
     return made
+
+
+def shown(value: Any) -> str:
+    """A value in a table: money without an exponent and without idle zeros, moments to the millisecond in UTC."""
+    if isinstance(value, Decimal) and value.is_finite():
+        whole, _, rest = f"{value:f}".partition(".")
+        return f"{whole}.{rest.rstrip('0')}".rstrip(".")
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None).isoformat(" ", "milliseconds" if value.microsecond else "seconds")
+    return "" if value is None else str(value)
 
 
 @contextmanager
