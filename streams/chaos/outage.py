@@ -21,7 +21,7 @@ ENGINE = "clickhouse"
 WAITING = {"landing": "landing-clickhouse-0", "broker": "kafka", "balancing": "balancing-0"}
 LOOK_S = 1.0
 CATCHING_UP_S = 900.0
-Figures = dict[str, float | dict[str, float]]
+Figures = dict[str, float | None | dict[str, float]]
 
 
 def stop_clickhouse(settings: Settings, minutes: float, asked: Callable[[], int], progress: Callable[[int, str], None]
@@ -40,22 +40,22 @@ def stop_clickhouse(settings: Settings, minutes: float, asked: Callable[[], int]
     to_land, back = asked(), time.monotonic()
     stack.kill(home, ENGINE, signal.SIGCONT)
     behind, caught_up_s = _await_landed(settings, to_land, back)
-    return {"outage_min": minutes, "runs_behind": behind, "caught_up_s": round(caught_up_s, 1),
+    return {"outage_min": minutes, "runs_behind": behind, "caught_up_s": caught_up_s,
             "mb_before": before, "mb_most": most, "mb_after": megabytes(home),
             "restarts": {name: count - restarts[name] for name, count in _restarts(home).items()}}
 
 
-def _await_landed(settings: Settings, to_land: int, back: float) -> tuple[int, float]:
-    """How many runs were missing at the first look, and seconds until none was; infinite where that never came."""
+def _await_landed(settings: Settings, to_land: int, back: float) -> tuple[int, float | None]:
+    """How many runs were missing at the first look, and seconds until none was; None where that never came."""
     behind = None
     while time.monotonic() - back < CATCHING_UP_S:
         with contextlib.suppress(Problem):  # it is not up again: asked anew
             landed = rows_of(settings, "SELECT count() AS runs FROM runs")[0]["runs"]
             behind = to_land - landed if behind is None else behind
             if landed >= to_land:
-                return max(0, behind), time.monotonic() - back
+                return max(0, behind), round(time.monotonic() - back, 1)
         time.sleep(0.1)
-    return behind or 0, float("inf")
+    return behind or 0, None
 
 
 def megabytes(home: Path) -> dict[str, float]:
