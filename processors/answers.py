@@ -11,7 +11,7 @@ from processors.deltas import UNKNOWN
 from processors.output import ERROR_CHARS, complaint, read_output
 from processors.session import Moved, Pending, Run, Session, agent_of, end_run, with_results
 from processors.text import cut
-from processors.usage import add_cost, add_tokens
+from processors.usage import add_cost, add_tokens, add_took
 from schemas.agent import (
     Message, ModelFailed, ResponseBlocked, ResponseCleared, ResultCleared, ToolFailed, ToolUncertain,
 )
@@ -93,7 +93,7 @@ def collect(session: Session, result: ResultCleared | ToolFailed | ToolUncertain
                     if p.call == result.call and p.content is None and not p.waits else p for p in run.pending)
     if pending == run.pending:
         return session, []
-    return go_on(replace(session, run=replace(run, pending=pending)), result, given)
+    return go_on(with_others(replace(session, run=replace(run, pending=pending)), result), result, given)
 
 
 def go_on(session: Session, event: Event, given: Definitions) -> Moved:
@@ -160,7 +160,7 @@ def block(session: Session, blocked: ResponseBlocked, given: Definitions) -> Mov
 
 def counted(session: Session, said: ResponseCleared | ResponseBlocked | ModelFailed) -> Session:
     """The session with what an answer took, or what a failure did."""
-    run = session.run
+    run = replace(session.run, model=said.model or session.run.model)
     if isinstance(said, ModelFailed):
         return replace(session, run=_with_waste(replace(
             run, model_calls=run.model_calls + 1, unpriced_calls=run.unpriced_calls + 1), said))
@@ -168,6 +168,13 @@ def counted(session: Session, said: ResponseCleared | ResponseBlocked | ModelFai
         run, model_calls=run.model_calls + 1, tokens=add_tokens(run.tokens, said.tokens),
         cost_usd=add_cost(run.cost_usd, said.cost_usd), unpriced_calls=run.unpriced_calls + (said.cost_usd is None)),
         said))
+
+
+def with_others(session: Session, result: ResultCleared | ToolFailed | ToolUncertain) -> Session:
+    """The session with what an agent took whose end is this result."""
+    if isinstance(result, ToolUncertain):
+        return session
+    return replace(session, run=replace(session.run, others=add_took(session.run.others, result.total)))
 
 
 def _with_waste(run: Run, said: ResponseCleared | ResponseBlocked | ModelFailed) -> Run:

@@ -8,6 +8,7 @@ from processors.conversation import CONTEXT_CHARS_MAX, chars_in
 from processors.output import instruction, schema_text
 from processors.session import Moved, Run, Session, agent_of, end_run
 from processors.text import ms_between
+from processors.usage import add_cost
 from schemas.agent import ModelAsked, ModelFailed, ToolSpec
 from schemas.base import Event
 from schemas.registry import Agent, Definitions
@@ -86,7 +87,7 @@ def limit_reached(agent: Agent, run: Run) -> tuple[str, str] | None:
     """The limit that forbids another step, and a sentence on it. An answer that is there is never thrown away."""
     limits, spent = agent.limits, run.tokens.input_tokens + run.tokens.output_tokens
     values = {"steps": (run.step - run.asides, limits.steps), "tokens": (spent, limits.tokens),
-              "cost_usd": (run.cost_usd, limits.cost_usd)}
+              "cost_usd": (add_cost(run.cost_usd, run.others.total_cost_usd), limits.cost_usd)}
     for name, (value, limit) in values.items():
         if value >= limit:
             return name, f"reached {value} of at most {limit}: raise limits.{name} of agent {agent.name!r}"

@@ -104,7 +104,7 @@ def result(child: ChildFinished) -> list[ToolReturned | ToolFailed]:
     of = child.parent
     place = {"session": of.session, "run": of.run, "agent": of.agent, "agent_version": of.agent_version,
              "step": of.step, "call": of.call, "tool": of.tool, "started_at": child.started_at,
-             "wait_ms": ms_between(child.started_at, child.at)}
+             "wait_ms": ms_between(child.started_at, child.at), "total": child.total}
     if child.outcome == "completed":
         return [child.then(ToolReturned, content=child.answer or "", **place)]
     return [child.then(ToolFailed, **place | {"reason": label(f"agent_{child.outcome}"),

@@ -15,8 +15,8 @@ from processors.conversation import CONTEXT_CHARS_MAX, chars_in, error_result, t
 from processors.deltas import Sent
 from processors.progress import Course, Flow, Signal
 from processors.text import label, ms_between
-from processors.usage import charge_of
-from schemas.agent import Message, Outcome, RequestBlocked, RequestCleared, RunFinished, Tokens
+from processors.usage import add_took, charge_of
+from schemas.agent import Message, Outcome, RequestBlocked, RequestCleared, RunFinished, Tokens, Took
 from schemas.base import E, Event
 from schemas.registry import Agent, Definitions
 
@@ -62,7 +62,7 @@ class Run:
     """A run under way. `repeats` counts equal calls, `repairs` answers that did not fit the agent's output schema; the
     versions of tools and prompt are those that it began with. `answered_by` are the requests that answered its questions
     to the user, `paused_at` since when it waits for people only, `summary_of` how many of the
-    messages are being summarised, `asides` how many questions were no turns, `sent` what was asked last.
+    messages are being summarised, `others` what the agents that it asked took, `asides` how many questions were no turns, `sent` what was asked last.
     """
 
     request: RequestCleared
@@ -79,6 +79,7 @@ class Run:
     tokens: Tokens = Tokens()
     cost_usd: Decimal = Decimal(0)
     unpriced_calls: int = 0
+    others: Took = Took()
     course: Course | None = None
     flow: Flow | None = None
     answered_by: tuple[RequestCleared, ...] = ()
@@ -255,12 +256,18 @@ def outcome_of(
         event, RunFinished, asked.run.hex, outcome=outcome, reason=label(reason), detail=detail, text=asked.text,
         answer=answer, model=run.model, model_calls=run.model_calls, tool_calls=run.tool_calls, tokens=run.tokens,
         cost_usd=None if nothing_priced else run.cost_usd, unpriced_calls=run.unpriced_calls, started_at=asked.at,
-        wait_ms=ms_between(asked.at, event.at), traceparent=asked.traceparent,
+        wait_ms=ms_between(asked.at, event.at), traceparent=asked.traceparent, total=_total(run, nothing_priced),
         prompt_version=run.prompt_version or 0, parent_run=asked.parent.run if asked.parent else None)
+
+
+def _total(run: Run, nothing_priced: bool) -> Took:
+    own = Took(total_input_tokens=run.tokens.input_tokens, total_output_tokens=run.tokens.output_tokens,
+                total_cost_usd=None if nothing_priced else run.cost_usd, total_unpriced_calls=run.unpriced_calls)
+    return add_took(own, run.others)
 
 
 def blocked_run(event: RequestBlocked) -> RunFinished:
     """A request that was blocked is a run that never began."""
     return event.then(RunFinished, event.run.hex, outcome="blocked", reason=event.rule, detail=event.detail,
-                      cost_usd=Decimal(0), started_at=event.at, wait_ms=0,
+                      cost_usd=Decimal(0), started_at=event.at, wait_ms=0, total=Took(total_cost_usd=Decimal(0)),
                       parent_run=event.parent.run if event.parent else None)

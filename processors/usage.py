@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import reduce
 
 from processors.prices import COST_MAX_USD, EXACT, by_list, exactly, price
 from processors.profiles import script
 from processors.text import label
-from schemas.agent import ModelFailed, ModelResponded, RunFinished, RunSettled, Tokens
+from schemas.agent import ModelFailed, ModelResponded, RunFinished, RunSettled, Tokens, Took
 from schemas.registry import Currency, Definitions, Tenant
 from schemas.usage import TokensUsed, UsageTotalled
 from schemas.values import Charge
 
-__all__ = ["add", "add_cost", "add_tokens", "charge_of", "charged", "close", "meter", "price", "settle"]
+__all__ = ["add", "add_cost", "add_tokens", "add_took", "charge_of", "charged", "close", "meter", "price", "settle"]
 COUNT_MAX = 2**53
 
 
@@ -101,6 +102,15 @@ def close(tenant: str, start: datetime, end: datetime, total: Total) -> list[Usa
 def add_cost(a: Decimal, b: Decimal | None) -> Decimal:
     """The exact sum, as far as money on the wire goes; nothing where nobody knows what `b` was."""
     return min(EXACT.add(a, b or Decimal(0)), COST_MAX_USD)
+
+
+def add_took(a: Took, b: Took) -> Took:
+    """The sum of what two runs took; of the cost what is known of it."""
+    known = [one.total_cost_usd for one in (a, b) if one.total_cost_usd is not None]
+    return Took(total_input_tokens=min(a.total_input_tokens + b.total_input_tokens, COUNT_MAX),
+                total_output_tokens=min(a.total_output_tokens + b.total_output_tokens, COUNT_MAX),
+                total_cost_usd=reduce(add_cost, known) if known else None,
+                total_unpriced_calls=min(a.total_unpriced_calls + b.total_unpriced_calls, COUNT_MAX))
 
 
 def add_tokens(a: Tokens, b: Tokens) -> Tokens:

@@ -9,7 +9,7 @@ the other. A run that is cancelled, or out of time, ends at once; its end says w
 from dataclasses import replace
 
 from processors import nodes
-from processors.answers import counted
+from processors.answers import counted, with_others
 from processors.arguments import Unfit
 from processors.conditions import BadExpression
 from processors.nodes import UNDO, Begun, known, text_of, valued
@@ -47,6 +47,8 @@ def answered(session: Session, answer: Answer, given: Definitions) -> Moved:
     session = replace(session, run=replace(run, pending=tuple(one for one in run.pending if one != pending)))
     if isinstance(answer, ResponseCleared | ResponseBlocked | ModelFailed):
         session = counted(session, answer)
+    else:
+        session = with_others(session, answer)
     name, undoes = _node_of(pending.call)
     said, trouble = nodes.outcome(answer)
     if undoes:

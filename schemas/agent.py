@@ -10,7 +10,7 @@ from uuid import UUID
 from schemas.asking import ModelAsked, ModelFailed, ModelResponded, ResponseBlocked, ResponseCleared  # noqa: F401
 from schemas.base import Count, Event, Instant, Money, Personal, SessionEvent, Value
 from schemas.runs import FAMILY, RunEvent
-from schemas.values import Body, Effect, Label, Message, Outcome, Parent, Tokens, ToolRequest, ToolSpec  # noqa: F401
+from schemas.values import Body, Effect, Label, Message, Outcome, Parent, Tokens, Took, ToolRequest, ToolSpec  # noqa: F401
 
 
 class AgentRequested(Event):
@@ -108,7 +108,8 @@ class ToolEvent(RunEvent):
 class ToolReturned(ToolEvent):
     """The tool's result. `ends` where the tool said that nothing is left to do: the run ends with this result.
 
-    Of a long one `content` is what the model may see of it, and `whole` where all of it is kept.
+    Of a long one `content` is what the model may see of it, and `whole` where all of it is kept. `total`
+    is what it took, where the tool is an agent.
     """
 
     family: ClassVar[str] = FAMILY
@@ -116,6 +117,7 @@ class ToolReturned(ToolEvent):
     ends: bool = False
     whole: Body | None = None
     bodies: str = ""
+    total: Took = Took()
 
 
 class ToolFailed(ToolEvent):
@@ -124,6 +126,7 @@ class ToolFailed(ToolEvent):
     family: ClassVar[str] = FAMILY
     reason: Label
     detail: str = ""
+    total: Took = Took()
 
 
 class ToolUncertain(ToolEvent):
@@ -144,6 +147,7 @@ class ResultCleared(RunEvent):
     ends: bool = False
     whole: Body | None = None
     bodies: str = ""
+    total: Took = Took()
 
 
 class PassagesAsked(RunEvent):
@@ -187,7 +191,7 @@ class Woke(SessionEvent):
 
 
 class RunFinished(RunEvent):
-    """The one outcome of an admitted run, with what it took."""
+    """The one outcome of an admitted run, with what it took: itself, and in `total` with the agents that it asked."""
 
     family: ClassVar[str] = FAMILY
     outcome: Outcome
@@ -209,6 +213,7 @@ class RunFinished(RunEvent):
     prompt_version: Count = 0
     not_undone: str = ""
     bodies: str = ""
+    total: Took = Took()
 
 
 class RunsHeld(Event):

@@ -97,6 +97,7 @@ class ResponseCleared(RunEvent):
 
     family: ClassVar[str] = FAMILY
     step: Count
+    model: Label = ""
     content: Personal | None = None
     tool_calls: tuple[ToolRequest, ...] = ()
     finish_reason: Label
@@ -110,6 +111,7 @@ class ResponseCleared(RunEvent):
 class ResponseBlocked(RunEvent):
     family: ClassVar[str] = FAMILY
     step: Count
+    model: Label = ""
     rule: Label
     detail: str = ""
     tokens: Tokens

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from schemas.agent import Label, Outcome
 from schemas.base import Event, Instant, Personal, SessionEvent
-from schemas.values import Parent
+from schemas.values import Parent, Took
 
 FAMILY = "agent"
 
@@ -25,6 +25,7 @@ class ChildFinished(Event):
     answer: Personal | None = None
     started_at: Instant
     bodies: str = ""
+    total: Took = Took()
 
 
 class ChildCancelled(Event):

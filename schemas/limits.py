@@ -15,7 +15,8 @@ from schemas.values import Label
 class Limits(Value):
     """When a run is stopped, whatever it is doing; how deep agents may ask agents, and how many in one turn.
 
-    Time in which a run waits for people only is not counted in `seconds`; `waiting_seconds` bounds the wait for a user.
+    `cost_usd` counts what the agents cost that a run asked, too. Time in which a run waits for people only is not counted
+    in `seconds`; `waiting_seconds` bounds the wait for a user.
     """
 
     steps: Annotated[int, Field(ge=1)] = 12

@@ -85,6 +85,16 @@ class Tokens(Value):
     output_image_tokens: Count = 0
 
 
+class Took(Value):
+    """What a run took together with the agents that it asked, those that they asked, and so on; of agents that were
+    still at work when it ended, nothing. `total_unpriced_calls` are model calls of which nobody knows the price."""
+
+    total_input_tokens: Count = 0
+    total_output_tokens: Count = 0
+    total_cost_usd: Money | None = None
+    total_unpriced_calls: Count = 0
+
+
 class Charge(Value):
     """Whom in the tenant's house a call is charged to (metadata `feature` and `team` of its request), and at which of
     its provider's tiers: `priority`, `flex`, `batch`; empty for the usual one."""

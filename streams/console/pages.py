@@ -84,10 +84,16 @@ async def run(run: UUID, look: Reading) -> HTMLResponse:
     tables = [Table("Guardrails", verdicts, empty="The guardrails found nothing in this run.")] + ([Table("Asked by, and asked in turn", family)] if len(family) > 1 else [])
     return render(look, "run.html", f"Run {str(run)[:8]}", run=row, spans=placed(spans[:SPANS_SHOWN]), graph=Markup(graph(spans)), trace=trace, tables=tables,
                   more=len(spans) > SPANS_SHOWN, models=models(look.edge.link.given()), figures=[
-                      Tile("Took", f"{row['wait_ms']:,} ms"), Tile("Cost", _usd(row["cost_usd"])),
+                      Tile("Took", f"{row['wait_ms']:,} ms"), _cost(row),
                       Tile("Model calls", str(row["model_calls"])), Tile("Tool calls", str(row["tool_calls"])),
                       Tile("Tokens in / out", f"{row['input_tokens']:,} / {row['output_tokens']:,}"),
                       Tile("Prompt version", str(row["prompt_version"] or "in the agent"))])
+
+
+def _cost(row: dict[str, Any]) -> Tile:
+    """What a run cost, and with the agents that it asked where it asked any."""
+    own, total = row["cost_usd"], row["total_cost_usd"]
+    return Tile("Cost", _usd(own), "" if total == own else f"{_usd(total)} with the agents that it asked")
 
 
 async def under_way(look: Look, run: UUID) -> HTMLResponse:

@@ -23,7 +23,7 @@ SPACE = derived_id(NAMESPACE_OID, "weir/idempotency")
 KEY_CHARS_MAX = 255
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 RUN = """SELECT at, tenant, session, run, agent, agent_version, outcome, reason, detail, answer, model, model_calls,
-       tool_calls, input_tokens, output_tokens, cost_usd, started_at, wait_ms
+       tool_calls, input_tokens, output_tokens, cost_usd, total_cost_usd, started_at, wait_ms
 FROM runs WHERE run = {run:UUID} AND tenant = {tenant:String} ORDER BY at LIMIT 1"""
 REFUSED = {"quota": 429, "concurrency": 429, "budget": 429, "unknown_tenant": 403, "unknown_agent": 404,
            "too_large": 413, "empty": 422}
@@ -155,7 +155,8 @@ def finished_as(outcome: RunFinished | RequestRefused | UserAsked) -> dict[str, 
     else:
         more = {name: getattr(outcome, name) for name in ("answer", "model", "model_calls", "tool_calls", "cost_usd",
                                                           "wait_ms", "started_at")}
-        more |= {"input_tokens": outcome.tokens.input_tokens, "output_tokens": outcome.tokens.output_tokens}
+        more |= {"input_tokens": outcome.tokens.input_tokens, "output_tokens": outcome.tokens.output_tokens,
+                 "total_cost_usd": outcome.total.total_cost_usd}
     return shown(
         outcome.run, outcome.tenant, outcome.session, getattr(outcome, "outcome", "refused"), agent=outcome.agent,
         agent_version=outcome.agent_version, reason=outcome.reason, detail=outcome.detail, finished_at=outcome.at,
@@ -170,8 +171,7 @@ def question(asked: UserAsked) -> str:
 def landed(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the table of runs in the same shape."""
     names = ("agent", "agent_version", "reason", "detail", "answer", "model", "model_calls", "tool_calls",
-             "input_tokens",
-             "output_tokens", "cost_usd", "started_at", "wait_ms")
+             "input_tokens", "output_tokens", "cost_usd", "total_cost_usd", "started_at", "wait_ms")
     return shown(row["run"], row["tenant"], row["session"], row["outcome"], finished_at=row["at"],
                  **{name: row[name] for name in names})
 

@@ -68,6 +68,7 @@ class Run(BaseModel):
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: Decimal | None = Field(None, description="null: nobody knows the price")
+    total_cost_usd: Decimal | None = Field(None, description="the same together with the agents that it asked")
     wait_ms: int | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None

@@ -12,7 +12,7 @@ from schemas.base import Event
 from schemas.codec import from_json
 from schemas.plain import plain_of
 from schemas.usage import TokensUsed
-from schemas.values import Tokens
+from schemas.values import Tokens, Took
 from sinks.base import Batch
 from sinks.rows import TABLES, columns, epoch
 from streams.shapes import kinds
@@ -32,8 +32,9 @@ def expected(event: Event) -> dict[str, Any]:
     """The row by the event's own fields, worked out another way than the code does."""
     table, row = TABLES[type(event)], {}
     for name, value in event.model_dump().items():
-        for column, each in value.items() if name in ("tokens", "charge") else [(name, value)]:
-            row[table.renamed.get(column, column)] = in_column(each, type(event).model_fields.get(column))
+        known = {**type(event).model_fields, **Took.model_fields}
+        for column, each in value.items() if name in ("tokens", "charge", "total") else [(name, value)]:
+            row[table.renamed.get(column, column)] = in_column(each, known.get(column))
     row |= {name: row[source] for name, source in table.copies.items()} | table.constants
     return {name: value for name, value in row.items() if name not in table.without}
 

@@ -49,6 +49,29 @@ def outcomes(events):
     return {event.agent: (event.outcome, event.answer) for event in events if isinstance(event, RunFinished)}
 
 
+@pytest.mark.parametrize(("agent", "text"), [("coordinator", "Plan a weekend in Bergen"), ("mirror", "mirror"),
+                                             ("front_desk", "My invoice is wrong")])
+def test_a_run_says_what_it_took_itself_and_with_the_agents_that_it_asked(team, agent, text):
+    _, events = team(text, agent)
+    ends = [event for event in events if isinstance(event, RunFinished)]
+    first = next(event for event in ends if event.run == UUID(int=1))
+    assert len(ends) > 1 and all(event.model == "small" for event in ends), "each says which model it asked last"
+    assert first.total.total_cost_usd == sum(event.cost_usd or 0 for event in ends) > first.cost_usd
+    assert first.total.total_input_tokens == sum(event.tokens.input_tokens for event in ends)
+    assert first.total.total_output_tokens == sum(event.tokens.output_tokens for event in ends)
+    assert first.total.total_unpriced_calls == sum(event.unpriced_calls for event in ends)
+
+
+def test_what_other_agents_cost_counts_in_the_limit_of_the_one_that_asked(team):
+    _, events = team("Plan a weekend in Bergen", "coordinator")
+    [end] = [event for event in events if isinstance(event, RunFinished) and event.agent == "coordinator"]
+    coordinator = next(d for d in company.load(TEAM, 1).definitions if d.name == "coordinator" and d.kind == "agent")
+    bound = coordinator.limits.model_copy(update={"cost_usd": end.cost_usd})  # of its own it never comes so far
+    _, events = team("Plan a weekend in Bergen", "coordinator", coordinator.model_copy(update={"limits": bound}))
+    [end] = [event for event in events if isinstance(event, RunFinished) and event.agent == "coordinator"]
+    assert (end.outcome, end.reason, end.model_calls) == ("stopped", "cost_usd", 1)
+
+
 def test_parts_are_joined_in_the_order_of_the_calls_and_one_may_fail(team):
     _, events = team("Plan a weekend in Bergen", "coordinator")
     ended = outcomes(events)
