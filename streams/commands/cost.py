@@ -1,5 +1,6 @@
 """What did it cost, what would it have at other prices, does the bill agree, and what will the month come to?"""
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -49,9 +50,9 @@ def report(by: By = "tenant,agent,model", from_: From = "", to: To = "", tenant:
     total |= {name: added(row[name] for row in found) for name in SAVED}
     if not as_json:
         shown = (*names, "calls", "unpriced_calls", *SHOWN, "cost_usd", "saved_usd", "charged_usd", "charged", "currency")
-        out.print(table(f"Cost from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC", shown, [
+        out.print(table(f"Cost from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC", spelled(shown), [
             [usd(row[name]) if name.endswith("_usd") else _amount(row[name]) if name == "charged" else row[name]
-             for name in shown] for row in found], numbers=shown[len(names):-1]))
+             for name in shown] for row in found], numbers=spelled(shown[len(names):-1])))
         err.print(f"{total['calls']} calls, {usd(total['cost_usd'])}, {total['unpriced_calls']} without a price")
         return err.print("saved: " + ", ".join(f"{usd(total[name])} {words}" for name, words in BY_WHAT.items()))
     say_json({"from": begin, "to": end, "by": names, "rows": found, "total": total})
@@ -148,10 +149,15 @@ def forecast(
         return say_json({"rows": found, "total": total})
     columns = ("tenant", "spent_usd", "a_day_usd", "full_days", "without_price", "forecast_usd",
                "forecast_to_charge_usd", "budget_usd", "used_up_on")
-    out.print(table("To the end of the month", columns, [
+    out.print(table("To the end of the month", spelled(columns), [
         ["" if row[name] is None else usd(row[name]) if name.endswith("_usd") else row[name] for name in columns]
-        for row in found], numbers=columns[1:]))
+        for row in found], numbers=spelled(columns[1:])))
     err.print(f"{usd(total['spent_usd'])} so far, {usd(total['forecast_usd'])} when the month is over")
+
+
+def spelled(names: Iterable[str]) -> list[str]:
+    """Names of columns as words, so that a narrow window breaks them where people would."""
+    return [name.replace("_", " ") for name in names]
 
 
 def month_budgets() -> dict[str, Decimal]:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import httpx
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from streams.commands.common import out
 from streams.config import Settings
 
 By = Literal["all", "tenant", "agent", "model"]
@@ -21,10 +22,12 @@ GROUPS: dict[By, tuple[str, tuple[str, ...]]] = {
     "model": ("models", ("model",)),
 }
 MOST_ROWS = 40
+NAME_LEAST = 7
+"""Narrower than that a name is no name: rather a number is cut."""
 REFRESH_S = 1.0
 BARS = "▁▂▃▄▅▆▇█"
 COLUMNS: dict[str, str] = {
-    "runs": "runs", "errors": "err", "blocked": "blocked", "refused": "refused", "verdicts": "verdicts",
+    "runs": "runs", "errors": "err", "blocked": "blkd", "refused": "refd", "verdicts": "verd",
     "dead_letters": "dead", "model_calls": "calls", "input_tokens": "in", "output_tokens": "out",
     "cost_usd": "cost $", "wait_p50_ms": "p50", "wait_p95_ms": "p95",
 }
@@ -58,7 +61,7 @@ def render(view: dict[str, Any], by: By = "all") -> RenderableType:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_footer=True,
                   header_style="bold", footer_style="bold")
     for place, name in enumerate(names):
-        table.add_column(name, "" if place else "total", overflow="fold", max_width=24)
+        table.add_column(name, "" if place else "total", overflow="fold", min_width=NAME_LEAST, max_width=24)
     for name in shown:
         table.add_column(COLUMNS[name], cell(name, total), justify="right", no_wrap=True)
     for row in rows[:MOST_ROWS]:
@@ -103,7 +106,7 @@ def show(settings: Settings, minutes: int = 60, by: By = "all", once: bool = Fal
     if as_json:
         say(json.dumps(fetch(settings, minutes)))
     elif once:
-        Console().print(render(fetch(settings, minutes), by))
+        out.print(render(fetch(settings, minutes), by))
     else:
         _follow(settings, minutes, by)
 
