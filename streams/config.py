@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     edge_slow_s: float = Field(30, gt=0, description="how long a reader of a stream may take nothing, and a body may take to come")
     edge_memory_mb: Annotated[int, Field(ge=1)] = Field(64, description="what the edge keeps of runs in memory")
     metrics_port: Port = Field(9400, description="first port of the workers' /healthz, /readyz and /metrics")
+    metrics_host: str = Field("127.0.0.1", description="address of these; 0.0.0.0 where Prometheus or a probe is elsewhere")
 
     prefix: str = Field("", description="put before every topic, group and transactional id, to share a cluster")
     replication: Annotated[int, Field(ge=1)] = Field(1, description="replication factor of the topics")

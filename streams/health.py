@@ -62,15 +62,16 @@ class Heart:
 
 
 class Pages:
-    """`/healthz`, `/readyz` and `/metrics` on 127.0.0.1. Port 0 picks a free one; `port` says which."""
+    """`/healthz`, `/readyz` and `/metrics`. Port 0 picks a free one; `port` says which."""
 
-    def __init__(self, port: int, alive: Callable[[], bool], ready: Callable[[], bool], metrics: Callable[[], bytes]):
+    def __init__(self, port: int, alive: Callable[[], bool], ready: Callable[[], bool], metrics: Callable[[], bytes],
+                 host: str = "127.0.0.1"):
         answers: dict[str, Callable[[], tuple[int, str, bytes]]] = {
             "/healthz": lambda: _verdict(alive()),
             "/readyz": lambda: _verdict(alive() and ready()),
             "/metrics": lambda: (200, "text/plain; version=0.0.4; charset=utf-8", metrics()),
         }
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(answers))
+        self._server = ThreadingHTTPServer((host, port), _handler(answers))
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()

@@ -52,7 +52,7 @@ class Worker:
         self.metrics.send_to(self._outward)
         self._definitions = Follower(settings, Codec(ids), self.beat) if follows else None
         self._pages = None if port is None else Pages(port, lambda: self._heart.well, lambda: self._ready,
-                                                      self._numbers)
+                                                      self._numbers, settings.metrics_host)
         self._heart.watch()
 
     def beat(self) -> None:
