@@ -13,8 +13,10 @@ import typer
 from schemas.agent import ModelFailed, ResponseCleared, RunFinished
 from schemas.base import Event
 from schemas.prompts import PromptUse
+from schemas.usage import TokensUsed
 from schemas.values import NAME
 from streams.calls.ports import ports_over
+from streams.client import Publisher
 from streams.commands.common import AsJson, Problem, err, out, say_json, short, table, usd
 from streams.commands.reach import codec_of
 from streams.config import settings
@@ -33,7 +35,10 @@ def fork(
     max_cost: Annotated[float, typer.Option(help="US dollars that the fork may cost.", min=0)] = 0.10,
     as_json: AsJson = False,
 ) -> None:
-    """Asks what if: a run again with another prompt or model, against its recorded tool results. Nothing is published."""
+    """Asks what if: a run again with another prompt or model, against its recorded tool results.
+
+    No tool is called, and nothing is published but what the models' answers cost: it is the tenant's usage.
+    """
     from streams.commands.runs import history  # noqa: PLC0415 - that module has this command
 
     past = history(run)
@@ -50,8 +55,16 @@ def fork(
 
 
 async def _forked(past: list[Event], given: Any, wanted: Change) -> Fork:
-    async with httpx.AsyncClient(timeout=None) as http:
-        return await run_again(past, given, wanted, ports_over(settings(), http, http)["chat"])
+    publisher = Publisher(settings(), codec_of(settings()))
+
+    async def book(*used: TokensUsed) -> None:
+        publisher.publish(*used)
+
+    try:
+        async with httpx.AsyncClient(timeout=None) as http:
+            return await run_again(past, given, wanted, ports_over(settings(), http, http)["chat"], book)
+    finally:
+        publisher.flush()
 
 
 def prompt_of(change: str) -> str | PromptUse | None:
@@ -88,7 +101,7 @@ def result(past: list[Event], then: RunFinished | None, made: Fork) -> dict[str,
     steps = [{"step": nth + 1, "then": said(before[nth]) if nth < len(before) else None,
               "now": said(now[nth]) if nth < len(now) else None} for nth in range(max(len(before), len(now)))]
     return {"replayed_steps": made.replayed, "steps": steps, "different": sum(s["then"] != s["now"] for s in steps),
-            "then": ended(then), "now": ended(made.finished), "fork_cost_usd": made.cost_usd,
+            "then": ended(then), "now": ended(made.finished), "fork_cost_usd": made.cost_usd, "fork": str(made.id),
             "not_recorded": made.unrecorded}
 
 
@@ -110,4 +123,5 @@ def print_fork(past: list[Event], then: RunFinished | None, made: Fork) -> None:
     out.print(table("How it ended", ("", "then", "now"), rows))
     if made.unrecorded:
         err.print(f"calls without a recorded result: {', '.join(made.unrecorded)}", markup=False)
-    err.print(f"[dim]{made.replayed} steps were replayed; the others cost {usd(made.cost_usd)} now[/dim]")
+    err.print(f"[dim]{made.replayed} steps were replayed; the others cost {usd(made.cost_usd)} now, "
+              f"booked as usage of run {made.id}[/dim]")

@@ -145,7 +145,7 @@ async def fork(run: UUID, form: Form, look: Reading) -> HTMLResponse:
     past = histories.of_run(await of_kafka(history), run)
     async with httpx.AsyncClient(timeout=None) as http:
         try:
-            made = await forking.fork(past, look.edge.link.given(), change, ports_over(settings, http, http)["chat"])
+            made = await forking.fork(past, look.edge.link.given(), change, ports_over(settings, http, http)["chat"], look.edge.publish)
         except forking.Unforkable as why:
             raise Problem(409, "unforkable", f"run {run} cannot be forked: {why}") from why
     return forked(look, run, result(past, next((e for e in past if isinstance(e, forking.RunFinished)), None), made))

@@ -4,7 +4,7 @@ The run's own state machine is run again over its history: up to the step that i
 answers, from there on with answers of the model that is to be tried. Tools are never called: a call that the run made
 gets the result that it had then, and any other is told that nothing was recorded. What all of it may cost
 is bounded, in money and in time; answers without a price are at most five. Nothing is screened a second time, and
-nothing of it is published.
+nothing of it is published but what its calls took: that is usage of the tenant, in its budget, under the fork's own id.
 """
 
 import asyncio
@@ -14,11 +14,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
+from uuid import UUID, uuid4
 
 from processors import agent as machine
 from processors import model as asking
 from processors.calling import Made, same_call
 from processors.session import Session
+from processors.usage import meter
 from schemas.agent import (
     AgentRequested,
     ModelAsked,
@@ -34,7 +36,7 @@ from schemas.agent import (
     ToolRequest,
     ToolUncertain,
 )
-from schemas.base import Event
+from schemas.base import Event, derived_id
 from schemas.calls import Failure, Impossible
 from schemas.prompts import PromptUse
 from schemas.registry import Agent, Definitions
@@ -44,6 +46,8 @@ STEPS_MAX = 200
 UNPRICED_MAX = 5
 UNLIMITED = Decimal(1_000_000_000)
 Chat = Callable[[Any], Awaitable[Any]]
+Book = Callable[..., Awaitable[None]]
+"""Takes the usage of one answer, as TokensUsed events."""
 
 
 class Unforkable(Exception):
@@ -74,6 +78,7 @@ class Fork:
     unpriced: int = 0
     began: float = field(default_factory=time.monotonic)
     conversations: Conversations = field(default_factory=Conversations)
+    id: UUID = field(default_factory=uuid4)
 
     def whole(self, asked: ModelAsked) -> ModelAsked:
         """A question with its whole conversation, of which it may carry only what is new."""
@@ -100,7 +105,7 @@ def changed(given: Definitions, request: RequestCleared, change: Change) -> Defi
     return replace(given, bodies={**given.bodies, ("agent", request.agent, request.agent_version): other})
 
 
-async def fork(history: Iterable[Event], given: Definitions, change: Change, chat: Chat) -> Fork:
+async def fork(history: Iterable[Event], given: Definitions, change: Change, chat: Chat, book: Book) -> Fork:
     """Run a recorded run again from a step on. Raises Unforkable where its history is not whole."""
     history = list(history)
     request = next((event for event in history if isinstance(event, RequestCleared)), None)
@@ -112,7 +117,7 @@ async def fork(history: Iterable[Event], given: Definitions, change: Change, cha
     earlier = tuple(message for message in first.messages if message.role != "system")[:-1]
     session, events = machine.advance(Session(messages=earlier), request, given)
     for _ in range(STEPS_MAX):
-        answers = [await _answer(event, past, made, given, change, chat) for event in events]
+        answers = [await _answer(event, past, made, given, change, chat, book) for event in events]
         if made.finished is not None:
             return made
         events = []
@@ -125,14 +130,14 @@ async def fork(history: Iterable[Event], given: Definitions, change: Change, cha
     return made
 
 
-async def _answer(event: Event, past: "Recorded", made: Fork, given: Definitions, change: Change, chat: Chat
-                  ) -> Event | None:
+async def _answer(event: Event, past: "Recorded", made: Fork, given: Definitions, change: Change, chat: Chat,
+                  book: Book) -> Event | None:
     match event:
         case ModelAsked():
             event = made.whole(event)
             answer = past.answer(event.step) if event.step < change.step else None
             made.replayed += answer is not None
-            answer = answer or await _asked(event, made, given, change, chat)
+            answer = answer or await _asked(event, made, given, change, chat, book)
             made.answers.append(answer)
             return replaced(answer, event)
         case ToolCalled() | PassagesAsked() | AgentRequested():
@@ -143,8 +148,8 @@ async def _answer(event: Event, past: "Recorded", made: Fork, given: Definitions
     return None
 
 
-async def _asked(event: ModelAsked, made: Fork, given: Definitions, change: Change, chat: Chat
-                 ) -> ResponseCleared | ModelFailed:
+async def _asked(event: ModelAsked, made: Fork, given: Definitions, change: Change, chat: Chat,
+                 book: Book) -> ResponseCleared | ModelFailed:
     reason, detail = _spent(made, change)
     if reason:
         return event.then(ModelFailed, model=event.model, reason=reason, started_at=event.at, detail=detail)
@@ -152,6 +157,7 @@ async def _asked(event: ModelAsked, made: Fork, given: Definitions, change: Chan
     answer = Failure(question.reason, question.detail, event.at, event.at) if isinstance(question, Impossible) else (
         await _in_time(chat, question, event, made, change))
     [said, *_] = asking.tell(event, answer, given)
+    await book(*meter(said.model_copy(update={"id": derived_id(made.id, str(said.id)), "run": made.id}), given))
     if isinstance(said, ModelResponded):
         made.cost_usd += said.cost_usd or 0
         made.unpriced += said.cost_usd is None

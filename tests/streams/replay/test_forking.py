@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from infra.embedded import scripted
+from processors import budgets
 from schemas.agent import ModelAsked, RequestCleared, RunFinished, ToolCalled
 from schemas.prompts import Prompt, PromptUse
 from schemas.registry import Definitions, Model, Route
@@ -44,7 +45,11 @@ def over(script):
 
 
 def forked(past, change, script=OTHER, given=GIVEN):
-    return asyncio.run(fork(past, given, change, over(script)))
+    return asyncio.run(fork(past, given, change, over(script), unbooked))
+
+
+async def unbooked(*used):
+    """Where a test looks at something else."""
 
 
 def test_another_model_from_the_second_step_on(past):
@@ -80,7 +85,7 @@ def test_a_model_without_a_price_is_not_asked_for_ever(past):
         call = {"name": "lookup_order", "arguments": {"order": f"A-{len(asked)}"}}
         return await over({"rules": [{"when": {"last": last}, "call": call} for last in ("user", "tool")]})(question)
 
-    made = asyncio.run(fork(past, Definitions.of(*GIVEN.bodies.values(), free), Change(model="free"), restless))
+    made = asyncio.run(fork(past, Definitions.of(*GIVEN.bodies.values(), free), Change(model="free"), restless, unbooked))
     assert made.finished.reason == "fork_cost" and made.unpriced == len(asked) == 5
 
 
@@ -88,7 +93,7 @@ def test_a_model_that_hangs_ends_the_fork(past):
     async def hang(question):
         await asyncio.Event().wait()
 
-    made = asyncio.run(fork(past, GIVEN, Change(model="other", seconds=0.05), hang))
+    made = asyncio.run(fork(past, GIVEN, Change(model="other", seconds=0.05), hang, unbooked))
     assert made.finished.outcome == "failed" and made.finished.reason == "fork_time"
 
 
@@ -122,6 +127,21 @@ def test_without_its_beginning_a_run_cannot_be_forked(past):
         forked([event for event in past if not isinstance(event, RequestCleared)], Change())
 
 
+def test_what_a_fork_spends_is_usage_of_the_tenant_each_time(past):
+    booked = []
+
+    async def book(*used):
+        booked.extend(used)
+
+    forks = [asyncio.run(fork(past, GIVEN, Change(step=2, model="other", cost_usd=Decimal(100)), over(OTHER), book))
+             for _ in range(2)]
+    assert [(used.tenant, used.agent, used.model, used.run, used.cost_usd, used.source) for used in booked] == [
+        ("fernweh", "support", "other", made.id, made.cost_usd, "weir") for made in forks]
+    assert len({used.id for used in booked}) == 2, "a second fork of a run is no repeat of the first"
+    account, _ = budgets.spend(budgets.Account(), booked[0], None)
+    assert account.month.usd == booked[0].charged_usd > 0
+
+
 def test_another_prompt_reaches_the_model(past):
     asked = []
 
@@ -129,7 +149,7 @@ def test_another_prompt_reaches_the_model(past):
         asked.append(question.messages[0].content)
         return await over(OTHER)(question)
 
-    asyncio.run(fork(past, GIVEN, Change(prompt="Be a pirate."), chat))
+    asyncio.run(fork(past, GIVEN, Change(prompt="Be a pirate."), chat, unbooked))
     assert asked and all(text == "Be a pirate." for text in asked)
 
 
@@ -159,5 +179,5 @@ def test_a_long_run_is_forked_whole():
         asked.append(len(question.messages))
         return await over(OTHER)(question)
 
-    made = asyncio.run(fork(past, GIVEN, Change(step=2), chat))
+    made = asyncio.run(fork(past, GIVEN, Change(step=2), chat, unbooked))
     assert made.finished.outcome == "completed" and len(made.answers) == 2 and asked == [22]
