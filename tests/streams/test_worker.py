@@ -1,5 +1,7 @@
 """Does a worker answer for itself, end when it hangs, and say what it counts?"""
 
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -10,6 +12,7 @@ import pytest
 
 from schemas.base import event_classes
 from schemas.codec import LocalIds
+from streams.app import PRELOAD
 from streams.config import Settings
 from streams.health import HUNG, Heart, Pages
 from streams.stages.partitioning import Partitioner, murmur2
@@ -106,6 +109,14 @@ def test_what_a_worker_is_told(argv, kind, what, slot, port):
 @pytest.mark.parametrize("name", KINDS.values())
 def test_every_kind_of_worker_has_its_module(name):
     assert callable(resolve_name(f"{name}:run"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at its threads through /proc")
+def test_what_is_loaded_before_a_fork_starts_no_thread():
+    counting = ("import importlib, os, sys; [importlib.import_module(name) for name in sys.argv[1:]]; "
+                "print(len(os.listdir('/proc/self/task')))")
+    done = subprocess.run([sys.executable, "-c", counting, *PRELOAD], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1"]
 
 
 @pytest.mark.parametrize("key, hash_of_java", [  # Kafka's own test vectors (UtilsTest)
