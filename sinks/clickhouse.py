@@ -7,7 +7,8 @@ An insert is one block with a token of the records' exact places; tables and the
 
 import logging
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ class ClickHouse:
         return takes(kind)
 
     def greatest_offset(self, kind: type[Event], partition: int) -> int | None:
-        with connect(self._url, self._database) as client:
+        with self._connected() as client:
             return client.query(GREATEST_OFFSET.format(table=TABLES[kind].name), parameters={
                 "topic": kind.topic(), "partition": partition}).result_rows[0][0]
 
@@ -159,13 +160,19 @@ class ClickHouse:
         return avro_rows(batch) if isinstance(batch, Bodies) else columns(batch)
 
     def write(self, prepared: Columns | AvroRows, token: str) -> None:
-        client = self._client = self._client or connect(self._url, self._database)
         settings = self._settings | ({"insert_deduplication_token": token} if self._deduplicate else {})
-        try:
+        with self._connected() as client:
             if isinstance(prepared, AvroRows):
                 self._insert_bytes(client, prepared, settings)
             else:
                 self._insert(client, prepared, settings)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Client]:
+        """The one connection: to make one takes several questions, and a first start asks about every partition."""
+        client = self._client = self._client or connect(self._url, self._database)
+        try:
+            yield client
         except Exception:
             self._client = None
             self._types.clear()

@@ -55,14 +55,18 @@ FROM (SELECT tenant, model, nth, hedge, reason, wait_ms, cost_usd, wasted,
 GROUP BY tenant, model ORDER BY in_vain DESC, asked DESC, tenant, model LIMIT {{limit:UInt32}}""", lately(limit=50)),
 
     Query("latency_budget", "Where the time of an agent's runs goes: each kind of step, of the whole and of one run", f"""
-SELECT tenant, agent, operation, steps, round(spent_ms / all_runs) AS ms_a_run,
-       round(spent_ms / greatest(whole_ms, 1), 4) AS share_of_run, round(half_ms) AS step_p50_ms, round(most_ms) AS step_p95_ms
+SELECT tenant, agent, part.1 AS spent_on, steps, round(part.2 / all_runs) AS ms_a_run,
+       round(part.2 / greatest(whole_ms, 1), 4) AS share_of_run, if(spent_on = 'between steps', NULL, round(half_ms)) AS step_p50_ms,
+       if(spent_on = 'between steps', NULL, round(most_ms)) AS step_p95_ms
 FROM (SELECT tenant, agent, operation, count() AS steps, sum(wait_ms) AS spent_ms, quantile(0.5)(wait_ms) AS half_ms,
              quantile(0.95)(wait_ms) AS most_ms,
              max(if(operation = 'invoke_agent', count(), 1)) OVER (PARTITION BY tenant, agent) AS all_runs,
-             max(if(operation = 'invoke_agent', sum(wait_ms), 0)) OVER (PARTITION BY tenant, agent) AS whole_ms
+             max(if(operation = 'invoke_agent', sum(wait_ms), 0)) OVER (PARTITION BY tenant, agent) AS whole_ms,
+             sum(if(operation = 'invoke_agent', 0, sum(wait_ms))) OVER (PARTITION BY tenant, agent) AS within_ms,
+             arrayJoin(if(operation = 'invoke_agent', [('the whole run', toInt64(whole_ms)), ('between steps', greatest(
+                 toInt64(whole_ms) - toInt64(within_ms), 0))], [(toString(operation), toInt64(spent_ms))])) AS part
       FROM spans WHERE {MINE} AND {SINCE} AND source = 'weir' GROUP BY tenant, agent, operation)
-ORDER BY tenant, agent, operation = 'invoke_agent' DESC, ms_a_run DESC""", lately()),
+ORDER BY tenant, agent, spent_on = 'the whole run' DESC, ms_a_run DESC, spent_on""", lately()),
 
     Query("verdict_rates", "In which share of the runs the guardrails found something, and what they did about it", f"""
 SELECT tenant, agent, sum(asked) AS all_runs, sum(found) AS with_findings, round(with_findings / greatest(all_runs, 1), 4)

@@ -65,8 +65,9 @@ def ask(database, clickhouse_url) -> Callable[..., list[tuple]]:
 
 
 def test_where_the_time_of_a_run_goes(ask):
-    found = ask("latency_budget", "operation", "steps", "ms_a_run", "share_of_run")
-    assert found == [("invoke_agent", 2, 2_000, 1), ("chat", 4, 1_405, 0.7025), ("execute_tool", 5, 52, 0.026)]
+    found = ask("latency_budget", "spent_on", "steps", "ms_a_run", "share_of_run")
+    assert found == [("the whole run", 2, 2_000, 1), ("chat", 4, 1_405, 0.7025), ("between steps", 2, 543, 0.2715),
+                     ("execute_tool", 5, 52, 0.026)]
 
 
 def test_what_the_guardrails_did_of_all_runs(ask):
