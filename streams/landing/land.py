@@ -35,6 +35,8 @@ PULL_S = 0.05
 DRAIN_S = 5.0
 RETRY_S = (0.2, 0.5, 1.0, 2.0)
 GARBAGE = 100_000
+GATHERED = {"fetch.min.bytes": 65_536, "fetch.wait.max.ms": 200}
+"""Rows wait for others of their insert anyway: the broker is asked five times a second, not at every record."""
 OFFSETS_GONE = (
     "the offsets of the group {group} are gone, but {sink} has rows of {topic} partition {partition} up to offset "
     "{last}: beginning at the earliest record would land them twice. Set the group's offset for it to {next} "
@@ -74,7 +76,8 @@ class Landing:
         self._kinds = {settings.prefix + kind.topic(): kind for kind in events}
         self._limits = Limits(min(settings.landing_rows, sink.rows_max), settings.landing_age_s)
         self._reader = Reader(worker.codec, sink, written_by_steps(), settings.retention_days)
-        self._consumer, self._consumer_group = kafka.consumer(settings, self._name, slot), settings.prefix + self._name
+        self._consumer_group = settings.prefix + self._name
+        self._consumer = kafka.consumer(settings, self._name, slot, **GATHERED)
         self._ledger = Ledger(settings, self._name, slot, worker, self._consumer)
         self._lanes: dict[Place, Lane] = {}
         self._paused: set[Place] = set()
