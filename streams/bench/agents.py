@@ -1,4 +1,4 @@
-"""How do agents do on the whole stack: between two steps, many at once, with a long context, with children?
+"""How do agents do on the whole stack: between two steps, many at once, with a long context, with children, read along?
 
 A stack of its own on free ports, with a model and tools that answer at once, or after a second where it says so. What
 Weir adds to a step is read from the events: a call's answer is stamped where it arrives, and the next call where it
@@ -17,7 +17,7 @@ from schemas.codec import Codec
 from schemas.limits import Context, Limits
 from schemas.registry import Agent, Definition, Model, Tenant, Tool
 from streams.aside import resident_mb
-from streams.bench import whole
+from streams.bench import whole, words
 from streams.bench.ground import Unmeasured
 from streams.client import Client, Watch, now, request
 from streams.commands.common import percentile
@@ -34,7 +34,7 @@ CALLS_RUNNER = "calls-0"
 GENEROUS = Limits(steps=1_000, tokens=1_000_000_000, cost_usd=1_000_000, seconds=600, fan_out=100)
 TARGETS = {
     "overhead_p50_ms": 8, "overhead_p99_ms": 60, "three_steps_p99_ms": 150, "in_flight": 500, "chain_growth": 2.2,
-    "fan_out_s": 1.6}
+    "fan_out_s": 1.6} | words.TARGETS
 AT_LEAST = {"in_flight"}
 
 
@@ -42,8 +42,9 @@ def run(settings: Settings, seconds: float, say: Callable[[str], None]) -> dict[
     """Every figure of TARGETS, whether each is met, and what it was measured on. Raises Unmeasured."""
     home = settings.home.resolve() / "bench-agents"
     say("starting a stack of its own")
-    with whole.running(home, script()) as ours:
-        apply_and_wait(ours, Company(definitions(f"http://127.0.0.1:{ours.services_port}"), ()))
+    with whole.running(home, script()) as ours, words.provider() as provider:
+        url = f"http://127.0.0.1:{ours.services_port}"
+        apply_and_wait(ours, Company([*definitions(url), *words.definitions(provider)], ()))
         heard: dict[UUID, float] = {}
         calls: list[Event] = []
         with (Client(ours, codec_of(ours), lambda event: heard.setdefault(event.run, time.monotonic())) as client,
@@ -53,6 +54,7 @@ def run(settings: Settings, seconds: float, say: Callable[[str], None]) -> dict[
             figures |= at_once(ours, client, calls, say)
             figures |= fan_out(client, say)
             figures |= chain(ours, client, say)
+        figures |= words.read(ours, TENANT, provider, say)
     return figures | {"met": {name: (figures[name] >= wanted if name in AT_LEAST else figures[name] <= wanted)
                               for name, wanted in TARGETS.items()}, "targets": TARGETS}
 

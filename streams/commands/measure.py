@@ -33,7 +33,7 @@ def engine(
         say_json(result)
 
 
-@bench.command("agents", help="Steps, many at once, children, long contexts, on the whole stack.")
+@bench.command("agents", help="Steps, many at once, children, long contexts, words read as they are said, on the whole stack.")
 def agents(
     seconds: Annotated[float, typer.Option(help="How long runs are asked for.")] = 20,
     as_json: AsJson = False,

@@ -13,7 +13,7 @@ from typing import Any
 from schemas.agent import RequestAdmitted, RequestRefused, ResponseCleared
 from schemas.approvals import UserAsked
 from schemas.base import Event
-from schemas.registry import Agent, Definitions, Model, Policy
+from schemas.registry import Agent, Definition, Definitions, Model, Policy, Route
 from schemas.stream import ModelChunk
 from streams.edge import asking, sse
 from streams.edge.app import Edge
@@ -33,10 +33,17 @@ def may_show(given: Definitions, name: str) -> bool:
     agent = given.find("agent", name)
     if not isinstance(agent, Agent) or agent.output is not None or agent.pattern not in ("loop", "single"):
         return False
-    model = given.find("model", agent.model)
     policy = given.find("policy", agent.policy) if agent.policy else None
     unscreened = agent.policy is None or isinstance(policy, Policy) and not policy.changes_responses
-    return isinstance(model, Model) and model.stream and unscreened
+    return unscreened and any(isinstance(model, Model) and model.stream for model in _models(given, agent))
+
+
+def _models(given: Definitions, agent: Agent) -> list[Definition | None]:
+    """Whoever may come to answer: the agent's model, or those of its route, and their fallbacks."""
+    route = None if given.find("model", agent.model) else given.find("route", agent.model)
+    names = (agent.model,) if not isinstance(route, Route) else (
+        *route.cascade, *(candidate.model for candidate in route.candidates), *route.fallback)
+    return [given.find("model", name) for name in (*names, *agent.fallback)]
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.topics import topics
 from streams import aside
-from streams.bench import beside, engine, ground, whole
+from streams.bench import beside, engine, ground, whole, words
 from streams.bench.engine import TARGETS, Target, chosen, row_of
 from streams.bench.ground import Unmeasured
 from streams.bench.work import WORKS, Tally, events, tally
@@ -115,3 +115,11 @@ def test_both_sides_do_the_whole_work(own_settings: Settings):
     counts = SimpleNamespace(ours=ground.span(settings, f"{settings.prefix}ours-fold-{out}").records,
                              peer=ground.span(settings, f"{settings.prefix}peer-fold-{out}").records)
     assert (counts.ours, counts.peer) == (1_500, 180)
+
+
+def test_a_word_is_as_old_as_the_reader_has_had_to_wait_for_the_end_of_it():
+    spoken = [float(nth) for nth in range(words.WORDS)]
+    found = words.ages_of([(0.25, 3), (0.5, 6), (2.25, 20), (99.5, 6 * words.WORDS)], spoken)
+    assert found[:4] == [500, 1_250, 250, 96_500] and len(found) == words.WORDS and found[-1] == 500
+    with pytest.raises(Unmeasured, match="had 1 of 100 words"):
+        words.ages_of([(1.0, 11)], spoken)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.agent import ResponseCleared, Tokens
-from schemas.registry import Agent, Definitions, Model, Policy, Rule
+from schemas.registry import Agent, Definitions, Model, Policy, Route, Rule
 from schemas.stream import ModelChunk
 from streams.edge.live import BETWEEN, Spoken, may_show
 from streams.edge.problems import Problem
@@ -67,6 +67,17 @@ def test_however_chunks_are_lost_or_doubled_the_answer_comes_whole(answer, data)
     if data.draw(st.booleans()):
         heard.insert(data.draw(st.integers(0, len(heard))), cleared(answer))
     assert told(heard, answer) == answer
+
+
+@pytest.mark.parametrize("agent, routes, shown", [
+    ({"model": "r"}, [Route(name="r", candidates=({"model": "whole"}, {"model": "streams"}))], True),
+    ({"model": "r"}, [Route(name="r", candidates=({"model": "whole"},), fallback=("streams",))], True),
+    ({"model": "r"}, [Route(name="r", cascade=("whole", "streams"), check={"min_chars": 1})], True),
+    ({"model": "r"}, [Route(name="r", candidates=({"model": "whole"},))], False), ({"model": "r"}, [], False),
+    ({"model": "whole", "fallback": ("streams",)}, [], True)])
+def test_answers_that_come_over_a_route_are_shown_while_they_are_written_too(agent, routes, shown):
+    models = [Model(name=name, provider="x", base_url="http://x", upstream="x", stream=name == "streams") for name in ("whole", "streams")]
+    assert may_show(Definitions.of(Agent(name="a", prompt="x", **agent), *models, *routes), "a") is shown
 
 
 @pytest.mark.parametrize("agent, model, policy, shown", [
