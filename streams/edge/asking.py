@@ -23,10 +23,13 @@ SPACE = derived_id(NAMESPACE_OID, "weir/idempotency")
 KEY_CHARS_MAX = 255
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 RUN = """SELECT at, tenant, session, run, agent, agent_version, outcome, reason, detail, answer, model, model_calls,
-       tool_calls, input_tokens, output_tokens, cost_usd, total_cost_usd, started_at, wait_ms
+       tool_calls, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost_usd,
+       total_cost_usd, started_at, wait_ms
 FROM runs WHERE run = {run:UUID} AND tenant = {tenant:String} ORDER BY at LIMIT 1"""
 REFUSED = {"quota": 429, "concurrency": 429, "budget": 429, "unknown_tenant": 403, "unknown_agent": 404,
            "too_large": 413, "empty": 422}
+TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+"""Of a run's tokens, what protocols tell: input includes what was read from a cache or written to it, output reasoning."""
 Made = TypeVar("Made", bound=BaseModel)
 
 
@@ -149,14 +152,14 @@ def finished_as(outcome: RunFinished | RequestRefused | UserAsked) -> dict[str, 
         return shown(outcome.request, outcome.tenant, outcome.session, "waiting", agent=outcome.agent, cost_usd=None,
                      agent_version=outcome.agent_version, reason="user",
                      detail="answer with the session's next request",
-                     answer=question(outcome), input_tokens=0, output_tokens=0, wait_ms=None)
+                     answer=question(outcome), wait_ms=None, **dict.fromkeys(TOKENS, 0))
     if isinstance(outcome, RequestRefused):
         more: dict[str, Any] = {"retry_after_ms": outcome.retry_after_ms}
     else:
         more = {name: getattr(outcome, name) for name in ("answer", "model", "model_calls", "tool_calls", "cost_usd",
                                                           "wait_ms", "started_at")}
-        more |= {"input_tokens": outcome.tokens.input_tokens, "output_tokens": outcome.tokens.output_tokens,
-                 "total_cost_usd": outcome.total.total_cost_usd}
+        more |= {"total_cost_usd": outcome.total.total_cost_usd} | {
+            name: getattr(outcome.tokens, name) for name in TOKENS}
     return shown(
         outcome.run, outcome.tenant, outcome.session, getattr(outcome, "outcome", "refused"), agent=outcome.agent,
         agent_version=outcome.agent_version, reason=outcome.reason, detail=outcome.detail, finished_at=outcome.at,
@@ -170,8 +173,8 @@ def question(asked: UserAsked) -> str:
 
 def landed(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the table of runs in the same shape."""
-    names = ("agent", "agent_version", "reason", "detail", "answer", "model", "model_calls", "tool_calls",
-             "input_tokens", "output_tokens", "cost_usd", "total_cost_usd", "started_at", "wait_ms")
+    names = ("agent", "agent_version", "reason", "detail", "answer", "model", "model_calls", "tool_calls", "cost_usd",
+             "total_cost_usd", "started_at", "wait_ms", *TOKENS)
     return shown(row["run"], row["tenant"], row["session"], row["outcome"], finished_at=row["at"],
                  **{name: row[name] for name in names})
 

@@ -27,7 +27,8 @@ router = APIRouter(tags=["OpenAI"])
 DONE = b"data: [DONE]\n\n"
 PLAIN = " !\"#$&'()*+,/:;<=>?@[]^`{|}"
 """What stands in a header as it is, beside letters and digits."""
-USED = {"prompt_tokens": 312, "completion_tokens": 77, "total_tokens": 389}
+USED = {"prompt_tokens": 312, "completion_tokens": 77, "total_tokens": 389, "prompt_tokens_details": {"cached_tokens": 256},
+        "completion_tokens_details": {"reasoning_tokens": 0}}
 EXAMPLE = {
     "id": "chatcmpl-0b9f6bd05f4e4d0c8a8e0e3f4f5f2d11", "object": "chat.completion", "created": 1_790_000_000, "model": "support",
     "choices": [{"index": 0, "finish_reason": "stop", "logprobs": None, "message": {
@@ -90,9 +91,11 @@ def completion(result: dict[str, Any], model: str) -> dict[str, Any]:
             "cost_usd": None if result["cost_usd"] is None else str(result["cost_usd"])}}
 
 
-def usage(result: dict[str, Any]) -> dict[str, int]:
+def usage(result: dict[str, Any]) -> dict[str, Any]:
     read, written = result["input_tokens"], result["output_tokens"]
-    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written,
+            "prompt_tokens_details": {"cached_tokens": result["cached_input_tokens"]},
+            "completion_tokens_details": {"reasoning_tokens": result["reasoning_tokens"]}}
 
 
 def _head(run: UUID, model: str, kind: str) -> dict[str, Any]:

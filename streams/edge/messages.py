@@ -24,8 +24,8 @@ router = APIRouter(tags=["Anthropic"])
 EXAMPLE = {
     "id": "msg_0b9f6bd05f4e4d0c8a8e0e3f4f5f2d11", "type": "message", "role": "assistant", "model": "support",
     "content": [{"type": "text", "text": "Your order A-1001 is on its way.", "citations": None}], "stop_reason": "end_turn",
-    "stop_sequence": None, "usage": {"input_tokens": 312, "output_tokens": 77, "cache_creation_input_tokens": None,
-                                     "cache_read_input_tokens": None}}
+    "stop_sequence": None, "usage": {"input_tokens": 56, "output_tokens": 77, "cache_creation_input_tokens": 0,
+                                     "cache_read_input_tokens": 256}}
 STREAM = ('event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
           '"delta":{"type":"text_delta","text":"Your"}}\n\n')
 
@@ -61,13 +61,14 @@ async def answer(body: Messages, request: Request, edge: Shared, caller: Request
 def message(result: dict[str, Any], model: str) -> dict[str, Any]:
     content = [{"type": "text", "text": result["answer"] or result["detail"], "citations": None}]
     return _empty(UUID(result["id"]), model) | {
-        "content": content, "stop_reason": _reason(result), "usage": usage(result["input_tokens"],
-            result["output_tokens"])}
+        "content": content, "stop_reason": _reason(result), "usage": usage(result)}
 
 
-def usage(read: int, written: int) -> dict[str, Any]:
-    return {"input_tokens": read, "output_tokens": written, "cache_creation_input_tokens": None,
-            "cache_read_input_tokens": None}
+def usage(result: dict[str, Any]) -> dict[str, Any]:
+    """As this protocol counts: what was read from a cache, or written to it, stands beside the input and not in it."""
+    read, cached, kept, written, _ = (result.get(name, 0) for name in asking.TOKENS)
+    return {"input_tokens": max(read - cached - kept, 0), "output_tokens": written, "cache_creation_input_tokens": kept,
+            "cache_read_input_tokens": cached}
 
 
 def _reason(result: dict[str, Any]) -> str:
@@ -76,7 +77,7 @@ def _reason(result: dict[str, Any]) -> str:
 
 def _empty(run: UUID, model: str) -> dict[str, Any]:
     return {"id": f"msg_{run.hex}", "type": "message", "role": "assistant", "model": model, "content": [],
-            "stop_reason": None, "stop_sequence": None, "usage": usage(0, 0)}
+            "stop_reason": None, "stop_sequence": None, "usage": usage({})}
 
 
 async def _events(edge: Edge, caller: Caller, asked: Asked, model: str) -> AsyncIterator[bytes]:
@@ -94,7 +95,7 @@ async def _events(edge: Edge, caller: Caller, asked: Asked, model: str) -> Async
             else:
                 yield event("content_block_stop", index=0)
                 yield event("message_delta", delta={"stop_reason": _reason(part), "stop_sequence": None},
-                            usage=usage(part["input_tokens"], part["output_tokens"]))
+                            usage=usage(part))
                 yield event("message_stop")
     except Problem as problem:
         kind = TYPES.get(problem.status, "invalid_request_error" if problem.status < 500 else "api_error")

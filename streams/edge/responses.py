@@ -31,7 +31,7 @@ EXAMPLE = {
             "type": "output_text", "text": "Your order A-1001 is on its way.", "annotations": [], "logprobs": []}]}],
     "error": None, "incomplete_details": None, "instructions": None, "metadata": {}, "parallel_tool_calls": True,
     "previous_response_id": None, "temperature": None, "tool_choice": "auto", "tools": [], "top_p": None, "usage": {
-        "input_tokens": 312, "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}, "output_tokens": 77,
+        "input_tokens": 312, "input_tokens_details": {"cached_tokens": 256, "cache_write_tokens": 0}, "output_tokens": 77,
         "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 389}}
 STREAM = ('event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":4,'
           '"delta":"Your","item_id":"msg_…","output_index":0,"content_index":0}\n\n')
@@ -96,15 +96,19 @@ def response(result: dict[str, Any], model: str, previous: str | None = None, me
              ) -> dict[str, Any]:
     """A run as a response object."""
     run, status = UUID(result["id"]), STATUS.get(result["status"], "failed")
-    read, written = result.get("input_tokens", 0), result.get("output_tokens", 0)
     failed = {"code": "server_error", "message": f"{result.get('reason')}: {result.get('detail')}"}
     return _empty(run, model, previous, metadata) | {
         "status": status, "output": [_item(run, result, status)] if status in ("completed", "incomplete") else [],
         "error": failed if status == "failed" else None,
         "incomplete_details": {"reason": "content_filter"} if status == "incomplete" else None,
-        "usage": {"input_tokens": read, "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-                  "output_tokens": written, "output_tokens_details": {"reasoning_tokens": 0},
-                  "total_tokens": read + written}}
+        "usage": usage(result)}
+
+
+def usage(result: dict[str, Any]) -> dict[str, Any]:
+    read, cached, kept, written, reasoned = (result.get(name, 0) for name in asking.TOKENS)
+    return {"input_tokens": read, "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": kept},
+            "output_tokens": written, "output_tokens_details": {"reasoning_tokens": reasoned},
+            "total_tokens": read + written}
 
 
 def _empty(run: UUID, model: str, previous: str | None, metadata: dict[str, str] | None) -> dict[str, Any]:

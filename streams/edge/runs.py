@@ -65,8 +65,11 @@ class Run(BaseModel):
     model: str = ""
     model_calls: int = 0
     tool_calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: int = Field(0, description="those read from a cache, or written to it, included")
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = Field(0, description="those of reasoning included")
+    reasoning_tokens: int = 0
     cost_usd: Decimal | None = Field(None, description="null: nobody knows the price")
     total_cost_usd: Decimal | None = Field(None, description="the same together with the agents that it asked")
     wait_ms: int | None = None

@@ -77,8 +77,8 @@ def test_a_run_of_former_times_comes_out_of_clickhouse_and_its_key_is_not_sent_a
     tables.found = [{
         "at": "2026-05-04T12:00:00Z", "tenant": "fernweh", "session": "s", "run": UUID(int=7), "agent": "support",
         "agent_version": 1, "outcome": "completed", "reason": "", "detail": "", "answer": "yes", "model": "small",
-        "model_calls": 1, "tool_calls": 0, "input_tokens": 3, "output_tokens": 2, "cost_usd": None, "total_cost_usd": "0.5",
-        "wait_ms": 12,
+        "model_calls": 1, "tool_calls": 0, "input_tokens": 3, "cached_input_tokens": 1, "cache_write_tokens": 0,
+        "output_tokens": 2, "reasoning_tokens": 0, "cost_usd": None, "total_cost_usd": "0.5", "wait_ms": 12,
         "started_at": "2026-05-04T12:00:00Z"}]
     run = http(lambda client: client.get(f"/v1/runs/{UUID(int=7)}")).json()
     assert (run["status"], run["answer"], run["cost_usd"], run["total_cost_usd"]) == ("completed", "yes", None, "0.5")
