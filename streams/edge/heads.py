@@ -86,7 +86,8 @@ class Heads(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             return self.transport.close()
         said = problems.answer(problem)
-        lines = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode(), b"connection: close",
+        said.headers["connection"] = "close"
+        lines = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode(),
                  *(name + b": " + value for name, value in said.raw_headers)]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + bytes(said.body))
         self.transport.write_eof()

@@ -40,7 +40,7 @@ def say(app):
 
 def problem(answered: bytes) -> dict:
     head, _, body = answered.rpartition(END)
-    assert b"content-type: application/problem+json" in head and b"connection: close" in head
+    assert b"content-type: application/problem+json" in head and head.count(b"connection: close") == 1
     said = json.loads(body)
     assert f" {said['status']} ".encode() in head
     return said
