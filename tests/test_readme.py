@@ -20,6 +20,12 @@ def test_every_command_in_it_is_a_command():
     assert named and named <= COMMANDS.keys()
 
 
+def test_every_section_that_it_points_at_is_there():
+    text = README.read_text()
+    there = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^## (.+)$", text, re.M)}
+    assert {link for link in re.findall(r"\]\(#([^)]+)\)", text)} <= there
+
+
 def test_every_file_that_it_points_at_is_there():
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", README.read_text())
     assert [link for link in links if not (README.parent / link).exists()] == []

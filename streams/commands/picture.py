@@ -30,6 +30,7 @@ def top(
 
 def describe(
     diagram: Annotated[bool, typer.Option("--diagram", help="The picture, as Mermaid.")] = False,
+    overview: Annotated[bool, typer.Option("--overview", help="The same at a glance: one box a stage.")] = False,
     topics: Annotated[bool, typer.Option("--topics", help="Every topic, as a table.")] = False,
     asyncapi_: Annotated[bool, typer.Option("--asyncapi", help="The contract, as AsyncAPI 3.0.")] = False,
     settings_: Annotated[bool, typer.Option("--settings", help="Every setting and its default.")] = False,
@@ -46,16 +47,16 @@ def describe(
         drawn.rewrite_readme(ROOT / "README.md")
     for path in (*dashboards.write(), *alerts.write()) if dashboards_ else ():
         err.print(f"{path.relative_to(ROOT)} written")
-    for wanted, made in ((diagram, drawn.mermaid), (topics, lambda: drawn.topics_table(settings())),
+    for wanted, made in ((diagram, drawn.mermaid), (overview, drawn.overview), (topics, lambda: drawn.topics_table(settings())),
                          (asyncapi_, lambda: asyncapi.as_yaml(settings())), (settings_, drawn.settings_table),
                          (dictionary_, dictionary.as_markdown), (metrics, drawn.metrics_table),
                          (agent, drawing.states),
                          (workflow is not None, lambda: drawing.workflow(_workflow_in(workflow)))):
         if wanted:
             sys.stdout.write(made() + "\n")
-    if not any((diagram, topics, asyncapi_, settings_, dictionary_, metrics, agent, workflow, dashboards_, readme)):
-        raise Problem("say what: --diagram, --topics, --asyncapi, --settings, --dictionary, --metrics, --agent, --workflow FILE, --dashboards "
-                      "or --readme")
+    if not any((diagram, overview, topics, asyncapi_, settings_, dictionary_, metrics, agent, workflow, dashboards_, readme)):
+        raise Problem("say what: --diagram, --overview, --topics, --asyncapi, --settings, --dictionary, --metrics, --agent, --workflow FILE, "
+                      "--dashboards or --readme")
 
 
 def _workflow_in(path: Path) -> Workflow:

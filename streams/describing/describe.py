@@ -4,6 +4,7 @@ README.md holds the same between `<!-- weir describe --diagram -->` and `<!-- en
 """
 
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ OPEN, CLOSE = r"<!-- weir describe --(\w+) -->", "<!-- end -->"
 SHAPES = {Each: ("[", "]"), Fold: ("[[", "]]"), Window: ("[/", "/]"), Call: ("{{", "}}")}
 LEGEND = ("Thick arrows cross Kafka, thin ones stay in memory, dotted ones only watch. Double-sided boxes keep a state "
           "for each key, slanted ones add up a window, hexagons call the world outside.")
+NAMED, WRAPPED = 3, 34
+"""At a glance: event names on an arrow, characters in a line of a box."""
 WATCHED_LEAST = 4
 """A step that hears this many others and tells nobody but sinks is a watcher: its edges carry no names."""
 
@@ -75,6 +78,31 @@ def mermaid(pipeline: Pipeline = PIPELINE, sinks: Sinks = SINKS) -> str:
         lines.append(f"  {source} {arrow}{label} {target}")
     lines += [f"  {step.name} ==>|{HINTS[step.name].__name__}| {OUTSIDE}" for step in pipeline if step.name in HINTS]
     return "\n".join(lines)
+
+
+def overview(pipeline: Pipeline = PIPELINE, sinks: Sinks = SINKS) -> str:
+    """The same at a glance: a stage is one box that names its steps, and all that goes from one box to another is one arrow."""
+    box_of = {step.name: f"stage_{key}" for key, steps in stages(pipeline).items() for step in steps}
+    arrows: dict[Edge, list[str]] = {}
+    for (source, target), names in _edges(pipeline, sinks).items():
+        ends = box_of.get(source, source), box_of.get(target, target)
+        told = arrows.setdefault(ends, [])
+        told += [name for name in names if name not in told]
+    for step in pipeline:
+        if step.name in HINTS:
+            arrows.setdefault((box_of.get(step.name, step.name), OUTSIDE), []).append(HINTS[step.name].__name__)
+    lines = ["flowchart LR", f"  {OUTSIDE}([your services])", f"  {ANYWHERE}([records that no step can take])"]
+    for key, steps in stages(pipeline).items():
+        named = ", ".join(step.name.replace("_", " ") for step in steps)
+        lines.append(f'  stage_{key}["<b>stage: {key}</b><br/>{"<br/>".join(textwrap.wrap(named, WRAPPED))}"]')
+    lines += [f"  {_node(step)}" for step in pipeline if isinstance(step.by, Call)]
+    lines += [f"  {name}[({name})]" for name in sinks]
+    return "\n".join([*lines, *(f"  {source} -->|{_few(names)}| {target}" for (source, target), names in arrows.items() if source != target)])
+
+
+def _few(names: list[str]) -> str:
+    shown = names if len(names) <= NAMED else [*names[:NAMED - 1], f"and {len(names) - NAMED + 1} more"]
+    return "<br/>".join(shown)
 
 
 def _node(step: Step) -> str:
@@ -164,6 +192,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "diagram": lambda: f"```mermaid\n{mermaid()}\n```\n\n{LEGEND}",
+    "overview": lambda: f"```mermaid\n{overview()}\n```",
     "topics": topics_table,
     "settings": settings_table,
     "commands": commands,

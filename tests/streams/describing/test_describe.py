@@ -31,6 +31,20 @@ def test_every_line_of_the_diagram_is_one_that_mermaid_knows():
     assert [line for line in describe.mermaid().splitlines() if not re.fullmatch(known, line)] == []
 
 
+def test_the_glance_names_every_step_and_shows_what_crosses_between_boxes():
+    text = describe.overview()
+    boxes = {**{f"stage_{key}": {step.name for step in steps} for key, steps in stages().items()},
+             **{step.name: {step.name} for step in PIPELINE if isinstance(step.by, Call)}}
+    for key, steps in stages().items():
+        said = re.search(rf'stage_{key}\["<b>stage: {key}</b><br/>(.*)"\]', text)[1].replace("<br/>", " ")
+        assert {name.replace(" ", "_") for name in said.split(", ")} == {step.name for step in steps}
+    box_of = {name: box for box, names in boxes.items() for name in names}
+    crossing = {(box_of.get(source, source), box_of.get(target, target)) for source, _, _, target in edges()}
+    drawn = re.findall(r"^  (\w+) -->\|[^|]+\| (\w+)$", text, re.M)
+    assert len(drawn) == len(set(drawn)) and {pair for pair in crossing if pair[0] != pair[1]} <= set(drawn)
+    assert len(drawn) < len(edges()) * 2 / 3
+
+
 def test_every_step_and_sink_is_drawn_once_in_its_stage():
     text = describe.mermaid()
     for key, steps in stages().items():
