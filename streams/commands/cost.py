@@ -25,7 +25,7 @@ from streams.definitions import store
 cost = typer.Typer(no_args_is_help=True, add_completion=False)
 TIMES = {"month": "formatDateTime(at, '%Y-%m', 'UTC')", "day": "toDate(at, 'UTC')", "hour": "toStartOfHour(at, 'UTC')"}
 COLUMNS = ("tenant", "agent", "agent_version", "model", "provider", "response_model", "service_tier", "user", "feature",
-           "team", "session", "run", "source")
+           "team", "session", "run", "source", "wasted", "cache_hit")
 REPRICED = ("calls", "recorded_usd", "repriced_usd", "difference_usd", "unpriced_before", "unpriced_after")
 BY_WHAT = dict(zip(SAVED, ("by providers' caches", "by the response cache", "by routing"), strict=True))
 SHOWN = ("input_tokens", "cached_input_tokens", "output_tokens")
@@ -205,6 +205,8 @@ def moment(text: str) -> datetime:
         at = datetime.fromisoformat(text)
     except ValueError as error:
         raise Problem(f"{text!r} is no day or moment: write 2026-11-26 or 2026-11-26T12:00") from error
+    if not 1970 < at.year < 2100:  # what ClickHouse has moments for
+        raise Problem(f"{text!r} is no day on which models were called: write 2026-11-26 or 2026-11-26T12:00")
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 

@@ -16,7 +16,7 @@ from schemas.prompts import PromptUse
 from schemas.registry import Agent, Definition, Definitions
 from streams.console.alarms import alarms, completeness, wrong
 from streams.console.page import Picture, Table, Tile, link, render
-from streams.console.queries import MINE, ROWS, ROWS_SHOWN, SPANS_SHOWN, SPLITS
+from streams.console.queries import MINE, MONEY, ROWS, ROWS_SHOWN, SPANS_SHOWN, SPLITS
 from streams.console.reading import Look, Reading
 from streams.console.steps import graph, placed
 from streams.edge.problems import Problem
@@ -31,7 +31,7 @@ OUTCOMES = ("completed", "failed", "blocked", "stopped", "cancelled", "refused")
 async def overview(look: Reading) -> HTMLResponse:
     names = ("figures", "completeness", "runs_by_outcome", "waits", "cost_by_model", "agents", "delays", "alarms", "approvals")
     [figures], balance, outcomes, waits, cost, agents, delays, [signs], waiting = await look.all(*names)
-    whole = [Table("How far behind", delays, "delays", empty="Nobody has looked yet: it is done every ten seconds."),
+    whole = [Table("How far behind", delays, "delays", empty="Nobody has looked yet: it is done once a minute."),
              Table(ROWS["completeness"].title, balance, "completeness", folded=True)]
     tiles = [*tiles_of(figures), completeness(balance, datetime.now(UTC))] if look.sees_all else tiles_of(figures)
     if wrong(balance):
@@ -151,10 +151,12 @@ async def session(session: str, look: Reading) -> HTMLResponse:
 async def cost(look: Reading, by: str = "model") -> HTMLResponse:
     if by not in SPLITS:
         raise Problem(422, "unknown_split", f"cost is split by one of {', '.join(SPLITS)}")
-    [figures], over_time, table = await look.all("figures", f"cost_over_time_{by}", name_of(by))
+    [figures], over_time, table, *ready = await look.all("figures", f"cost_over_time_{by}", name_of(by), *MONEY)
     about = "Split by: " + ", ".join(split for split in SPLITS)
     return render(look, "cost.html", "Cost", figures=tiles_of(figures)[2:4], splits=SPLITS, by=by, about=about,
-                  pictures=[Picture(f"cost_over_time_{by}", over_time)], tables=[Table(ROWS[name_of(by)].title, table, name_of(by))])
+                  pictures=[Picture(f"cost_over_time_{by}", over_time)], tables=[
+                      Table(ROWS[name_of(by)].title, table, name_of(by)),
+                      *(Table(ROWS[name].title, rows, name) for name, rows in zip(MONEY, ready, strict=True))])
 
 
 def name_of(split: str) -> str:

@@ -28,6 +28,8 @@ OF_ALL = ("completeness", "completeness_minutes", "delays", "rates")
 QUALITY = ("failed_clusters", "drift", "abandoned_runs", "loops", "tool_errors", "verdict_rates", "latency_budget",
            "first_token", "models_health", "retries_and_fallbacks", "breakers")
 """The ready queries of the page on quality, what hurts most first."""
+MONEY = ("budget_state", "forecast", "savings", "waste")
+"""Those below the cost."""
 SPLITS = ("model", "agent", "tenant", "feature", "team", "user", "provider")
 
 
@@ -148,6 +150,6 @@ FROM token_usage WHERE {MINE} AND {SINCE} GROUP BY {split} ORDER BY cost_usd DES
     ROWS[f"cost_over_time_{split}"] = Rows(f"Cost by {split}, USD", f"""
 SELECT {BUCKET} AS time, {split} AS series, sum(ifNull(cost_usd, 0)) AS value FROM token_usage
 WHERE {MINE} AND {SINCE} GROUP BY time, series ORDER BY time""")
-for ready in map(by_name, (*QUALITY, "completeness_minutes")):
+for ready in map(by_name, (*QUALITY, *MONEY, "completeness_minutes")):
     ROWS[ready.name] = Rows(ready.purpose, ready.sql,
                             {name: value for name, value in ready.parameters.items() if name not in ("tenant", "hours")})

@@ -157,6 +157,8 @@ def test_prices_that_are_none_are_told(tmp_path: Path, text, sentence):
 @pytest.mark.parametrize("words, sentence", [
     (["report", "--by", "colour"], "cost is not known by colour"),
     (["report", "--from", "soon"], "'soon' is no day or moment"),
+    (["report", "--from", "0001-01-01"], "'0001-01-01' is no day on which models were called"),
+    (["report", "--to", "9999-12-31"], "is no day on which"),
     (["report", "--from", "2026-12-01", "--to", "2026-11-01"], "is not before"),
 ])
 def test_a_question_that_makes_no_sense_is_told(words, sentence):

@@ -16,6 +16,7 @@ from schemas.registry import Definitions
 from sinks.clickhouse import append
 from streams.config import Settings
 from streams.console import charts, taking
+from streams.console.alarms import completeness
 from streams.console.page import PAGES, cell
 from streams.console.queries import QUALITY, ROWS
 from streams.edge.keys import made
