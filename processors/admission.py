@@ -7,6 +7,7 @@ one that waits for people or for a time has no place until it goes on, and then 
 import math
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 
 from processors import budgets, children
 from schemas.agent import AgentRequested, RequestAdmitted, RequestRefused, RunSettled, RunsHeld, ToolFailed
@@ -16,6 +17,7 @@ from schemas.usage import BudgetAlerted, TokensUsed
 REMEMBERED_REQUESTS = 200
 REFUSED_TEXT_CHARS = 1_000
 NOTHING_TO_REFILL = 1e-9
+CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True)
@@ -99,13 +101,18 @@ def _no_room(bucket: Bucket, event: AgentRequested, tenant: Tenant) -> RequestRe
 
 
 def _spent(over: budgets.Over, running: int) -> str:
-    said = f"${over.spent_usd:.2f} of the budget of ${over.budget_usd:.2f} for {over.period} are spent"
+    said = f"{_usd(over.spent_usd)} of the budget of {_usd(over.budget_usd)} for {over.period} are spent"
     if over.wait_ms is not None:
         return f"{said}: ask again when the period is over, or raise the tenant's budget_usd"
     if not running:
         return f"{said}, and less is left than a run's reserve_usd: ask again when the period is over, or lower that"
-    return (f"{said} and ${over.kept_usd:.2f} kept for {running} runs under way: ask again when one has finished, or raise "
+    return (f"{said} and {_usd(over.kept_usd)} kept for {running} runs under way: ask again when one has finished, or raise "
             "the tenant's budget_usd")
+
+
+def _usd(amount: Decimal) -> str:
+    """In cents; a part of one as it is, where there is no more."""
+    return f"${amount:.2f}" if amount >= CENT or not amount else f"${amount.normalize():f}"
 
 
 def _refuse(event: AgentRequested, reason: str, detail: str, retry_after_ms: int | None = None) -> RequestRefused:

@@ -86,13 +86,17 @@ async def _events(edge: Edge, caller: Caller, asked: Asked, model: str) -> Async
 
     yield event("message_start", message=_empty(asked.run, model))
     yield event("content_block_start", index=0, content_block={"type": "text", "text": "", "citations": None})
+    said = False
     try:
         async for part in spoken(edge, caller, asked, model):
             if part is None:
                 yield event("ping")
             elif isinstance(part, str):
+                said = True
                 yield event("content_block_delta", index=0, delta={"type": "text_delta", "text": part})
             else:
+                if not said:  # why it was withheld, as where it is not streamed
+                    yield event("content_block_delta", index=0, delta={"type": "text_delta", "text": part["detail"]})
                 yield event("content_block_stop", index=0)
                 yield event("message_delta", delta={"stop_reason": _reason(part), "stop_sequence": None},
                             usage=usage(part))

@@ -148,6 +148,9 @@ def test_admission_refuses_with_a_sentence_and_alerts_have_ids_of_their_own():
     _, [refused] = admit(bucket, asked(at=LAST_DAY), knows)
     assert (type(refused), refused.reason, refused.retry_after_ms) == (RequestRefused, "budget", 3_600_000)
     assert "$12.50 of the budget of $10.00 for 2026-01" in refused.detail
+    pennies = company(TENANT.model_copy(update={"budget_usd": Budget(month=Decimal("0.0004"), hard=True)}))
+    _, [refused] = admit(admit(Bucket(), used("0.000462"), pennies)[0], asked(at=LAST_DAY), pennies)
+    assert "$0.000462 of the budget of $0.0004 for 2026-01" in refused.detail
     _, [admitted] = admit(bucket, asked(at=NEXT_MONTH), knows)
     assert type(admitted) is RequestAdmitted
 

@@ -98,6 +98,12 @@ def test_mistakes_and_refusals_are_the_clients_own_exceptions(run):
         messages=secret))
     assert said.stop_reason == "refusal"
 
+    async def withheld(client):
+        async with client.messages.stream(model="support", max_tokens=9, messages=secret) as stream:
+            return await stream.get_final_message()
+
+    assert run(anthropic.AsyncAnthropic, withheld).content[0].text == said.content[0].text != ""
+
     async def streamed(client):
         async with client.messages.stream(model="nobody", max_tokens=9, messages=ORDER) as stream:
             return [event async for event in stream]
