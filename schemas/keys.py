@@ -16,13 +16,15 @@ Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{32,64}$")]
 class ApiKey(Definition):
     """Who may call the edge, for which tenant, to do what. The secret is not here: only SHA-256 of salt and secret.
 
-    `roles` are those of the people whose words on approvals come with this key.
+    `subject` is the person whose key it is: their word on an approval is that of this name, else of the key's. `roles` are
+    those of the people whose words on approvals come with this key.
     """
 
     kind: ClassVar[str] = "key"
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$")]
     tenant: Name
     scopes: tuple[Scope, ...] = ("request", "read", "feedback")
+    subject: Label = ""
     roles: tuple[Label, ...] = ()
     salt: Hex
     sha256: Hex

@@ -23,6 +23,8 @@ def add(
     scope: Annotated[list[str], typer.Option(help=f"What it may do, any of: {', '.join(SCOPES)}.")] = ["request",
         "read", "feedback"],  # noqa: B006,E501
     role: Annotated[list[str], typer.Option(help="Roles of those whose approvals come with it.")] = [],  # noqa: B006
+    subject: Annotated[str, typer.Option(help="The person whose key it is: their word on approvals counts as this "
+                                         "name's; without one, as the key's.")] = "",
     name: Annotated[str, typer.Option(help="Its name in lists and records; without one, a random one.")] = "",
     days: Annotated[float, typer.Option(help="Days until it expires; 0: never.", min=0)] = 0,
     description: Annotated[str, typer.Option(help="What it is for.")] = "",
@@ -39,7 +41,7 @@ def add(
     if given.find("key", name) is not None:
         raise Problem(f"there is a key {name!r} already: revoke it (`weir keys revoke {name}`), or choose another name")
     text, key = made(name, tenant, tuple(scope), now() + timedelta(days=days) if days else None, roles=tuple(role),
-                     description=description)
+                     subject=subject, description=description)
     store.publish(settings(), codec, store.plan(given, [key]))
     err.print(f"key {name} of tenant {tenant} may: {', '.join(key.scopes)}. It is shown this once:")
     if as_json:
@@ -53,8 +55,8 @@ def listed(tenant: Annotated[str, typer.Option(help="Only this tenant's.")] = ""
     found = [key for key in valid(store.read_all(settings(), codec_of(settings()))) if tenant in ("", key.tenant)]
     if as_json:
         return say_json([key.model_dump(mode="json", exclude={"salt", "sha256"}) for key in found])
-    out.print(table("Keys", ("name", "tenant", "scopes", "expires", "what for"), [
-        (key.name, key.tenant, ", ".join(key.scopes), key.expires or "never", key.description) for key in found]))
+    out.print(table("Keys", ("name", "tenant", "whose", "scopes", "expires", "what for"), [
+        (key.name, key.tenant, key.subject, ", ".join(key.scopes), key.expires or "never", key.description) for key in found]))
 
 
 @keys.command("revoke", help="Take a key back; the edge refuses it within a second.")

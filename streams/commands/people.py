@@ -61,7 +61,9 @@ def deny(approval: Approval, by: By = "", role: Role = [], note: Note = "", as_j
 def decide(approval: UUID, decision: str, by: str, roles: list[str], note: str, arguments: str | None,
            as_json: bool) -> None:
     place = place_of(ASKED, approval, "approval", "`./weir approvals` lists those that wait")
-    word = ApprovalDecided(id=uuid4(), at=now(), approval=approval, by=by or getpass.getuser(), roles=tuple(roles),
+    me = getpass.getuser()
+    note = note if by in ("", me) else ": ".join(filter(None, (f"typed by {me}", note)))
+    word = ApprovalDecided(id=uuid4(), at=now(), approval=approval, by=by or me, roles=tuple(roles),
                            decision=decision, note=note, arguments=arguments, **place)
     answer = publish(word, (ApprovalResolved, ApprovalRefused), lambda event: event.cause == word.id)
     if as_json and answer is not None:

@@ -1,7 +1,7 @@
 """Which calls wait for somebody's word, and how is it given over HTTP?
 
-Who may approve is the tool's definition's to say: names, or roles. The roles are the API key's, so a service vouches
-with its key for the people whose words it brings.
+Who may approve is the tool's definition's to say: names, or roles. Both are the API key's: its subject (or its name) is
+who decides, and its roles are those that a service vouches for with it. A name that is typed beside a key is a note.
 """
 
 from datetime import datetime
@@ -47,7 +47,7 @@ class Decide(BaseModel):
         {"decision": "approve", "by": "kim", "note": "checked with the customer"}]})
 
     decision: Literal["approve", "deny"]
-    by: str = Field("", description="who says so; without it, the key's name")
+    by: str = Field("", description="who says so, where no API key tells; beside a key it is kept in the note")
     arguments: str | None = Field(None, description="JSON text in place of the model's, where the tool allows it")
     note: str = ""
     session: Label = Field("", description="the run's session; only needed for an approval that nobody here knows")
@@ -71,13 +71,13 @@ async def decide(approval: UUID, body: Decide, request: Request, edge: Shared, c
 def word_of(caller: Caller, tenant: str, approval: UUID, session: str, said: Decide) -> ApprovalDecided:
     """What somebody said to an approval, as an event. Two are one where the same person says the same: a click that is
     sent twice changes nothing. Raises Problem 422 where nobody says it."""
-    by = said.by or caller.key
+    by, note = caller.says(said.by, said.note)
     if not by:
         raise Problem(422, "nobody", "say who decides: add `by`")
     identity = derived_id(NAMESPACE_OID, f"{tenant}/{approval}/{by}/{said.decision}/{said.arguments}")
     return asking.event(
         ApprovalDecided, id=identity, at=now(), tenant=tenant, session=session, approval=approval, by=by,
-        roles=caller.roles, decision=said.decision, arguments=said.arguments, note=said.note)
+        roles=caller.roles, decision=said.decision, arguments=said.arguments, note=note)
 
 
 async def _session(edge: Edge, caller: Caller, approval: UUID) -> str:

@@ -102,12 +102,21 @@ def _event(given: Any, caller: Caller, where: str) -> Event:
     if wrong := sorted(OURS & fields.keys()):
         raise Problem(422, "not_yours",
                       f"{where}.data says {wrong[0]!r}, which is not the sender's to say: leave it out")
-    more: dict[str, Any] = {"roles": caller.roles} if kind is ApprovalDecided else {}
+    more = _word_of(fields, caller) if kind is ApprovalDecided else {}
     trace = given.get("traceparent")
     if kind is AgentRequested and isinstance(trace, str) and asking.TRACEPARENT.fullmatch(trace):
         more["traceparent"] = trace
     name = derived_id(NAMESPACE_OID, f"cloudevent/{caller.tenant}/{attributes['source']}/{attributes['id']}")
     return asking.event(kind, **(fields | more), id=name, at=now(), tenant=caller.tenant)
+
+
+def _word_of(fields: dict[str, Any], caller: Caller) -> dict[str, Any]:
+    """Whose word an approval's is: the key's to say, as at /v1/approvals. What is no text is left to be refused."""
+    said = fields.get("by", ""), fields.get("note", "")
+    if not all(isinstance(one, str) for one in said) or not any((said[0], caller.key)):
+        return {"roles": caller.roles}
+    by, note = caller.says(*said)
+    return {"roles": caller.roles, "by": by, "note": note}
 
 
 def _data(given: dict[str, Any], where: str) -> dict[str, Any]:

@@ -30,12 +30,21 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever sent a request: the tenant, the key's name (empty without one), and what it may do."""
+    """Whoever sent a request: the tenant, the key's name and whose key it is (empty without one), and what it may do."""
 
     tenant: str
     key: str = ""
     scopes: frozenset[str] = frozenset(SCOPES)
     roles: tuple[str, ...] = ()
+    subject: str = ""
+
+    def says(self, by: str, note: str) -> tuple[str, str]:
+        """Whose word comes with this key, and its note. Another name that was typed counts for nothing and stands in the
+        note; without a key it is believed, as all is that comes from this machine."""
+        known = self.subject or self.key
+        if not known or by in ("", known):
+            return by or known, note
+        return known, ": ".join(filter(None, (f"in the name of {by}", note)))
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or "admin" in self.scopes
@@ -100,7 +109,7 @@ def checked(key: Any, secret: str) -> Caller:
     if key.expires and key.expires <= now():
         raise Problem(401, "expired_key", f"this API key expired at {key.expires.isoformat()}: `weir keys add` makes "
                       "a new one")
-    return Caller(key.tenant, key.name, frozenset(key.scopes), key.roles)
+    return Caller(key.tenant, key.name, frozenset(key.scopes), key.roles, key.subject)
 
 
 def needs(scope: Scope) -> Callable[[Request], Caller]:

@@ -7,6 +7,7 @@ import pytest
 from schemas.approvals import ApprovalDecided
 from schemas.limits import Approval
 from schemas.registry import Definitions
+from streams.edge.keys import made
 from tests.streams.edge.test_runs import story
 
 REFUND = {"agent": "support", "text": "I want the refund of A-1002, it was damaged", "session": "s1"}
@@ -38,6 +39,32 @@ def test_an_approval_is_asked_for_given_and_told(http, link, approved):
     assert done["status"] == "completed" and done["waits_for"] == []
     assert {"ApprovalAsked", "ApprovalResolved", "ToolCalled"} <= {one["event"] for one in events}
     assert [event.roles for event in link.taken if isinstance(event, ApprovalDecided)] == [(), ("lead",)]
+
+
+@pytest.mark.parametrize("subject, typed, done", [
+    ("kim", "bo", True), ("kim", "", True), ("", "kim", False), ("mallory", "kim", False)])
+@pytest.mark.parametrize("as_event", [False, True])
+def test_beside_a_key_a_typed_name_counts_for_nothing_and_is_noted(http, link, approved, subject, typed, done, as_event):
+    text, key = made("k1", "fernweh", ("request", "read", "approve"), subject=subject)
+    link.definitions = Definitions({**link.definitions.bodies, ("key", "k1", 1): key},
+                                   {**link.definitions.newest, ("key", "k1"): 1})
+
+    async def asked(client):
+        client.headers["authorization"] = f"Bearer {text}"
+        run = (await client.post("/v1/requests", json=REFUND)).headers["location"]
+        [one] = (await client.get(run)).json()["waits_for"]
+        word = {"decision": "approve", "note": "checked"} | ({"by": typed} if typed else {})
+        if as_event:
+            data = word | {"approval": one["approval"], "session": "s1"}
+            await client.post("/v1/events", headers={"content-type": "application/cloudevents+json"}, json={
+                "specversion": "1.0", "type": "ApprovalDecided", "source": "/desk", "id": "1", "data": data})
+        else:
+            await client.post(f"/v1/approvals/{one['approval']}", json=word)
+        return (await client.get(run)).json()["status"]
+
+    assert http(asked) == ("completed" if done else "waiting")
+    [word] = [event for event in link.taken if isinstance(event, ApprovalDecided)]
+    assert (word.by, word.note) == (subject or "k1", f"in the name of {typed}: checked" if typed else "checked")
 
 
 @pytest.mark.parametrize("body, status, says", [
