@@ -54,6 +54,8 @@ def alarms(figures: Row, signs: Row, balance: Sequence[Row], delays: Sequence[Ro
     if signs["not_undone"]:
         told.append(Alarm(f"{many(signs['not_undone'], 'failed workflow', 'failed workflows')} did what could not be undone: "
                           "`./weir query --named not_undone` says what", "runs", {"outcome": "failed"}))
+    if signs["not_asked"]:
+        told.append(Alarm(f"{', '.join(sorted(signs['not_asked']))} failed so often that nobody asks for now", "quality"))
     if figures["runs"] >= FAILED_LEAST and signs["failed"] / figures["runs"] >= FAILED_SHARE:
         told.append(Alarm(f"{signs['failed'] / figures['runs']:.0%} of the runs failed or were stopped", "runs", {"outcome": "failed"}))
     if signs["dead_letters"]:

@@ -100,6 +100,8 @@ SELECT (SELECT count() FROM dead_letters WHERE {MINE} AND {SINCE}) AS dead_lette
        (SELECT max(share) FROM budget_alerts WHERE {MINE} AND {SINCE}) AS budget_share,
        (SELECT argMax(tenant, share) FROM budget_alerts WHERE {MINE} AND {SINCE}) AS budget_of,
        (SELECT countIf(outcome IN ('failed', 'stopped')) FROM runs WHERE {MINE} AND {SINCE}) AS failed,
+       (SELECT groupUniqArrayIf(name, state_now = 'open') FROM (SELECT name, argMax(state, at) AS state_now FROM breakers
+        WHERE {MINE} AND {SINCE} GROUP BY kind, name, runner)) AS not_asked,
        (SELECT countIf(not_undone != '') FROM runs WHERE {MINE} AND {SINCE}) AS not_undone"""),
     "run": Rows("Run", f"SELECT * FROM runs WHERE run = {{run:UUID}} AND {MINE} LIMIT 1"),
     "family": Rows("Asked by, and asked in turn", f"""

@@ -118,7 +118,7 @@ def graph(spans: Sequence[Span]) -> str:
         lines.append(f'<text class="tick" x="4" y="{rows[0] * (BOX_HEIGHT + GAP_Y) + 16}">{left:,} more are not drawn</text>')
     width = (max(column for column, _, _ in boxes) + 1) * (BOX_WIDTH + GAP_X)
     says = "; ".join(f"{node.name} {node.told}" for _, _, node in reversed(boxes))
-    return (f'<svg class="graph" width="{width}" height="{rows[0] * (BOX_HEIGHT + GAP_Y) + 24}" role="img" '
+    return (f'<svg class="graph" width="{width}" height="{rows[0] * (BOX_HEIGHT + GAP_Y) + (24 if left else 0)}" role="img" '
             f'aria-label="{escape(says)}">{"".join(lines)}{"".join(_box(*box) for box in boxes)}</svg>')
 
 

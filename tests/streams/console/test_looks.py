@@ -13,7 +13,8 @@ CSS = (FOLDER / "console.css").read_text()
 LIGHT, DARK = (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6})", block)) for block in re.findall(r":root \{(.*?)\}", CSS, re.S))
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 FIGURES = {"runs": 100, "unpriced_calls": 0}
-SIGNS = {"dead_letters": 0, "drifted": 0, "budget_share": None, "budget_of": "", "failed": 0, "not_undone": 0}
+SIGNS = {"dead_letters": 0, "drifted": 0, "budget_share": None, "budget_of": "", "failed": 0, "not_undone": 0,
+         "not_asked": []}
 
 
 def luminance(colour):
@@ -49,6 +50,7 @@ def told(**signs):
     ({}, []),
     ({"dead_letters": 1}, ["1 record could not be processed"]),
     ({"failed": 9}, []),
+    ({"not_asked": ["small", "refund"]}, ["refund, small failed so often that nobody asks for now"]),
     ({"failed": 10}, ["10% of the runs failed or were stopped"]),
     ({"budget_share": Decimal("0.8"), "budget_of": "fernweh"}, ["fernweh has spent 80% of a budget"]),
     ({"figures": {"unpriced_calls": 2}}, ["2 model calls have no known price"]),
