@@ -34,9 +34,9 @@ def at(seconds: float) -> datetime:
 
 @contextmanager
 def playing(name: str, *changed: Definition, more: Mapping[str, Kind] | None = None,
-            pipeline: tuple[Step, ...] = PIPELINE) -> Iterator[tuple[Local, Callable[..., list[Event]]]]:
+            pipeline: tuple[Step, ...] = PIPELINE, memory: Callable[..., Local] = Local) -> Iterator[tuple[Local, Callable[..., list[Event]]]]:
     """The example in memory, with some definitions changed; `ask(text, agent)` sends a request. `more` are further ways
-    to reach a tool."""
+    to reach a tool, `memory` another way to run in memory."""
     definitions, script = _loaded(name)
     http = httpx.AsyncClient(transport=httpx.ASGITransport(app=scripted.application(script)))
     whole = {(d.kind, d.name): d for d in (*definitions, *changed)}
@@ -51,7 +51,7 @@ def playing(name: str, *changed: Definition, more: Mapping[str, Kind] | None = N
         return answer
 
     ports = {"chat": stamped(ModelApi(http, str)), "tool": stamped(ToolRunner(http, str, more=more)), "search": None}
-    opened.append(local := Local(pipeline, Definitions.of(*whole.values()), ports))
+    opened.append(local := memory(pipeline, Definitions.of(*whole.values()), ports))
     [tenant] = [d.name for d in whole.values() if d.kind == "tenant"]
 
     def ask(text: str, agent: str, number: int = 1, **fields: Any) -> list[Event]:
