@@ -5,10 +5,9 @@ import json
 import re
 
 import pytest
-import uvicorn
 
 from streams.edge import heads
-from streams.edge.heads import Heads
+from tests.streams.edge.serving import serving
 
 ASKED = b"GET /v1/models HTTP/1.1\r\nhost: edge\r\nweir-tenant: fernweh\r\n"
 END = b"\r\n\r\n"
@@ -18,21 +17,15 @@ END = b"\r\n\r\n"
 def say(app):
     """Sends bytes over a socket, keeps it open, and returns the answers that came until the edge closed it."""
     async def within(parts: tuple[bytes, ...]) -> bytes:
-        server = uvicorn.Server(uvicorn.Config(app, http=Heads, port=0, log_level="error", lifespan="off", ws="none"))
-        serving = asyncio.ensure_future(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.001)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        answered = b""
-        for part in parts:
-            writer.write(part)
-            if part.endswith(END) and part is not parts[-1]:
-                answered += await reader.readuntil(b'"last_id":"support"}')
-        answered += await asyncio.wait_for(reader.read(), 5)
-        writer.close()
-        server.should_exit = True
-        await serving
+        async with serving(app) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            answered = b""
+            for part in parts:
+                writer.write(part)
+                if part.endswith(END) and part is not parts[-1]:
+                    answered += await reader.readuntil(b'"last_id":"support"}')
+            answered += await asyncio.wait_for(reader.read(), 5)
+            writer.close()
         return answered
 
     return lambda *parts: asyncio.run(within(parts))
