@@ -27,6 +27,7 @@ from schemas.base import Event
 from schemas.guardrails import VerdictReached
 from schemas.operations import BreakerMoved
 from schemas.signals import Signalled, SignalRefused
+from schemas.values import Body
 from streams.commands.common import short, usd
 
 WIDTH = 110
@@ -54,7 +55,7 @@ def line(event: Event) -> str | None:
         case PassagesFound():
             return f"found      {len(event.passages)} passages in {event.wait_ms} ms"
         case ToolReturned():
-            return f"result     {event.tool} in {event.wait_ms} ms: {short(event.content, WIDTH)}"
+            return f"result     {event.tool} in {event.wait_ms} ms: {short(event.content, WIDTH)}{_kept(event.whole)}"
         case UserAsked():
             choice = f" ({' | '.join(event.options)})" if event.options else ""
             return f"asks you   {short(event.question, WIDTH)}{choice}"
@@ -68,6 +69,11 @@ def line(event: Event) -> str | None:
             return f"{event.outcome:<10} {short(': '.join(filter(None, (event.reason, event.detail))) or event.answer, WIDTH)}"
         case _:
             return _trouble(event)
+
+
+def _kept(whole: Body | None) -> str:
+    """Where a result is of which the model sees a part."""
+    return f" ({whole.bytes:,} bytes: ./weir objects show {whole.key})" if whole else ""
 
 
 def _trouble(event: Event) -> str | None:

@@ -10,11 +10,12 @@ import pytest
 
 from processors.agent import advance
 from processors.session import Session
-from schemas.agent import ModelAsked, Tokens, ToolCalled, ToolReturned
+from schemas.agent import ModelAsked, Tokens, ToolCalled, ToolFailed, ToolReturned
 from schemas.calls import ChatAnswer, ToolAnswer
+from schemas.codec import Undecodable
 from schemas.patterns import Workflow
 from schemas.registry import Agent, Definitions
-from streams.calls.lanes import Lanes, Part, Question
+from streams.calls.lanes import Lanes, Part, Question, unreadable
 from streams.calls.offsets import Tracker
 from streams.shapes import Call, Step
 from streams.telemetry import Metrics
@@ -115,3 +116,11 @@ def test_the_model_nodes_of_a_workflow_are_in_flight_together():
     finally:
         lanes.close()
     assert sorted(event.step for one in done for event in one.outcome.events) == [1, 2, 3]
+
+
+def test_whoever_asked_is_told_that_a_body_is_gone_and_need_not_wait():
+    step = next(step for step in PIPELINE if step.name == "use_tool")
+    [failed] = unreadable(step, Undecodable("body_missing", "there is no object", called(1)), Definitions()).events
+    assert (type(failed), failed.reason, failed.detail, failed.call) == (
+        ToolFailed, "body_missing", "there is no object", "c1")
+    assert unreadable(step, Undecodable("not_avro", "what?"), Definitions()).dead == ("not_avro", "not_avro: what?")
