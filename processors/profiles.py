@@ -1,4 +1,4 @@
-"""How are the runs of an hour spread over lengths, waits, outcomes, models and scripts?
+"""How are the runs of an hour spread over lengths, waits, outcomes, models, scripts, languages and subjects?
 
 A tenant's hour is kept as small histograms, one for each agent and feature, whatever the number of runs: numbers in
 buckets of powers of two, and of names no more than `NAMES`.
@@ -12,7 +12,7 @@ from schemas.agent import RunSettled
 from schemas.quality import Counts, HourProfiled
 
 NUMBERS = ("question_chars", "answer_chars", "wait_ms")
-FEATURES = (*NUMBERS, "outcome", "model", "script")
+FEATURES = (*NUMBERS, "outcome", "model", "script", "language", "subject")
 NAMES, OTHER = 40, "other"
 LETTERS = 200
 """So many letters of a text tell its script."""

@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import reduce
 
+from processors.languages import language, subject
 from processors.prices import COST_MAX_USD, EXACT, by_list, exactly, price
 from processors.profiles import script
 from processors.text import label
@@ -69,9 +70,10 @@ def rate_at(given: Definitions, currency: str, at: datetime) -> Decimal | None:
 
 
 def settle(finished: RunFinished) -> list[RunSettled]:
-    """A run's end told to its tenant, with how long its texts are and in which script, never the texts."""
+    """A run's end told to its tenant, with how long its texts are and what they are like, never the texts."""
+    written_in = script(finished.text)
     return [finished.then(RunSettled, question_chars=len(finished.text), answer_chars=len(finished.answer or ""),
-                          script=script(finished.text))]
+                          script=written_in, language=language(finished.text, written_in), subject=subject(finished.text))]
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,8 @@ class RunsHeld(Event):
 class RunSettled(Event):
     """A run is over, told to its tenant: its place is free, its cost is known, and so is what profiles count.
 
-    `script` is the writing of the question (latin, cyrillic, han, arabic, other, none).
+    `script` is the writing of the question (latin, cyrillic, han, arabic, other, none), `language` its language (de, en,
+    ...; else the script), `subject` a group by its most telling word, which it does not tell.
     """
 
     family: ClassVar[str] = FAMILY
@@ -243,3 +244,5 @@ class RunSettled(Event):
     question_chars: Count = 0
     answer_chars: Count = 0
     script: Label = ""
+    language: Label = ""
+    subject: Label = ""

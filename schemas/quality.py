@@ -16,7 +16,8 @@ class HourProfiled(Event):
     """How the runs of a tenant's agent were spread over an hour (`at` is its start), once the hour is over.
 
     Each map counts runs. Numbers stand in buckets of powers of two, by their lower bound: `64` is from 64 to 127.
-    `script` is the writing that most letters of the question are of.
+    `script` is the writing that most letters of the question are of, `language` its language, and `subject` a group of
+    questions whose most telling words are hashed alike: no word is kept.
     """
 
     family: ClassVar[str] = FAMILY
@@ -29,6 +30,8 @@ class HourProfiled(Event):
     outcome: Counts = {}
     model: Counts = {}
     script: Counts = {}
+    language: Counts = {}
+    subject: Counts = {}
 
 
 class DriftFound(Event):

@@ -21,7 +21,7 @@ FROM drift WHERE {MINE} AND {SINCE}
 ORDER BY hour DESC, moved_psi DESC, tenant, agent, feature LIMIT {{limit:UInt32}}""", lately(hours=168, limit=200)),
 
     Query("profiles", "How the runs of each agent were spread, hour by hour", f"""
-SELECT at AS hour, tenant, agent, runs, outcome, model, script, question_chars, answer_chars, wait_ms
+SELECT at AS hour, tenant, agent, runs, outcome, model, language, script, subject, question_chars, answer_chars, wait_ms
 FROM profiles WHERE {MINE} AND {SINCE} ORDER BY hour DESC, tenant, agent""", lately(hours=168)),
 
     Query("failed_clusters", "Failed runs that failed alike, the most frequent first, with three examples each", f"""
