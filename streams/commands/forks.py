@@ -18,6 +18,7 @@ from schemas.values import NAME
 from streams.calls.ports import ports_over
 from streams.client import Publisher
 from streams.commands.common import AsJson, Problem, err, out, say_json, short, table, usd
+from streams.commands.past import history
 from streams.commands.reach import codec_of
 from streams.config import settings
 from streams.definitions.store import read_all
@@ -39,8 +40,6 @@ def fork(
 
     No tool is called, and nothing is published but what the models' answers cost: it is the tenant's usage.
     """
-    from streams.commands.runs import history  # noqa: PLC0415 - that module has this command
-
     past = history(run)
     given = read_all(settings(), codec_of(settings()))
     wanted = Change(step, prompt_of(change), model or None, Decimal(str(max_cost)))

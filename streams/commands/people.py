@@ -14,6 +14,7 @@ from schemas.signals import Signalled, SignalRefused
 from sinks.queries import by_name
 from streams.client import Publisher, Watch, now
 from streams.commands.common import AsJson, Problem, err, out, say_json, short, table
+from streams.commands.past import place_of
 from streams.commands.reach import codec_of, rows_of
 from streams.config import settings
 
@@ -21,7 +22,6 @@ ANSWER_S = 20
 REFUSED_S = 1
 ASKED = "SELECT tenant, session FROM approvals WHERE approval = {id:UUID} AND status = 'asked' LIMIT 1"
 ENDED = "SELECT outcome, at FROM runs WHERE run = {id:UUID} LIMIT 1"
-OF_RUN = "SELECT tenant, session FROM spans WHERE run = {id:UUID} LIMIT 1"
 
 Approval = Annotated[UUID, typer.Argument(help="The approval's id, as `./weir approvals` shows it.")]
 By = Annotated[str, typer.Option(help="Who says so; you, unless given.")]
@@ -60,11 +60,13 @@ def deny(approval: Approval, by: By = "", role: Role = [], note: Note = "", as_j
 
 def decide(approval: UUID, decision: str, by: str, roles: list[str], note: str, arguments: str | None,
            as_json: bool) -> None:
-    place = place_of(ASKED, approval, "approval", "`./weir approvals` lists those that wait")
+    found = rows_of(settings(), ASKED, {"id": str(approval)})
+    if not found:
+        raise Problem(f"there is no approval {approval}: `./weir approvals` lists those that wait")
     me = getpass.getuser()
     note = note if by in ("", me) else ": ".join(filter(None, (f"typed by {me}", note)))
     word = ApprovalDecided(id=uuid4(), at=now(), approval=approval, by=by or me, roles=tuple(roles),
-                           decision=decision, note=note, arguments=arguments, **place)
+                           decision=decision, note=note, arguments=arguments, **found[0])
     answer = publish(word, (ApprovalResolved, ApprovalRefused), lambda event: event.cause == word.id)
     if as_json and answer is not None:
         say_json(answer.model_dump(mode="json"))
@@ -82,8 +84,8 @@ def cancel(
     over = rows_of(settings(), ENDED, {"id": str(run)})
     if over:
         raise Problem(f"run {run} is over already: {over[0]['outcome']} at {over[0]['at']:%Y-%m-%d %H:%M:%S} UTC")
-    place = place_of(OF_RUN, run, "run", "is it a run that was admitted? Rows arrive within seconds")
-    word = RunCancelled(id=uuid4(), at=now(), run=run, reason=reason, **place)
+    tenant, session, _ = place_of(run)
+    word = RunCancelled(id=uuid4(), at=now(), tenant=tenant, session=session, run=run, reason=reason)
     ended = publish(word, (RunFinished,), lambda event: event.run == run)
     if ended is None:
         raise Problem(f"run {run} did not end: `./weir show {run}` tells whether it was over before, "
@@ -100,22 +102,14 @@ def signal(
     as_json: AsJson = False,
 ) -> None:
     """Tells the session of a run that something happened outside, for the workflow that waits for it."""
-    place = place_of(OF_RUN, run, "run", "is it a run that was admitted? Rows arrive within seconds")
-    word = Signalled(id=uuid4(), at=now(), name=name, payload=payload, **place)
+    tenant, session, _ = place_of(run)
+    word = Signalled(id=uuid4(), at=now(), tenant=tenant, session=session, name=name, payload=payload)
     refused = publish(word, (SignalRefused,), lambda event: event.cause == word.id, REFUSED_S)
     if refused is not None:
         raise Problem(f"the signal was not kept ({refused.reason}): {refused.detail}")
     if as_json:
         say_json(word.model_dump(mode="json"))
     err.print(f"signal {name!r} is on Kafka for session {word.session}: the node that waits for it goes on")
-
-
-def place_of(sql: str, identity: UUID, what: str, otherwise: str) -> dict[str, Any]:
-    """The tenant and the session that something belongs to, out of ClickHouse."""
-    found = rows_of(settings(), sql, {"id": str(identity)})
-    if not found:
-        raise Problem(f"there is no {what} {identity}: {otherwise}")
-    return found[0]
 
 
 def publish(word: Event, answers: tuple[type[Event], ...], is_answer: Any, wait_s: float = ANSWER_S) -> Any:

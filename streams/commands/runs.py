@@ -1,17 +1,15 @@
 """What became of a run, and what may a person do about it: look, cancel, decide what it waits for, ask what if?"""
 
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
-from schemas.base import Event
 from streams.commands import forks, people, story
 from streams.commands.common import AsJson, Problem, out, say_json, short, table, usd
-from streams.commands.reach import codec_of, rows_of
+from streams.commands.past import history
+from streams.commands.reach import rows_of
 from streams.config import settings
-from streams.replay import histories
 
 RUN = """SELECT * FROM runs WHERE run = {run:UUID} ORDER BY at LIMIT 1"""
 SPANS = """SELECT name, operation, status, error_type, started_at, wait_ms, cost_usd, input_tokens, output_tokens, input,
@@ -19,8 +17,6 @@ SPANS = """SELECT name, operation, status, error_type, started_at, wait_ms, cost
 VERDICTS = "SELECT stage, rule, action, enforced, findings FROM verdicts WHERE run = {run:UUID} ORDER BY at"
 RUNS = """SELECT at, run, tenant, agent, session, outcome, reason, wait_ms, cost_usd, question FROM runs
 WHERE ({tenant:String} = '' OR tenant = {tenant:String}) ORDER BY at DESC LIMIT {limit:UInt32}"""
-PLACES = tuple(f"""SELECT tenant, session, min(started_at) AS since FROM {table} WHERE run = {{run:UUID}}
-GROUP BY tenant, session LIMIT 1""" for table in ("spans", "runs"))
 Run = Annotated[UUID, typer.Argument(help="The run's id.")]
 
 runs = typer.Typer(add_completion=False)
@@ -96,22 +92,6 @@ def tell(run: UUID, as_json: bool) -> None:
         line = story.line(event)
         if line:
             out.print(f"{event.at:%H:%M:%S.%f} {line}", markup=False, soft_wrap=True)
-
-
-def history(run: UUID) -> list[Event]:
-    """The run's events, out of Kafka. A Problem where nobody has heard of it."""
-    tenant, session, since = place_of(run)
-    return histories.of_run(histories.of_session(settings(), codec_of(settings()), tenant, session, since), run)
-
-
-def place_of(run: UUID) -> tuple[str, str, datetime]:
-    """The run's tenant, session, and since when there is something of it. A Problem where nobody has heard of it."""
-    for place in PLACES:
-        rows = rows_of(settings(), place, {"run": str(run)})
-        if rows:
-            return rows[0]["tenant"], rows[0]["session"], rows[0]["since"]
-    raise Problem(f"nobody has heard of run {run}: rows arrive within seconds of its first step; `./weir runs` lists those "
-                  "that are over")
 
 
 for command in (forks.fork, people.cancel, people.approve, people.deny):

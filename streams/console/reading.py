@@ -13,10 +13,10 @@ from fastapi import Depends, Request
 
 from schemas.registry import Scope
 from streams.console.queries import BUCKETS, OF_ALL, ROWS, ROWS_SHOWN
-from streams.edge.app import Edge
 from streams.edge.keys import FORM, Caller, at_home, keys_needed
 from streams.edge.keys import checked as of_key
 from streams.edge.problems import Problem
+from streams.edge.shared import Edge
 
 COOKIE = "weir_key"
 HOURS = {1: "last hour", 24: "last day", 168: "last week", 720: "last month"}

@@ -17,9 +17,9 @@ from schemas.base import NAMESPACE_OID, derived_id
 from sinks.queries import by_name
 from streams.client import now
 from streams.edge import asking
-from streams.edge.app import Edge, Shared
 from streams.edge.keys import Approver, Caller, Reader
 from streams.edge.problems import Problem
+from streams.edge.shared import Edge, Shared
 
 router = APIRouter(tags=["approvals"])
 OPEN = f"SELECT * FROM ({by_name('open_approvals').sql}) ORDER BY asked_at LIMIT 200"

@@ -14,9 +14,9 @@ from schemas.approvals import UserAsked
 from schemas.base import NAMESPACE_OID, derived_id
 from schemas.codec import first_error
 from streams.client import now
-from streams.edge.app import Edge
 from streams.edge.keys import Caller
 from streams.edge.problems import Problem
+from streams.edge.shared import Edge
 
 IDEMPOTENCY = "idempotency-key"
 SPACE = derived_id(NAMESPACE_OID, "weir/idempotency")

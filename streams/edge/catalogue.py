@@ -11,10 +11,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.registry import Agent, Definitions
-from streams.edge.app import Shared
 from streams.edge.described import answers
 from streams.edge.keys import Requester
 from streams.edge.problems import Problem
+from streams.edge.shared import Shared
 
 router = APIRouter(tags=["OpenAI", "Anthropic"])
 TEXTS_MAX = 256

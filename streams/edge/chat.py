@@ -16,12 +16,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from streams.edge import asking, conversation, sse
-from streams.edge.app import Edge, Shared
 from streams.edge.asking import Asked
 from streams.edge.described import IDEMPOTENT, answers
 from streams.edge.keys import Caller, Requester
 from streams.edge.live import begun, spoken
 from streams.edge.problems import Problem, answer
+from streams.edge.shared import Edge, Shared
 
 router = APIRouter(tags=["OpenAI"])
 DONE = b"data: [DONE]\n\n"

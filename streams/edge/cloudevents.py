@@ -22,9 +22,9 @@ from schemas.registry import Scope
 from schemas.signals import Signalled
 from streams.client import now
 from streams.edge import asking
-from streams.edge.app import Shared
 from streams.edge.keys import Anyone, Caller
 from streams.edge.problems import Problem, media_type, not_json
+from streams.edge.shared import Shared
 
 router = APIRouter(tags=["CloudEvents"])
 SCOPES: Mapping[type[Event], Scope] = {

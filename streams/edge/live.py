@@ -16,11 +16,11 @@ from schemas.base import Event
 from schemas.registry import Agent, Definition, Definitions, Model, Policy, Route
 from schemas.stream import ModelChunk
 from streams.edge import asking, sse
-from streams.edge.app import Edge
 from streams.edge.asking import Asked
 from streams.edge.keys import Caller
 from streams.edge.memory import ENDS, OUTCOMES
 from streams.edge.problems import Problem
+from streams.edge.shared import Edge
 
 LAST_S = 0.05
 BEGIN_S = 2.0

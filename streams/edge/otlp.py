@@ -27,7 +27,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from schemas.tracing import SpanReceived
 from streams.client import now
-from streams.edge.app import Edge, Shared
 from streams.edge.described import PROBLEMS
 from streams.edge.keys import Caller, Teller
 from streams.edge.otlp_reading import received, received_event
@@ -42,6 +41,7 @@ from streams.edge.otlp_wire import (
     too_large,
 )
 from streams.edge.problems import Problem, media_type
+from streams.edge.shared import Edge, Shared
 
 router = APIRouter(tags=["telemetry"])
 PROTOBUF, JSON = "application/x-protobuf", "application/json"

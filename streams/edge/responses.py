@@ -14,12 +14,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from streams.edge import asking, chat, conversation, runs, sse
-from streams.edge.app import Edge, Shared
 from streams.edge.asking import Asked
 from streams.edge.described import IDEMPOTENT, answers
 from streams.edge.keys import Caller, Reader, Requester
 from streams.edge.live import begun, spoken
 from streams.edge.problems import Problem
+from streams.edge.shared import Edge, Shared
 
 router = APIRouter(tags=["OpenAI"])
 STATUS = {"running": "in_progress", "completed": "completed", "blocked": "incomplete", "cancelled": "cancelled",

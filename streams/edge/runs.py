@@ -17,11 +17,11 @@ from schemas.feedback import FeedbackGiven, Score
 from schemas.stream import ModelChunk
 from streams.client import now
 from streams.edge import asking, sse
-from streams.edge.app import Edge, Shared
 from streams.edge.keys import Caller, Judge, Reader, Requester
 from streams.edge.live import may_show
 from streams.edge.memory import OUTCOMES, Known
 from streams.edge.problems import Problem
+from streams.edge.shared import Edge, Shared
 
 router = APIRouter(tags=["runs"])
 WAIT = re.compile(r"\bwait=(\d+)")

@@ -14,8 +14,8 @@ from schemas.base import NAMESPACE_OID, derived_id
 from schemas.signals import Signalled
 from streams.client import now
 from streams.edge import asking
-from streams.edge.app import Shared
 from streams.edge.keys import Requester
+from streams.edge.shared import Shared
 
 router = APIRouter(tags=["signals"])
 

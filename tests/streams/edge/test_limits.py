@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from streams.edge.limits import Room
 from streams.edge.app import application
+from streams.edge.limits import Room
 from streams.edge.otlp_wire import BODY_BYTES_MAX
 
 ASK = json.dumps({"agent": "support", "text": "x" * 70_000}).encode()

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.stream import ModelChunk
 from streams.edge import memory, runs, sse
-from streams.edge.app import Edge
+from streams.edge.shared import Edge
 from streams.edge.sse import Stream
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
