@@ -43,7 +43,8 @@ class Boundary:
 
     @property
     def name(self) -> str:
-        return f"{self.at.__name__}{' +50 ms' if self.after_s else ''}"
+        later = " +50 ms" if self.after_s else ""
+        return f"{self.at.__name__}{later} ({self.service})"
 
 
 BOUNDARIES = (

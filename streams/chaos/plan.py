@@ -25,6 +25,8 @@ WEIGHTS = {"stage-tenant": 4, "stage-session": 8, "stage-document": 1, "calls": 
 MOVES: dict[str, type[Event]] = {"stage-tenant": RequestAdmitted, "stage-session": RequestCleared, "calls": ModelResponded}
 """The event by which one sees that a worker of a kind moves again."""
 PAUSE_S = 9.0
+RESUMED_S = 10
+"""What a crash may cost, from kill -9 until all that the worker did moves again (99 of 100)."""
 
 
 @dataclass

@@ -8,7 +8,7 @@ import typer
 from streams.commands.common import AsJson, err, out, progress, say_json, table
 from streams.config import settings
 
-APART = ("found", "slowest")
+APART = ("found", "slowest", "met")
 """What of a chaos run is shown beside its table of figures."""
 bench = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -167,10 +167,15 @@ def _plain(value: Any) -> Any:
 
 
 def print_chaos(result: dict) -> None:
+    from streams.chaos.plan import RESUMED_S  # noqa: PLC0415 - slow to import
+
     out.print(table("Chaos", ("", ""), [(name, _plain(value)) for name, value in result.items() if name not in APART]))
     if result["slowest"]:
         out.print(table("Slowest to move again", ("killed", "at", "when", "s"), [
             (one["service"], one["boundary"], one["at"], one["resumed_s"]) for one in result["slowest"]], numbers=("s",)))
+    for met in result["met"].values():
+        out.print(f"moving again after a crash, p99: {result['resume_p99_s']} s (target {RESUMED_S} s): "
+                  f"{'met' if met else 'NOT met'}")
     for words in result["found"]:
         err.print("  " + words, markup=False)
     if result["control"]:

@@ -16,6 +16,7 @@ from schemas.values import Tokens
 from sinks.model_api import ModelApi
 from sinks.tool_runner import ToolRunner
 from streams.chaos import check, plan, world
+from streams.chaos.boundaries import BOUNDARIES
 from streams.chaos.check import Findings
 from streams.local import Local
 from streams.topology import PIPELINE
@@ -153,6 +154,10 @@ def test_the_last_word_on_a_chunk_stands():
     assert check.chunks_of(log_of(chunk(ChunkPrepared, 0, **made))) == {("t", "d", 0)}
     assert check.chunks_of(log_of(chunk(ChunkPrepared, 0, **made), chunk(ChunkRetired, 1))) == set()
     assert check.chunks_of(log_of(chunk(ChunkRetired, 0), chunk(ChunkPrepared, 1, **made))) == {("t", "d", 0)}
+
+
+def test_each_boundary_is_counted_by_a_name_of_its_own():
+    assert len({boundary.name for boundary in BOUNDARIES}) == len(BOUNDARIES)
 
 
 def test_every_kind_is_killed_and_the_broker_seldom():
