@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from schemas.agent import AgentRequested, RequestRefused, RunFinished
+from schemas.agent import AgentRequested, RequestAdmitted, RequestRefused, RunFinished
 from schemas.approvals import UserAsked
 from schemas.base import NAMESPACE_OID, derived_id
 from schemas.codec import first_error
@@ -21,6 +21,7 @@ from streams.edge.shared import Edge
 IDEMPOTENCY = "idempotency-key"
 SPACE = derived_id(NAMESPACE_OID, "weir/idempotency")
 KEY_CHARS_MAX = 255
+SAID = ("agent", "text", "user", "channel", "history")
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 RUN = """SELECT at, tenant, session, run, agent, agent_version, outcome, reason, detail, answer, model, model_calls,
        tool_calls, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost_usd,
@@ -69,13 +70,13 @@ def event(kind: type[Made], **fields: Any) -> Made:
 async def ask(edge: Edge, request: Request, caller: Caller, body: dict[str, Any]) -> Asked:
     """Publishes an AgentRequested and returns when Kafka has it; a repeat under its key is not published again."""
     run, derived = run_id(request, caller)
-    digest = hashlib.sha256(repr(sorted(body.items())).encode()).hexdigest() if derived else ""
+    asked = event(AgentRequested, id=run, at=now(), tenant=caller.tenant, traceparent=traceparent_in(request), **body)
+    session = asked.session or str(run)
+    digest = _digest(asked, session) if derived else ""
     if derived:
         before = await _before(edge, caller, run, digest)
         if before is not None:
             return before
-    asked = event(AgentRequested, id=run, at=now(), tenant=caller.tenant, traceparent=traceparent_in(request), **body)
-    session = asked.session or str(run)
     # Known before it is sent: the outcome may be heard before the acknowledgement.
     known = edge.link.stories.expect(run, caller.tenant, session, digest)
     await edge.publish(asked)
@@ -83,10 +84,19 @@ async def ask(edge: Edge, request: Request, caller: Caller, body: dict[str, Any]
     return Asked(run, session)
 
 
+def _digest(asked: AgentRequested | RequestAdmitted, session: str) -> str:
+    """Of what a caller says. An edge that took the request itself has it; another finds it in what was admitted."""
+    said = [session, *(getattr(asked, name) for name in SAID), sorted(asked.metadata.items())]
+    return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
 async def _before(edge: Edge, caller: Caller, run: UUID, digest: str) -> Asked | None:
     """The run that was asked for under the same key already. Raises Problem 422 where it was another request."""
     known = edge.link.stories.find(run)
     if known is not None and edge.link.stories.heard_of(run):
+        if not known.digest:
+            admitted = edge.link.stories.events(known, run, known.since, (RequestAdmitted,))
+            known.digest = next((_digest(one, one.session) for _, one in admitted), "")
         if known.digest and known.digest != digest:
             raise Problem(422, "idempotency_key_reused", "this Idempotency-Key came with another body before: use a "
                           "new key for a new request")

@@ -4,10 +4,13 @@ import asyncio
 import json
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 
 from schemas.agent import AgentRequested, RunCancelled
 from schemas.feedback import FeedbackGiven
+from streams.edge.app import application
+from tests.streams.edge.conftest import TENANT, LocalLink
 
 ORDER = {"agent": "support", "text": "Where is order A-1001?"}
 
@@ -61,6 +64,24 @@ def test_the_same_key_is_the_same_run_and_is_sent_once(http, link):
     assert again.json()["status"] == "completed"
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
     assert len(link.taken) == 1
+
+
+def test_another_edge_knows_the_key_too_and_what_it_was_for(http, link, settings, tables):
+    other = LocalLink(link.definitions)
+    heard = link.heard
+    link.heard = lambda *events: (heard(*events), other.heard(*events))
+    key = {"Idempotency-Key": "k-1"}
+    first = http(lambda client: client.post("/v1/requests", json=ORDER, headers=key))
+
+    async def asked():
+        transport = httpx.ASGITransport(app=application(settings, other, tables))
+        async with httpx.AsyncClient(transport=transport, base_url="http://edge", headers=TENANT | key) as client:
+            return [await client.post("/v1/requests", json=body) for body in (ORDER, ORDER | {"text": "other"})]
+
+    again, wrong = asyncio.run(asked())
+    other.close()
+    assert again.json()["id"] == first.json()["id"] and again.headers["idempotency-replayed"] == "true"
+    assert (wrong.status_code, wrong.json()["code"], other.taken) == (422, "idempotency_key_reused", [])
 
 
 def test_two_tenants_with_one_key_are_two_runs(http, link):
