@@ -21,6 +21,13 @@ from httpx_aiohttp import HttpxAiohttpClient
 BODY_BYTES_MAX = 8 * 1024 * 1024
 DETAIL_CHARS = 500
 RETRIED_STATUS = {408, 409, 425, 429}
+UNKNOWN = " (see the secret that its definition names)"
+REASONS: dict[str, tuple[type[Exception], ...]] = {
+    "refused": (aiohttp.ClientConnectorError, aiohttp.ClientProxyConnectionError, httpx.ConnectError),
+    "truncated": (aiohttp.ClientPayloadError,),
+    "reset": (aiohttp.ClientConnectionError, OSError, httpx.NetworkError, httpx.RemoteProtocolError),
+}
+"""What errors of both transports mean, the first that fits."""
 SECRET = re.compile(r"env:[A-Z][A-Z0-9_]*")
 Secret = Callable[[str], str]
 
@@ -101,24 +108,25 @@ async def whole(answer: httpx.Response, bytes_max: int = BODY_BYTES_MAX) -> Repl
 
 
 def _refusal(error: Exception) -> Refusal:
-    """The transport names some errors after others (a closed connection is a ConnectTimeout): the cause decides."""
+    """The transport names some errors after others (a closed connection is a ConnectTimeout): the cause decides. At a desk
+    the transport is httpx's own, whose errors say what they are."""
     cause = error.__cause__ or error
-    words = f"{type(cause).__name__}: {cause}"[:DETAIL_CHARS]
-    if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ClientProxyConnectionError):
-        return Refusal("refused", words, again=True)
+    words = f"{type(cause).__name__}: {cause}".rstrip(": ")[:DETAIL_CHARS]
     if isinstance(cause, aiohttp.InvalidURL):
         return Refusal("bad_url", words)
-    if isinstance(cause, aiohttp.ClientPayloadError):
-        return Refusal("truncated", words, again=True, unsure=True)
-    if isinstance(cause, aiohttp.ClientConnectionError | OSError):
-        return Refusal("reset", words, again=True, unsure=True)
-    return Refusal("bad_http", words, again=True, unsure=True)
+    reason = next((reason for reason, kinds in REASONS.items() if isinstance(cause, kinds) or
+                   not isinstance(cause, aiohttp.ClientError) and isinstance(error, kinds)), "bad_http")
+    if reason == "reset" and "complete message body" in words:
+        reason = "truncated"
+    if reason == "refused":
+        return Refusal(reason, f"{words}. Nobody listens there: see that it is up, and the URL in its definition", again=True)
+    return Refusal(reason, words, again=True, unsure=True)
 
 
 def _status(answer: httpx.Response, body: bytes) -> Refusal:
     status = answer.status_code
     words = body[:DETAIL_CHARS].decode("utf-8", "replace").strip() or answer.reason_phrase
-    return Refusal(f"http_{status}", f"status {status}: {words}", again=status in RETRIED_STATUS or status >= 500,
+    return Refusal(f"http_{status}", f"status {status}: {words}{UNKNOWN if status == 401 else ''}", again=status in RETRIED_STATUS or status >= 500,
                    unsure=status in (502, 504), retry_after_s=retry_after_of(answer.headers))
 
 

@@ -82,7 +82,8 @@ def print_outcome(outcome: Event, answer: bool = True) -> None:
         case RunFinished():
             done = outcome.outcome == "completed"
             if answer or not done:
-                out.print(outcome.answer if done else f"{outcome.outcome}: {outcome.reason} {outcome.detail}", markup=False)
+                out.print(outcome.answer if done else ": ".join(
+                    filter(None, (outcome.outcome, outcome.reason, outcome.detail))), markup=False)
             if outcome.answer and not done:
                 err.print(f"its last text, which is no answer: {short(outcome.answer, 300)}", markup=False)
             err.print(f"[dim]run {outcome.run} {outcome.outcome} in {outcome.wait_ms} ms, {outcome.model_calls} model and "

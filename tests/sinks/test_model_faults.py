@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import httpx
 import pytest
 
 from infra.embedded.faults import FAULTS, faulty
@@ -96,6 +97,25 @@ def test_a_fault_has_its_end(server, fault, stream, provider):
         assert "".join(text for attempt, text, _ in heard) == ("hello there" if stream else "")
         assert {attempt for attempt, _, _ in heard} <= {said.attempts}
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+@pytest.mark.parametrize(("fault", "plain", "streamed", "unsure"), [
+    ("refused", "refused", "refused", False), ("reset", "reset", "reset", True), ("truncated", "truncated", "truncated", True),
+    ("401", "http_401", "http_401", False)])
+def test_httpx_says_of_a_fault_what_aiohttp_says(server, fault, plain, streamed, unsure, stream):
+    """As at a desk, and in forks."""
+    async def sleep(_seconds):
+        pass
+
+    async def run():
+        question = ChatQuestion((endpoint("ill", server.at(fault), "openai", stream),), (), (), None, None, 20_000, "q-1")
+        async with httpx.AsyncClient() as own:
+            return [await ModelApi(http, str, sleep=sleep)(question) for http in (own, HTTP)]
+
+    for said in LOOP.run(run()):
+        assert (said.reason, {one.unsure for one in said.tried}) == (streamed if stream else plain, {unsure})
+        assert "see the" in said.detail if fault == "401" else "see that it is up" in said.detail or fault != "refused"
 
 
 @pytest.mark.parametrize(("words", "attempts", "asked_the_other"), [

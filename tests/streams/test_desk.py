@@ -63,7 +63,7 @@ def test_what_is_no_agent_is_said(file, says):
 
 
 @pytest.mark.parametrize(("fault", "shown"), [("good", "hello there\n"), ("529", "hello there\n"),
-                                              ("truncated", "hello \nhello \nhello \nfailed: truncated ")])
+                                              ("truncated", "hello \nhello \nhello \nfailed: truncated: ")])
 def test_a_model_that_streams_is_read_while_it_talks(tmp_path, fault, shown):
     with faulty() as server:
         for path, lines in {
