@@ -78,7 +78,7 @@ def main() -> None:
     """Runs the command; a known mistake is one sentence on stderr and exit code 1."""
     called = next((word for word in sys.argv[1:] if word in COMMANDS), "")
     try:
-        application(only=called)()
+        application(only=called)(prog_name="weir")
     except known_mistakes() as mistake:
         from schemas.codec import first_error  # noqa: PLC0415 - only where something is wrong
 
