@@ -14,7 +14,7 @@ from schemas.base import Event
 from schemas.feedback import FeedbackGiven
 from schemas.stream import ModelChunk
 from streams.client import Client, Publisher, Watch, now, request
-from streams.commands.common import AsJson, Problem, err, out, say_json, short, usd
+from streams.commands.common import AsJson, Problem, err, out, say_json, short, spent
 from streams.commands.reach import codec_of, rows_of
 from streams.commands.screen import Screen, on_screen
 from streams.config import settings
@@ -87,7 +87,7 @@ def print_outcome(outcome: Event, answer: bool = True) -> None:
             if outcome.answer and not done:
                 err.print(f"its last text, which is no answer: {short(outcome.answer, 300)}", markup=False)
             err.print(f"[dim]run {outcome.run} {outcome.outcome} in {outcome.wait_ms} ms, {outcome.model_calls} model and "
-                      f"{outcome.tool_calls} tool calls, {usd(outcome.cost_usd)}[/dim]")
+                      f"{outcome.tool_calls} tool calls, {spent(outcome.cost_usd, outcome.total.total_cost_usd)}[/dim]")
         case UserAsked():
             choice = f" ({' | '.join(outcome.options)})" if outcome.options else ""
             out.print(f"{outcome.question}{choice}", markup=False)

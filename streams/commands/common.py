@@ -100,6 +100,11 @@ def usd(value: Any) -> str:
     return "unpriced" if value is None else f"${Decimal(value):.6f}"
 
 
+def spent(own: Any, total: Any) -> str:
+    """What a run cost, and with the agents that it asked where it asked any."""
+    return usd(own) if total in (None, own) else f"{usd(own)}, {usd(total)} with the agents that it asked"
+
+
 def short(text: str | None, length: int = 100) -> str:
     """The beginning of a text, on one line."""
     line = " ".join((text or "").split())

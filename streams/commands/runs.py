@@ -6,7 +6,7 @@ from uuid import UUID
 import typer
 
 from streams.commands import forks, people, story
-from streams.commands.common import AsJson, Problem, out, say_json, short, table, usd
+from streams.commands.common import AsJson, Problem, out, say_json, short, spent, table, usd
 from streams.commands.past import history
 from streams.commands.reach import rows_of
 from streams.config import settings
@@ -63,7 +63,7 @@ def show(
 
 def print_run(run: dict[str, Any], spans: list[dict[str, Any]], verdicts: list[dict[str, Any]]) -> None:
     out.print(f"[bold]{run['agent']}[/bold]@{run['agent_version']} for {run['tenant']}, session {run['session']}: "
-              f"[bold]{run['outcome']}[/bold] {run['reason']} in {run['wait_ms']} ms, {cost(run)}")
+              f"[bold]{run['outcome']}[/bold] {run['reason']} in {run['wait_ms']} ms, {spent(run['cost_usd'], run['total_cost_usd'])}")
     out.print(f"Q: {run['question']}", markup=False)
     out.print(f"A: {run['answer']}", markup=False)
     began = min((span["started_at"] for span in spans), default=run["at"])
@@ -75,12 +75,6 @@ def print_run(run: dict[str, Any], spans: list[dict[str, Any]], verdicts: list[d
     if verdicts:
         out.print(table("Guardrails", ("stage", "rule", "action", "enforced", "findings"),
                         [tuple(v.values()) for v in verdicts]))
-
-
-def cost(run: dict[str, Any]) -> str:
-    """What a run cost, and with the agents that it asked where it asked any."""
-    own, total = run["cost_usd"], run["total_cost_usd"]
-    return usd(own) if total == own else f"{usd(own)}, {usd(total)} with the agents that it asked"
 
 
 def tell(run: UUID, as_json: bool) -> None:

@@ -95,7 +95,8 @@ class Conversation:
         last = ended[0]  # answers to its questions have the same end, at no cost of their own
         said = {"outcome": "refused"} if isinstance(last, RequestRefused) else {
             "outcome": last.outcome, "answer": last.answer, "model_calls": last.model_calls,
-            "tool_calls": last.tool_calls, "cost_usd": last.cost_usd, "wait_ms": last.wait_ms}
+            "tool_calls": last.tool_calls, "cost_usd": last.cost_usd,
+            "total_cost_usd": last.total.total_cost_usd, "wait_ms": last.wait_ms}
         self.turns.append({"run": last.run} | said | {"reason": last.reason, "events": len(events)})
         return last
 
