@@ -4,7 +4,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from schemas.base import Count, Value
 
@@ -57,6 +57,16 @@ class Rate(Value):
     usd: Annotated[Decimal, Field(gt=0, max_digits=26)]
 
 
+def _one_a_day(rates: tuple[Rate, ...]) -> tuple[Rate, ...]:
+    days = [rate.since for rate in rates]
+    if twice := sorted({day for day in days if days.count(day) > 1}):
+        raise ValueError(f"two rates hold since {twice[0]}: leave one of them")
+    return rates
+
+
+Rates = Annotated[tuple[Rate, ...], Field(min_length=1), AfterValidator(_one_a_day)]
+
+
 class Budget(Value):
     """US dollars a tenant may spend a calendar month or day (UTC), at which shares to say so, and whether to stop.
 
@@ -78,4 +88,6 @@ class Budget(Value):
             raise ValueError("say how much: give `month` or `day`, or both")
         if self.reserve_usd and not self.hard:
             raise ValueError("`reserve_usd` keeps requests out, which only a hard budget does: add `hard: true`")
+        if any(amount is not None and self.reserve_usd > amount for amount in (self.month, self.day)):
+            raise ValueError("`reserve_usd` is more than the whole budget, so that nobody would get in: lower it")
         return self

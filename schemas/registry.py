@@ -18,7 +18,7 @@ from schemas.guardrails import Action, Stage
 from schemas.keys import SCOPES, ApiKey, Scope  # noqa: F401 - together with the other kinds
 from schemas.limits import Approval, Context, Drift, Limits
 from schemas.patterns import Critique, Pattern, Plan, Workflow
-from schemas.prices import Budget, Contract, Price, Rate
+from schemas.prices import Budget, Contract, Price, Rates
 from schemas.prompts import Alias, Prompt, PromptUse
 from schemas.routing import Cache, Candidate, Check, Hedge, Need
 from schemas.tools import ENTRY, McpServer, Method, Place, Reconcile, Shorten, Via
@@ -51,7 +51,7 @@ class Currency(Definition):
     """A currency by its ISO code, with its rates by the day from which each holds."""
 
     kind: ClassVar[str] = "currency"
-    rates: Annotated[tuple[Rate, ...], Field(min_length=1)]
+    rates: Rates
 
 
 class Agent(Definition):

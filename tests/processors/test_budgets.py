@@ -156,7 +156,8 @@ def test_admission_refuses_with_a_sentence_and_alerts_have_ids_of_their_own():
 
 
 @pytest.mark.parametrize("wrong", [{}, {"month": 0}, {"month": 5, "alerts": ["-1"]}, {"month": "NaN"},
-                                   {"month": 5, "reserve_usd": 1}, {"month": 5, "hard": True, "reserve_usd": -1}])
+                                   {"month": 5, "reserve_usd": 1}, {"month": 5, "hard": True, "reserve_usd": -1},
+                                   {"month": 5, "day": 1, "hard": True, "reserve_usd": 2}])
 def test_a_budget_that_says_nothing_is_refused(wrong):
     with pytest.raises(ValidationError):
         Budget(**wrong)

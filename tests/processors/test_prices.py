@@ -8,6 +8,7 @@ from genai_prices import Usage, calc_price
 from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from processors.prices import BOOK, Parts, context_of, parts_of, price, price_with_and_without_cache
 from processors.usage import charged, rate_at
@@ -205,3 +206,8 @@ def test_a_sum_of_ours_is_the_books_own_for_every_model_that_it_knows(data):
     elif not tier:  # only where tokens were used for which the book names no price
         assert not {"input_mtok", "output_mtok"} <= {
             key for key, value in book.model.get_prices(at).__dict__.items() if value is not None}
+
+
+def test_a_day_has_one_rate():
+    with pytest.raises(ValidationError, match="two rates hold since 2026-01-01: leave one"):
+        Currency(name="EUR", rates=(Rate(since=date(2026, 1, 1), usd=1), Rate(since=date(2026, 1, 1), usd=2)))
