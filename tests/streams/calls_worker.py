@@ -13,9 +13,10 @@ from schemas.agent import (
     ToolUncertain,
 )
 from schemas.base import event_classes
-from schemas.codec import LocalIds
+from schemas.codec import Codec, LocalIds
 from schemas.registry import Agent, Definitions, Model, Tool
 from schemas.tools import Reconcile
+from sinks.objects import Objects
 from streams.calls import runner
 from streams.config import settings
 from streams.shapes import Call, Step
@@ -41,6 +42,7 @@ class Given(Worker):
 
     def __init__(self, slot: int, url: str):
         super().__init__(settings(), f"calls-{slot}", ids=LocalIds(event_classes()), follows=False)
+        self.codec = Codec(LocalIds(event_classes()), Objects(settings().object_store()))
         self._told = defined(url)
 
     def given(self) -> Definitions:

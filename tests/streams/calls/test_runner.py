@@ -9,7 +9,11 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from schemas.agent import ModelFailed, ToolCalled, ToolFailed, ToolReturned, ToolUncertain
+from schemas.base import event_classes
+from schemas.bodies import EVENT_BYTES_MAX
+from schemas.codec import Codec, LocalIds
 from schemas.operations import DeadLettered
+from sinks.objects import Objects
 from streams import kafka
 from tests.streams.calls_support import PARTITIONS, asked, by_session, called, runners
 from tests.streams.stage_support import until
@@ -122,6 +126,26 @@ def test_what_cannot_be_asked_is_told_and_the_partition_goes_on(world):
         unknown.id: "unknown_tool", model.id: "unknown_model"}
     assert {(d.reason, d.record_value) for d in world.events(DeadLettered)} == {
         ("not_avro", b"no avro"), ("wrong_key", world.codec.encode(wrong))}
+
+
+def test_a_question_that_is_kept_elsewhere_is_asked_whole_and_one_that_is_gone_fails(world):
+    store = Objects(world.settings.object_store())
+    codec = Codec(LocalIds(event_classes()), store)
+    large, gone = (called(f"s{nth}", 1).model_copy(update={"arguments": f'{{"wait_ms": 1, "note": "{nth}{"x" * 400_000}"}}'})
+                   for nth in range(2))
+    values = [codec.encode(event) for event in (large, gone)]
+    store.remove([one for one in store.kept() if one.key in codec_without_store(values[1]).bodies])
+    world.start()
+    for event, value in zip((large, gone), values, strict=True):
+        assert len(value) < EVENT_BYTES_MAX
+        world.put(ToolCalled, value, event.partition_key().encode())
+    until(lambda: world.heard() == 2, "both are told")
+    assert [event.cause for event in world.events(ToolReturned)] == [large.id]
+    assert [(event.cause, event.reason) for event in world.events(ToolFailed)] == [(gone.id, "body_missing")]
+
+
+def codec_without_store(value):
+    return Codec(LocalIds(event_classes())).decode(ToolCalled, value)
 
 
 def test_answers_whose_offsets_a_broker_lost_are_found(world):
