@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import email.utils
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,7 @@ import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
+LARGE_BYTES = 1024 * 1024
 DETAIL_CHARS = 500
 RETRIED_STATUS = {408, 409, 425, 429}
 UNKNOWN = " (see the secret that its definition names)"
@@ -30,6 +31,7 @@ REASONS: dict[str, tuple[type[Exception], ...]] = {
 """What errors of both transports mean, the first that fits."""
 SECRET = re.compile(r"env:[A-Z][A-Z0-9_]*")
 Secret = Callable[[str], str]
+Grown = Callable[[], Awaitable[None]]
 
 
 class Refusal(Exception):
@@ -69,12 +71,13 @@ def now_utc() -> datetime:
 
 
 async def fetch(http: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str], timeout_s: float,
-                content: bytes | None = None, params: Any = None, bytes_max: int = BODY_BYTES_MAX) -> Reply:
+                content: bytes | None = None, params: Any = None, bytes_max: int = BODY_BYTES_MAX,
+                grown: Grown | None = None) -> Reply:
     """The answer to one request, sent once, of which no more than `bytes_max` are read. Raises Refusal, whatever the
     other side does."""
     try:
         async with asyncio.timeout(timeout_s), opened(http, method, url, headers, content, params) as answer:
-            return await whole(answer, bytes_max)
+            return await whole(answer, bytes_max, grown)
     except TimeoutError as error:
         raise Refusal("timeout", f"no answer within {timeout_s:.1f} s", unsure=True) from error
 
@@ -94,8 +97,9 @@ async def opened(http: httpx.AsyncClient, method: str, url: str, headers: Mappin
         raise _refusal(error) from error
 
 
-async def whole(answer: httpx.Response, bytes_max: int = BODY_BYTES_MAX) -> Reply:
-    """The answer with its whole body; of an error only as much as is told."""
+async def whole(answer: httpx.Response, bytes_max: int = BODY_BYTES_MAX, grown: Grown | None = None) -> Reply:
+    """The answer with its whole body; of an error only as much as is told. `grown` is waited for before a large one is
+    read on."""
     parts, size = [], 0
     async for part in answer.aiter_bytes():
         parts.append(part)
@@ -104,6 +108,9 @@ async def whole(answer: httpx.Response, bytes_max: int = BODY_BYTES_MAX) -> Repl
             break
         if size > bytes_max:
             raise Refusal("too_large", f"the answer has more than {bytes_max:,} bytes, which is the most that is read")
+        if size > LARGE_BYTES and grown is not None:
+            await grown()
+            grown = None
     return Reply(answer.status_code, answer.headers, b"".join(parts))
 
 

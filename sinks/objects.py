@@ -6,6 +6,7 @@ a day is written anew: the age of an object is that of the newest event that nam
 """
 
 import hashlib
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from uuid import uuid4
 from schemas.bodies import BODY_BYTES_MAX, NoBody, StoreAway, digest_in, folder_of
 
 FRESH = timedelta(days=1)
+USER = re.compile("//[^/@]*@")
 SEEN_S, SEEN_MAX = 3_600.0, 10_000
 
 
@@ -31,10 +33,11 @@ class Kept:
 
 
 class Objects:
-    """The store at a URL of fsspec, e.g. `s3://bucket/weir`, or in a folder. May be used by several threads."""
+    """The store at a URL of fsspec, e.g. `s3://bucket/weir`, or in a folder. May be used by several threads. `name` is the
+    URL as it may be told."""
 
     def __init__(self, url: str):
-        self._url = url
+        self._url, self.name = url, USER.sub("//…@", url)
         self._seen: dict[str, float] = {}
 
     @cached_property
@@ -45,7 +48,8 @@ class Objects:
         try:
             system, root = url_to_fs(self._url)
         except (ImportError, ValueError) as error:
-            raise StoreAway(f"WEIR_OBJECTS {self._url!r} cannot be used: {error}") from error
+            raise StoreAway(f"WEIR_OBJECTS {self.name!r} cannot be used: {error}. Give a folder, or install what fsspec "
+                            "needs for it") from error
         return system, root.rstrip("/")
 
     def put(self, key: str, data: bytes) -> None:
@@ -122,7 +126,7 @@ class Objects:
     def _away(self, error: Exception) -> StoreAway:
         if isinstance(error, StoreAway):
             return error
-        return StoreAway(f"the object store {self._url} cannot be asked ({type(error).__name__}: {error}): see "
+        return StoreAway(f"the object store {self.name} cannot be asked ({type(error).__name__}: {error}): see "
                          "WEIR_OBJECTS, and that the place is there and may be written")
 
 

@@ -1,5 +1,6 @@
 """What did a tool say, is it short enough, and did it say whether something was done?"""
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 from sinks.http import Refusal, Secret
 
 CHARS_HIDDEN_MIN = 6
+LARGE_AT_ONCE = 8
 NOT_DONE, UNDER_WAY = ("http_404", "http_410"), ("http_202", "http_409", "http_425")
 
 
@@ -91,6 +93,24 @@ class Discreet:
             if len(value) >= CHARS_HIDDEN_MIN:
                 text = text.replace(value, reference)
         return text
+
+
+class Room:
+    """So many large results are in memory at once; whoever reads another one waits."""
+
+    def __init__(self, places: int = LARGE_AT_ONCE):
+        self._free, self._taken = asyncio.Semaphore(places), set[str]()
+
+    async def take(self, key: str) -> None:
+        """A place for the call of this key, which may have one already."""
+        if key not in self._taken:
+            await self._free.acquire()
+            self._taken.add(key)
+
+    def leave(self, key: str) -> None:
+        if key in self._taken:
+            self._taken.remove(key)
+            self._free.release()
 
 
 Kind = Callable[..., Any]

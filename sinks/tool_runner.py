@@ -17,7 +17,7 @@ import httpx
 from schemas.calls import Failure, ToolAnswer, ToolQuestion, Uncertain
 from sinks.breakers import Breakers, Meter, Moves
 from sinks.http import Refusal, Secret, now_utc
-from sinks.tool_results import Discreet, Kind, Result, settled
+from sinks.tool_results import Discreet, Kind, Result, Room, settled
 from sinks.tools_http import REPEATABLE, HttpTools
 
 RETRIES = 2
@@ -29,18 +29,23 @@ DONE = ("too_large", "bad_content_type", "bad_result")
 """Refusals of a result that came: whatever was asked has been done."""
 
 
+Keep = Callable[[ToolQuestion, ToolAnswer], Awaitable[ToolAnswer | Failure]]
+
+
 class ToolRunner:
     """The port `tool`: an async callable that never raises for what the world does.
 
-    `fresh` is a client without reused connections, for what may be called only once. `more` are further ways to reach a
+    `fresh` is a client without reused connections, for what may be called only once. `keep` makes of a result that is
+    longer than a model may see one that is not. `more` are further ways to reach a
     tool, by the name that definitions give them as `via`.
     """
 
     def __init__(self, http: httpx.AsyncClient, secret: Secret, fresh: httpx.AsyncClient | None = None,
                  now: Callable[[], datetime] = now_utc, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
                  chance: Callable[[], float] = random.random, more: Mapping[str, Kind] | None = None,
-                 meter: Meter | None = None, runner: str = ""):
-        self._web = HttpTools(http, fresh or http)
+                 meter: Meter | None = None, runner: str = "", keep: Keep | None = None):
+        self._room, self._keep = Room(), keep
+        self._web = HttpTools(http, fresh or http, self._room.take)
         self._kinds: dict[str, Kind] = {"http": self._web, "openapi": self._web, **(more or {})}
         self._secret, self._now, self._sleep, self._chance = secret, now, sleep, chance
         self._moves = Moves("tool", now, meter, runner)
@@ -48,7 +53,13 @@ class ToolRunner:
         self._places: dict[tuple[str, int], asyncio.Semaphore] = {}
 
     async def __call__(self, question: ToolQuestion) -> ToolAnswer | Failure | Uncertain:
-        return replace(await self._settled(question), moved=self._moves.take())
+        try:
+            answer = await self._settled(question)
+            if self._keep and isinstance(answer, ToolAnswer) and len(answer.content) > question.shown_chars:
+                answer = await self._keep(question, answer)
+        finally:
+            self._room.leave(question.idempotency_key)
+        return replace(answer, moved=self._moves.take())
 
     async def _settled(self, question: ToolQuestion) -> ToolAnswer | Failure | Uncertain:
         started_at, secret = self._now(), Discreet(self._secret)

@@ -7,7 +7,8 @@ definition says where each one goes: path, query, header, cookie or body, in Ope
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -27,10 +28,11 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class HttpTools:
-    """Tools at an address. `fresh` is a client without reused connections, for what may be called only once."""
+    """Tools at an address. `fresh` is a client without reused connections, for what may be called only once; `room` is
+    waited for before a large result is read, by the call's key."""
 
-    def __init__(self, http: httpx.AsyncClient, fresh: httpx.AsyncClient):
-        self._http, self._fresh = http, fresh
+    def __init__(self, http: httpx.AsyncClient, fresh: httpx.AsyncClient, room: Callable[[str], Awaitable[None]]):
+        self._http, self._fresh, self._room = http, fresh, room
 
     async def __call__(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
         own, url, content = request_of(question)
@@ -39,7 +41,8 @@ class HttpTools:
         headers["idempotency-key"] = question.idempotency_key
         http = self._http if question.effect in REPEATABLE else self._fresh
         reply = await fetch(http, question.method, url, headers, left_s, content,
-                            bytes_max=min(question.result_bytes, 4 * question.result_chars))
+                            bytes_max=min(question.result_bytes, 4 * question.result_chars),
+                            grown=partial(self._room, question.idempotency_key))
         return Result(read_result(reply, question.result_chars), reply.headers.get(ENDS, "").lower() == "true",
                       reply.status)
 

@@ -6,41 +6,36 @@ a thread, few at a time: hundreds of calls do not wait while one result of 20 MB
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from processors.shortening import shortened
 from processors.tools import broken
 from schemas.bodies import Objects, StoreAway, body_of
-from schemas.calls import Failure, ToolAnswer, ToolQuestion, Uncertain
+from schemas.calls import Failure, ToolAnswer, ToolQuestion
 from sinks.http import now_utc
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 2
-Tool = Callable[[ToolQuestion], Awaitable[ToolAnswer | Failure | Uncertain]]
 
 
 class Keeping:
-    """The port `tool` of a call runner, whose answers are never longer than a model may see."""
+    """What a tool runner does with such a result (`keep`)."""
 
-    def __init__(self, tool: Tool, objects: Objects, now: Callable[[], datetime] = now_utc):
-        self._tool, self._objects, self._now = tool, objects, now
+    def __init__(self, objects: Objects, now: Callable[[], datetime] = now_utc):
+        self._objects, self._now = objects, now
         self._places = asyncio.Semaphore(AT_ONCE)
 
-    async def __call__(self, question: ToolQuestion) -> Any:
-        answer = await self._tool(question)
-        if not isinstance(answer, ToolAnswer) or len(answer.content) <= question.shown_chars:
-            return answer
+    async def __call__(self, question: ToolQuestion, answer: ToolAnswer) -> ToolAnswer | Failure:
         async with self._places:
             return await asyncio.to_thread(self._kept, question, answer)
 
     def _kept(self, question: ToolQuestion, answer: ToolAnswer) -> ToolAnswer | Failure:
         wrong = broken(question.returns, question.effect, answer.content)
         if wrong:
-            return Failure("bad_result", wrong, answer.started_at, self._now(), moved=answer.moved)
+            return Failure("bad_result", wrong, answer.started_at, self._now())
         body, data = body_of(question.context.get("tenant", ""), answer.content)
         try:
             self._objects.put(body.key, data)

@@ -34,20 +34,21 @@ def ports(settings: Settings, worker: Worker | None = None) -> dict[str, Callabl
     known = {"meter": worker.metrics, "runner": worker.name} if worker else {}
     chat = ModelApi(http, secret, heard=heard, cache=ResponseCache(settings.responses()), **known)
     tool = tool_port(settings, http, fresh, worker)
-    return {"chat": Remembering(chat), "tool": Keeping(tool, Objects(settings.object_store())), "search": LateSearch(settings), "webhook": Webhooks(http, secret)}
+    return {"chat": Remembering(chat), "tool": tool, "search": LateSearch(settings), "webhook": Webhooks(http, secret)}
 
 
 def ports_over(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient, heard: Heard = unheard,
                objects: str = "") -> dict[str, Callable[[Any], Awaitable[Any]]]:
     """The ports that need no engine beside them. `objects` is another store of large bodies than that of the settings."""
-    return {"chat": Remembering(ModelApi(http, secret, heard=heard)), "tool": Keeping(tool_port(settings, http, fresh), Objects(objects or settings.object_store()))}
+    return {"chat": Remembering(ModelApi(http, secret, heard=heard)), "tool": tool_port(settings, http, fresh, objects=objects)}
 
 
 def tool_port(settings: Settings, http: httpx.AsyncClient, fresh: httpx.AsyncClient | None = None,
-              worker: Worker | None = None) -> ToolRunner:
+              worker: Worker | None = None, objects: str = "") -> ToolRunner:
     """Every way to reach a tool that the settings allow."""
+    keep = Keeping(Objects(objects or settings.object_store()))
     known = {"meter": worker.metrics, "runner": worker.name} if worker else {}
-    return ToolRunner(http, secret, fresh, **known, more={
+    return ToolRunner(http, secret, fresh, **known, keep=keep, more={
         "python": PythonTools(names_in(settings.python_tools)), "mcp": McpTools(names_in(settings.mcp_commands)),
         "kafka": KafkaTools(settings),
     })

@@ -25,9 +25,9 @@ def listed(context: typer.Context, tenant: Tenant = "", as_json: AsJson = False)
         return
     rows = [*sums(store().kept(tenant)).values()]
     if as_json:
-        return say_json({"store": settings().object_store(), "tenants": rows})
+        return say_json({"store": store().name, "tenants": rows})
     names = ("folder", "objects", "bytes", "oldest", "newest")
-    out.print(table(f"Bodies in {settings().object_store()}", names, [
+    out.print(table(f"Bodies in {store().name}", names, [
         (row["folder"], row["objects"], f"{row['bytes']:,}", f"{row['oldest']:%Y-%m-%d %H:%M}",
          f"{row['newest']:%Y-%m-%d %H:%M}") for row in rows], numbers=("objects", "bytes")))
 

@@ -82,3 +82,9 @@ def test_a_key_leads_nowhere_else(store, key):
 def test_a_store_that_cannot_be_used_says_so(url, words):
     with pytest.raises(StoreAway, match=words):
         put(Objects(url))
+
+
+def test_a_password_in_its_address_is_not_told():
+    with pytest.raises(StoreAway) as away:
+        put(Objects("s4://mara:sesame@bucket/x"))
+    assert "sesame" not in str(away.value) and "bucket" in str(away.value)

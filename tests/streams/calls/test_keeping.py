@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -12,7 +13,7 @@ from schemas.agent import AgentRequested, ResultCleared, RunFinished, ToolFailed
 from schemas.asking import ModelAsked
 from schemas.base import event_classes
 from schemas.bodies import EVENT_BYTES_MAX, StoreAway
-from schemas.calls import ChatAnswer
+from schemas.calls import ChatAnswer, ToolQuestion
 from schemas.codec import Codec, LocalIds
 from schemas.registry import Agent, Definitions, Model, Policy, Rule, Tenant, Tool
 from schemas.values import Tokens, ToolRequest
@@ -47,7 +48,7 @@ def played(objects, *changed, text="All orders?", result=MIDDLING, **tool):
     web = httpx.AsyncClient(transport=httpx.MockTransport(
         lambda request: httpx.Response(200, text=result, headers={"content-type": "application/json"})))
     local = Local(PIPELINE, Definitions.of(*given.values()), {
-        "chat": chat, "tool": Keeping(ToolRunner(web, str), objects), "search": None})
+        "chat": chat, "tool": ToolRunner(web, str, keep=Keeping(objects)), "search": None})
     try:
         asked = AgentRequested(id=UUID(int=1), at=NOW, tenant="acme", agent="clerk", text=text)
         return [asked, *local.send(asked)]
@@ -122,8 +123,25 @@ def test_a_long_request_and_the_conversation_are_whole_where_the_model_is_asked(
     assert len({held.key for held in objects.kept()}) < 8
 
 
-def test_small_results_pass_as_they_are(objects):
-    async def small(question):
-        return question
+def test_so_many_large_results_are_read_at_once_and_no_more():
+    reading, most, calls = [0], [0], 30
 
-    assert asyncio.run(Keeping(small, objects)("question")) == "question"
+    class Slow(httpx.AsyncByteStream):
+        async def __aiter__(self):
+            yield b"x" * 2_000_000
+            reading[0] += 1
+            most[0] = max(most[0], reading[0])
+            await asyncio.sleep(0)
+            reading[0] -= 1
+            yield b"x"
+
+    async def small(_question, answer):
+        return replace(answer, content="kept")
+
+    async def run():
+        web = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, stream=Slow())))
+        port = ToolRunner(web, str, keep=small)
+        return await asyncio.gather(*(port(ToolQuestion(
+            "t", "http://t", "GET", {}, "{}", 20_000, 5_000_000, "pure", f"key-{nth}")) for nth in range(calls)))
+
+    assert [answer.content for answer in asyncio.run(run())] == ["kept"] * calls and most[0] <= 8
