@@ -3,6 +3,7 @@
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 
@@ -10,12 +11,16 @@ from schemas.base import event_classes
 from schemas.codec import Codec, LocalIds
 from schemas.operations import DeadLettered
 from schemas.usage import TokensUsed
+from schemas.values import Tokens
+from sinks.clickhouse import ClickHouse, connect, migrate
 from streams.accounts import balancing
 from streams.accounts.balancing import Counted, Ledger, tell
 from streams.accounts.completeness import Minute
 from streams.accounts.delays import Delay
 from streams.config import Settings
 from streams.telemetry import Metrics
+from tests.sinks.conftest import TABLES
+from tests.sinks.test_rows import batch_of
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
@@ -117,3 +122,31 @@ def test_a_count_that_fails_is_tried_again_and_says_so(caplog):
     counting.set_exception(OSError("ClickHouse is away"))
     tell(SimpleNamespace(metrics=Metrics()), counting)
     assert "tried again in a minute: OSError: ClickHouse is away" in caplog.text
+
+
+@pytest.mark.engine
+def test_a_row_deleted_by_hand_and_one_landed_twice_are_told(clickhouse_url, ledger, caplog, monkeypatch):
+    name = f"t{uuid4().hex[:8]}"
+    migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
+    ledger._settings = Settings(clickhouse_url=clickhouse_url, clickhouse_database=name)
+    sink = ClickHouse(clickhouse_url, name)
+    batch = batch_of(*(TokensUsed(id=uuid4(), at=NOON, tenant="acme", session="s", run=uuid4(), agent="a", agent_version=1,
+                                  model="m", provider="p", tokens=Tokens()) for _ in range(4)))
+    place = {"number": batch.partition, "first": batch.offsets[0]}
+    ledger._waiting = {(USED, place["number"]): {offset: NOON_MS for offset in batch.offsets}}
+    for token in ("once", "again"):
+        sink.write(sink.prepare(batch), token)
+    with connect(clickhouse_url, name) as client:
+        client.command("DELETE FROM token_usage WHERE kafka_offset != {first:UInt64}", parameters=place)
+        client.command("INSERT INTO token_usage SELECT * REPLACE (kafka_offset + 1 AS kafka_offset) FROM token_usage LIMIT 1")
+    monkeypatch.setattr(balancing, "delays", lambda settings: [])
+    monkeypatch.setattr(balancing, "written_to", lambda *_: {(USED, place["number"]): batch.offsets[-1] + 1})
+    monkeypatch.setattr(ledger, "_read", lambda written: None)
+    worker, counting = SimpleNamespace(metrics=Metrics()), Future()
+    counting.set_result(ledger.turn())
+    tell(worker, counting)
+    assert "NOT BALANCED: 2 records lost, 1 doubled" in caplog.text
+    with connect(clickhouse_url, name) as client:
+        kept = client.query("SELECT produced, landed, lost, doubled FROM balance").result_rows
+        client.command(f"DROP DATABASE {name}")
+    assert kept == [(4, 2, 2, 1)]
