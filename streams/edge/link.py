@@ -90,29 +90,25 @@ class KafkaLink:
             thread.start()
 
     async def publish(self, *events: Event) -> None:
+        if not events:
+            return
+        taken = Taken(self._loop, len(events))
         with self._metrics.timed("weir_edge_accept_seconds"):
-            ends = await asyncio.gather(*(self._produced(event) for event in events), return_exceptions=True)
-        for end in ends:  # only now, so that nothing of what failed is still on its way
-            if end is not None:
-                raise end
+            for event in events:
+                self._produce(event, taken)
+            await taken.all
 
-    def _produced(self, event: Event) -> asyncio.Future:
-        taken = self._loop.create_future()
-
-        def delivered(error: KafkaError | None, _: Any) -> None:
-            self._loop.call_soon_threadsafe(_settle, taken, error)
-
+    def _produce(self, event: Event, taken: "Taken") -> None:
         try:
             self._producer.produce(
                 self._settings.prefix + event.topic(), self._codec.encode(event), event.partition_key().encode(),
-                headers=headers_of(event, getattr(event, "traceparent", None)), on_delivery=delivered)
+                headers=headers_of(event, getattr(event, "traceparent", None)), on_delivery=taken.tell)
         except StoreAway as away:
-            taken.set_exception(Away(f"{away}; ask again, with the same Idempotency-Key"))
+            taken.settle(Away(f"{away}; ask again, with the same Idempotency-Key"))
         except BufferError:
-            taken.set_exception(Away("too much waits for Kafka already: ask again in a moment"))
+            taken.settle(Away("too much waits for Kafka already: ask again in a moment"))
         except KafkaException as error:
-            _settle(taken, error.args[0])
-        return taken
+            taken.tell(error.args[0], None)
 
     def _deliver(self) -> None:
         while not self._stop.is_set():
@@ -143,10 +139,31 @@ class KafkaLink:
         self._consumer.close()
 
 
-def _settle(taken: asyncio.Future, error: KafkaError | None) -> None:
-    if taken.done():
-        return
-    if error is None:
-        taken.set_result(None)
-    else:
-        taken.set_exception(Away(f"Kafka did not take it ({error.str()}): ask again, with the same Idempotency-Key"))
+class Taken:
+    """What became of records that were produced together. `all` is done when something is known of each, so that
+    nothing of what failed is still on its way; the loop is woken once, not once a record."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, count: int):
+        self._loop, self._left, self._error = loop, count, None
+        self._lock = threading.Lock()
+        self.all: asyncio.Future[None] = loop.create_future()
+
+    def tell(self, error: KafkaError | None, _: Any) -> None:
+        """Kafka's word on one record, in whichever thread."""
+        self.settle(error and Away(f"Kafka did not take it ({error.str()}): ask again, with the same Idempotency-Key"))
+
+    def settle(self, error: Away | None) -> None:
+        with self._lock:
+            self._left -= 1
+            self._error = self._error or error
+            last = not self._left
+        if last:
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        if self.all.done():  # who asked went away
+            return
+        if self._error is None:
+            self.all.set_result(None)
+        else:
+            self.all.set_exception(self._error)

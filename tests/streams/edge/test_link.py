@@ -30,3 +30,16 @@ def test_kafka_away_is_said_within_the_time_and_nothing_is_left_to_be_sent_later
 
     took, left = asyncio.run(within())
     assert took < 15 and left == 0
+
+
+def test_of_records_that_go_together_the_caller_hears_once_and_only_when_something_is_known_of_each():
+    async def told(*errors):
+        taken = linked.Taken(asyncio.get_running_loop(), len(errors))
+        for error in errors:
+            assert not taken.all.done()
+            await asyncio.to_thread(taken.settle, error)
+        await taken.all
+
+    asyncio.run(told(None, None))
+    with pytest.raises(Away, match="first"):
+        asyncio.run(told(Away("first"), Away("second"), None))
