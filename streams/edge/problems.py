@@ -107,5 +107,8 @@ def of_routing(request: Request, error: HTTPException) -> Problem:
     if isinstance(error.__cause__, Problem):  # while the body came
         return error.__cause__
     if error.status_code == 400 and isinstance(error.__cause__, RecursionError | ValueError):
+        if packing := request.headers.get("content-encoding"):
+            return Problem(415, "packed", f"Content-Encoding {packing[:40]!r} is not known here: send the body as it is (only "
+                           "/v1/traces and /v1/logs take it packed)")
         return not_json("the body", error.__cause__)
     return Problem(error.status_code, "http", str(error.detail))

@@ -153,8 +153,12 @@ async def _events(edge: Edge, caller: Caller, asked: Asked, body: Respond) -> As
                 yield event("response.output_text.delta", delta=part, logprobs=[], **at)
             else:
                 whole = response(part, body.model, body.previous_response_id, body.metadata)
-                yield event("response.output_text.done", text=said, logprobs=[], **at)
-                yield event("response.content_part.done", part=_text(said), **at)
+                [content] = whole["output"][0]["content"]
+                if content["type"] == "refusal":
+                    yield event("response.refusal.done", refusal=content["refusal"], **at)
+                else:
+                    yield event("response.output_text.done", text=said, logprobs=[], **at)
+                yield event("response.content_part.done", part=content, **at)
                 yield event("response.output_item.done", output_index=0, item=whole["output"][0])
                 yield event(f"response.{whole['status']}", response=whole)
     except Problem as problem:

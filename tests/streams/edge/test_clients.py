@@ -59,6 +59,16 @@ def test_a_response_is_streamed_in_the_protocols_events(run):
     assert "A-1001" in final.output_text
 
 
+def test_a_response_that_a_policy_withholds_says_so_in_its_stream(run):
+    async def asked(client):
+        stream = await client.responses.create(model="support", input="My password: tR7vK2mX9pLq4ZsB8w", stream=True)
+        return [event async for event in stream]
+
+    *_, refusal, _, _, last = run(openai.AsyncOpenAI, asked)
+    assert (refusal.type, last.type) == ("response.refusal.done", "response.incomplete")
+    assert last.response.output[0].content[0].refusal == refusal.refusal != ""
+
+
 @pytest.mark.parametrize("body, error, says", [
     ({"model": "support", "input": QUESTION, "previous_response_id": "resp_x"}, openai.NotFoundError, "resp_x"),
     ({"model": "support", "input": []}, openai.UnprocessableEntityError, "last message"),

@@ -1,5 +1,6 @@
 """Is every text that can be sent answered with a sentence, and never with the edge's own mistake?"""
 
+import gzip
 import json
 
 import pytest
@@ -37,6 +38,11 @@ def test_what_cannot_be_read_is_told_why(http, path, body, kind, status, says):
     done = sent(http, path, body, kind)
     assert (done.status_code, done.headers["content-type"]) == (status, "application/problem+json")
     assert says in done.json()["detail"]
+
+
+def test_a_packed_body_is_told_to_come_as_it_is(http):
+    done = sent(http, "/v1/requests", gzip.compress(json.dumps(ASK).encode()), **{"content-encoding": "gzip"})
+    assert (done.status_code, done.json()["code"]) == (415, "packed")
 
 
 @pytest.mark.parametrize("spans", [5, {"a": 1}, "x", [[]]])
