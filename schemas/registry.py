@@ -7,6 +7,7 @@ a run keeps the versions that it began with, so `Definitions` knows every versio
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
@@ -239,6 +240,8 @@ class Definitions:
     bodies: Mapping[tuple[str, str, int], Definition] = field(default_factory=dict)
     newest: Mapping[tuple[str, str], int] = field(default_factory=dict)
     gone: frozenset[tuple[str, str]] = frozenset()
+    since: Mapping[tuple[str, str, int], datetime] = field(default_factory=dict, compare=False)
+    """When each version was applied first, as far as it is known."""
 
     def find(self, kind: str, name: str, version: int | None = None) -> Definition | None:
         """The definition, in the given version or the newest; None where there is none (or it was removed)."""
@@ -250,14 +253,15 @@ class Definitions:
 
     def having(self, changes: Iterable[DefinitionApplied]) -> "Definitions":
         """This snapshot with changes laid over it, in order."""
-        bodies, newest, gone = dict(self.bodies), dict(self.newest), set(self.gone)
+        bodies, newest, gone, since = dict(self.bodies), dict(self.newest), set(self.gone), dict(self.since)
         for change in changes:
             at = change.kind, change.name
             bodies[(*at, change.version)] = read_body(change.kind, change.body)
+            since.setdefault((*at, change.version), change.at)
             if change.version >= newest.get(at, 0):
                 newest[at] = change.version
                 gone.add(at) if change.removed else gone.discard(at)
-        return Definitions(bodies, newest, frozenset(gone))
+        return Definitions(bodies, newest, frozenset(gone), since)
 
     @classmethod
     def of(cls, *definitions: Definition) -> "Definitions":

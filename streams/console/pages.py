@@ -200,7 +200,8 @@ def histories(given: Definitions, tenant: str) -> dict[str, dict[str, list[dict[
         text = yaml.safe_dump(body.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
         old = before.get((kind, name))
         changed = "" if old is None else "\n".join(unified_diff(old.splitlines(), text.splitlines(), lineterm="", n=1))
-        found[kind].setdefault(name, []).insert(0, {"version": version, "text": text, "changed": changed})
+        found[kind].setdefault(name, []).insert(0, {"version": version, "text": text, "changed": changed,
+                                                  "since": given.since.get((kind, name, version))})
         before[kind, name] = text
     return dict(found)
 

@@ -19,9 +19,11 @@ from streams.console import charts, taking
 from streams.console.alarms import completeness
 from streams.console.page import PAGES, cell
 from streams.console.queries import QUALITY, ROWS
+from streams.definitions import store
 from streams.edge.keys import made
 
 pytestmark = pytest.mark.engine
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 FORM = {"origin": "http://localhost:8080", "content-type": "application/x-www-form-urlencoded"}
 
 
@@ -196,6 +198,16 @@ def test_an_expired_key_is_told_so(console):
     signed_in(console, "read", expires=datetime.now(UTC) - timedelta(days=1))
     page = got(console, "/console")
     assert page.status_code == 401 and "expired" in page.text
+
+
+def test_definitions_show_their_history(console):
+    given, model = console.link.definitions, console.link.definitions.find("model", "small")
+    dearer = model.model_copy(update={"timeout_ms": 7_777})
+    console.link.definitions = given.having(store.plan(given, [dearer], NOON)).having(
+        [store.removal(given, "tool", "refund_order", NOON)])
+    text = got(console, "/console/definitions").text
+    assert "small@2" in text and "small@1" in text and "05-04 12:00:00" in text and ", removed" in text
+    assert '<span class="plus">+timeout_ms: 7777</span>' in text
 
 
 def test_definitions_show_no_key(console):
