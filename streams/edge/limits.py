@@ -57,6 +57,7 @@ class Limits:
         if self._now >= self._most:
             busy = Problem(503, "busy", f"{self._most} requests are under way already: ask again in a moment, or raise "
                            "WEIR_EDGE_IN_FLIGHT", retry_after_s=1)
+            self._metrics.count("weir_edge_requests", path="other", status="503")  # no route has been looked for
             return await problems.answer(busy, scope["path"])(scope, receive, send)
         self._now += 1
         began, status = time.perf_counter(), 500  # of a request that nobody could answer

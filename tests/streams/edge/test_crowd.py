@@ -39,7 +39,9 @@ def test_a_thousand_are_served_at_once_and_the_others_told_to_wait(app, link):
     others, first = asyncio.run(asyncio.wait_for(within(), 60))
     link._local = local
     assert (Counter(others), Counter(first)) == ({503: MORE}, {202: MOST})
-    assert app.state.edge.metrics.value("weir_edge_in_flight") == 0
+    metrics = app.state.edge.metrics
+    assert metrics.value("weir_edge_in_flight") == 0
+    assert metrics.value("weir_edge_requests", path="other", status="503") == MORE
 
 
 def test_a_reader_that_reads_nothing_more_is_cut_off_and_nothing_is_kept_for_it(caplog):
