@@ -72,7 +72,7 @@ class Budget(Value):
 
     `hard`: requests are refused when it is spent. Runs under way go on, so that it can be overspent by what they still
     take, at most each one's `limits.cost_usd` and a call; `reserve_usd` is kept back for each of them, and with as much
-    as a run may cost nothing is overspent. `foreign`: calls that other applications told of count too.
+    as a run may cost only what is on its way in the moment in which one ends is. `foreign`: calls that other applications told of count too.
     """
 
     month: Annotated[Decimal, Field(gt=0, max_digits=26)] | None = None
