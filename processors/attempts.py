@@ -1,7 +1,8 @@
 """What did each request to a model take, and how much of it was for nothing? Which breakers moved meanwhile?
 
 An attempt that answered is priced by its tokens. One that surely cost nothing (nobody listened, the other side refused
-it) costs 0. One that was given up on may be on the bill: its cost stays open, and is never taken for nothing.
+it) costs 0. One that was given up on, or that a crash left behind (`abandoned`: the answer's runner found its question
+read by a runner before it), may be on the bill: its cost stays open, and is never taken for nothing.
 """
 
 from datetime import datetime

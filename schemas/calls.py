@@ -110,7 +110,8 @@ class Kept:
 @dataclass(frozen=True)
 class ChatQuestion:
     """Messages for the first endpoint that answers, in order. `audible`: whether its text may be told as it comes;
-    `output_schema`: what its answer must fit, as JSON text. `follows` and `digest` as in ModelAsked."""
+    `output_schema`: what its answer must fit, as JSON text. `follows` and `digest` as in ModelAsked. `again`: it was asked
+    before a crash, and nobody knows what became of that."""
 
     endpoints: tuple[Endpoint, ...]
     messages: tuple[Message, ...]
@@ -127,6 +128,7 @@ class ChatQuestion:
     kept: Kept | None = None
     follows: str = ""
     digest: str = ""
+    again: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure
+from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure, Tried
 from sinks import attempt
 from sinks.breakers import Meter, Moves
 from sinks.http import Refusal, Secret, now_utc
@@ -53,6 +53,8 @@ class ModelApi:
         inquiry = Inquiry(question, loop.time(), loop.time() + question.timeout_ms / 1000)
         waiting = deque(self._ordered(question, loop.time()))
         preferred = waiting[0].name if waiting else ""
+        if question.again and waiting:
+            inquiry.tried.append(Tried(waiting[0].name, waiting[0].provider, "abandoned", unsure=True))
         if ways.hedge_ms is not None:
             self._budgets.asked(ways.name, ways.hedge_budget)
         while True:

@@ -95,6 +95,7 @@ class Faulty:
         elif fault == "slow_stream":
             for byte in answer:
                 out.write(bytes([byte]))
+                await out.drain()
                 await asyncio.sleep(self.slow_s / 5)
         else:
             out.write(answer)

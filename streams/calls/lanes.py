@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Message
 
 from schemas.base import Event, Unprocessable
-from schemas.calls import Failure, Impossible, Uncertain
+from schemas.calls import ChatQuestion, Failure, Impossible, Uncertain
 from schemas.codec import Undecodable
 from schemas.operations import Reason
 from schemas.registry import Definitions
@@ -62,12 +62,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Question:
-    """`started`: it is marked as begun by a predecessor, and must not be begun again."""
+    """`started`: it is marked as begun by a predecessor, and must not be begun again. `again`: a predecessor had read it,
+    and is likely to have begun it."""
 
     part: Part
     offset: int
     event: Event
     started: bool = False
+    again: bool = False
 
     @property
     def place(self) -> Place:
@@ -185,6 +187,8 @@ class Lanes:
                 return await self._ended(question, _dead(error))
             if question.started:
                 asked = replace(asked, begun=True)
+            elif question.again and isinstance(asked, ChatQuestion):
+                asked = replace(asked, again=True)
             elif getattr(asked, "effect", None) in MARKED and not await self._marked(question):
                 return None
             return await self._ended(question, self._answer(question, asked, given))

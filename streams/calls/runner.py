@@ -98,9 +98,10 @@ class Calls:
             part = hold.parts.get((message.topic(), message.partition()))
             if part is None or message.offset() < part.tracker.next_offset:
                 continue
+            again = message.offset() in part.tracker.left
             if part.tracker.take(message.offset()):
                 hold.open_record(part, message)
-                questions += self._question(part, message)
+                questions += self._question(part, message, again)
             else:
                 skipped.append(Place(part.topic, part.partition, message.offset()))
         if questions:
@@ -113,7 +114,7 @@ class Calls:
             self._lag_at = time.monotonic()
             hold.say(self._consumer)
 
-    def _question(self, part: Part, message: Message) -> list[Question]:
+    def _question(self, part: Part, message: Message, again: bool) -> list[Question]:
         [kind] = kinds(part.step.reads)
         offset = message.offset()
         try:
@@ -121,7 +122,7 @@ class Calls:
         except Undecodable as error:
             self._note(Finished(part, offset, unreadable(part.step, error, self._given)))
             return []
-        return [Question(part, offset, event, started=offset in part.tracker.started)]
+        return [Question(part, offset, event, started=offset in part.tracker.started, again=again)]
 
     def _heed(self, message: Message) -> None:
         error = message.error()

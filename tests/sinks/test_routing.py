@@ -103,6 +103,14 @@ def test_the_runs_time_ends_everything():
     assert ledger(failure) == [("a", "timeout", True, False), ("b", "timeout", True, False)]
 
 
+def test_what_was_asked_before_a_crash_may_be_billed_and_is_in_the_ledger():
+    world = World(a=[(1, "a")])
+    question = ChatQuestion((Endpoint("a", "stub", "", "a"),), (), (), None, None, 60_000, "k", again=True)
+    answer = world.virtual.run(world.port(question))
+    assert ledger(answer) == [("a", "abandoned", True, False), ("a", "", False, False)]
+    assert (answer.attempts, answer.tried[0].unsure, answer.tried[0].tokens, len(world.asked)) == (2, True, None, 1)
+
+
 def test_an_open_breaker_is_skipped_at_once_and_probed_once():
     world = World(a=[(0, FREE)] * 10 + [(2, "a again")], b=[(0, "b")])
     while world.meter.gauges.get("a") != 1:

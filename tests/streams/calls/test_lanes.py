@@ -11,7 +11,7 @@ import pytest
 from processors.agent import advance
 from processors.session import Session
 from schemas.agent import ModelAsked, Tokens, ToolCalled, ToolFailed, ToolReturned
-from schemas.calls import ChatAnswer, ToolAnswer
+from schemas.calls import ChatAnswer, ChatQuestion, ToolAnswer
 from schemas.codec import Undecodable
 from schemas.patterns import Workflow
 from schemas.registry import Agent, Definitions
@@ -58,6 +58,27 @@ def test_calls_of_one_session(ordered, at_once):
         lanes.close()
     assert sorted(one.offset for one in done) == [0, 1, 2]
     assert max(most) == at_once
+
+
+def test_a_model_that_may_have_been_asked_before_a_crash_is_asked_again_and_told_so():
+    asked = []
+
+    async def port(question):
+        asked.append(question)
+        return ToolAnswer("done", NOW, NOW)
+
+    question = ChatQuestion((), (), (), None, None, 1_000, "k")
+    told = Call(lambda event: question, "chat", answers, ordered=False)
+    part = Part("models", 0, Step("use", ToolCalled, told, ToolReturned), Tracker.restored(*Tracker(
+        4, answered_to=6, waiting={4: None}).commit(set()), 0))
+    lanes = Lanes({"chat": port}, Definitions, 1, lambda: True, threading.Event(), Metrics())
+    try:
+        lanes.dispatch([Question(part, offset, called(offset), again=offset in part.tracker.left) for offset in (4, 6)])
+        for _ in range(2):
+            lanes.done.get(timeout=5)
+    finally:
+        lanes.close()
+    assert [one.again for one in asked] == [True, False]
 
 
 @pytest.mark.parametrize("effect, reconcile, begun", [
