@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 
 from streams.commands.common import Problem
@@ -53,12 +54,13 @@ class Invoice:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the file, its amount not yet read."""
+    """A line of the file, its amount in parts: which mark is the decimal one shows when all are read."""
 
     number: int
     day: date
     model: str
     amount: str
+    parts: dict[str, str]
     currency: str
 
 
@@ -76,8 +78,9 @@ def read(path: Path, rates: Rates, decimal: str = "") -> Invoice:
         if currency != "USD":
             amount *= _rate(path, line, currency, rates)
             found.converted.add(currency)
-        found.billed[line.day, known_as(line.model)] += amount
-        found.names.setdefault(known_as(line.model), line.model)
+        model = known_as(line.model)
+        found.billed[line.day, model] += amount
+        found.names.setdefault(model, line.model)
         found.credits_usd += min(amount, Decimal(0))
     return found
 
@@ -97,8 +100,9 @@ def _lines(rows: csv.DictReader, skipped: int, into: Invoice) -> Iterator[Line]:
                 into.repeated.append((number, seen[cells]))
             seen.setdefault(cells, number)
             currency = (row[names["currency"]] if "currency" in names else named and named[1]) or ""
-            yield Line(number, _day(f"{path}, line {number}", row[names["date"]]), (row[names["model"]] or "").strip(),
-                       (row[names["cost"]] or "").translate(PLAIN).strip(), currency.strip().upper())
+            at, amount = f"{path}, line {number}", (row[names["cost"]] or "").translate(PLAIN).strip()
+            yield Line(number, _day(at, row[names["date"]]), (row[names["model"]] or "").strip(), amount,
+                       _parts(at, amount), currency.strip().upper())
     except csv.Error as error:
         raise Problem(f"{path} is no CSV in UTF-8 ({error}): export it anew") from error
 
@@ -139,7 +143,7 @@ def _mark(path: Path, lines: list[Line], separator: str) -> str:
     clear: dict[str, Line] = {}
     unclear: Line | None = None
     for line in lines:
-        number = _parts(f"{path}, line {line.number}", line)["number"]
+        number = line.parts["number"]
         marks = [character for character in number if character in ".,"]
         if len(set(marks)) == 2:
             clear.setdefault(marks[-1], line)
@@ -159,16 +163,16 @@ def _mark(path: Path, lines: list[Line], separator: str) -> str:
                   "say `--decimal .` or `--decimal ,`")
 
 
-def _parts(at: str, line: Line) -> dict[str, str]:
-    found = AMOUNT.fullmatch(line.amount.strip())
+def _parts(at: str, amount: str) -> dict[str, str]:
+    found = AMOUNT.fullmatch(amount)
     if found is None:
-        raise Problem(f"{at}: {line.amount!r} is no amount of money: write 12.34")
+        raise Problem(f"{at}: {amount!r} is no amount of money: write 12.34")
     return {name: (value or "").strip() for name, value in found.groupdict().items()}
 
 
 def _amount(at: str, line: Line, mark: str) -> tuple[Decimal, str]:
     """The amount, below zero where it is a credit (also as (12.34)), and its currency."""
-    parts = _parts(at, line)
+    parts = line.parts
     whole, _, rest = parts["number"].partition(mark)
     if re.search(r"\D", rest) or not (whole.isdigit() or not whole or GROUPS.fullmatch(whole)):
         raise Problem(f"{at}: {line.amount!r} is no amount with the decimal mark {mark!r}, which other lines have: "
@@ -189,6 +193,7 @@ def _rate(path: Path, line: Line, currency: str, rates: Rates) -> Decimal:
     return rate
 
 
+@lru_cache(maxsize=10_000)
 def known_as(model: str) -> str:
     """A model's name without case, date, blanks, dots, and what some bills set behind a comma (`gpt-4o, input`)."""
     name = model.partition(",")[0].strip().lower()
