@@ -17,6 +17,7 @@ from schemas.prices import Budget
 from schemas.registry import Definitions
 from schemas.usage import BudgetAlerted, TokensUsed
 from schemas.values import Tokens
+from schemas.webhooks import Webhook, WebhookAnswer, WebhookDelivered
 from streams.local import Local
 from streams.topology import PIPELINE
 from tests.processors.support import AGENT, MODEL, TENANT, asked, company, ident
@@ -172,7 +173,10 @@ def test_from_request_to_alert_and_stop_by_feature_and_team():
     # 500,000 tokens at 2 dollars a million.
     knows = Definitions.of(TENANT.model_copy(update={"budget_usd": Budget(month="1.5", hard=True)}), MODEL,
                            AGENT.model_copy(update={"tools": (), "policy": None, "fallback": ()}))
-    local = Local(PIPELINE, knows, {"chat": chat, "tool": None, "search": None})
+    pager = Webhook(name="pager", url="https://pager.example", secret="env:PAGER", events=("budget.alerted",))
+    knows = Definitions.of(*knows.bodies.values(), pager)
+    local = Local(PIPELINE, knows, {"chat": chat, "tool": None, "search": None,
+                                    "webhook": lambda question: WebhookAnswer(204, when, when)})
     said = [event for n in range(3) for event in local.send(
         asked(f"r{n}", session=f"s{n}", metadata={"feature": "returns", "team": "care"}))]
     local.close()
@@ -181,3 +185,5 @@ def test_from_request_to_alert_and_stop_by_feature_and_team():
     assert [(e.share, e.spent_usd) for e in said if type(e) is BudgetAlerted] == [
         (Decimal("0.5"), 1), (Decimal("0.8"), 2), (Decimal(1), 2)]
     assert [e.reason for e in said if type(e) is RequestRefused] == ["budget"]
+    delivered = [e for e in said if type(e) is WebhookDelivered]
+    assert len(delivered) == 3 and {(e.webhook, e.type, e.session) for e in delivered} == {("pager", "budget.alerted", "alerts")}
