@@ -9,7 +9,7 @@ from processors import answers as of_model
 from processors import waiting, workflow
 from processors.arguments import Unfit, read_arguments
 from processors.calling import make_call
-from processors.conversation import error_result
+from processors.conversation import NOT_CALLED, error_result
 from processors.session import Moved, Pending, Run, Session, agent_of, end_run
 from processors.text import clean
 from schemas.agent import AgentRequested, RequestCleared, Woke
@@ -80,7 +80,7 @@ def _call(session: Session, word: ApprovalDecided, pending: Pending, tool: Tool,
     try:
         made = make_call(run, word, 0, request, tool, given, begun)
     except Unfit as unfit:
-        return go_on(_filled(session, pending, error_result("not_called", str(unfit))), word, given)
+        return go_on(_filled(session, pending, error_result(NOT_CALLED, str(unfit))), word, given)
     called = replace(pending, waits="", expires_at=None, remark=changed,
                      child=made.id if isinstance(made, AgentRequested) else None)
     run = replace(run, tool_calls=run.tool_calls + 1,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from processors import children, waiting
 from processors.arguments import Unfit, read_arguments
-from processors.conversation import error_result
+from processors.conversation import NOT_CALLED, error_result
 from processors.session import Pending, Run, agent_of
 from processors.text import clean, compact
 from schemas.agent import AgentRequested, PassagesAsked, ResponseCleared, ToolCalled, ToolRequest
@@ -56,7 +56,7 @@ def plan_calls(run: Run, said: ResponseCleared, given: Definitions) -> Plan:
             events.append(made)
             pending.append(pending_for(made, request))
         except Unfit as unfit:
-            pending.append(Pending(request.id, request.name, error_result("not_called", str(unfit))))
+            pending.append(Pending(request.id, request.name, error_result(NOT_CALLED, str(unfit))))
     run = replace(run, pending=tuple(pending), repeats=repeats,
                   tool_calls=run.tool_calls + sum(isinstance(made, Made) for made in events))
     return Plan(run, tuple(events))

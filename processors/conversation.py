@@ -15,6 +15,8 @@ from schemas.registry import Agent, Definitions, Tool
 CONTEXT_CHARS_MAX = 1_500_000
 """So that no event of a conversation, at four bytes a character, outgrows Kafka's largest message of 8 MiB."""
 ERROR_CHARS = 2_000
+NOT_CALLED = "not_called"
+"""Why there is no result of a call that was not made: the model asked for what it may not, or wrongly."""
 
 
 def user_says(text: str) -> Message:
@@ -28,6 +30,16 @@ def tool_says(call: str, tool: str, content: str) -> Message:
 def error_result(reason: str, detail: str) -> str:
     """What a model is told of a call that was not made, or failed."""
     return json.dumps({"error": reason, "detail": cut(detail, ERROR_CHARS)}, ensure_ascii=False)
+
+
+def error_in(content: str | None, reason: str) -> dict[str, str]:
+    """What `error_result` wrote with this reason; nothing of any other content."""
+    if not content or not content.startswith(f'{{"error": "{reason}", "detail": '):
+        return {}
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
 
 
 def chars_in(messages: Iterable[Message]) -> int:

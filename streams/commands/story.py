@@ -3,6 +3,9 @@
 A run's story leaves out what only repeats (clearances without a finding, spans, accounts); `line` gives None for those.
 """
 
+from itertools import takewhile
+
+from processors.conversation import NOT_CALLED, error_in
 from processors.nodes import UNDO
 from schemas.agent import (
     AgentRequested,
@@ -22,6 +25,7 @@ from schemas.agent import (
     ToolUncertain,
 )
 from schemas.approvals import ApprovalAsked, ApprovalResolved, UserAsked
+from schemas.asking import ModelAsked
 from schemas.attempts import AttemptEnded
 from schemas.base import Event
 from schemas.guardrails import VerdictReached
@@ -47,6 +51,8 @@ def line(event: Event) -> str | None:
             spent = f"{event.tokens.input_tokens}+{event.tokens.output_tokens} tokens, {event.wait_ms} ms"
             spent = "out of the cache, for nothing" if event.cache_hit else spent
             return f"model      {event.model} ({spent}): {'wants ' + wishes if wishes else short(event.content, WIDTH)}"
+        case ModelAsked():
+            return _not_called(event)
         case ToolCalled():
             verb = "undoes" if event.call.startswith(UNDO) else "calls"
             return f"{verb:<10} {event.tool} {short(event.arguments, WIDTH)} [{event.effect}]"
@@ -71,9 +77,16 @@ def line(event: Event) -> str | None:
             return _trouble(event)
 
 
+def _not_called(asked: ModelAsked) -> str | None:
+    """The wishes of the last answer that were not granted: the model is told why, and no event is made of it."""
+    told = takewhile(lambda message: message.role == "tool", reversed(asked.messages))
+    errors = [(message.name, said["detail"]) for message in told if (said := error_in(message.content, NOT_CALLED))]
+    return "; ".join(f"not called {name}: {short(detail, WIDTH)}" for name, detail in reversed(errors)) or None
+
+
 def _kept(whole: Body | None) -> str:
     """Where a result is of which the model sees a part."""
-    return f" ({whole.bytes:,} bytes: ./weir objects show {whole.key})" if whole else ""
+    return f" ({whole.bytes:,} bytes in all, kept as {whole.key})" if whole else ""
 
 
 def _trouble(event: Event) -> str | None:
