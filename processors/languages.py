@@ -8,7 +8,7 @@ import re
 from hashlib import blake2b
 
 WORDS = re.compile(r"[^\W\d_]+")
-LOOKED_AT = 200
+LOOKED_AT = 100
 """So many words of a text tell its language and its subject."""
 SUBJECTS = 32
 COMMON = {language: frozenset(words.split()) for language, words in {
