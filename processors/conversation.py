@@ -62,7 +62,8 @@ def recent(messages: tuple[Message, ...], count_max: int, chars_max: int) -> tup
 
 def to_send(system: str, agent: Agent, messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """The prompt stands first and never changes within a run, so that providers find it in their caches."""
-    return (Message(role="system", content=system + instruction(agent)), *messages)
+    said = system + instruction(agent)
+    return (Message(role="system", content=said), *messages) if said else messages
 
 
 def tool_specs(versions: dict[str, int], given: Definitions) -> tuple[ToolSpec, ...]:

@@ -91,7 +91,8 @@ class Model(Definition):
     `first_token_ms`, or the next one longer than `idle_ms`.
     `json_schema`: the provider itself can hold an answer to a JSON Schema (`response_format`).
     `tools`, `json_schema`, `vision` and `context_tokens` are what it is capable of: no question that needs more goes to
-    it. `timeout_ms` is its time for one question, retries included.
+    it. `timeout_ms` is its time for one question, retries included. One that is `direct` may be asked itself, as an agent
+    of its name without prompt, tools and policy: a client that names `gpt-4o` goes on naming it.
     """
 
     kind: ClassVar[str] = "model"
@@ -108,6 +109,7 @@ class Model(Definition):
     json_schema: bool = False
     vision: bool = False
     context_tokens: Annotated[int, Field(ge=1)] | None = None
+    direct: bool = False
 
 
 class Route(Definition):
@@ -115,7 +117,7 @@ class Route(Definition):
 
     Of the candidates, those that can take the question, in order (as written, cheapest first, fastest first as
     measured), or by share: one of them, the same for all of a run; then `fallback`. A cascade asks its models in order
-    and goes on while the answer does not stand the check; the last one's is taken as it is.
+    and goes on while the answer does not stand the check; the last one's is taken as it is. `direct` as of a model.
     """
 
     kind: ClassVar[str] = "route"
@@ -126,6 +128,7 @@ class Route(Definition):
     hedge: Hedge | None = None
     cascade: tuple[Name, ...] = ()
     check: Check | None = None
+    direct: bool = False
 
     @model_validator(mode="after")
     def _is_one_or_the_other(self) -> "Route":

@@ -19,7 +19,7 @@ import yaml
 from pydantic import ValidationError
 
 from schemas.knowledge import DocumentPublished
-from schemas.registry import KINDS, Definition, Tenant, Tool
+from schemas.registry import KINDS, Agent, Definition, Model, Route, Tenant, Tool
 from streams.client import now
 from streams.config import settings
 from streams.definitions import checks, checks_patterns, outputs, tool_sources
@@ -63,6 +63,9 @@ def load(folder: Path, services_port: int | None = None) -> Company:
     sources = [source for path, kind in _files(folder, mistakes) if (source := _read(path, kind, port, mistakes))]
     sources = [replace(source, definition=tool_sources.completed(source, mistakes))
                if isinstance(source.definition, Tool) else source for source in sources]
+    sources += [replace(source, definition=Agent(
+        name=source.definition.name, description=source.definition.description, prompt="", model=source.definition.name,
+        pattern="single")) for source in sources if isinstance(source.definition, Model | Route) and source.definition.direct]
     mistakes += checks.mistakes(sources)
     tenants = [s.definition.name for s in sources if isinstance(s.definition, Tenant)]
     documents = [*_documents(folder / DOCUMENTS, tenants, mistakes)]

@@ -50,6 +50,27 @@ def test_a_folder_is_a_company(tmp_path):
         ("acme", "acme/own.md", "own"), ("acme", "faq.md", "Questions")]
 
 
+@pytest.mark.parametrize(("file", "more"), [
+    ("models/gpt-4o.yaml", GOOD["models/small.yaml"] + "direct: true\n"),
+    ("routes/gpt-4o.yaml", "candidates: [{model: small}]\ndirect: true\n")])
+def test_a_model_or_route_that_is_direct_is_an_agent_of_its_name(tmp_path, file, more):
+    given = Definitions.of(*load(folder_of(tmp_path, **{file: more})).definitions)
+    agent = given.find("agent", "gpt-4o")
+    assert (agent.model, agent.prompt, agent.tools, agent.pattern) == ("gpt-4o", "", (), "single")
+    asked = []
+
+    def chat(question: ChatQuestion) -> ChatAnswer:
+        asked.append(question.messages)
+        return ChatAnswer("small", "openai", "gpt-4o-mini", "hello", (), "stop", Tokens(input_tokens=1), NOON, NOON)
+
+    local = Local(PIPELINE, given, {"chat": chat, "tool": None, "search": None})
+    run = next(event for event in local.send(request("acme", "gpt-4o", "hi")) if isinstance(event, RunFinished))
+    local.close()
+    assert run.answer == "hello" and [(m.role, m.content) for m in asked[0]] == [("user", "hi")]
+    with pytest.raises(BadCompany, match="agent 'gpt-4o' is defined in"):
+        load(folder_of(tmp_path, **{"agents/gpt-4o.yaml": GOOD["agents/help.yaml"]}))
+
+
 @pytest.mark.parametrize(("name", "text", "line", "words"), [
     ("agents/help.yaml", "prompt: x\nmodel: small\ntolos: [look]\n", 3, "unknown key 'tolos': correct or remove it"),
     ("agents/help.yaml", "prompt: x\nmodel: big\n", 2, "there is no model 'big' (there are: small): correct the name"),
