@@ -17,6 +17,7 @@ from schemas.agent import (
 )
 from schemas.guardrails import Stage, VerdictReached
 from schemas.registry import Agent, Definitions, Policy, Rule
+from schemas.values import Body
 
 LONG_NUMBER = 10**11
 NESTING_MAX = 100
@@ -74,8 +75,15 @@ def screen_result(
     seen = _screen(result, "result", (content,), given)
     withheld = f"The result of {result.tool} was withheld by rule {seen.blocked_by}: go on without it."
     told = withheld if seen.blocked_by else seen.texts[0]
-    whole = getattr(result, "whole", None) if told == content else None  # what a policy changed is not to be had whole
-    return [*seen.verdicts, result.then(ResultCleared, content=told, whole=whole and whole.model_copy(update={"head": ""}))]
+    return [*seen.verdicts, result.then(ResultCleared, content=told, whole=_whole(result, given))]
+
+
+def _whole(result: ToolReturned | PassagesFound, given: Definitions) -> Body | None:
+    """Where all of a result is kept, for whoever may see the conversation: not where a policy has seen a part of it only."""
+    agent = given.find("agent", result.agent, result.agent_version)
+    if not isinstance(result, ToolReturned) or not isinstance(agent, Agent) or agent.policy is not None:
+        return None
+    return result.whole and result.whole.model_copy(update={"head": ""})
 
 
 def as_text(found: PassagesFound) -> str:

@@ -99,11 +99,14 @@ def test_without_a_store_the_run_goes_on_with_what_the_model_sees():
     assert one(events, RunFinished).outcome == "completed"
 
 
-def test_of_what_a_policy_changed_the_whole_is_not_told_on(objects):
+def test_of_what_a_policy_has_seen_a_part_of_the_whole_is_not_told_on(objects):
     policy = Policy(name="strict", rules=(Rule(find="email", action="redact"),))
     agent = Agent(name="clerk", prompt="Help.", model="m", tools=("orders",), policy="strict")
     cleared = one(played(objects, policy, agent, result_chars=2_000), ResultCleared)
     assert "mara@example.com" not in cleared.content and cleared.whole is None
+    finished = one(played(objects, policy.model_copy(update={"rules": (Rule(find="iban", action="redact"),)}), agent,
+                          terminal=True, result_chars=2_000), RunFinished)
+    assert (len(finished.answer), finished.bodies) == (2_000, "")
 
 
 def test_a_tool_that_ends_the_run_answers_with_all_that_it_said(objects):
