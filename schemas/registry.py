@@ -137,6 +137,8 @@ class Route(Definition):
         if self.cascade and (len(self.cascade) < 2 or self.check is None):
             raise ValueError("a cascade needs two models or more, and a `check` that the answers of all but the last "
                              "must stand")
+        if len({*self.cascade}) < len(self.cascade):
+            raise ValueError("a cascade asks each model once: remove the one that is named twice")
         if not self.cascade and self.check is not None:
             raise ValueError("a `check` belongs to a `cascade`: add one, or remove the check")
         if self.cascade and self.hedge is not None:

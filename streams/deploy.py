@@ -17,7 +17,7 @@ from streams.client import Publisher
 from streams.commands.reach import codec_of
 from streams.config import Settings
 from streams.definitions import store
-from streams.definitions.company import Company
+from streams.definitions.company import BadCompany, Company
 from streams.stages import state
 from streams.topology import stages
 
@@ -45,9 +45,14 @@ def wanted_topics(settings: Settings) -> list[Topic]:
 
 
 def apply(settings: Settings, company: Company) -> Sequence[str]:
-    """Publishes what changed of a company's definitions and all of its documents; returns the places that changed."""
+    """Publishes what changed of a company's definitions and all of its documents; returns the places that changed.
+    Raises BadCompany where a version of a prompt is named that is not there."""
     codec = codec_of(settings)
-    changed = store.plan(store.read_all(settings, codec), company.definitions)
+    current = store.read_all(settings, codec)
+    changed = store.plan(current, company.definitions)
+    missing = store.versions_missing(current.having(changed), company.definitions)
+    if missing:
+        raise BadCompany("\n".join(missing))
     store.publish(settings, codec, changed)
     publisher = Publisher(settings, codec)
     publisher.publish(*company.documents)

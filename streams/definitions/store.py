@@ -11,7 +11,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from pydantic import ValidationError
 
 from schemas.codec import Codec, Undecodable, headers_of
-from schemas.registry import KINDS, Definition, DefinitionApplied, Definitions
+from schemas.prompts import Alias, PromptUse
+from schemas.registry import KINDS, Agent, Definition, DefinitionApplied, Definitions
 from streams.config import Settings
 from streams.kafka import consumer, high_watermark, producer
 
@@ -127,6 +128,18 @@ def plan(current: Definitions, wanted: Iterable[Definition], at: datetime | None
         if now is None or canonical(now) != body:
             changes.append(applied(kind, name, current.newest.get((kind, name), 0) + 1, body, at, author))
     return changes
+
+
+def versions_missing(given: Definitions, wanted: Iterable[Definition]) -> list[str]:
+    """Sentences on versions of prompts that are named and would not be there: their runs would fail."""
+    named = [(f"the alias {name!r} of prompt {d.name!r} names version {version}", d.name, version)
+             for d in wanted if isinstance(d, Alias) for name, version in d.versions.items()]
+    named += [(f"agent {d.name!r} names version {d.prompt.version} of prompt {d.prompt.use!r}", d.prompt.use, d.prompt.version)
+              for d in wanted if isinstance(d, Agent) and isinstance(d.prompt, PromptUse) and d.prompt.version is not None]
+    known = {name: ", ".join(str(v) for kind, other, v in sorted(given.bodies) if (kind, other) == ("prompt", name))
+             for _, name, _ in named}
+    return [f"{what}, which is not there: there are {known[name] or 'none'}. Apply the prompt first, or correct the number"
+            for what, name, version in named if ("prompt", name, version) not in given.bodies]
 
 
 def removal(current: Definitions, kind: str, name: str, at: datetime, author: str = "") -> DefinitionApplied:

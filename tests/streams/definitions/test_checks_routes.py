@@ -27,6 +27,7 @@ def test_a_route_is_a_definition_that_an_agent_names(tmp_path, route):
     ("fallback: [small]\n", 1, "either `candidates` or a `cascade`"),
     ("cascade: [cheap]\ncheck: {min_chars: 1}\n", 1, "two models or more"),
     ("cascade: [cheap, small]\n", 1, "and a `check`"),
+    ("cascade: [cheap, small, cheap]\ncheck: {min_chars: 1}\n", 1, "named twice"),
     ("candidates: [{model: small}]\ncheck: {min_chars: 1}\n", 1, "belongs to a `cascade`"),
     ("cascade: [cheap, small]\ncheck: {json_schema: {type: objekt}}\n", 2, "json_schema cannot be used"),
     ("candidates: [{model: small}]\nneeds: [vision]\n", 2, "none of its models has `vision: true`"),

@@ -6,11 +6,12 @@ import pytest
 
 from schemas.base import event_classes
 from schemas.codec import Codec, LocalIds
-from schemas.registry import DefinitionApplied, Definitions, Policy, Rule, Tenant
+from schemas.prompts import Alias, Prompt
+from schemas.registry import Agent, DefinitionApplied, Definitions, Policy, Rule, Tenant
 from schemas.topics import topic_of
 from streams import kafka
 from streams.definitions import store
-from streams.definitions.store import plan, removal
+from streams.definitions.store import plan, removal, versions_missing
 from tests.streams.stage_support import toy, until
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -41,6 +42,18 @@ def test_what_was_removed_is_out_of_force_until_it_is_applied_again():
     [back] = plan(gone, [ACME], NOON)
     assert back.version == 2
     assert gone.having([back]).find("tenant", "acme") == ACME
+
+
+def test_versions_of_prompts_that_are_not_there_are_told_before_anything_is_applied():
+    shop, other = Prompt(name="shop", task="Sell."), Prompt(name="shop", task="Sell more.")
+    now = Definitions().having(plan(Definitions(), [shop], NOON))
+    alias = Alias(name="shop", versions={"prod": 1, "canary": 2})
+    agents = [Agent(name=str(version), prompt={"use": "shop", "version": version}, model="m") for version in (1, 3)]
+    found = versions_missing(now, [alias, *agents])
+    assert [one.partition(", which")[0] for one in found] == [
+        "the alias 'canary' of prompt 'shop' names version 2", "agent '3' names version 3 of prompt 'shop'"]
+    assert "there are 1. Apply the prompt first" in found[0]
+    assert versions_missing(now.having(plan(now, [other], NOON)), [alias, agents[0]]) == []
 
 
 @pytest.mark.engine
