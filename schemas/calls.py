@@ -12,6 +12,9 @@ from schemas.agent import Message, Passage, Tokens, ToolRequest, ToolSpec
 from schemas.tools import McpServer, Place, Reconcile, Shorten
 from schemas.values import Body
 
+RUN_OVER = "the run that asked is over, so nobody waits for the answer"
+"""Why a call under way is given up; the message of its CancelledError."""
+
 
 @dataclass(frozen=True)
 class Tried:

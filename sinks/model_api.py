@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from schemas.calls import ChatAnswer, ChatQuestion, Endpoint, Failure, Tried
+from schemas.calls import RUN_OVER, ChatAnswer, ChatQuestion, Endpoint, Failure, Tried
 from sinks import attempt
 from sinks.breakers import Meter, Moves
 from sinks.http import Refusal, Secret, now_utc
@@ -61,6 +61,12 @@ class ModelApi:
             race = Race(inquiry, waiting, self._turns, self._budgets)
             try:
                 endpoint, said, nth = await race.run()
+            except asyncio.CancelledError as error:
+                if error.args != (RUN_OVER,):
+                    raise
+                tried = inquiry.book()
+                return Failure("run_over", RUN_OVER, started_at, self._now(), len(tried), preferred, tried,
+                               self._moves.take())
             except Refusal as refusal:
                 tried = inquiry.book()
                 return Failure(refusal.reason, refusal.detail, started_at, self._now(), len(tried),

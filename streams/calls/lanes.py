@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from confluent_kafka import Message
 
@@ -23,6 +24,7 @@ from schemas.calls import ChatQuestion, Failure, Impossible, Uncertain
 from schemas.codec import Undecodable
 from schemas.operations import Reason
 from schemas.registry import Definitions
+from streams.calls.ending import Endings
 from streams.calls.offsets import Tracker
 from streams.shapes import Step
 from streams.telemetry import Metrics
@@ -115,6 +117,7 @@ class Lanes:
         self._calls: dict[Place, asyncio.Task[Outcome]] = {}
         self._once: set[Place] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.endings = Endings()
         threading.Thread(target=self._run, name="lanes", daemon=True).start()
 
     def dispatch(self, questions: list[Question]) -> None:
@@ -127,6 +130,10 @@ class Lanes:
     def keep(self, held: set[tuple[str, int]]) -> None:
         """Calls of other partitions end here; one that must not happen twice is let run, for its effect."""
         self._loop.call_soon_threadsafe(self._keep, held)
+
+    def over(self, session: str, run: UUID) -> None:
+        """A run has ended: what of it may be given up is."""
+        self._loop.call_soon_threadsafe(self.endings.over, session, run)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -227,7 +234,7 @@ class Lanes:
             answer: Any = Failure(asked.reason, asked.detail, started_at, started_at)
         else:
             try:
-                answer = await self._ports[name](asked)
+                answer = await self.endings.answer(question.event, asked, self._ports[name])
             except Exception as error:
                 log.exception("port %s raised", name)
                 answer = Failure("error", f"{type(error).__name__}: {error}", started_at, datetime.now(UTC))

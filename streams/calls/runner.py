@@ -22,6 +22,7 @@ from schemas.operations import DeadLettered
 from schemas.topics import MESSAGE_BYTES_MAX
 from streams import kafka
 from streams.calls import answered
+from streams.calls.ending import Hearing
 from streams.calls.holding import Holding, check_topics
 from streams.calls.lanes import NAME, Finished, Lanes, Mark, Part, Place, Port, Question, unreadable
 from streams.calls.lease import Lease
@@ -51,6 +52,7 @@ class Calls:
         self._lease = Lease(worker.end)
         self._lanes = Lanes(ports, lambda: self._given, settings.calls_at_once, self._lease.holds, worker.stopping,
                             worker.metrics)
+        self._hearing = Hearing(settings, worker.codec, self._lanes.endings.waits, self._lanes.over)
         self._holding = Holding(settings, steps, worker, self._lanes, self._drain)
         self._share = ShareLimit(settings.dead_share_max)
         self._producer: Producer = kafka.producer(settings, f"{NAME}-{slot}")
@@ -81,6 +83,7 @@ class Calls:
             self._worker.end(str(error))
         hold.drop(hold.parts.values())
         self._consumer.close()
+        self._hearing.close()
         self._lease.close()
         self._lanes.close()
         hold.close()

@@ -80,7 +80,7 @@ def cancel(
     run: Annotated[UUID, typer.Argument(help="The run's id.")],
     reason: Annotated[str, typer.Option(help="Why.")] = "", as_json: AsJson = False,
 ) -> None:
-    """Ends a run that is under way, the agents that it asked, and the approvals that it waits for."""
+    """Ends a run that is under way, the agents that it asked, the approvals that it waits for, and what it asks of models."""
     over = rows_of(settings(), ENDED, {"id": str(run)})
     if over:
         raise Problem(f"run {run} is over already: {over[0]['outcome']} at {over[0]['at']:%Y-%m-%d %H:%M:%S} UTC")

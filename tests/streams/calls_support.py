@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from infra.embedded.fault_answers import events
 from infra.embedded.serving import bound
-from schemas.agent import ModelAsked, ToolCalled
+from schemas.agent import ModelAsked, RunFinished, ToolCalled
 from schemas.base import Event, event_classes
 from schemas.codec import Codec, LocalIds, headers_of
 from schemas.operations import DeadLettered
@@ -108,7 +108,7 @@ class Runners:
     all_ever: list[subprocess.Popen] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        classes = {kind for step in STEPS for kind in (*kinds(step.reads), *kinds(step.writes))} | {DeadLettered}
+        classes = {kind for step in STEPS for kind in (*kinds(step.reads), *kinds(step.writes))} | {DeadLettered, RunFinished}
         kafka.create_topics(self.settings, [topic_of(kind) for kind in classes])
         self.producer = kafka.producer(self.settings)
         self._said = sorted({self.settings.prefix + kind.topic() for step in STEPS for kind in kinds(step.writes)})

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
-from schemas.agent import ModelFailed, ToolCalled, ToolFailed, ToolReturned, ToolUncertain
+from schemas.agent import ModelFailed, RunFinished, ToolCalled, ToolFailed, ToolReturned, ToolUncertain
 from schemas.base import event_classes
 from schemas.bodies import EVENT_BYTES_MAX
 from schemas.codec import Codec, LocalIds
@@ -74,6 +74,17 @@ def test_a_call_that_must_happen_once_is_uncertain_after_a_crash_and_a_reconcila
     twice = {str(question.id) for question in asked[2:]}
     assert {key for key, times in world.tool.begun.items() if times > 1} == twice
     assert set(world.tool.asked_about) == {str(question.id) for question in asked}
+
+
+def test_what_a_run_that_is_over_still_asks_is_given_up_where_that_harms_nobody(world):
+    world.start()
+    pure, once, other = called("s0", 20_000, "pure"), called("s1", 20_000, "once"), called("s2", 20_000, "pure")
+    world.publish(pure, once, other)
+    until(lambda: world.tool.under_way == 3, "all calls are under way")
+    world.publish(*(one.then(RunFinished, outcome="cancelled", started_at=one.at, wait_ms=0) for one in (pure, once)))
+    until(lambda: world.heard() == 1, "one is given up", 10)
+    [failed] = world.events(ToolFailed)
+    assert (failed.cause, failed.reason) == (pure.id, "run_over")
 
 
 def test_asked_to_end_it_finishes_what_runs_and_nothing_is_repeated(world):
