@@ -96,8 +96,15 @@ async def live(look: Reading) -> JSONResponse:
     except (httpx.HTTPError, ValueError, KeyError) as error:
         raise Problem(503, "live_away", "the live views do not answer: `./weir status` says whether they run", retry_after_s=2
                       ) from error
-    return JSONResponse({"figures": [{"title": name.replace("_", " "), "value": f"{value:,}" if isinstance(value, int) else str(value)}
+    return JSONResponse({"figures": [{"title": name.replace("_", " ").removesuffix(" usd"), "value": figure(name, value)}
                                      for name, value in total.items() if not isinstance(value, dict | list)]})
+
+
+def figure(name: str, value: Any) -> str:
+    """A figure of the live views as people read it."""
+    if value is None:
+        return "–"
+    return f"${Decimal(str(value)):,.4f}" if name.endswith("usd") else f"{value:,.0f}"
 
 
 @router.post("/approvals/{approval}")
@@ -125,7 +132,8 @@ async def give_back(form: Form, look: Reading) -> Response:
         return deadletters.replay(settings, letters)
 
     count = await of_kafka(back)
-    return RedirectResponse("/console/letters?" + urlencode(look.query(said=f"{count} given back; others were before")), 303)
+    said = f"{count} given back" + ("" if count else ": whatever was asked for had been given back before")
+    return RedirectResponse("/console/letters?" + urlencode(look.query(said=said)), 303)
 
 
 @router.post("/runs/{run}/fork")

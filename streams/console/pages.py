@@ -228,9 +228,9 @@ async def topology(look: Reading) -> HTMLResponse:
     late = {row["consumer"]: row for row in delays}
     by_event = {kind.__name__: row["a_minute"] for step in PIPELINE for kind in (*kinds(step.reads), *kinds(step.writes))
                 for row in rates if row["topic"] == kind.topic()}
-    drawn = [(f"stage: {key}", late.get(f"stage-{key}"), [_step(step) for step in steps]) for key, steps in stages().items()]
+    drawn = [(f"stage: {key}", f"stage-{key}", late.get(f"stage-{key}"), [_step(step) for step in steps]) for key, steps in stages().items()]
     return render(look, "topology.html", "Topology", rates=by_event, stages=[
-        *drawn, ("asked outside", late.get("calls"), [_step(step) for step in calls()])],
+        *drawn, ("asked outside", "calls", late.get("calls"), [_step(step) for step in calls()])],
                   tables=[Table("Records a minute, by topic", rates, "rates"), Table("How far behind", delays, "delays")]
                   if look.sees_all else [])
 

@@ -24,7 +24,7 @@ WORKERS = (
     Panel("Last counted", "stat", "time() - max(weir_counted_timestamp_seconds)", "s", 6, bad_from=300),
     Panel("Oldest record that nobody finished", "stat", "max(weir_behind_seconds)", "s", 6, bad_from=60),
     Panel("Records taken a second", "timeseries", _rate("weir_records_taken_total", "consumer"), "cps", legend="{{consumer}}"),
-    Panel("Records not yet taken", "timeseries", "sum by (consumer) (weir_lag_records)", legend="{{consumer}}"),
+    Panel("Records not yet finished", "timeseries", "max by (consumer) (weir_behind_records)", legend="{{consumer}}"),
     Panel("Transactions, 99 % within", "timeseries", _within(0.99, "weir_transaction_seconds", "consumer"), "s",
           legend="{{consumer}}"),
     Panel("Inserts, 99 % within", "timeseries", _within(0.99, "weir_insert_seconds", "table"), "s", legend="{{table}}"),

@@ -6,7 +6,7 @@
 from fastapi import FastAPI
 
 from streams.config import Settings
-from streams.console import acting, pages, quality, taking
+from streams.console import acting, pages, quality, rates, taking
 from streams.console.acting import sign_in_page
 from streams.console.page import error_page
 from streams.console.reading import SignIn
@@ -42,6 +42,7 @@ ROUTERS = (
     quality.router,
     acting.router,
     taking.router,
+    rates.router,
 )
 
 ABOUT = """LLM agents in production, run as an exactly-once streaming pipeline on Kafka.

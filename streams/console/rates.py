@@ -1,0 +1,86 @@
+"""How many records go through each topic this very second, and who is behind, by the workers' own numbers?
+
+Where the stack runs on this machine its supervisor knows the workers' ports, and each is asked for /metrics. Two looks make
+a rate. Elsewhere there is Prometheus for this: the page then shows what was counted, minute by minute.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import httpx
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from prometheus_client.parser import text_string_to_metric_families
+
+from infra.embedded import stack
+from streams.config import Settings
+from streams.console.reading import Reading
+from streams.shapes import kinds
+from streams.topology import PIPELINE
+
+router = APIRouter(prefix="/console", include_in_schema=False)
+LEAST_S = 1.0
+"""Between two looks: less makes a rate of chance, and many readers share one look."""
+ASKED = ("stage", "calls", "balancing")
+EVENTS = {kind.topic(): kind.__name__ for step in PIPELINE for kind in (*kinds(step.reads), *kinds(step.writes))}
+Sums = dict[str, float]
+
+
+class Rates:
+    """What the workers said last, and the time of it."""
+
+    def __init__(self, settings: Settings):
+        self._settings, self._lock = settings, asyncio.Lock()
+        self._at, self._before, self._told = 0.0, {}, {"rates": {}, "behind": {}}
+
+    async def told(self) -> dict[str, Any]:
+        """Events a second by name, and records behind by consumer; nothing where no worker answers."""
+        async with self._lock:
+            if (now := time.monotonic()) - self._at < LEAST_S:
+                return self._told
+            pages = await self._pages()
+            sums, behind = counted(pages)
+            rates = {EVENTS[topic]: round(max(0.0, count - self._before[topic]) / (now - self._at), 1)
+                     for topic, count in sums.items() if topic in EVENTS and topic in self._before}
+            self._at, self._before, self._told = now, sums, {"rates": rates, "behind": behind}
+            return self._told
+
+    async def _pages(self) -> list[str]:
+        services = stack.status(self._settings.home.resolve())["services"]
+        ports = [service["port"] for name, service in services.items() if name.startswith(ASKED) and service.get("port")]
+        async with httpx.AsyncClient(timeout=1) as http:
+            answers = await asyncio.gather(*(http.get(f"http://127.0.0.1:{port}/metrics") for port in ports), return_exceptions=True)
+        return [answer.text for answer in answers if isinstance(answer, httpx.Response) and answer.status_code == 200]
+
+
+def counted(pages: Iterable[str]) -> tuple[Sums, Sums]:
+    """Records of each topic so far, and what each consumer has not finished. What is made here counts where it is made, what
+    comes from outside where it is taken: by the consumer that took most, for several may read one topic."""
+    made: Sums = defaultdict(float)
+    taken: dict[str, Sums] = defaultdict(lambda: defaultdict(float))
+    behind: Sums = {}
+    for page in pages:
+        for family in text_string_to_metric_families(page):
+            for sample in family.samples:
+                match sample.name:
+                    case "weir_events_made_total":
+                        made[sample.labels["topic"]] += sample.value
+                    case "weir_records_taken_total":
+                        taken[sample.labels["topic"]][sample.labels["consumer"]] += sample.value
+                    case "weir_behind_records":
+                        behind[sample.labels["consumer"]] = sample.value
+    return {topic: max(made.get(topic, 0.0), *taken[topic].values(), 0.0) for topic in {*made, *taken}}, behind
+
+
+@router.get("/live/topology")
+async def topology(look: Reading, request: Request) -> JSONResponse:
+    """Of all tenants: shown only to who may see all."""
+    if not look.sees_all:
+        return JSONResponse({"rates": {}, "behind": {}})
+    state = request.app.state
+    if not hasattr(state, "rates"):
+        state.rates = Rates(look.edge.settings)
+    return JSONResponse(await state.rates.told())
