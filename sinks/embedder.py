@@ -44,6 +44,10 @@ class Embedder:
                 vectors[place] = vector
         return vectors
 
+    def tokens(self, texts: Sequence[str]) -> int:
+        """How many tokens the model reads of the texts: no more than 256 of each, its marks for begin and end included."""
+        return sum(sum(one.attention_mask) for one in self._tokenizer.encode_batch(list(texts)))
+
     def sparse_documents(self, texts: Sequence[str]) -> Iterator[Sparse]:
         return (_sparse(self._bm25.embed_document(text)) for text in texts)
 

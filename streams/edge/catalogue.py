@@ -86,8 +86,8 @@ async def embed(body: Embed, edge: Shared, caller: Requester) -> dict[str, Any]:
                       "numbers of tokens are another model's, send the text itself")
     if body.dimensions not in (None, 384):
         raise Problem(422, "bad_dimensions", "the vectors have 384 dimensions: leave `dimensions` out")
-    vectors = await asyncio.get_running_loop().run_in_executor(ONE_AT_A_TIME, lambda: embedder().dense(texts))
-    tokens = sum(len(text) // 4 + 1 for text in texts)
+    vectors, tokens = await asyncio.get_running_loop().run_in_executor(
+        ONE_AT_A_TIME, lambda: (embedder().dense(texts), embedder().tokens(texts)))
     packed = body.encoding_format == "base64"
     return {"object": "list", "model": body.model or "all-MiniLM-L6-v2-int8", "usage": {
         "prompt_tokens": tokens, "total_tokens": tokens}, "data": [

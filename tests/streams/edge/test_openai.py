@@ -140,5 +140,6 @@ def test_embeddings_are_the_knowledges_own(client):
     near, far = (sum(a * b for a, b in zip(said.data[0].embedding, said.data[n].embedding, strict=True)) for n in (1,
         2))
     assert len(said.data[0].embedding) == 384 and near > far
+    assert said.usage.prompt_tokens == said.usage.total_tokens == (3 + 2) + (4 + 2) + (1 + 2), "pieces of words, and two marks"
     with pytest.raises(openai.UnprocessableEntityError, match="send the text itself"):
         client(lambda openai: openai.embeddings.create(model="local", input=[1, 2, 3]))
