@@ -36,7 +36,8 @@ TASK = {"type": "object", "required": ["task"], "properties": {"task": {
 
 class Tenant(Definition):
     """Who may ask, and how much: a token bucket of requests, and a limit on runs that are at work at once: one that
-    waits for people or for a time only is not counted."""
+    waits for people or for a time only is not counted. `retention_days` is how long ClickHouse keeps the rows that land
+    from now on; without it the setting WEIR_RETENTION_DAYS holds."""
 
     kind: ClassVar[str] = "tenant"
     requests_per_minute: Annotated[float, Field(gt=0)] = 60
@@ -46,6 +47,7 @@ class Tenant(Definition):
     budget_usd: Budget | None = None
     contract: Contract | None = None
     drift: Drift | None = None
+    retention_days: Annotated[int, Field(ge=1, le=3_650)] | None = None
 
 
 class Currency(Definition):

@@ -23,6 +23,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 from schemas.base import Event
 from sinks.avro_rows import AvroRows, avro_rows, read, takes
 from sinks.base import Batch, Bodies
+from sinks.retention import Kept, usual
 from sinks.rows import TABLES, Columns, columns, epoch
 
 log = logging.getLogger(__name__)
@@ -138,12 +139,13 @@ class ClickHouse:
     name = "clickhouse"
     rows_max = 1_000_000
 
-    def __init__(self, url: str, database: str, deduplicate: bool = True):
-        """`deduplicate=False` is the negative control: tokens off, so that repeats show."""
+    def __init__(self, url: str, database: str, deduplicate: bool = True, kept: Kept = usual):
+        """`kept`: for how many days, by tenant. `deduplicate=False` is the negative control: tokens off, so that
+        repeats show."""
         self.epoch = epoch()
         self._url, self._database = url, database
         self._settings = ONCE if deduplicate else {"async_insert": 0, "deduplicate_insert": "disable"}
-        self._deduplicate = deduplicate
+        self._deduplicate, self._kept = deduplicate, kept
         self._client: Client | None = None
         self._types: dict[str, dict[str, Any]] = {}
         self._no_avro: set[str] = set()
@@ -157,7 +159,7 @@ class ClickHouse:
                 "topic": kind.topic(), "partition": partition}).result_rows[0][0]
 
     def prepare(self, batch: Batch | Bodies) -> Columns | AvroRows:
-        return avro_rows(batch) if isinstance(batch, Bodies) else columns(batch)
+        return avro_rows(batch, self._kept) if isinstance(batch, Bodies) else columns(batch, self._kept)
 
     def write(self, prepared: Columns | AvroRows, token: str) -> None:
         settings = self._settings | ({"insert_deduplication_token": token} if self._deduplicate else {})
@@ -198,7 +200,7 @@ class ClickHouse:
                 raise  # it did not answer: that says nothing of Avro
             except DatabaseError as error:
                 log.warning("%s refused Avro, tried again as columns: %s", made.table, str(error)[:300])
-        self._insert(client, columns(read(made.bodies)), settings)
+        self._insert(client, columns(read(made.bodies), self._kept), settings)
         self._no_avro.add(made.table)
 
     def _types_of(self, client: Client, table: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from schemas.tracing import SpanEnded
 from schemas.usage import BudgetAlerted, TokensUsed, UsageTotalled
 from schemas.webhooks import WebhookDelivered, WebhookDropped, WebhookFailed
 from sinks.base import Batch
+from sinks.retention import Kept, usual
 
 Values = list[Any]
 SCALE = -12
@@ -91,7 +92,7 @@ class Column:
     convert: Callable[[Values], Values]
 
 
-def columns(batch: Batch) -> Columns:
+def columns(batch: Batch, kept: Kept = usual) -> Columns:
     """The rows of a batch. Raises ValueError, TypeError or OverflowError for a value that no column can hold."""
     table, size = TABLES[batch.kind], len(batch.fields)
     made: dict[str, Values] = {}
@@ -100,7 +101,8 @@ def columns(batch: Batch) -> Columns:
     made |= {name: made[source] for name, source in table.copies.items()}
     made |= {name: [value] * size for name, value in table.constants.items()}
     made |= {"kafka_topic": [batch.kind.topic()] * size, "kafka_partition": [batch.partition] * size,
-             "kafka_offset": batch.offsets, "seq": batch.seqs}
+             "kafka_offset": batch.offsets, "seq": batch.seqs,
+             "retention_days": [kept(fields["tenant"]) for fields in batch.fields]}
     return Columns(table.name, list(made), list(made.values()))
 
 
@@ -117,6 +119,7 @@ def epoch() -> str:
     """A name for the way from events to rows as it is now: it changes when a column comes, goes or is filled anew."""
     ways = {kind.__name__: [TABLES[kind].name, sorted(map(str, TABLES[kind].constants.items())), TABLES[kind].copies,
                             [[c.name, c.path, c.convert.__name__] for c in columns_of(kind)]] for kind in TABLES}
+    ways["every row"] = ["kafka_topic", "kafka_partition", "kafka_offset", "seq", "retention_days"]
     return sha256(json.dumps(ways, sort_keys=True).encode()).hexdigest()[:8]
 
 

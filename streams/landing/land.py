@@ -20,6 +20,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaException, Message, TopicPart
 
 from schemas.base import Event
 from schemas.operations import DeadLettered
+from schemas.registry import Definitions
 from sinks.base import Sink
 from streams import kafka
 from streams.config import Settings
@@ -60,7 +61,15 @@ def sink_of(settings: Settings, name: str, worker: Any = None) -> Sink:
         return Otlp(settings.otlp_endpoint, settings.otlp_headers, is_latest(settings.semconv_opt_in),
                     settings.otlp_content, worker and worker.metrics.measure)
     from sinks.clickhouse import ClickHouse
-    return ClickHouse(settings.clickhouse(), settings.clickhouse_database, deduplicate=settings.control != "tokens")
+    return ClickHouse(settings.clickhouse(), settings.clickhouse_database, settings.control != "tokens",
+                      kept_by(worker.given if worker else Definitions, settings.retention_days))
+
+
+def kept_by(given: Callable[[], Definitions], usual_days: int) -> Callable[[str], int]:
+    """For how many days the rows of a tenant are kept, as the definitions have it now."""
+    def days(tenant: str) -> int:
+        return getattr(given().find("tenant", tenant), "retention_days", None) or usual_days
+    return days
 
 
 def written_by_steps() -> set[type[Event]]:

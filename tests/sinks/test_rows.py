@@ -14,13 +14,14 @@ from schemas.plain import plain_of
 from schemas.usage import TokensUsed
 from schemas.values import Tokens, Took
 from sinks.base import Batch
+from sinks.retention import USUAL_DAYS
 from sinks.rows import TABLES, columns, epoch
 from streams.shapes import kinds
 from streams.topology import SINKS
 
 EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
 LANDED = [(kind, path) for kind in TABLES for path in sorted((EXAMPLES / kind.__name__).glob("*.json"))]
-PLACE = ("kafka_topic", "kafka_partition", "kafka_offset", "seq")
+PLACE = ("kafka_topic", "kafka_partition", "kafka_offset", "seq", "retention_days")
 
 
 def batch_of(*events: Event, partition: int = 3, first: int = 100) -> Batch:
@@ -65,7 +66,7 @@ def test_an_example_becomes_its_row(kind, path):
     event = from_json(kind, path.read_text())
     made = columns(batch_of(event))
     row = {name: values[0] for name, values in zip(made.names, made.values, strict=True)}
-    assert [row.pop(name) for name in PLACE] == [kind.topic(), 3, 100, 200]
+    assert [row.pop(name) for name in PLACE] == [kind.topic(), 3, 100, 200, USUAL_DAYS]
     assert row == expected(event)
     assert made.table == TABLES[kind].name
 
