@@ -15,6 +15,7 @@ from schemas.base import NAMESPACE_OID, derived_id
 from schemas.codec import first_error
 from streams.client import now
 from streams.edge.keys import Caller
+from streams.edge.objects import whole
 from streams.edge.problems import Problem
 from streams.edge.shared import Edge
 
@@ -23,9 +24,9 @@ SPACE = derived_id(NAMESPACE_OID, "weir/idempotency")
 KEY_CHARS_MAX = 255
 SAID = ("agent", "text", "user", "channel", "history")
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-RUN = """SELECT at, tenant, session, run, agent, agent_version, outcome, reason, detail, answer, model, model_calls,
-       tool_calls, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost_usd,
-       total_cost_usd, started_at, wait_ms
+RUN = """SELECT at, tenant, session, run, agent, agent_version, outcome, reason, detail, answer, bodies, model,
+       model_calls, tool_calls, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
+       cost_usd, total_cost_usd, started_at, wait_ms
 FROM runs WHERE run = {run:UUID} AND tenant = {tenant:String} ORDER BY at LIMIT 1"""
 REFUSED = {"quota": 429, "concurrency": 429, "budget": 429, "unknown_tenant": 403, "unknown_agent": 404,
            "too_large": 413, "empty": 422}
@@ -113,7 +114,7 @@ async def _before(edge: Edge, caller: Caller, run: UUID, digest: str) -> Asked |
 async def result_of(edge: Edge, caller: Caller, asked: Asked) -> dict[str, Any]:
     """The run's outcome, in the shape of `GET /v1/runs/{id}`. Raises Problem 504 where none came in time."""
     if edge.link.stories.find(asked.run) is None:  # of former times, asked for again
-        return landed((await edge.rows(RUN, run=str(asked.run), tenant=caller.tenant))[0])
+        return landed(await whole(edge, (await edge.rows(RUN, run=str(asked.run), tenant=caller.tenant))[0]))
     found = await edge.link.stories.wait(asked.run, edge.settings.edge_wait_s)
     if found is None:
         raise late(edge, asked.run)

@@ -16,7 +16,7 @@ from schemas.base import NAMESPACE_OID, derived_id
 from schemas.feedback import FeedbackGiven, Score
 from schemas.stream import ModelChunk
 from streams.client import now
-from streams.edge import asking, sse
+from streams.edge import asking, objects, sse
 from streams.edge.keys import Caller, Judge, Reader, Requester
 from streams.edge.live import may_show
 from streams.edge.memory import OUTCOMES, Known
@@ -160,7 +160,7 @@ async def _landed(edge: Edge, caller: Caller, run: UUID, known: bool) -> dict[st
         if known:
             return None
         raise
-    return asking.landed(rows[0]) if rows else None
+    return asking.landed(await objects.whole(edge, rows[0])) if rows else None
 
 
 @router.get("/v1/runs/{run}/events", response_class=Response,

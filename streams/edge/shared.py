@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from sinks.objects import Objects
 from streams.config import Settings
 from streams.edge import limits
 from streams.edge.link import Away, Link
@@ -29,6 +30,10 @@ class Edge:
     tables: Tables
     metrics: Metrics = field(default_factory=Metrics)
     bodies: limits.Room = field(default_factory=limits.Room)
+    objects: Objects = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.objects = Objects(self.settings.object_store())
 
     async def rows(self, sql: str, **parameters: Any) -> Rows:
         """Rows of ClickHouse. Raises Problem 503 where it is away."""
