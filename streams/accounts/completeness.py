@@ -55,9 +55,11 @@ class Minute:
 
 @dataclass
 class Balance:
-    """All minutes, and how long records took from the log into the table, in milliseconds by topic."""
+    """All minutes, the offsets of what is lost, and how long records took from the log into the table, in milliseconds
+    by topic."""
 
     minutes: list[Minute] = field(default_factory=list)
+    lost: dict[tuple[str, int], list[int]] = field(default_factory=lambda: defaultdict(list))
     waits_ms: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     @property
@@ -123,6 +125,7 @@ def count(topic: str, logs: dict[int, Log], landed: Iterable[dict[str, Any]], de
                 minute.under_way += 1
             else:
                 minute.lost += 1
+                into.lost[topic, number].append(offset)
         into.minutes += [minutes[start] for start in sorted(minutes)]
 
 

@@ -13,10 +13,12 @@ from streams import kafka
 from streams.accounts.completeness import FIGURES, Balance, Minute
 from streams.accounts.completeness import balance as counted
 from streams.accounts.delays import Delay, delays
+from streams.accounts.repairing import repair as land_again
 from streams.chaos.check import chunks_of
 from streams.commands.common import AsJson, Problem, err, out, say_json, table
 from streams.commands.reach import codec_of, rows_of
 from streams.config import Settings, settings
+from streams.landing.land import sink_of
 
 LISTED = 20
 
@@ -24,10 +26,14 @@ LISTED = 20
 def balance(
     minutes: Annotated[int, typer.Option(help="How far back; 0 for all that the log still has.", min=0)] = 60,
     knowledge: Annotated[bool, typer.Option("--knowledge", help="Compare the pieces in Qdrant too.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Land what is lost again, out of the log.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Counts: produced = landed + dead-lettered, by topic, partition and minute. Exit code 1 where that is not so."""
     found, waiting = measured(settings(), minutes)
+    if repair and found.lost:
+        err.print(repaired(settings(), found))
+        found, waiting = measured(settings(), minutes)
     pieces = pieces_of(settings(), waiting) if knowledge else {}
     well = not (found.off or pieces.get("missing") or pieces.get("too_many"))
     sums = {name: sum(getattr(each, name) for each in found.minutes) for name in FIGURES}
@@ -45,6 +51,13 @@ def balance(
         err.print(f"{pieces['in_force']} pieces of documents are in force: {pieces['missing']} of them are not in "
                   f"Qdrant, {pieces['too_many']} are there that should not be")
     raise typer.Exit(0 if well else 1)
+
+
+def repaired(configured: Settings, found: Balance) -> str:
+    """Lands what is lost; what was done, in words."""
+    landed = land_again(configured, codec_of(configured), sink_of(configured, "clickhouse"), found.lost, datetime.now(UTC))
+    return (f"{landed} of {sum(map(len, found.lost.values()))} lost records were landed again, out of the log. Where their "
+            "rows had been deleted, sums by hour now count them twice: `./weir query --named balance` tells")
 
 
 def pieces_of(configured: Settings, waiting: list[Delay]) -> dict[str, int]:
@@ -86,4 +99,4 @@ def sentence(sums: dict[str, int], off: list[Minute]) -> str:
              f"{one.doubled} doubled" for one in off[:LISTED]]
     more = [f"  and {len(off) - LISTED} more"] if len(off) > LISTED else []
     return "\n".join([f"NOT BALANCED: {sums['lost']} lost, {sums['doubled']} doubled, in {len(off)} minutes of a "
-                      "partition. Keep the topics as they are, and land these offsets again:", *lines, *more])
+                      "partition. Keep the topics as they are; `./weir balance --repair` lands what is lost again:", *lines, *more])

@@ -69,7 +69,7 @@ OBJECTIVES = (
 ALARMS = (
     Alarm("WeirNotBalanced", "sum by (what) (weir_unbalanced_records) > 0", "0m", "page",
           "{{ $value }} records are {{ $labels.what }}: produced is not landed + dead-lettered",
-          "`./weir balance` names topic, partition and minute; keep the topics as they are"),
+          "`./weir balance` for topic, partition and minute, and land it again with `--repair`"),
     Alarm("WeirNotCounted", "time() - max(weir_counted_timestamp_seconds) > 300", "1m", "ticket",
           "nothing was counted for {{ $value | humanizeDuration }}: whether it balances is not known",
           "the log of balancing-0; ClickHouse may be away"),
