@@ -10,6 +10,8 @@ from decimal import Decimal
 from html import escape
 from typing import Any
 
+from streams.console.page import seen
+
 DEPTH_SHOWN = 8
 NODES_SHOWN = 60
 BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y = 218, 40, 46, 10
@@ -81,7 +83,7 @@ def called(spans: Sequence[Span]) -> Node:
     above = [top]
     for depth, span in in_order(spans):
         del above[min(depth, DEPTH_SHOWN) + 1:]
-        node = above[-1].parts.setdefault(span["name"], Node(span["name"]))
+        node = above[-1].parts.setdefault(span["name"], Node(seen(span["name"])))
         node.add(span)
         above.append(node)
     return top

@@ -31,11 +31,27 @@ def test_no_time_breaks_a_page(console, hours):
 
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("path", ["session?session={}", "runs?words={}", "sessions?tenant={}",
-                                  "letters?said={}", "export/session.csv?session={}"])
+                                  "letters?said={}", "export/session.csv?session={}", "runs?user={}",
+                                  "runs?before={}", "runs?before=2026-05-04&below={}", "export/spans.csv?trace={}"])
 def test_no_text_in_an_address_breaks_a_page(console, path, odd):
     page = got(console, "/console/" + path.format(quote(odd, safe="")))
     assert page.status_code == 200, page.text
     assert "clickhouse" not in page.text.lower() or "from ClickHouse" in page.text
+
+
+@pytest.mark.parametrize("odd", [*ODD, "..%2f..%2fruns", "0" * 32, "<script>alert(1)</script>"])
+def test_a_trace_that_is_none_is_told(console, odd):
+    page = got(console, f"/console/traces/{quote(odd, safe='')}", headers=PERSON)
+    assert page.status_code == 404 and "<script>alert" not in page.text
+
+
+def test_a_trace_of_hostile_spans_is_shown_as_text(console, write):
+    trace, evil = uuid4().hex, '"><script>alert(1)</script>\u202e\x00'
+    write(run=uuid4(), trace=trace, name=evil, span="a" * 16, parent="b" * 16, operation="execute_tool", error_type=evil)
+    write(run=uuid4(), trace=trace, name=evil, span="b" * 16, parent="a" * 16, operation='x" onload="alert(1)')
+    page = got(console, f"/console/traces/{trace}").text
+    assert page.count('<svg viewBox="0 0 1000 10"') == 2 and "<script>alert" not in page and ' onload="' not in page
+    assert "\u202e" not in page and "[U+202E]" in page
 
 
 def test_many_words_are_looked_for(console):
