@@ -63,9 +63,8 @@ def decide(approval: UUID, decision: str, by: str, roles: list[str], note: str, 
     found = rows_of(settings(), ASKED, {"id": str(approval)})
     if not found:
         raise Problem(f"there is no approval {approval}: `./weir approvals` lists those that wait")
-    me = getpass.getuser()
-    note = note if by in ("", me) else ": ".join(filter(None, (f"typed by {me}", note)))
-    word = ApprovalDecided(id=uuid4(), at=now(), approval=approval, by=by or me, roles=tuple(roles),
+    by, note = signed(by, note, getpass.getuser())
+    word = ApprovalDecided(id=uuid4(), at=now(), approval=approval, by=by, roles=tuple(roles),
                            decision=decision, note=note, arguments=arguments, **found[0])
     answer = publish(word, (ApprovalResolved, ApprovalRefused), lambda event: event.cause == word.id)
     if as_json and answer is not None:
@@ -74,6 +73,11 @@ def decide(approval: UUID, decision: str, by: str, roles: list[str], note: str, 
         raise Problem(f"that word does not count ({answer.reason}): {answer.detail}")
     err.print(f"{decision} of {approval} is on Kafka, and not answered yet: `./weir status` tells which worker is down"
               if answer is None else f"{answer.status} by {answer.by} after {answer.wait_ms / 1000:.0f} s")
+
+
+def signed(by: str, note: str, me: str) -> tuple[str, str]:
+    """Whose word it is, and its note. Who may write to Kafka may write any name, so the note tells who wrote another."""
+    return by or me, note if by in ("", me) else ": ".join(filter(None, (f"typed by {me}", note)))
 
 
 def cancel(

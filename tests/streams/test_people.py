@@ -10,6 +10,7 @@ from schemas.agent import AgentRequested, RequestRefused, RunCancelled, RunFinis
 from schemas.approvals import ApprovalAsked, ApprovalDecided, ApprovalRefused, ApprovalResolved, UserAsked
 from schemas.children import CallHeld
 from schemas.registry import DefinitionApplied, Tenant
+from streams.commands.people import signed
 from streams.local import Local
 from streams.topology import PIPELINE
 from tests.streams.examples import NOON, at, ends, playing, questions
@@ -105,6 +106,13 @@ def test_requests_behind_a_run_that_waits_have_no_place_either(end):
                  else local.send(RunCancelled(id=UUID(int=8), at=at(60), tenant="lamps", session=SESSION, run=UUID(int=1))))
     assert [end.run for end in ends(said)] == [UUID(int=n) for n in (1, 2, 3)]
     assert held(said) == 0
+
+
+@pytest.mark.parametrize(("by", "note", "is_of"), [
+    ("", "fine", ("ada", "fine")), ("ada", "", ("ada", "")), ("mara", "", ("mara", "typed by ada")),
+    ("mara", "fine", ("mara", "typed by ada: fine"))])
+def test_a_name_that_somebody_else_types_at_the_terminal_is_noted(by, note, is_of):
+    assert signed(by, note, "ada") == is_of
 
 
 def gone(given, kind, name):
