@@ -1,5 +1,6 @@
 """What became of a run, and what may a person do about it: look, cancel, decide what it waits for, ask what if?"""
 
+import json
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -66,6 +67,9 @@ def print_run(run: dict[str, Any], spans: list[dict[str, Any]], verdicts: list[d
               f"[bold]{run['outcome']}[/bold] {run['reason']} in {run['wait_ms']} ms, {spent(run['cost_usd'], run['total_cost_usd'])}")
     out.print(f"Q: {run['question']}", markup=False)
     out.print(f"A: {run['answer']}", markup=False)
+    for field, key in json.loads(run.get("bodies") or "{}").items():
+        out.print(f"That is the beginning of the {'question' if field == 'text' else field}: ./weir objects show {key}",
+                  markup=False, soft_wrap=True)
     began = min((span["started_at"] for span in spans), default=run["at"])
     out.print(table("Steps", ("at ms", "span", "status", "ms", "tokens in/out", "cost", "output"), [
         (int((span["started_at"] - began).total_seconds() * 1000), span["name"], span["error_type"] or span["status"],
