@@ -44,9 +44,8 @@ async def overview(look: Reading) -> HTMLResponse:
 
 def tiles_of(row: dict[str, Any]) -> list[Tile]:
     """The large figures of a page. What has no price is said beside what has."""
-    all_runs, ended = row["runs"], max(row["runs"], 1)
     unpriced = f"{row['unpriced_calls']:,} without a price" if row["unpriced_calls"] else "all calls priced"
-    return [Tile("Runs", f"{all_runs:,}", f"{row['refused']:,} refused"), Tile("Completed", f"{row['completed'] / ended:.1%}"),
+    return [Tile("Runs", f"{row['runs']:,}", f"{row['refused']:,} refused"), Tile("Completed", f"{row['completed'] / row['runs']:.1%}" if row["runs"] else "–"),
             Tile("Cost", f"${row['cost_usd'] or 0:,.4f}", unpriced, bad=bool(row["unpriced_calls"])),
             Tile("Tokens", f"{row['tokens']:,}"), Tile("Half of the runs within", f"{_whole(row['p50_ms'])} ms",
                                                        f"95 % within {_whole(row['p95_ms'])} ms")]

@@ -80,6 +80,15 @@ def test_quality_has_a_table_for_each_question_and_examples_lead_to_runs(console
     assert 'href="/console/runs/00000000-0000-0000-0000-000000000007?"' in shown
 
 
+@pytest.mark.parametrize("path", [path for path, _ in PAGES])
+def test_a_page_without_anything_says_so(console, path):
+    page = got(console, f"/console/{path}".rstrip("/") + "?tenant=nobody").text
+    assert "nan" not in page.lower().replace("tenant", "") and "None" not in page
+    assert path in ("definitions", "topology") or any(words in page for words in (
+        "Nothing in this time", "No run fits", "No call waits", "Everything could be processed"))
+    assert path != "" or "Nothing needs anybody" in page and "<strong>–</strong>" in page
+
+
 def test_what_people_write_is_shown_and_never_run(console):
     text = got(console, "/console/runs").text
     assert "Hello &lt;b&gt;bold&lt;/b&gt;!" in text and "<b>bold" not in text
