@@ -28,20 +28,21 @@ def stop_clickhouse(settings: Settings, minutes: float, asked: Callable[[], int]
                     ) -> Figures:
     """ClickHouse away for `minutes`; what it took. `asked` says how many requests there were so far."""
     home, ends = settings.home.resolve(), time.monotonic() + minutes * 60
-    before = most = megabytes(home)
+    before = most = half = megabytes(home)
     restarts = _restarts(home)
     while (left := ends - time.monotonic()) > 0:
         with contextlib.suppress(StackError):  # it is being restarted: stopped when it is there
             stack.kill(home, ENGINE, signal.SIGSTOP)
         now = megabytes(home)
         most = {name: max(most[name], now[name]) for name in now}
+        half = now if left > minutes * 30 else half  # what still grows in the second half is not flat
         progress(0, f"ClickHouse stands still, {left:.0f} s to go")
         time.sleep(min(LOOK_S, left))
     to_land, back = asked(), time.monotonic()
     stack.kill(home, ENGINE, signal.SIGCONT)
     behind, caught_up_s = _await_landed(settings, to_land, back)
     return {"outage_min": minutes, "runs_behind": behind, "caught_up_s": caught_up_s,
-            "mb_before": before, "mb_most": most, "mb_after": megabytes(home),
+            "mb_before": before, "mb_half": half, "mb_most": most, "mb_after": megabytes(home),
             "restarts": {name: count - restarts[name] for name, count in _restarts(home).items()}}
 
 

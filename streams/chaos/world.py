@@ -67,7 +67,7 @@ class World(ThreadingHTTPServer):
     def use(self, tool: str, number: int) -> tuple[int, dict[str, Any]]:
         """The status and the body that a tool answers with."""
         if tool == "pay" and is_declined(number):
-            return 409, {"error": "card declined"}
+            return 402, {"error": "card declined"}
         with self._lock:
             self.effects[tool, number] += 1
         return 200, {"done": True}
