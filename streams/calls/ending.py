@@ -28,6 +28,8 @@ from streams.config import Settings
 log = logging.getLogger(__name__)
 
 POLL_S, AGAIN_S = 0.2, 1.0
+FEW = {"queued.min.messages": 1_000, "queued.max.messages.kbytes": 8_192}
+"""Most ends are of runs that ask nothing here: they are read past, and need no room."""
 
 
 class Endings:
@@ -73,7 +75,7 @@ class Hearing:
     def __init__(self, settings: Settings, codec: Codec, waits: Callable[[str], bool], tell: Callable[[str, UUID], None]):
         self._codec, self._waits, self._tell = codec, waits, tell
         self._topic = settings.prefix + RunFinished.topic()
-        self._consumer = kafka.consumer(settings, f"endings-{uuid4().hex[:12]}")
+        self._consumer = kafka.consumer(settings, f"endings-{uuid4().hex[:12]}", **FEW)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="endings", daemon=True)
         self._thread.start()
