@@ -2,19 +2,27 @@
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 
 from schemas.base import event_classes
 from schemas.codec import Codec, LocalIds
+from schemas.operations import DeadLettered
+from schemas.topics import topic_of
 from schemas.usage import TokensUsed
 from schemas.values import Tokens
+from sinks.clickhouse import ClickHouse, migrate
+from streams import kafka
 from streams.accounts import repairing
-from streams.accounts.completeness import Balance, Log, count
+from streams.accounts.completeness import CONSUMER, Balance, Log, balance, count
 from streams.accounts.repairing import repair
 from streams.commands import balance as command
+from streams.commands.reach import rows_of
 from streams.config import Settings
+from streams.topology import SINKS
 from tests.processors.support import ident
+from tests.sinks.conftest import TABLES
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
@@ -76,3 +84,29 @@ def test_the_count_names_the_offsets_that_are_repaired(shelf, monkeypatch):
     monkeypatch.setattr(command, "codec_of", lambda settings: CODEC)
     monkeypatch.setattr(command, "sink_of", lambda settings, name: shelf)
     assert command.repaired(Settings(), found).startswith("1 of 1 lost records were landed again") and shelf.held == [6]
+
+
+@pytest.mark.engine
+def test_what_is_lost_lands_out_of_a_real_log(own_settings, clickhouse_url, monkeypatch):
+    """Three records, the landing says that it has written two, none is there: those two are lost, and land; not the third."""
+    monkeypatch.setitem(SINKS, "clickhouse", TokensUsed | DeadLettered)
+    kafka.create_topics(own_settings, [topic_of(TokensUsed), topic_of(DeadLettered)])
+    settings = own_settings.model_copy(update={"clickhouse_url": clickhouse_url, "clickhouse_database": f"t{uuid4().hex[:8]}"})
+    migrate(clickhouse_url, settings.clickhouse_database, TABLES, {"retention_days": 3650})
+    topic, producer = settings.prefix + USED, kafka.producer(settings)
+    for number in range(3):
+        producer.produce(topic, record(number).value(), b"acme", partition=2)
+    producer.flush(30)
+    reader = kafka.consumer(settings, CONSUMER)
+    reader.commit(offsets=[kafka.TopicPartition(topic, 2, 2)], asynchronous=False)
+    reader.close()
+
+    def counted() -> tuple[int, int, int]:
+        found = balance(settings, CODEC, lambda sql, given: rows_of(settings, sql, given))
+        repairable.update(found.lost)
+        return tuple(sum(getattr(one, name) for one in found.minutes) for name in ("landed", "lost", "under_way"))
+
+    repairable: dict = {}
+    assert counted() == (0, 2, 1)
+    assert repair(settings, CODEC, ClickHouse(clickhouse_url, settings.clickhouse_database), repairable, NOON) == 2
+    assert counted() == (2, 0, 1)
