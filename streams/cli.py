@@ -6,6 +6,7 @@ should not.
 
 import importlib
 import keyword
+import signal
 import sys
 from typing import Any
 
@@ -75,7 +76,11 @@ def _never() -> None:
 
 
 def main() -> None:
-    """Runs the command; a known mistake is one sentence on stderr and exit code 1."""
+    """Runs the command; a known mistake is one sentence on stderr and exit code 1.
+
+    SIGTERM, as `timeout` and CI send it, ends it as Ctrl-C does: a stack that it brought up is put away first.
+    """
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     called = next((word for word in sys.argv[1:] if word in COMMANDS), "")
     try:
         application(only=called)(prog_name="weir")
