@@ -44,11 +44,14 @@ async def overview(look: Reading) -> HTMLResponse:
 
 def tiles_of(row: dict[str, Any]) -> list[Tile]:
     """The large figures of a page. What has no price is said beside what has."""
-    unpriced = f"{row['unpriced_calls']:,} without a price" if row["unpriced_calls"] else "all calls priced"
     return [Tile("Runs", f"{row['runs']:,}", f"{row['refused']:,} refused"), Tile("Completed", f"{row['completed'] / row['runs']:.1%}" if row["runs"] else "–"),
-            Tile("Cost", f"${row['cost_usd'] or 0:,.4f}", unpriced, bad=bool(row["unpriced_calls"])),
+            Tile("Cost", f"${row['cost_usd'] or 0:,.4f}", unpriced(row), bad=bool(row["unpriced_calls"])),
             Tile("Tokens", f"{row['tokens']:,}"), Tile("Half of the runs within", f"{_whole(row['p50_ms'])} ms",
                                                        f"95 % within {_whole(row['p95_ms'])} ms")]
+
+
+def unpriced(row: dict[str, Any]) -> str:
+    return f"{row['unpriced_calls']:,} without a price" if row["unpriced_calls"] else "all calls priced"
 
 
 def _whole(value: float | None) -> str:
@@ -150,12 +153,19 @@ async def session(session: str, look: Reading) -> HTMLResponse:
 async def cost(look: Reading, by: str = "model") -> HTMLResponse:
     if by not in SPLITS:
         raise Problem(422, "unknown_split", f"cost is split by one of {', '.join(SPLITS)}")
-    [figures], over_time, table, *ready = await look.all("figures", f"cost_over_time_{by}", name_of(by), *MONEY)
-    about = "Split by: " + ", ".join(split for split in SPLITS)
-    return render(look, "cost.html", "Cost", figures=tiles_of(figures)[2:4], splits=SPLITS, by=by, about=about,
+    [spent], over_time, table, *ready = await look.all("spent", f"cost_over_time_{by}", name_of(by), *MONEY)
+    return render(look, "cost.html", "Cost", figures=tiles_of_spent(spent), splits=SPLITS, by=by,
                   pictures=[Picture(f"cost_over_time_{by}", over_time)], tables=[
                       Table(ROWS[name_of(by)].title, table, name_of(by)),
                       *(Table(ROWS[name].title, rows, name) for name, rows in zip(MONEY, ready, strict=True))])
+
+
+def tiles_of_spent(row: dict[str, Any]) -> list[Tile]:
+    """What the calls of models cost, all of them: also those of other applications, and those that came to nothing."""
+    return [Tile("Cost", f"${row['cost_usd'] or 0:,.4f}", unpriced(row), bad=bool(row["unpriced_calls"])),
+            Tile("Charged to tenants", f"${row['charged_usd'] or 0:,.4f}"), Tile("Model calls", f"{row['calls']:,}"),
+            Tile("Tokens in / out", f"{row['input']:,} / {row['output']:,}"),
+            Tile("Attempts in vain", f"{row['wasted']:,}", f"${row['wasted_usd'] or 0:,.4f} of it known")]
 
 
 def name_of(split: str) -> str:

@@ -49,6 +49,12 @@ SELECT count() AS runs, countIf(outcome = 'completed') AS completed, countIf(out
        quantileIf(0.5)(wait_ms, outcome != 'refused') AS p50_ms, quantileIf(0.95)(wait_ms, outcome != 'refused') AS p95_ms,
        sum(input_tokens + output_tokens) AS tokens
 FROM runs WHERE {MINE} AND {SINCE}"""),
+    "spent": Rows("Spent", f"""
+SELECT count() AS calls, countIf(token_usage.cost_usd IS NULL) AS unpriced_calls, sum(token_usage.cost_usd) AS cost_usd,
+       sum(token_usage.charged_usd) AS charged_usd, sum(input_tokens) AS input, sum(output_tokens) AS output,
+       (SELECT count() FROM attempts WHERE {MINE} AND {SINCE} AND wasted) AS wasted,
+       (SELECT sum(cost_usd) FROM attempts WHERE {MINE} AND {SINCE} AND wasted) AS wasted_usd
+FROM token_usage WHERE {MINE} AND {SINCE}"""),
     "runs_by_outcome": Rows("Runs by outcome", f"""
 SELECT {BUCKET} AS time, outcome AS series, count() AS value FROM runs WHERE {MINE} AND {SINCE}
 GROUP BY time, series ORDER BY time"""),
