@@ -23,6 +23,7 @@ from streams.edge import (
     responses,
     runs,
     signals,
+    traces,
 )
 from streams.edge.described import PROBLEMS, described
 from streams.edge.link import Link
@@ -40,6 +41,7 @@ ROUTERS = (
     catalogue.router,
     cloudevents.router,
     otlp.router,
+    traces.router,
     pages.router,
     quality.router,
     acting.router,
