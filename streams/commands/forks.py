@@ -90,7 +90,7 @@ def said(answer: Any) -> str:
     if answer is None:
         return ""
     if isinstance(answer, ModelFailed):
-        return f"failed: {answer.reason} {answer.detail}"
+        return ": ".join(filter(None, ("failed", answer.reason, answer.detail)))
     return ", ".join(f"{call.name} {call.arguments}" for call in answer.tool_calls) or answer.content or ""
 
 
@@ -106,7 +106,8 @@ def result(past: list[Event], then: RunFinished | None, made: Fork) -> dict[str,
 
 def ended(finished: RunFinished | None) -> dict[str, Any] | None:
     return None if finished is None else {
-        "outcome": finished.outcome, "reason": finished.reason, "answer": finished.answer, "cost_usd": finished.cost_usd,
+        "outcome": finished.outcome, "reason": finished.reason, "detail": finished.detail, "answer": finished.answer,
+        "cost_usd": finished.cost_usd,
         "model_calls": finished.model_calls, "tool_calls": finished.tool_calls,
         "tokens": finished.tokens.input_tokens + finished.tokens.output_tokens}
 
@@ -118,9 +119,9 @@ def print_fork(past: list[Event], then: RunFinished | None, made: Fork) -> None:
         for s in found["steps"]], numbers=("step",)))
     rows = [(name, *(("" if one is None else usd(one[name]) if name == "cost_usd" else one[name])
                      for one in (found["then"], found["now"])))
-            for name in ("outcome", "reason", "answer", "model_calls", "tool_calls", "tokens", "cost_usd")]
-    out.print(table("How it ended", ("", "then", "now"), rows))
+            for name in ("outcome", "reason", "detail", "answer", "model_calls", "tool_calls", "tokens", "cost_usd")]
+    out.print(table("How it ended", ("", "then", "now"), [row for row in rows if {*row[1:]} - {"", None}]))
     if made.unrecorded:
         err.print(f"calls without a recorded result: {', '.join(made.unrecorded)}", markup=False)
-    err.print(f"[dim]{made.replayed} steps were replayed; the others cost {usd(made.cost_usd)} now, "
-              f"booked as usage of run {made.id}[/dim]")
+    booked = f", booked as usage of run {made.id}" if made.cost_usd or made.unpriced else ""
+    err.print(f"[dim]replayed steps: {made.replayed}; the others cost {usd(made.cost_usd)} now{booked}[/dim]")

@@ -19,6 +19,7 @@ from uuid import UUID, uuid4
 from processors import agent as machine
 from processors import model as asking
 from processors.calling import Made, same_call
+from processors.prompts import version_for
 from processors.session import Session
 from processors.usage import meter
 from schemas.agent import (
@@ -88,8 +89,9 @@ class Fork:
         return asked.model_copy(update={"messages": messages or asked.messages, "follows": "", "digest": ""})
 
 
-def changed(given: Definitions, request: RequestCleared, change: Change) -> Definitions:
-    """The definitions with the run's agent changed, as that same version. Raises Unforkable."""
+def changed(given: Definitions, request: RequestCleared, change: Change, prompt_version: int = 0) -> Definitions:
+    """The definitions with the run's agent changed, as that same version. A prompt that is not changed is in the version
+    that the run had, whatever its alias says by now. Raises Unforkable."""
     agent = given.find("agent", request.agent, request.agent_version)
     if not isinstance(agent, Agent):
         raise Unforkable(f"version {request.agent_version} of agent {request.agent!r} is not on the topic any more")
@@ -98,8 +100,12 @@ def changed(given: Definitions, request: RequestCleared, change: Change) -> Defi
         known = ", ".join(sorted(name for kind, name in given.newest if kind in ("model", "route")))
         raise Unforkable(f"there is no model {model!r}: the models and routes are {known}")
     prompt = agent.prompt if change.prompt is None else change.prompt
-    if isinstance(prompt, PromptUse) and given.version("prompt", prompt.use) is None:
-        raise Unforkable(f"there is no prompt {prompt.use!r}: `./weir prompts list` shows those that are applied")
+    if change.prompt is None and isinstance(prompt, PromptUse) and prompt_version:
+        prompt = prompt.model_copy(update={"version": prompt_version})
+    version = version_for(prompt, request.run, given) or 0
+    if isinstance(prompt, PromptUse) and given.find("prompt", prompt.use, version) is None:
+        raise Unforkable(f"there is no prompt {prompt.use}@{prompt.version or prompt.alias}: `./weir prompts list` shows "
+                         "those that are applied")
     limits = agent.limits.model_copy(update={"cost_usd": UNLIMITED})  # the fork's own bound stands in its place
     other = agent.model_copy(update={"model": model, "prompt": prompt, "limits": limits})
     return replace(given, bodies={**given.bodies, ("agent", request.agent, request.agent_version): other})
@@ -112,7 +118,11 @@ async def fork(history: Iterable[Event], given: Definitions, change: Change, cha
     first = next((event for event in history if isinstance(event, ModelAsked)), None)
     if request is None or first is None:
         raise Unforkable("the run's beginning is not on Kafka any more (or it never asked a model): fork a newer one")
-    given = changed(given, request, change)
+    steps = max(event.step for event in history if isinstance(event, ModelAsked))
+    if change.step > steps:
+        raise Unforkable(f"its last step is {steps}, and there is no step {change.step}: begin at one of those that it has")
+    ended = next((event for event in history if isinstance(event, RunFinished)), None)
+    given = changed(given, request, change, ended.prompt_version if ended else 0)
     past, made = Recorded(history), Fork()
     earlier = tuple(message for message in first.messages if message.role != "system")[:-1]
     session, events = machine.advance(Session(messages=earlier), request, given)

@@ -17,6 +17,7 @@ from streams.commands.common import Problem
 from streams.commands.forks import prompt_of, result
 from streams.config import Settings
 from streams.definitions import company
+from streams.definitions.store import plan
 from streams.desk import Desk
 from streams.replay.forking import Change, Unforkable, fork
 from streams.replay.histories import of_run
@@ -115,7 +116,10 @@ def test_a_prompt_that_cannot_be_rendered_ends_the_fork_with_a_sentence(past):
 
 
 @pytest.mark.parametrize(("change", "says"), [
-    (Change(model="nobody"), "there is no model 'nobody'"), (Change(prompt=PromptUse(use="nothing")), "there is no prompt"),
+    (Change(model="nobody"), "there is no model 'nobody'"), (Change(prompt=PromptUse(use="nothing")), "there is no prompt nothing@prod"),
+    (Change(prompt=PromptUse(use="support", version=7)), "there is no prompt support@7"),
+    (Change(prompt=PromptUse(use="support", alias="canary")), "there is no prompt support@canary"),
+    (Change(step=3), "its last step is 2, and there is no step 3"),
 ])
 def test_what_is_not_there_is_said(past, change, says):
     with pytest.raises(Unforkable, match=says):
@@ -140,6 +144,20 @@ def test_what_a_fork_spends_is_usage_of_the_tenant_each_time(past):
     assert len({used.id for used in booked}) == 2, "a second fork of a run is no repeat of the first"
     account, _ = budgets.spend(budgets.Account(), booked[0], None)
     assert account.month.usd == booked[0].charged_usd > 0
+
+
+def test_the_prompt_that_is_not_changed_is_the_one_that_the_run_had(past):
+    """Its alias may have moved on since."""
+    asked, newer = [], GIVEN.find("prompt", "support").model_copy(update={"policy": "Answer in verse."})
+
+    async def chat(question):
+        asked.append(question.messages[0].content)
+        return await over(OTHER)(question)
+
+    given = GIVEN.having(plan(GIVEN, [newer]))
+    asyncio.run(fork(past, given, Change(), chat, unbooked))
+    asyncio.run(fork(past, given, Change(prompt=PromptUse(use="support")), chat, unbooked))
+    assert ["verse" in text for text in asked] == [False, False, True, True]
 
 
 def test_another_prompt_reaches_the_model(past):
