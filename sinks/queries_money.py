@@ -4,8 +4,8 @@ from sinks.named import LATELY, MINE, SINCE, Query, lately
 
 NONE = "toDecimal128(0, 12)"
 SAVED = {
-    "saved_by_provider_cache_usd": f"sum(ifNull(token_usage.uncached_usd - token_usage.cost_usd, {NONE}))",
-    "saved_by_response_cache_usd": f"sum(ifNull(token_usage.saved_usd, {NONE}))",
+    "saved_by_provider_usd": f"sum(ifNull(token_usage.uncached_usd - token_usage.cost_usd, {NONE}))",
+    "saved_by_hits_usd": f"sum(ifNull(token_usage.saved_usd, {NONE}))",
     "saved_by_routing_usd": f"sum(ifNull(token_usage.unrouted_usd - token_usage.cost_usd, {NONE})) - "
                             f"sumIf(ifNull(token_usage.cost_usd, {NONE}), token_usage.wasted AND token_usage.route != '')"}
 """What was not paid, and why. A provider's cache: the same tokens without it, less the cost. The response cache: what the
@@ -54,11 +54,11 @@ ORDER BY ifNull(saved_by_provider_usd, toDecimal128(0, 12)) + saved_by_hits_usd 
     Query("savings", "What was not paid, of what it would have been: thanks to providers' caches, to the response cache "
                      "and to routing, beside each route's dearest model", f"""
 SELECT tenant, sum(token_usage.cost_usd) AS spent_usd, {", ".join(f"{sql} AS {name}" for name, sql in SAVED.items())},
-       countIf(token_usage.cache_hit) AS response_cache_hits, countIf(token_usage.unrouted_usd IS NOT NULL) AS routed_calls,
-       {" + ".join(SAVED)} AS saved_in_all_usd,
-       round(toFloat64(saved_in_all_usd) / nullIf(toFloat64(ifNull(spent_usd, {NONE}) + saved_in_all_usd), 0), 4) AS saved_share
+       countIf(token_usage.cache_hit) AS hits, countIf(token_usage.unrouted_usd IS NOT NULL) AS routed,
+       {" + ".join(SAVED)} AS saved_all_usd,
+       round(toFloat64(saved_all_usd) / nullIf(toFloat64(ifNull(spent_usd, {NONE}) + saved_all_usd), 0), 4) AS saved_share
 FROM token_usage WHERE {MINE} AND {SINCE}
-GROUP BY tenant ORDER BY saved_in_all_usd DESC, tenant""", lately(hours=720)),
+GROUP BY tenant ORDER BY saved_all_usd DESC, tenant""", lately(hours=720)),
 
     Query("waste", "What was paid in vain: attempts that were not used, and runs that did not complete", f"""
 SELECT tenant, agent, what, why, sum(times) AS how_often, sum(usd) AS in_vain_usd

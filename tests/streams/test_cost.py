@@ -80,7 +80,7 @@ def test_a_report_by_anything_adds_up_and_says_what_is_unpriced(says):
         ("other", "big", 1, 0, "0.004000000000", "0.003500000000", "EUR"),
         ("acme", "odd", 1, 1, None, None, "USD")]
     assert found["total"] == {"calls": 7, "unpriced_calls": 1, "cost_usd": "9.510000000000", "charged_usd": "9.510000000000",
-                              "saved_by_provider_cache_usd": "0.000000000000", "saved_by_response_cache_usd": "0.500000000000",
+                              "saved_by_provider_usd": "0.000000000000", "saved_by_hits_usd": "0.500000000000",
                               "saved_by_routing_usd": "0.000000000000"}
     of_a_day = says("report", "--by", "day", "--from", "2026-11-02", "--to", "2026-11-03", "--tenant", "acme")
     assert picked(of_a_day["rows"], "day", "calls", "input_tokens", "cached_input_tokens") == [("2026-11-02", 3, 3000, 1200)]
