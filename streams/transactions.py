@@ -17,6 +17,10 @@ from streams.kafka import generation
 
 log = logging.getLogger(__name__)
 
+SETTLE_S = 0.002
+"""From a commit to the next beginning. The broker still writes the marks of the commit; who begins before it has, is told
+CONCURRENT_TRANSACTIONS and comes again after the client's 20 ms. Measured, ten topics a transaction, p50 of a transaction
+that follows at once: 25 ms; 1 ms later 6.9; 2 ms later 6.5; 4 ms later 6.3."""
 TRIES = 40
 PAUSE_S = 0.05
 CALL_S = 30.0
@@ -39,14 +43,19 @@ class Transactions:
     """The transactions of one producer, one at a time."""
 
     def __init__(self, producer: Producer):
-        self._producer = producer
+        self._producer, self._settled_at = producer, 0.0
         self._began, self._waits = time.monotonic(), True
 
     def init(self) -> None:
         """First of all: aborts what a dead twin with the same id left open."""
         self._call("init", self._producer.init_transactions, CALL_S)
 
+    def settle(self) -> None:
+        """Waits until the broker is done with the transaction before."""
+        time.sleep(max(0.0, self._settled_at - time.monotonic()))
+
     def begin(self) -> None:
+        self.settle()
         self._call("begin", self._producer.begin_transaction)
 
     def produce(self, topic: str, value: bytes | None, key: bytes, headers: list[tuple[str, Any]] | None = None,
@@ -77,6 +86,7 @@ class Transactions:
     def commit_records(self) -> None:
         """Records alone: for what reads no group's offsets."""
         self._call("commit", self._producer.commit_transaction, CALL_S)
+        self._settled_at = time.monotonic() + SETTLE_S
         if self._waits:
             self._waits = False
             log.info("first commit after_s=%.2f", time.monotonic() - self._began)

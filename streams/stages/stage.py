@@ -107,6 +107,7 @@ class Stage:
         first = self._consumer.poll(self._wait_s())
         if first is None:
             return []
+        self._transactions.settle()
         fresh, skipped, held = [], 0, self._ownership.held
         for message in (first, *self._consumer.consume(self._settings.batch_events - 1, 0)):
             error = message.error()

@@ -25,6 +25,9 @@ class Untransacted:
     def init(self) -> None:
         """Nothing is open that could be aborted."""
 
+    def settle(self) -> None:
+        """Nothing is under way between two of its loads."""
+
     def begin(self) -> None:
         self._held.clear()
 
