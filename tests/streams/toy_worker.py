@@ -3,7 +3,8 @@
 import sys
 
 from schemas.base import event_classes
-from schemas.codec import LocalIds
+from schemas.codec import Codec, LocalIds
+from sinks.objects import Objects
 from streams.config import settings
 from streams.stages import stage
 from streams.worker import Worker, execute, start_logging
@@ -14,6 +15,8 @@ def main(argv: list[str]) -> None:
     start_logging()
     key, slot, *port = argv
     worker = Worker(settings(), f"toy-{key}-{slot}", *map(int, port), ids=LocalIds(event_classes()), follows=False)
+    if settings().objects:
+        worker.codec = Codec(LocalIds(event_classes()), Objects(settings().objects))
     execute(worker, lambda: stage.run(settings(), key, int(slot), worker, TOY))
 
 
