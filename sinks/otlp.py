@@ -114,7 +114,8 @@ class Otlp:
 
 
 def measurements(span: Plain, latest: bool) -> list[tuple[str, float, dict[str, str]]]:
-    """What the conventions ask to be measured of an operation: how long it took and, of a model's call, its tokens."""
+    """What the conventions ask to be measured of an operation: how long it took and, of a model's call, its tokens;
+    the newest ones also ask for how long the first part of a streamed answer took."""
     if span["operation"] not in (*CALLS, "execute_tool", "invoke_agent"):
         return []
     of = core_of(span, latest)
@@ -122,6 +123,8 @@ def measurements(span: Plain, latest: bool) -> list[tuple[str, float, dict[str, 
     if span["operation"] in CALLS and span["response_model"]:
         made += [("gen_ai.client.token.usage", span["tokens"][f"{kind}_tokens"], of | {"gen_ai.token.type": kind})
                  for kind in ("input", "output")]
+    if latest and span["operation"] in CALLS and span["first_token_ms"] is not None:
+        made.append(("gen_ai.client.operation.time_to_first_chunk", span["first_token_ms"] / 1000, of))
     return made
 
 

@@ -18,6 +18,8 @@ from streams.metric_names import METRICS, Kind, bounds_of
 GENAI = {
     "gen_ai.client.operation.duration": ("s", "How long an operation took", tuple(0.01 * 2**n for n in range(14))),
     "gen_ai.client.token.usage": ("{token}", "Tokens of a model's call, by type", tuple(4**n for n in range(14))),
+    "gen_ai.client.operation.time_to_first_chunk": ("s", "How long the first part of a streamed answer took",
+                                                    tuple(0.01 * 2**n for n in range(14))),
 }
 """The conventions' own measurements, with the unit and the bounds that they name. Made out of the spans of runs."""
 Labels = tuple[tuple[str, str], ...]

@@ -13,6 +13,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
+from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 
 from schemas.codec import from_json
 from schemas.plain import plain_of
@@ -20,6 +22,7 @@ from schemas.tracing import OURS, SpanEnded
 from sinks.base import Batch
 from sinks.otlp import Otlp
 from sinks.semconv import is_latest
+from streams.telemetry import GENAI
 
 EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
 FULL = from_json(SpanEnded, (EXAMPLES / "SpanEnded" / "full.json").read_text()).model_copy(update={"source": OURS})
@@ -122,6 +125,26 @@ def test_a_call_is_measured_as_the_conventions_name_it():
         ("gen_ai.client.operation.duration", 1.25, of),
         ("gen_ai.client.token.usage", 812, of | {"gen_ai.token.type": "input"}),
         ("gen_ai.client.token.usage", 46, of | {"gen_ai.token.type": "output"})]
+
+
+def test_the_first_part_of_a_streamed_answer_is_measured_where_the_newest_names_are_asked_for():
+    streamed, name = FINE.model_copy(update={"first_token_ms": 312}), "gen_ai.client.operation.time_to_first_chunk"
+    assert [value for named, value, _ in sent(Collector(), streamed, latest=True) if named == name] == [0.312]
+    assert name not in {named for named, _, _ in sent(Collector(), streamed)}
+    whole = FINE.model_copy(update={"first_token_ms": None})
+    assert name not in {named for named, _, _ in sent(Collector(), whole, latest=True)}
+
+
+@pytest.mark.parametrize("latest", [True, False])
+def test_every_name_is_one_of_the_conventions(latest):
+    known = {name for module in (gen_ai_attributes, gen_ai_metrics) for name in vars(module).values() if isinstance(name, str)}
+    collector = Collector()
+    full = FULL.model_copy(update={"operation": "chat", "first_token_ms": 5})
+    measured = sent(collector, full, full.model_copy(update={"operation": "execute_tool"}), latest=latest, content=True)
+    used = {name for span in collector.spans for name in attributes_of(span)} | {name for name, _, _ in measured}
+    assert {name for name in used if name.startswith("gen_ai.")} <= known
+    assert {name for _, _, of in measured for name in of} <= known | {"error.type"}
+    assert {name for name, _, _ in measured} <= set(GENAI)
 
 
 def test_spans_of_others_do_not_leave_again():

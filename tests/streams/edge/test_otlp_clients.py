@@ -107,7 +107,7 @@ def test_measurements_arrive_with_the_conventions_names_and_bounds(tmp_path):
     [(_, key, body)] = [each for each in taken if each[0] == "/v1/metrics"]
     found = {metric.name: metric for each in ExportMetricsServiceRequest.FromString(body).resource_metrics
              for scoped in each.scope_metrics for metric in scoped.metrics}
-    duration, tokens = (found[name] for name in GENAI)
+    duration, tokens = (found[name] for name in list(GENAI)[:2])
     assert (key, duration.unit, tokens.unit) == (b"k", "s", "{token}")
     assert list(tokens.histogram.data_points[0].explicit_bounds) == [4**n for n in range(14)]
     assert duration.histogram.data_points[0].sum == 1.25
