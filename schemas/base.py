@@ -119,8 +119,9 @@ UUID_5 = 5 << 76 | 0x8000 << 48
 
 
 def derived_id(space: UUID, name: str) -> UUID:
-    """The same as `uuid.uuid5`, in a third of its time."""
-    digest = int.from_bytes(sha1(space.bytes + name.encode(), usedforsecurity=False).digest()[:16], "big")
+    """The same as `uuid.uuid5`, in a third of its time, and for every text that JSON can carry: lone surrogates too."""
+    encoded = space.bytes + name.encode("utf-8", "surrogatepass")
+    digest = int.from_bytes(sha1(encoded, usedforsecurity=False).digest()[:16], "big")
     return UUID(int=digest & UUID_BITS | UUID_5)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from processors.text import clean
 from schemas.registry import Agent, Definitions
 from streams.edge.described import answers
 from streams.edge.keys import Requester
@@ -84,6 +85,7 @@ async def embed(body: Embed, edge: Shared, caller: Requester) -> dict[str, Any]:
     if not 0 < len(texts) <= TEXTS_MAX or not all(isinstance(text, str) and text for text in texts):
         raise Problem(422, "bad_input", f"`input` is a text, or a list of 1 to {TEXTS_MAX} texts that are not empty: "
                       "numbers of tokens are another model's, send the text itself")
+    texts = [clean(text) for text in texts]
     if body.dimensions not in (None, 384):
         raise Problem(422, "bad_dimensions", "the vectors have 384 dimensions: leave `dimensions` out")
     vectors, tokens = await asyncio.get_running_loop().run_in_executor(

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from fastapi import APIRouter, Request
 
+from processors.text import clean
 from schemas.agent import AgentRequested, RunCancelled
 from schemas.approvals import ApprovalDecided
 from schemas.base import NAMESPACE_OID, Event, derived_id
@@ -49,7 +50,7 @@ async def take(request: Request, edge: Shared, caller: Anyone) -> dict[str, Any]
         if isinstance(event, AgentRequested):
             edge.link.stories.expect(event.id, caller.tenant, event.session or str(event.id))
     await edge.publish(*events)
-    return {"accepted": [{"id": one["id"], "event": str(event.id), **(
+    return {"accepted": [{"id": clean(one["id"]), "event": str(event.id), **(
         {"run": f"/v1/runs/{event.id}"} if isinstance(event, AgentRequested) else {})}
         for one, event in zip(given, events, strict=True)]}
 

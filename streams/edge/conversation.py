@@ -31,7 +31,7 @@ def text_of(content: Any, where: str) -> str:
     said = []
     for part in content:
         kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-        if kind not in TEXT_PARTS or not isinstance(part.get("text"), str):
+        if not isinstance(kind, str) or kind not in TEXT_PARTS or not isinstance(part.get("text"), str):
             raise Problem(422, "not_text", f"{where} has a part of type {kind!r}: agents take text only")
         said.append(part["text"])
     return "\n".join(said)
@@ -42,7 +42,7 @@ def split(messages: Iterable[Any], before: str = "") -> tuple[str, list[dict[str
     said: list[Message] = [Message(role="system", content=before)] if before else []
     for nth, message in enumerate(messages):
         role = message.get("role") if isinstance(message, dict) else None
-        if role not in ROLES:
+        if not isinstance(role, str) or role not in ROLES:
             raise Problem(422, "bad_role", f"messages.{nth} has the role {role!r}: use {', '.join(ROLES)}; tools are "
                           "called by the agent itself, and their results are kept here")
         text = text_of(message.get("content"), f"messages.{nth}.content")

@@ -25,6 +25,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from processors.text import clean
 from schemas.tracing import SpanReceived
 from streams.client import now
 from streams.edge.described import PROBLEMS
@@ -144,7 +145,7 @@ async def _taken(edge: Edge, tenant: str, signal: str, parts: Iterable[Part], re
         return 0, ""
     edge.metrics.count("weir_otlp_items", rejected, signal=signal, outcome="rejected")
     more = f"; and {len(why) - NAMED} other reasons" if len(why) > NAMED else ""
-    return rejected, f"{rejected} of {rejected + taken} were not taken: {'; '.join(list(why)[:NAMED])}{more}"
+    return rejected, clean(f"{rejected} of {rejected + taken} were not taken: {'; '.join(list(why)[:NAMED])}{more}")
 
 
 def _is_json(request: Request) -> bool:

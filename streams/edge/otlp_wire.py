@@ -22,11 +22,13 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from processors.text import cut
+from processors.text import clean, cut
 
 BODY_BYTES_MAX = 20 * 1024 * 1024
 VALUE_CHARS = 64_000
 ATTRIBUTES_MAX = 1_000
+WRONG = (ParseError, ValueError, TypeError, RecursionError, OverflowError, SystemError)
+"""What protobuf raises for a message that is none: the last two for an infinite number and for half a surrogate pair."""
 
 
 class Unreadable(Exception):
@@ -119,8 +121,8 @@ def _message(item: Any, kind: type) -> Message | Rejected:
     try:
         links = [_with_ids(link) for link in _dicts(item.get("links"))]
         return ParseDict(_with_ids(item) | ({"links": links} if links else {}), kind(), ignore_unknown_fields=True)
-    except (ParseError, ValueError, TypeError, RecursionError) as error:
-        return Rejected(f"{item.get('spanId', 'one without a spanId')}: {str(error)[:200]}")
+    except WRONG as error:
+        return Rejected(f"{item.get('spanId', 'one without a spanId')}: {clean(str(error))[:200]}")
 
 
 def _with_ids(item: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Every error is one problem of RFC 9457, with a member `error` in the shape that the OpenAI and Anthropic clients read.
 """
 
+import json
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -16,6 +17,13 @@ MEDIA_TYPE = "application/problem+json"
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 409: "conflict_error",
          413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error"}
 """What the clients call an error of a status; others below 500 are invalid requests, above they are the API's."""
+
+
+class Told(JSONResponse):
+    """JSON that may repeat a caller's texts: half a surrogate pair, which JSON can carry, leaves as a question mark."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 class Problem(Exception):
@@ -48,7 +56,7 @@ def answer(problem: Problem, path: str = "") -> JSONResponse:
     body = {"type": f"urn:weir:problem:{problem.code}", "title": HTTPStatus(status).phrase, "status": status,
             "detail": problem.detail, "instance": path, "code": problem.code, **problem.more,
             "error": {"type": kind, "message": problem.detail, "code": problem.code, "param": None}}
-    return JSONResponse(body, status, headers, MEDIA_TYPE)
+    return Told(body, status, headers, MEDIA_TYPE)
 
 
 def first_mistake(error: RequestValidationError, media_type: str = "application/json") -> Problem:

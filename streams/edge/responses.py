@@ -6,13 +6,14 @@ so nothing has to be sent twice. `instructions` stand behind the agent's own pro
 
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from processors.text import clean
 from streams.edge import asking, chat, conversation, runs, sse
 from streams.edge.asking import Asked
 from streams.edge.described import IDEMPOTENT, answers
@@ -22,6 +23,8 @@ from streams.edge.problems import Problem
 from streams.edge.shared import Edge, Shared
 
 router = APIRouter(tags=["OpenAI"])
+Text = Annotated[str, AfterValidator(clean)]
+"""What is repeated in the answer."""
 STATUS = {"running": "in_progress", "completed": "completed", "blocked": "incomplete", "cancelled": "cancelled",
           "waiting": "completed"}
 EXAMPLE = {
@@ -44,11 +47,11 @@ class Respond(BaseModel):
     model: str = Field(min_length=1, max_length=200, description="name of an agent")
     input: str | list[dict[str, Any]]
     instructions: str | None = None
-    previous_response_id: str | None = Field(None, description="go on with that response's session")
+    previous_response_id: Text | None = Field(None, description="go on with that response's session")
     conversation: str | dict[str, Any] | None = None
     stream: bool = False
     user: str | None = None
-    metadata: dict[str, str] | None = None
+    metadata: dict[Text, Text] | None = None
 
 
 @router.post("/v1/responses", response_model=None, responses=answers(EXAMPLE, STREAM), openapi_extra=IDEMPOTENT)
