@@ -1,6 +1,6 @@
 """What work is measured? Two steps, with the events that they are given: the same for us and for Faust.
 
-`fold` keeps a tally a session: 16 fields in, 16 fields out, one state a key. `window` is the pipeline's own
+`fold` keeps a tally a session: 16 fields in, 16 and more out, one state a key. `window` is the pipeline's own
 `total_usage`: a tenant's tokens and cost by the minute of event time.
 """
 
