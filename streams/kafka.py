@@ -12,7 +12,7 @@ import logging
 import struct
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -22,6 +22,8 @@ from streams.config import Settings
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+PATIENCE_S, ANSWER_S = 120.0, 3.0
 RECONNECT = {"reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 500}
 MESSAGE_BYTES = {"message.max.bytes": 8 * 1024 * 1024}
 FETCH_BYTES = {"fetch.message.max.bytes": 8 * 1024 * 1024, "receive.message.max.bytes": 128 * 1024 * 1024}
@@ -95,6 +97,20 @@ def or_end(callback: Callable[..., None]) -> Callable[..., None]:
 def is_fatal(error: KafkaError) -> bool:
     """A fatal consumer error arrives with code _FATAL and `fatal()` False: test both, or two twins fence each other."""
     return error.fatal() or error.code() == KafkaError._FATAL
+
+
+def patiently(ask: Callable[[], T], beat: Callable[[], None]) -> T:
+    """The broker's answer, asked again while it is away or still busy with a dead twin's transaction."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        beat()
+        try:
+            return ask()
+        except KafkaException as error:
+            if is_fatal(error.args[0]) or time.monotonic() > deadline:
+                raise
+            log.warning("asked again: %s", error.args[0].str())
+            time.sleep(0.05)
 
 
 def high_watermark(settings: Settings, topic: str, partition: int, timeout_s: float = 30) -> tuple[int, int]:

@@ -165,12 +165,12 @@ class Ends:
         return sum(self._end(TopicPartition(topic, partition)) for partition in range(PARTITIONS))
 
     def _end(self, place: TopicPartition) -> int:
-        return state.patiently(lambda: self._client.get_watermark_offsets(place, timeout=10)[1], lambda: None)
+        return kafka.patiently(lambda: self._client.get_watermark_offsets(place, timeout=10)[1], lambda: None)
 
     def committed(self, topic: str) -> int:
         """The offsets that the group has committed, added up."""
         places = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
-        known = state.patiently(lambda: self._client.committed(places, timeout=10), lambda: None)
+        known = kafka.patiently(lambda: self._client.committed(places, timeout=10), lambda: None)
         return sum(max(0, place.offset) for place in known)
 
     def topics(self) -> set[str]:

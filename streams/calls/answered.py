@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streams.config import Settings
-from streams.kafka import FETCH_BYTES, RECONNECT, log
-from streams.stages.state import ANSWER_S, patiently
+from streams.kafka import ANSWER_S, FETCH_BYTES, RECONNECT, log, patiently
 
 HEADER = "weir_asked"
 Position = tuple[str, int]

@@ -15,9 +15,8 @@ from streams.calls.answered import Answers, Position
 from streams.calls.lanes import NAME, Lanes, Part
 from streams.calls.offsets import Tracker
 from streams.config import Settings
-from streams.kafka import or_end
+from streams.kafka import ANSWER_S, or_end, patiently
 from streams.shapes import Step, kinds
-from streams.stages.state import ANSWER_S, patiently
 from streams.worker import Worker
 
 log = logging.getLogger(__name__)

@@ -83,7 +83,7 @@ class KafkaLink:
         self._kinds = {settings.prefix + kind.topic(): kind for kind in TOLD}
         self._consumer = kafka.consumer(settings, f"edge-{uuid4().hex[:12]}", **LONG_FETCH)
         since = milliseconds(now() - REMEMBERED)
-        self._consumer.assign(places(self._consumer, self._kinds, since))
+        self._consumer.assign(kafka.patiently(lambda: places(self._consumer, self._kinds, since), lambda: None))
         self._threads = [threading.Thread(target=work, name=work.__name__, daemon=True)
                          for work in (self._hear, self._deliver)]
         for thread in self._threads:

@@ -23,7 +23,7 @@ from schemas.base import Event
 from schemas.codec import Codec, Undecodable
 from streams import kafka
 from streams.config import Settings
-from streams.stages.state import patiently
+from streams.kafka import patiently
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from streams.config import Settings
-from streams.kafka import or_end
-from streams.stages.state import ANSWER_S, Place, Restorer, patiently
+from streams.kafka import ANSWER_S, or_end, patiently
+from streams.stages.state import Place, Restorer
 from streams.stages.taking import Partition, Taker
 from streams.worker import Worker
 

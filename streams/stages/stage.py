@@ -18,7 +18,7 @@ from streams import kafka
 from streams.config import Settings
 from streams.shapes import Step, kinds
 from streams.stages.ownership import Ownership
-from streams.stages.state import ANSWER_S, PLACE, patiently, topic
+from streams.stages.state import PLACE, topic
 from streams.stages.taking import Partition, Record, Taker, Unwritable, now_utc
 from streams.stages.untransacted import Untransacted
 from streams.topology import inputs, stages
@@ -156,7 +156,7 @@ class Stage:
             return False
         for name, end in partition.ends.items():
             place = TopicPartition(name, partition.number)
-            high = patiently(lambda place=place: self._consumer.get_watermark_offsets(place, timeout=ANSWER_S),
+            high = kafka.patiently(lambda place=place: self._consumer.get_watermark_offsets(place, timeout=kafka.ANSWER_S),
                              self._worker.beat)[1]
             if high > end:
                 return False
@@ -280,7 +280,7 @@ def positions(touched: Iterable[Partition]) -> list[TopicPartition]:
 
 def partitions_of(settings: Settings, reads: list[str], writes: list[str], changelog: str, worker: Worker) -> int:
     """The partition count of the inputs and the changelog, which must be one. Raises SystemExit with a sentence."""
-    there = patiently(lambda: kafka.admin(settings).list_topics(timeout=5), worker.beat).topics
+    there = kafka.patiently(lambda: kafka.admin(settings).list_topics(timeout=5), worker.beat).topics
     missing = [name for name in (*reads, *writes, changelog) if name not in there]
     if missing:
         raise SystemExit(f"these topics are missing: {', '.join(missing)}. `./weir deploy` creates them")

@@ -12,20 +12,16 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.topics import MESSAGE_BYTES_MAX
 from streams.config import Settings
-from streams.kafka import FETCH_BYTES, RECONNECT, is_fatal
+from streams.kafka import ANSWER_S, FETCH_BYTES, PATIENCE_S, RECONNECT, is_fatal, patiently
 
 log = logging.getLogger(__name__)
 
 PLACE = b'["place"]'
-PATIENCE_S = 120.0
-ANSWER_S = 3.0
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -132,17 +128,3 @@ class Restorer:
     def close(self) -> None:
         self._ends.close()
         self._reader.close()
-
-
-def patiently(ask: Callable[[], T], beat: Callable[[], None]) -> T:
-    """The broker's answer, asked again while it is away or still busy with a dead twin's transaction."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        beat()
-        try:
-            return ask()
-        except KafkaException as error:
-            if is_fatal(error.args[0]) or time.monotonic() > deadline:
-                raise
-            log.warning("asked again: %s", error.args[0].str())
-            time.sleep(0.05)

@@ -118,7 +118,7 @@ class Toy:
         """The committed records of a topic, partition by partition."""
         name, found = self.settings.prefix + topic, []
         for number in range(PARTITIONS):
-            low, high = state.patiently(lambda n=number: kafka.high_watermark(self.settings, name, n), lambda: None)
+            low, high = kafka.patiently(lambda n=number: kafka.high_watermark(self.settings, name, n), lambda: None)
             found += kafka.read_to(self.settings, name, number, low, high, timeout_s=30)
         return found
 

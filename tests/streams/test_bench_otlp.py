@@ -1,6 +1,7 @@
 """Does the benchmark of OTLP send what it counts, all of it different, and judge by the target?"""
 
-from streams.bench import otlp, spans as made
+from streams.bench import otlp
+from streams.bench import spans as made
 from streams.config import Settings
 
 
