@@ -9,6 +9,7 @@ from confluent_kafka import Message
 
 from schemas.knowledge import ChunkPrepared, ChunkRetired
 from sinks import qdrant
+from sinks.clickhouse import append
 from streams import kafka
 from streams.accounts.completeness import FIGURES, Balance, Minute
 from streams.accounts.completeness import balance as counted
@@ -21,6 +22,7 @@ from streams.config import Settings, settings
 from streams.landing.land import sink_of
 
 LISTED = 20
+KEPT = ("minute", "topic", "partition", "produced", "landed", "dead_lettered", "lost", "doubled")
 
 
 def balance(
@@ -32,8 +34,10 @@ def balance(
     """Counts: produced = landed + dead-lettered, by topic, partition and minute. Exit code 1 where that is not so."""
     found, waiting = measured(settings(), minutes)
     if repair and found.lost:
+        off = {(one.topic, one.partition, one.minute) for one in found.off}
         err.print(repaired(settings(), found))
         found, waiting = measured(settings(), minutes)
+        keep(settings(), [one for one in found.minutes if (one.topic, one.partition, one.minute) in off])
     pieces = pieces_of(settings(), waiting) if knowledge else {}
     well = not (found.off or pieces.get("missing") or pieces.get("too_many"))
     sums = {name: sum(getattr(each, name) for each in found.minutes) for name in FIGURES}
@@ -58,6 +62,13 @@ def repaired(configured: Settings, found: Balance) -> str:
     landed = land_again(configured, codec_of(configured), sink_of(configured, "clickhouse"), found.lost, datetime.now(UTC))
     return (f"{landed} of {sum(map(len, found.lost.values()))} lost records were landed again, out of the log. Where their "
             "rows had been deleted, sums by hour now count them twice: `./weir query --named balance` tells")
+
+
+def keep(configured: Settings, minutes: list[Minute]) -> None:
+    """The new count of repaired minutes, in the table: the later count of a minute holds, there and on the console."""
+    append(configured.clickhouse(), configured.clickhouse_database, "balance", KEPT, [
+        (one.minute, one.topic, one.partition, one.produced - one.under_way, one.landed, one.dead_lettered, one.lost,
+         one.doubled) for one in minutes])
 
 
 def pieces_of(configured: Settings, waiting: list[Delay]) -> dict[str, int]:

@@ -15,7 +15,7 @@ from schemas.values import Tokens
 from sinks.clickhouse import ClickHouse, migrate
 from streams import kafka
 from streams.accounts import repairing
-from streams.accounts.completeness import CONSUMER, Balance, Log, balance, count
+from streams.accounts.completeness import CONSUMER, Balance, Log, Minute, balance, count
 from streams.accounts.repairing import repair
 from streams.commands import balance as command
 from streams.commands.reach import rows_of
@@ -110,3 +110,7 @@ def test_what_is_lost_lands_out_of_a_real_log(own_settings, clickhouse_url, monk
     assert counted() == (0, 2, 1)
     assert repair(settings, CODEC, ClickHouse(clickhouse_url, settings.clickhouse_database), repairable, NOON) == 2
     assert counted() == (2, 0, 1)
+    minute = Minute(topic, 2, NOON, produced=3, landed=2, under_way=1)
+    command.keep(settings, [minute])
+    sql = "SELECT topic, partition, produced, landed, lost FROM balance"
+    assert [tuple(row.values()) for row in rows_of(settings, sql)] == [(topic, 2, 2, 2, 0)]
