@@ -1,6 +1,8 @@
 """Does the benchmark of OTLP send what it counts, all of it different, and judge by the target?"""
 
-from streams.bench import otlp
+import pytest
+
+from streams.bench import otlp, otlp_whole
 from streams.bench import spans as made
 from streams.config import Settings
 
@@ -17,3 +19,12 @@ def test_spans_have_ids_of_their_own_and_traces_of_ten():
     spans = [span for export in made.exports(100) for span in export.resource_spans[0].scope_spans[0].spans]
     assert len({span.span_id for span in spans}) == 100
     assert len({span.trace_id for span in spans}) == 10
+
+
+@pytest.mark.parametrize("taken_s, landed_s, late_s, mb, met", [
+    (3_007, 2_719, 1.6, [100, 110], True), (3_007, 1_500, 15.0, [100, 110], False), (2_900, 2_800, 1.0, [100, 100], False),
+    (7_000, 3_200, 40.0, [100, 110], True), (3_007, 2_719, 1.6, [100, 160], False)])
+def test_a_steady_rate_is_landed_where_nothing_piles_up_and_memory_stays(taken_s, landed_s, late_s, mb, met):
+    found = otlp_whole.judged({"taken_s": taken_s, "landed_whole_s": landed_s, "late_s": late_s,
+                               "workers": {"edge-0": {"memory_mb": mb}, "clickhouse": {"memory_mb": [1, 9]}}})
+    assert (found["met"], found["memory_grew"]) == (met, round(mb[1] / mb[0] - 1, 2))
