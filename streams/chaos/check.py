@@ -34,6 +34,8 @@ AGGREGATES = (
 
 BUSY = "session_busy"
 Rows = Callable[[str], list[dict[str, Any]]]
+Log = Mapping[type[Event], Sequence[tuple[int, Event]]]
+"""Committed events by class, each with its partition, in order."""
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Findings:
             self.words.append(f"{what}: {number} {words}")
 
 
-def read_log(settings: Settings, codec: Codec) -> dict[type[Event], list[tuple[int, Event]]]:
+def read_log(settings: Settings, codec: Codec) -> Log:
     """Every committed event of every class that the pipeline reads or writes, with its partition, in order."""
     classes = {kind for step in PIPELINE for kind in (*kinds(step.reads), *kinds(step.writes))} | {DeadLettered}
     found: dict[type[Event], list[tuple[int, Event]]] = {}
@@ -63,7 +65,7 @@ def read_log(settings: Settings, codec: Codec) -> dict[type[Event], list[tuple[i
     return found
 
 
-def check_log(log: Mapping[type[Event], Sequence[tuple[int, Event]]], asked: Mapping[UUID, tuple[str, int]],
+def check_log(log: Log, asked: Mapping[UUID, tuple[str, int]],
               findings: Findings) -> None:
     """One outcome a request, no event twice, each session's runs in the order in which they were asked.
 
@@ -85,7 +87,7 @@ def check_log(log: Mapping[type[Event], Sequence[tuple[int, Event]]], asked: Map
     findings.add("out_of_order", wrong, "runs finished before an earlier one of their session")
 
 
-def check_windows(log: Mapping[type[Event], Sequence[tuple[int, Event]]], findings: Findings) -> None:
+def check_windows(log: Log, findings: Findings) -> None:
     """Each closed minute's total equals the calls of that minute in the log, late ones aside; none closes twice."""
     late = {event.record_value for _, event in log[DeadLettered] if event.reason == "late"}  # type: ignore[attr-defined]
     calls: Counter[tuple[str, Any]] = Counter()
@@ -99,20 +101,23 @@ def check_windows(log: Mapping[type[Event], Sequence[tuple[int, Event]]], findin
     findings.add("unbalanced", max(0, short - len(late)), f"calls missing from or too many in {len(wrong)} closed minutes")
 
 
-def check_tables(log: Mapping[type[Event], Sequence[tuple[int, Event]]], rows: Rows, findings: Findings) -> dict[str, int]:
-    """Every event that is to land is in its table once; produced = landed + dead-lettered. Returns rows by table."""
+def landed(log: Log, rows: Rows) -> dict[str, tuple[set[UUID], Counter[UUID]]]:
+    """By table: the events of the log that are to land in it, and how often each is there."""
     produced: dict[str, set[UUID]] = defaultdict(set)
     for kind in kinds(SINKS["clickhouse"]):
         produced[TABLES[kind].name] |= {event.id for _, event in log[kind]}
-    counted = {}
-    for table, ids in produced.items():
-        found = rows(f"SELECT id, count() AS n FROM {table} GROUP BY id")
-        landed = {row["id"]: row["n"] for row in found}
-        counted[table] = sum(landed.values())
-        findings.add("lost", len(ids - landed.keys()), f"rows of {table} that are on the log and not in the table")
-        findings.add("doubled", sum(n - 1 for n in landed.values()), f"rows of {table} more than once")
-        findings.add("unbalanced", abs(len(ids) - len(landed)), f"events of {table}: produced {len(ids)}, landed {len(landed)}")
-    return counted
+    return {table: (ids, Counter({row["id"]: row["n"] for row in rows(f"SELECT id, count() AS n FROM {table} GROUP BY id")}))
+            for table, ids in produced.items()}
+
+
+def check_tables(log: Log, rows: Rows, findings: Findings) -> dict[str, int]:
+    """Every event that is to land is in its table once; produced = landed + dead-lettered. Returns rows by table."""
+    there = landed(log, rows)
+    for table, (ids, found) in there.items():
+        findings.add("lost", len(ids - found.keys()), f"rows of {table} that are on the log and not in the table")
+        findings.add("doubled", found.total() - len(found), f"rows of {table} more than once")
+        findings.add("unbalanced", abs(len(ids) - len(found)), f"events of {table}: produced {len(ids)}, landed {len(found)}")
+    return {table: found.total() for table, (_, found) in there.items()}
 
 
 def check_aggregates(rows: Rows, findings: Findings) -> None:
@@ -125,7 +130,7 @@ def check_aggregates(rows: Rows, findings: Findings) -> None:
         findings.add("unbalanced", len(wrong), f"figures of {view}: {'; '.join(wrong)}")
 
 
-def chunks_of(log: Mapping[type[Event], Sequence[tuple[int, Event]]]) -> set[tuple[str, str, int]]:
+def chunks_of(log: Log) -> set[tuple[str, str, int]]:
     """The pieces of documents that are in force at the end of the log: tenant, document, number."""
     last: dict[tuple[str, str, int], tuple[Any, bool]] = {}
     for kind in (ChunkPrepared, ChunkRetired):
@@ -139,7 +144,7 @@ def check_effects(effects: Mapping[tuple[str, int], int], findings: Findings) ->
     findings.add("repeated_effects", sum(n - 1 for n in effects.values() if n > 1), "calls of a `once` tool made twice")
 
 
-def check_ends(log: Mapping[type[Event], Sequence[tuple[int, Event]]], asked: Mapping[UUID, tuple[str, int]],
+def check_ends(log: Log, asked: Mapping[UUID, tuple[str, int]],
                effects: Mapping[tuple[str, int], int], findings: Findings) -> dict[str, int]:
     """How requests ended, counted by reason. Nobody is told of work that was not done, none is left undone in silence.
 

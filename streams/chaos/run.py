@@ -108,13 +108,23 @@ def await_quiet(settings: Settings, people: world.People, timeout_s: float = 180
     return since - began
 
 
+def settled_log(settings: Settings, codec: Any, rows: check.Rows, timeout_s: float = 30) -> check.Log:
+    """Everything that was said, read again while some of it is on its way: a minute's window closes when it will."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        log = check.read_log(settings, codec)
+        if time.monotonic() > deadline or all(ids == found.keys() for ids, found in check.landed(log, rows).values()):
+            return log
+        time.sleep(0.5)
+
+
 def report(settings: Settings, codec: Any, people: world.People, outside: world.World, killed: list[plan.Kill],
            control: str) -> dict[str, Any]:
     """Counts everything, and says it as the command's JSON."""
-    findings, log = check.Findings(), check.read_log(settings, codec)
+    rows = lambda sql: rows_of(settings, sql)  # noqa: E731
+    findings, log = check.Findings(), settled_log(settings, codec, rows)
     check.check_log(log, people.asked, findings)
     check.check_windows(log, findings)
-    rows = lambda sql: rows_of(settings, sql)  # noqa: E731
     tables = check.check_tables(log, rows, findings)
     check.check_aggregates(rows, findings)
     check.check_effects(outside.effects, findings)

@@ -205,4 +205,4 @@ def test_no_ready_query_needs_final_or_a_join():
 
 def test_every_ready_query_is_tried_here():
     [cases] = [mark.args[1] for mark in test_a_ready_query_gives_the_figures.pytestmark if mark.name == "parametrize"]
-    assert {case[0] for case in cases} | {"parts", "trace"} == BY_NAME.keys() - {query.name for query in (*MONEY, *TRACES, *QUALITY)}
+    assert {case[0] for case in cases} | {"parts", "trace", "completeness_minutes"} == BY_NAME.keys() - {query.name for query in (*MONEY, *TRACES, *QUALITY)}
