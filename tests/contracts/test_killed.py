@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_nothing_is_lost_doubled_or_out_of_order_under_kills(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "streams.cli", "chaos", "--kills", "4", "--rate", "6", "--seed", "3", "--json"],
+        [sys.executable, "-m", "streams.cli", "chaos", "--kills", "3", "--rate", "6", "--seed", "3", "--json"],
         cwd=ROOT, capture_output=True, text=True, timeout=380, env=os.environ | {"WEIR_HOME": str(tmp_path)}, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
