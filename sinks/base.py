@@ -1,19 +1,22 @@
 """What is a sink: something outside that committed events are written to, batch by batch?
 
-The runtime decides which records a batch holds and never changes its mind: the same batch comes again with the same
-token until it was written. A sink writes it once for one token, or in such a way that again does no harm.
+The runtime decides which records a batch holds and never changes its mind: the same batch comes
+again with the same token until it was written. A sink writes it once for one token, or in such a
+way that again does no harm.
 """
 
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from schemas.base import Event
-from schemas.plain import Plain
+from schemas.events.base import Event
+from schemas.wire.plain_values import Plain
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Committed records of one partition of one topic, in order: their offsets, sequence numbers and fields."""
+    """Committed records of one partition of one topic, in order: their offsets, sequence numbers
+    and fields.
+    """
 
     kind: type[Event]
     partition: int
@@ -24,7 +27,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Bodies:
-    """The same, unread: each value is one whole event in Avro, under the class's own schema and without framing."""
+    """The same, unread: each value is one whole event in Avro, under the class's own schema and
+    without framing.
+    """
 
     kind: type[Event]
     partition: int
@@ -43,19 +48,23 @@ class Sink(Protocol):
     """Changes whenever the same records make other rows than before."""
 
     def greatest_offset(self, kind: type[Event], partition: int) -> int | None:
-        """Of the records of a partition that are stored; None where there are none, or where again does no harm.
+        """Of the records of a partition that are stored; None where there are none, or where again
+        does no harm.
 
-        Raises whatever the world does."""
+        Raises whatever the world does.
+        """
 
     def prepare(self, batch: Batch | Bodies) -> Any:
         """What `write` takes. Looks at nothing but the batch.
 
-        Raises ValueError, TypeError or OverflowError where a value can never be stored; the runtime then finds the
-        record that holds it and puts that one among the dead letters.
+        Raises ValueError, TypeError or OverflowError where a value can never be stored; the runtime
+        then finds the record that holds it and puts that one among the dead letters.
         """
 
     def takes_bytes(self, kind: type[Event]) -> bool:
         """Whether `prepare` takes Bodies of this class too, with the same outcome."""
 
     def write(self, prepared: Any, token: str) -> None:
-        """Stores it. Raises whatever the world does; the runtime tries again with the same until it is stored."""
+        """Stores it. Raises whatever the world does; the runtime tries again with the same until it
+        is stored.
+        """

@@ -1,7 +1,8 @@
 """How does Weir ask anything over HTTP, and what can go wrong?
 
-httpx's own pool is quadratic in what is under way: 200 calls of 50 ms at once made 146 calls/s, over aiohttp's
-connections 1,464. So always that transport, and with both limits set: without them it silently stops at 100.
+httpx's own pool is quadratic in what is under way: 200 calls of 50 ms at once made 146 calls/s,
+over aiohttp's connections 1,464. So always that transport, and with both limits set: without them
+it silently stops at 100.
 """
 
 import asyncio
@@ -24,9 +25,18 @@ DETAIL_CHARS = 500
 RETRIED_STATUS = {408, 409, 425, 429}
 UNKNOWN = " (see the secret that its definition names)"
 REASONS: dict[str, tuple[type[Exception], ...]] = {
-    "refused": (aiohttp.ClientConnectorError, aiohttp.ClientProxyConnectionError, httpx.ConnectError),
+    "refused": (
+        aiohttp.ClientConnectorError,
+        aiohttp.ClientProxyConnectionError,
+        httpx.ConnectError,
+    ),
     "truncated": (aiohttp.ClientPayloadError,),
-    "reset": (aiohttp.ClientConnectionError, OSError, httpx.NetworkError, httpx.RemoteProtocolError),
+    "reset": (
+        aiohttp.ClientConnectionError,
+        OSError,
+        httpx.NetworkError,
+        httpx.RemoteProtocolError,
+    ),
 }
 """What errors of both transports mean, the first that fits."""
 SECRET = re.compile(r"env:[A-Z][A-Z0-9_]*")
@@ -35,11 +45,20 @@ Grown = Callable[[], Awaitable[None]]
 
 
 class Refusal(Exception):
-    """The world said no, or nothing. `reason` is a short name, `again` whether asking again may help, `unsure`
-    whether what was asked may have been done nevertheless, `begun` whether a part of the answer was heard already."""
+    """The world said no, or nothing. `reason` is a short name, `again` whether asking again may
+    help, `unsure` whether what was asked may have been done nevertheless, `begun` whether a part of
+    the answer was heard already.
+    """
 
-    def __init__(self, reason: str, detail: str, again: bool = False, unsure: bool = False,
-                 retry_after_s: float | None = None, begun: bool = False):
+    def __init__(
+        self,
+        reason: str,
+        detail: str,
+        again: bool = False,
+        unsure: bool = False,
+        retry_after_s: float | None = None,
+        begun: bool = False,
+    ):
         super().__init__(detail)
         self.reason, self.detail, self.again, self.unsure = reason, detail, again, unsure
         self.retry_after_s, self.begun = retry_after_s, begun
@@ -59,10 +78,15 @@ class Reply:
 
 
 def client(at_once: int, reuse: bool = True) -> HttpxAiohttpClient:
-    """One for a process. Without `reuse` each call has a connection of its own: an idle one that the other side has
-    closed shows only when it is used, and what may never be asked twice would fail for nothing."""
-    limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once,
-                          keepalive_expiry=15.0 if reuse else 0.0)
+    """One for a process. Without `reuse` each call has a connection of its own: an idle one that
+    the other side has closed shows only when it is used, and what may never be asked twice would
+    fail for nothing.
+    """
+    limits = httpx.Limits(
+        max_connections=at_once,
+        max_keepalive_connections=at_once,
+        keepalive_expiry=15.0 if reuse else 0.0,
+    )
     return HttpxAiohttpClient(limits=limits, timeout=httpx.Timeout(None), follow_redirects=False)
 
 
@@ -70,36 +94,61 @@ def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
-async def fetch(http: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str], timeout_s: float,
-                content: bytes | None = None, params: Any = None, bytes_max: int = BODY_BYTES_MAX,
-                grown: Grown | None = None) -> Reply:
-    """The answer to one request, sent once, of which no more than `bytes_max` are read. Raises Refusal, whatever the
-    other side does."""
+async def fetch(
+    http: httpx.AsyncClient,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    timeout_s: float,
+    content: bytes | None = None,
+    params: Any = None,
+    bytes_max: int = BODY_BYTES_MAX,
+    grown: Grown | None = None,
+) -> Reply:
+    """The answer to one request, sent once, of which no more than `bytes_max` are read. Raises
+    Refusal, whatever the other side does.
+    """
     try:
-        async with asyncio.timeout(timeout_s), opened(http, method, url, headers, content, params) as answer:
+        async with (
+            asyncio.timeout(timeout_s),
+            opened(http, method, url, headers, content, params) as answer,
+        ):
             return await whole(answer, bytes_max, grown)
     except TimeoutError as error:
         raise Refusal("timeout", f"no answer within {timeout_s:.1f} s", unsure=True) from error
 
 
 @contextlib.asynccontextmanager
-async def opened(http: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str],
-                 content: bytes | None = None, params: Any = None) -> AsyncIterator[httpx.Response]:
+async def opened(
+    http: httpx.AsyncClient,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    content: bytes | None = None,
+    params: Any = None,
+) -> AsyncIterator[httpx.Response]:
     """An answer below 300, whose body is still to be read: what goes wrong then is a Refusal too."""
     try:
-        async with http.stream(method, url, headers=headers, content=content, params=params) as answer:
+        async with http.stream(
+            method, url, headers=headers, content=content, params=params
+        ) as answer:
             if answer.status_code >= 300:
                 raise _status(answer, (await whole(answer)).body)
             yield answer
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise Refusal("bad_url", f"{url!r} is no URL to ask: correct it in the definition") from error
+        raise Refusal(
+            "bad_url", f"{url!r} is no URL to ask: correct it in the definition"
+        ) from error
     except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:
         raise _refusal(error) from error
 
 
-async def whole(answer: httpx.Response, bytes_max: int = BODY_BYTES_MAX, grown: Grown | None = None) -> Reply:
-    """The answer with its whole body; of an error only as much as is told. `grown` is waited for before a large one is
-    read on."""
+async def whole(
+    answer: httpx.Response, bytes_max: int = BODY_BYTES_MAX, grown: Grown | None = None
+) -> Reply:
+    """The answer with its whole body; of an error only as much as is told. `grown` is waited for
+    before a large one is read on.
+    """
     parts, size = [], 0
     async for part in answer.aiter_bytes():
         parts.append(part)
@@ -107,7 +156,10 @@ async def whole(answer: httpx.Response, bytes_max: int = BODY_BYTES_MAX, grown: 
         if answer.status_code >= 300 and size > 4 * DETAIL_CHARS:
             break
         if size > bytes_max:
-            raise Refusal("too_large", f"the answer has more than {bytes_max:,} bytes, which is the most that is read")
+            raise Refusal(
+                "too_large",
+                f"the answer has more than {bytes_max:,} bytes, which is the most that is read",
+            )
         if size > LARGE_BYTES and grown is not None:
             await grown()
             grown = None
@@ -115,36 +167,57 @@ async def whole(answer: httpx.Response, bytes_max: int = BODY_BYTES_MAX, grown: 
 
 
 def _refusal(error: Exception) -> Refusal:
-    """The transport names some errors after others (a closed connection is a ConnectTimeout): the cause decides. At a desk
-    the transport is httpx's own, whose errors say what they are."""
+    """The transport names some errors after others (a closed connection is a ConnectTimeout): the
+    cause decides. At a desk the transport is httpx's own, whose errors say what they are.
+    """
     cause = error.__cause__ or error
     words = f"{type(cause).__name__}: {cause}".rstrip(": ")[:DETAIL_CHARS]
     if isinstance(cause, aiohttp.InvalidURL):
         return Refusal("bad_url", words)
-    reason = next((reason for reason, kinds in REASONS.items() if isinstance(cause, kinds) or
-                   not isinstance(cause, aiohttp.ClientError) and isinstance(error, kinds)), "bad_http")
+    reason = next(
+        (
+            reason
+            for reason, kinds in REASONS.items()
+            if isinstance(cause, kinds)
+            or (not isinstance(cause, aiohttp.ClientError) and isinstance(error, kinds))
+        ),
+        "bad_http",
+    )
     if reason == "reset" and "complete message body" in words:
         reason = "truncated"
     if reason == "refused":
-        return Refusal(reason, f"{words}. Nobody listens there: see that it is up, and the URL in its definition", again=True)
+        return Refusal(
+            reason,
+            f"{words}. Nobody listens there: see that it is up, and the URL in its definition",
+            again=True,
+        )
     return Refusal(reason, words, again=True, unsure=True)
 
 
 def _status(answer: httpx.Response, body: bytes) -> Refusal:
     status = answer.status_code
     words = body[:DETAIL_CHARS].decode("utf-8", "replace").strip() or answer.reason_phrase
-    return Refusal(f"http_{status}", f"status {status}: {words}{UNKNOWN if status == 401 else ''}", again=status in RETRIED_STATUS or status >= 500,
-                   unsure=status in (502, 504), retry_after_s=retry_after_of(answer.headers))
+    return Refusal(
+        f"http_{status}",
+        f"status {status}: {words}{UNKNOWN if status == 401 else ''}",
+        again=status in RETRIED_STATUS or status >= 500,
+        unsure=status in (502, 504),
+        retry_after_s=retry_after_of(answer.headers),
+    )
 
 
 def retry_after_of(headers: Mapping[str, str]) -> float | None:
-    """The seconds to wait; some providers of models say it to the millisecond, in a header of their own."""
+    """The seconds to wait; some providers of models say it to the millisecond, in a header of their
+    own.
+    """
     exact = headers.get("retry-after-ms", "")
     return float(exact) / 1000 if exact.isdecimal() else retry_after(headers.get("retry-after"))
 
 
 def retry_after(value: str | None, now: Callable[[], datetime] = now_utc) -> float | None:
-    """The seconds that a Retry-After header asks for, as a number or a date; None where it says nothing."""
+    """The seconds that a Retry-After header asks for, as a number or a date; None where it says
+    nothing.
+    """
     if not value:
         return None
     try:
@@ -161,18 +234,26 @@ def content_type(headers: Mapping[str, str]) -> str:
 
 
 def context_headers(context: Mapping[str, str]) -> dict[str, str]:
-    """Who asks, as headers: `weir-tenant`, `weir-session`, ..., and `traceparent` under its own name."""
-    return {name if name == "traceparent" else f"weir-{name}": quote(value, safe=" !#$&'()*+,/:;=?@[]|~")
-            for name, value in context.items()}
+    """Who asks, as headers: `weir-tenant`, `weir-session`, ..., and `traceparent` under its own
+    name.
+    """
+    return {
+        name if name == "traceparent" else f"weir-{name}": quote(
+            value, safe=" !#$&'()*+,/:;=?@[]|~"
+        )
+        for name, value in context.items()
+    }
 
 
 def with_secrets(text: str, secret: Secret) -> str:
     """A text with every reference `env:NAME` resolved. Raises Refusal where one is not set."""
+
     def resolved(found: re.Match[str]) -> str:
         try:
             return secret(found[0])
         except KeyError as error:
             raise Refusal("no_secret", str(error.args[0])) from error
+
     return SECRET.sub(resolved, text)
 
 

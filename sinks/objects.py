@@ -1,8 +1,10 @@
-"""Where are bodies kept that are too large for an event: a folder, or any object store that fsspec knows?
+"""Where are bodies kept that are too large for an event: a folder, or any object store that fsspec
+knows?
 
-A body's name is what it holds, so it is put once and to put it again does no harm. It is there before the event that names
-it is produced; one that no event names was left by a crash, and goes with the oldest (`sweep`). One that is put anew after
-a day is written anew: the age of an object is that of the newest event that names it, within a day.
+A body's name is what it holds, so it is put once and to put it again does no harm. It is there
+before the event that names it is produced; one that no event names was left by a crash, and goes
+with the oldest (`sweep`). One that is put anew after a day is written anew: the age of an object is
+that of the newest event that names it, within a day.
 """
 
 import hashlib
@@ -16,7 +18,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import uuid4
 
-from schemas.bodies import BODY_BYTES_MAX, NoBody, StoreAway, digest_in, folder_of
+from schemas.wire.large_bodies import BODY_BYTES_MAX, NoBody, StoreAway, digest_in, folder_of
 
 FRESH = timedelta(days=1)
 USER = re.compile("//[^/@]*@")
@@ -33,8 +35,9 @@ class Kept:
 
 
 class Objects:
-    """The store at a URL of fsspec, e.g. `s3://bucket/weir`, or in a folder. May be used by several threads. `name` is the
-    URL as it may be told."""
+    """The store at a URL of fsspec, e.g. `s3://bucket/weir`, or in a folder. May be used by several
+    threads. `name` is the URL as it may be told.
+    """
 
     def __init__(self, url: str):
         self._url, self.name = url, USER.sub("//…@", url)
@@ -42,14 +45,18 @@ class Objects:
 
     @cached_property
     def _place(self) -> tuple[Any, str]:
-        """The file system and the root in it. Loaded when it is first needed: a worker starts faster without."""
-        from fsspec.core import url_to_fs  # noqa: PLC0415
+        """The file system and the root in it. Loaded when it is first needed: a worker starts
+        faster without.
+        """
+        from fsspec.core import url_to_fs
 
         try:
             system, root = url_to_fs(self._url)
         except (ImportError, ValueError) as error:
-            raise StoreAway(f"WEIR_OBJECTS {self.name!r} cannot be used: {error}. Give a folder, or install what fsspec "
-                            "needs for it") from error
+            raise StoreAway(
+                f"WEIR_OBJECTS {self.name!r} cannot be used: {error}. Give a folder, or install what fsspec "
+                "needs for it"
+            ) from error
         return system, root.rstrip("/")
 
     def put(self, key: str, data: bytes) -> None:
@@ -71,7 +78,11 @@ class Objects:
         """What was put. Raises NoBody where it is gone, changed or larger than that, and StoreAway."""
         system, root = self._place
         try:
-            data = system.cat_file(f"{root}/{key}", start=0, end=bytes_max + 1) if _is_key(key) else b""
+            data = (
+                system.cat_file(f"{root}/{key}", start=0, end=bytes_max + 1)
+                if _is_key(key)
+                else b""
+            )
         except (FileNotFoundError, IsADirectoryError) as error:
             raise NoBody(f"there is no object {key}") from error
         except Exception as error:
@@ -114,7 +125,9 @@ class Objects:
 
     @staticmethod
     def _write(system: Any, path: str, data: bytes) -> None:
-        """Whole or not at all: an object store does so by itself, in a folder it takes another name."""
+        """Whole or not at all: an object store does so by itself, in a folder it takes another
+        name.
+        """
         if "file" not in system.protocol:
             system.pipe_file(path, data)
             return
@@ -126,8 +139,10 @@ class Objects:
     def _away(self, error: Exception) -> StoreAway:
         if isinstance(error, StoreAway):
             return error
-        return StoreAway(f"the object store {self.name} cannot be asked ({type(error).__name__}: {error}): see "
-                         "WEIR_OBJECTS, and that the place is there and may be written")
+        return StoreAway(
+            f"the object store {self.name} cannot be asked ({type(error).__name__}: {error}): see "
+            "WEIR_OBJECTS, and that the place is there and may be written"
+        )
 
 
 def _is_key(key: str) -> bool:

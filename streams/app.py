@@ -1,7 +1,8 @@
-"""What runs, in which process, on which port? The one place that wires: engines, workers, and how they begin.
+"""What runs, in which process, on which port? The one place that wires: engines, workers, and how
+they begin.
 
-An engine that the settings point at a real server is not started here. Workers wait for `deploy`, which waits for the
-engines.
+An engine that the settings point at a real server is not started here. Workers wait for `deploy`,
+which waits for the engines.
 """
 
 import re
@@ -15,18 +16,29 @@ from types import ModuleType
 
 import httpx
 
-from infra.embedded import clickhouse, kafka, qdrant, registry, scripted
+from infra.embedded import kafka, registry
 from infra.embedded import stack as embedded
+from infra.embedded.clickhouse import server
+from infra.embedded.qdrant import server as qdrant
+from infra.embedded.scripted import server as scripted
 from infra.embedded.service import Service, StackError
 from streams.config import Settings
 from streams.topology import SINKS, stages
 
 ROOT = Path(__file__).parents[1]
 COMPANY = ROOT / "infra" / "company"
-PRELOAD = ("streams.worker", "streams.stages.stage", "streams.calls.runner", "streams.calls.ports", "streams.landing.land",
-           "cel")
-"""What workers need and may be loaded before they are forked: nothing here starts a thread when it is loaded. `cel` is
-loaded by the first workflow of a process: after a crash that was a second or two on a busy machine."""
+PRELOAD = (
+    "streams.engine.worker",
+    "streams.engine.stages.worker",
+    "streams.engine.calls.worker",
+    "streams.ports.wiring",
+    "streams.engine.sinks.worker",
+    "cel",
+)
+"""What workers need and may be loaded before they are forked: nothing here starts a thread when it
+is loaded. `cel` is loaded by the first workflow of a process: after a crash that was a second or
+two on a busy machine.
+"""
 Progress = Callable[[int, int, str], None]
 
 
@@ -34,13 +46,26 @@ def engines(settings: Settings, progress: Progress) -> list[Service]:
     """The embedded engines that the settings ask for; what they need is fetched on first use."""
     home, jars, made = settings.home.resolve(), ROOT / ".weir" / "jars", []
     if not settings.kafka:
-        made.append(kafka.service(home, settings.kafka_port, jar_home=jars,
-                                  progress=lambda done, total: progress(done, total, "fetching Kafka")))
+        made.append(
+            kafka.service(
+                home,
+                settings.kafka_port,
+                jar_home=jars,
+                progress=lambda done, total: progress(done, total, "fetching Kafka"),
+            )
+        )
     if not settings.registry_url:
-        made.append(registry.service(home, settings.registry_port, settings.bootstrap(), jar_home=jars,
-                                     progress=lambda done, total: progress(done, total, "fetching the registry")))
+        made.append(
+            registry.service(
+                home,
+                settings.registry_port,
+                settings.bootstrap(),
+                jar_home=jars,
+                progress=lambda done, total: progress(done, total, "fetching the registry"),
+            )
+        )
     if not settings.clickhouse_url:
-        made.append(engine("clickhouse", clickhouse, home, settings.clickhouse_port))
+        made.append(engine("clickhouse", server, home, settings.clickhouse_port))
     if not settings.qdrant_url:
         made.append(engine("qdrant", qdrant, home, settings.qdrant_port))
     return made
@@ -48,28 +73,49 @@ def engines(settings: Settings, progress: Progress) -> list[Service]:
 
 def engine(name: str, module: ModuleType, home: Path, port: int) -> Service:
     """One of the engines that run in a Python process, behind their real protocol."""
-    return Service(name, tuple(module.argv(home / name, port)), name, cwd=str(ROOT), ports=(port,),
-                   ready={"http": f"http://127.0.0.1:{port}{module.READY_PATH}"})
+    return Service(
+        name,
+        tuple(module.argv(home / name, port)),
+        name,
+        cwd=str(ROOT),
+        ports=(port,),
+        ready={"http": f"http://127.0.0.1:{port}{module.READY_PATH}"},
+    )
 
 
 def workers(settings: Settings, slots: int = 1) -> list[Service]:
-    """The pipeline: one worker a stage and slot, call runners, a worker a sink, the live views, the edge, who balances."""
+    """The pipeline: one worker a stage and slot, call runners, a worker a sink, the live views, the
+    edge, who balances.
+    """
     names = [("stage", key, slot) for key in stages() for slot in range(slots)]
     names += [("calls", "", slot) for slot in range(slots)]
     names += [("landing", sink, 0) for sink in SINKS if sink != "otlp" or settings.otlp_endpoint]
     names += [("live", "", 0), ("edge", "", 0), ("balancing", "", 0)]
-    return [worker(settings, *name, port=settings.metrics_port + place) for place, name in enumerate(names)]
+    return [
+        worker(settings, *name, port=settings.metrics_port + place)
+        for place, name in enumerate(names)
+    ]
 
 
 def worker(settings: Settings, kind: str, what: str, slot: int, port: int) -> Service:
     name = "-".join(filter(None, (kind, what, str(slot))))
     more = [what] if what else []
     slots = [] if kind in ("live", "edge", "balancing") else ["--slot", str(slot)]
-    argv = (sys.executable, "-m", "streams.worker", kind, *more, *slots, "--port", str(port))
+    argv = (sys.executable, "-m", "streams.engine.worker", kind, *more, *slots, "--port", str(port))
     ports = (port, settings.edge_port) if kind == "edge" else (port,)
-    return Service(name, argv, kind, env=environment(settings), cwd=str(ROOT), ports=ports, after=("deploy",),
-                   ready={"http": f"http://127.0.0.1:{port}/readyz"}, drain_s=15, entry="streams.worker:main",
-                   preload=PRELOAD)
+    return Service(
+        name,
+        argv,
+        kind,
+        env=environment(settings),
+        cwd=str(ROOT),
+        ports=ports,
+        after=("deploy",),
+        ready={"http": f"http://127.0.0.1:{port}/readyz"},
+        drain_s=15,
+        entry="streams.engine.worker:main",
+        preload=PRELOAD,
+    )
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -79,31 +125,57 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def deployment(settings: Settings, after: tuple[str, ...]) -> Service:
     """The one service that ends: when it has, topics, schemas and tables are there."""
-    return Service("deploy", (sys.executable, "-m", "streams.cli", "deploy"), "deploy", once=True, after=after,
-                   env=environment(settings), cwd=str(ROOT))
+    return Service(
+        "deploy",
+        (sys.executable, "-m", "streams.cli.main", "deploy"),
+        "deploy",
+        once=True,
+        after=after,
+        env=environment(settings),
+        cwd=str(ROOT),
+    )
 
 
 def scripted_services(settings: Settings, script: Path) -> Service:
     """The scripted model and tools: they say so in every answer."""
     port = settings.services_port
-    return Service("scripted", tuple(scripted.argv(script, port)), "scripted", cwd=str(ROOT), ports=(port,),
-                   ready={"http": f"http://127.0.0.1:{port}{scripted.READY_PATH}"})
+    return Service(
+        "scripted",
+        tuple(scripted.argv(script, port)),
+        "scripted",
+        cwd=str(ROOT),
+        ports=(port,),
+        ready={"http": f"http://127.0.0.1:{port}{scripted.READY_PATH}"},
+    )
 
 
-def stack(settings: Settings, progress: Progress, slots: int = 1, script: Path | None = None) -> list[Service]:
+def stack(
+    settings: Settings, progress: Progress, slots: int = 1, script: Path | None = None
+) -> list[Service]:
     """All services of a stack on this machine."""
     below = engines(settings, progress)
     beside = [scripted_services(settings, script)] if script else []
-    return [*below, *beside, deployment(settings, tuple(s.name for s in below)), *workers(settings, slots)]
+    return [
+        *below,
+        *beside,
+        deployment(settings, tuple(s.name for s in below)),
+        *workers(settings, slots),
+    ]
 
 
 def is_up(settings: Settings) -> bool:
     return embedded.running(settings.home.resolve())
 
 
-def start(settings: Settings, progress: Progress, slots: int = 1, script: Path | None = COMPANY / "script.yaml",
-          timeout_s: float = 300) -> None:
-    """Starts the stack and returns when all of it is ready. Raises StackError with a sentence; nothing is left over.
+def start(
+    settings: Settings,
+    progress: Progress,
+    slots: int = 1,
+    script: Path | None = COMPANY / "script.yaml",
+    timeout_s: float = 300,
+) -> None:
+    """Starts the stack and returns when all of it is ready. Raises StackError with a sentence;
+    nothing is left over.
 
     `progress(done, total, words)` is told of every service that becomes ready.
     """
@@ -113,7 +185,11 @@ def start(settings: Settings, progress: Progress, slots: int = 1, script: Path |
 
     def told(known: dict) -> None:
         waited = [name for name, one in known["services"].items() if one["state"] != "ready"]
-        progress(len(services) - len(waited), len(services), "waiting for " + ", ".join(waited[:3]) if waited else "ready")
+        progress(
+            len(services) - len(waited),
+            len(services),
+            "waiting for " + ", ".join(waited[:3]) if waited else "ready",
+        )
 
     try:
         embedded.wait_ready(home, told, timeout_s)
@@ -140,14 +216,22 @@ def running(settings: Settings, progress: Progress) -> Iterator[None]:
 
 
 def await_definitions(settings: Settings, wanted: int, timeout_s: float = 30) -> None:
-    """Returns when every worker that uses definitions has read that many of them. Raises StackError."""
+    """Returns when every worker that uses definitions has read that many of them. Raises
+    StackError.
+    """
     deadline = time.monotonic() + timeout_s
-    late = [name for name in embedded.status(settings.home.resolve())["services"] if name.startswith(("stage", "calls", "edge"))]
+    late = [
+        name
+        for name in embedded.status(settings.home.resolve())["services"]
+        if name.startswith(("stage", "calls", "edge"))
+    ]
     while late:
         known = embedded.status(settings.home.resolve())["services"]
         late = [name for name in late if definitions_of(known[name]["port"]) < wanted]
         if late and time.monotonic() > deadline:
-            raise StackError(f"{', '.join(late)} did not read the definitions within {timeout_s:.0f} s: see .weir/log")
+            raise StackError(
+                f"{', '.join(late)} did not read the definitions within {timeout_s:.0f} s: see .weir/log"
+            )
         time.sleep(0.02)
 
 

@@ -1,7 +1,8 @@
 """What is set from outside, and what are the defaults? The only place that reads the environment.
 
-Every setting is an environment variable `WEIR_<NAME>`. Defaults point at the embedded stack on this machine; any of
-the four engines is pointed at a real server by its own setting, and the embedded one is then not started.
+Every setting is an environment variable `WEIR_<NAME>`. Defaults point at the embedded stack on this
+machine; any of the four engines is pointed at a real server by its own setting, and the embedded
+one is then not started.
 """
 
 import json
@@ -24,12 +25,18 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".weir"), description="folder of the embedded stack: data, logs, pids")
 
     kafka: dict[str, str] = Field(
-        {}, description="JSON of librdkafka properties of a real Kafka (bootstrap.servers, TLS, SASL); empty: embedded")
+        {},
+        description="JSON of librdkafka properties of a real Kafka (bootstrap.servers, TLS, SASL); empty: embedded",
+    )
     kafka_port: Port = Field(9092, description="port of the embedded broker")
-    registry_url: str = Field("", description="URL of a Confluent-compatible schema registry; empty: embedded")
+    registry_url: str = Field(
+        "", description="URL of a Confluent-compatible schema registry; empty: embedded"
+    )
     registry_auth: SecretStr = Field(SecretStr(""), description="user:password of the registry")
     registry_port: Port = Field(8081, description="port of the embedded registry")
-    clickhouse_url: str = Field("", description="http(s)://user:password@host:port of ClickHouse; empty: embedded")
+    clickhouse_url: str = Field(
+        "", description="http(s)://user:password@host:port of ClickHouse; empty: embedded"
+    )
     clickhouse_port: Port = Field(8123, description="port of the embedded ClickHouse")
     clickhouse_database: str = Field("weir", description="database that holds the tables")
     qdrant_url: str = Field("", description="URL of a Qdrant; empty: embedded")
@@ -37,52 +44,121 @@ class Settings(BaseSettings):
     qdrant_port: Port = Field(6333, description="port of the embedded Qdrant")
     qdrant_collection: str = Field("weir", description="collection that holds the chunks")
     live_port: Port = Field(6066, description="port of the live views")
-    services_port: Port = Field(8090, description="port of the scripted model and tools of the demo")
-    edge_port: Port = Field(8080, description="port of the edge: HTTP for requests, results, OpenAI's and Anthropic's clients")
-    edge_host: str = Field("127.0.0.1", description="address that the edge listens on; another than this needs API keys")
-    edge_keys: bool = Field(False, description="API keys on this machine too; elsewhere they are always needed")
-    edge_accept_s: float = Field(2.0, gt=0, description="longest wait for Kafka to take a request, before 503")
-    edge_wait_s: float = Field(120, gt=0, description="longest wait for a run's outcome in one HTTP request, before 504")
-    edge_in_flight: Annotated[int, Field(ge=1)] = Field(1_000, description="most HTTP requests at once, before 503")
-    edge_body_bytes: Annotated[int, Field(ge=1)] = Field(4 * 1024 * 1024, description="largest HTTP body, before 413")
-    edge_slow_s: float = Field(30, gt=0, description="how long a reader of a stream may take nothing, and a body may take to come")
-    edge_memory_mb: Annotated[int, Field(ge=1)] = Field(64, description="what the edge keeps of runs in memory")
-    metrics_port: Port = Field(9400, description="first port of the workers' /healthz, /readyz and /metrics")
-    metrics_host: str = Field("127.0.0.1", description="address of these; 0.0.0.0 where Prometheus or a probe is elsewhere")
+    services_port: Port = Field(
+        8090, description="port of the scripted model and tools of the demo"
+    )
+    edge_port: Port = Field(
+        8080,
+        description="port of the edge: HTTP for requests, results, OpenAI's and Anthropic's clients",
+    )
+    edge_host: str = Field(
+        "127.0.0.1",
+        description="address that the edge listens on; another than this needs API keys",
+    )
+    edge_keys: bool = Field(
+        False, description="API keys on this machine too; elsewhere they are always needed"
+    )
+    edge_accept_s: float = Field(
+        2.0, gt=0, description="longest wait for Kafka to take a request, before 503"
+    )
+    edge_wait_s: float = Field(
+        120, gt=0, description="longest wait for a run's outcome in one HTTP request, before 504"
+    )
+    edge_in_flight: Annotated[int, Field(ge=1)] = Field(
+        1_000, description="most HTTP requests at once, before 503"
+    )
+    edge_body_bytes: Annotated[int, Field(ge=1)] = Field(
+        4 * 1024 * 1024, description="largest HTTP body, before 413"
+    )
+    edge_slow_s: float = Field(
+        30,
+        gt=0,
+        description="how long a reader of a stream may take nothing, and a body may take to come",
+    )
+    edge_memory_mb: Annotated[int, Field(ge=1)] = Field(
+        64, description="what the edge keeps of runs in memory"
+    )
+    metrics_port: Port = Field(
+        9400, description="first port of the workers' /healthz, /readyz and /metrics"
+    )
+    metrics_host: str = Field(
+        "127.0.0.1",
+        description="address of these; 0.0.0.0 where Prometheus or a probe is elsewhere",
+    )
 
-    prefix: str = Field("", description="put before every topic, group and transactional id, to share a cluster")
-    replication: Annotated[int, Field(ge=1)] = Field(1, description="replication factor of the topics")
-    partitions: Annotated[int, Field(ge=1)] = Field(4, description="partitions of each topic, when it is created")
+    prefix: str = Field(
+        "", description="put before every topic, group and transactional id, to share a cluster"
+    )
+    replication: Annotated[int, Field(ge=1)] = Field(
+        1, description="replication factor of the topics"
+    )
+    partitions: Annotated[int, Field(ge=1)] = Field(
+        4, description="partitions of each topic, when it is created"
+    )
 
-    batch_events: Annotated[int, Field(ge=1)] = Field(4_000, description="most events in one transaction")
-    idle_close_s: float = Field(5.0, gt=0, description="quiet seconds after which a partition's windows may close")
+    batch_events: Annotated[int, Field(ge=1)] = Field(
+        4_000, description="most events in one transaction"
+    )
+    idle_close_s: float = Field(
+        5.0, gt=0, description="quiet seconds after which a partition's windows may close"
+    )
     future_s: float = Field(300, gt=0, description="how far in the future an event's time may lie")
     expired_days: float = Field(30, gt=0, description="how old an event's time may be")
-    dead_share_max: float = Field(0.5, gt=0, le=1, description="share of dead letters at which a consumer stops")
-    calls_at_once: Annotated[int, Field(ge=1)] = Field(500, description="most calls in flight in one call runner")
+    dead_share_max: float = Field(
+        0.5, gt=0, le=1, description="share of dead letters at which a consumer stops"
+    )
+    calls_at_once: Annotated[int, Field(ge=1)] = Field(
+        500, description="most calls in flight in one call runner"
+    )
     python_tools: str = Field(
-        "", description="Python packages and modules, with commas between, whose functions may be tools; empty: none")
+        "",
+        description="Python packages and modules, with commas between, whose functions may be tools; empty: none",
+    )
     mcp_commands: str = Field(
-        "", description="programs, with commas between, that may be started as MCP servers; empty: none")
-    cache_path: str = Field("", description="file of the response cache; empty: responses.sqlite in WEIR_HOME")
+        "",
+        description="programs, with commas between, that may be started as MCP servers; empty: none",
+    )
+    cache_path: str = Field(
+        "", description="file of the response cache; empty: responses.sqlite in WEIR_HOME"
+    )
     objects: str = Field(
-        "", description="fsspec URL of the store of what is too large for an event, e.g. s3://bucket/weir; empty: the folder "
-        "objects in WEIR_HOME")
+        "",
+        description="fsspec URL of the store of what is too large for an event, e.g. s3://bucket/weir; empty: the folder "
+        "objects in WEIR_HOME",
+    )
     landing_rows: Annotated[int, Field(ge=1)] = Field(20_000, description="most rows in one insert")
-    landing_age_s: float = Field(1.0, gt=0, description="longest wait of an event for others of its insert")
-    retention_days: Annotated[int, Field(ge=1)] = Field(365, description="how long ClickHouse keeps rows")
+    landing_age_s: float = Field(
+        1.0, gt=0, description="longest wait of an event for others of its insert"
+    )
+    retention_days: Annotated[int, Field(ge=1)] = Field(
+        365, description="how long ClickHouse keeps rows"
+    )
     control: Literal["", "transactions", "tokens"] = Field(
-        "", description="negative control of `weir chaos`: switches one guarantee off, to prove that it is missed")
+        "",
+        description="negative control of `weir chaos`: switches one guarantee off, to prove that it is missed",
+    )
     otlp_endpoint: str = Field(
-        "", description="OTLP collector (http://host:4318) for spans of runs, spans and metrics of the pipeline; empty: none")
-    otlp_headers: dict[str, str] = Field({}, description="JSON of HTTP headers that the collector asks for")
-    otlp_content: bool = Field(False, description="what was asked and answered goes to the collector too (personal)")
+        "",
+        description="OTLP collector (http://host:4318) for spans of runs, spans and metrics of the pipeline; empty: none",
+    )
+    otlp_headers: dict[str, str] = Field(
+        {}, description="JSON of HTTP headers that the collector asks for"
+    )
+    otlp_content: bool = Field(
+        False, description="what was asked and answered goes to the collector too (personal)"
+    )
     semconv_opt_in: str = Field(
-        "", validation_alias=AliasChoices("WEIR_SEMCONV_OPT_IN", "OTEL_SEMCONV_STABILITY_OPT_IN", "semconv_opt_in"),
-        description="gen_ai_latest_experimental: newest GenAI names, else those of 1.36; also OTEL_SEMCONV_STABILITY_OPT_IN")
+        "",
+        validation_alias=AliasChoices(
+            "WEIR_SEMCONV_OPT_IN", "OTEL_SEMCONV_STABILITY_OPT_IN", "semconv_opt_in"
+        ),
+        description="gen_ai_latest_experimental: newest GenAI names, else those of 1.36; also OTEL_SEMCONV_STABILITY_OPT_IN",
+    )
 
     def environment(self) -> dict[str, str]:
-        """The environment variables that give a child process these settings, and none of its parent's."""
+        """The environment variables that give a child process these settings, and none of its
+        parent's.
+        """
         return {f"WEIR_{name.upper()}": _as_variable(value) for name, value in self}
 
     def child_environment(self) -> dict[str, str]:
@@ -132,7 +208,9 @@ def environment_with(more: dict[str, str]) -> dict[str, str]:
 
 @cache
 def settings() -> Settings:
-    """The settings of this process. Raises pydantic's ValidationError, which the CLI turns into a sentence."""
+    """The settings of this process. Raises pydantic's ValidationError, which the CLI turns into a
+    sentence.
+    """
     return Settings()
 
 

@@ -3,16 +3,18 @@
 import re
 from pathlib import Path
 
-from streams.cli import COMMANDS
-from streams.describing import describe
+from streams.cli.main import COMMANDS
+from streams.docs import readme
 
 README = Path(__file__).parents[1] / "README.md"
 
 
 def test_every_block_is_what_weir_describe_prints():
     text = README.read_text()
-    assert re.search(describe.OPEN, text), "README.md has no `weir describe` block: the diagram belongs there"
-    assert describe.readme_blocks(text) == text, "run `./weir describe --readme`"
+    assert re.search(readme.OPEN, text), (
+        "README.md has no `weir describe` block: the diagram belongs there"
+    )
+    assert readme.readme_blocks(text) == text, "run `./weir describe --readme`"
 
 
 def test_every_command_in_it_is_a_command():
@@ -22,7 +24,10 @@ def test_every_command_in_it_is_a_command():
 
 def test_every_section_that_it_points_at_is_there():
     text = README.read_text()
-    there = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^## (.+)$", text, re.M)}
+    there = {
+        re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^## (.+)$", text, re.M)
+    }
     assert {link for link in re.findall(r"\]\(#([^)]+)\)", text)} <= there
 
 

@@ -1,9 +1,11 @@
-"""How does a worker start in a hundredth of a second, though its libraries take more than one to load?
+"""How does a worker start in a hundredth of a second, though its libraries take more than one to
+load?
 
-The supervisor loads them once and forks: the child has all of it in memory already, shared with its siblings. Loading
-took 1.2 s of processor time a worker, seven times at a start and once after every kill; a fork takes 10 ms. It is safe
-because the supervisor has one thread and makes no client of any engine; a library that starts threads when it is
-loaded (numpy's) must not be among what is loaded ahead.
+The supervisor loads them once and forks: the child has all of it in memory already, shared with its
+siblings. Loading took 1.2 s of processor time a worker, seven times at a start and once after every
+kill; a fork takes 10 ms. It is safe because the supervisor has one thread and makes no client of
+any engine; a library that starts threads when it is loaded (numpy's) must not be among what is
+loaded ahead.
 """
 
 import asyncio
@@ -46,11 +48,14 @@ def load_ahead(services: Iterable[Service]) -> None:
     for module in dict.fromkeys(name for service in services for name in service.preload):
         importlib.import_module(module)
     gc.collect()
-    gc.freeze()  # what is loaded stays: the collector need not touch, and so copy, its pages in every child
+    # what is loaded stays: the collector need not touch, and so copy, its pages in every child
+    gc.freeze()
 
 
 def fork(service: Service, log: Path, in_child: Callable[[], None]) -> Forked:
-    """Starts `service.entry` (`module:function`) in a child, with the words after `-m module` as its argument."""
+    """Starts `service.entry` (`module:function`) in a child, with the words after `-m module` as
+    its argument.
+    """
     sys.stdout.flush()
     pid = os.fork()
     if pid:
@@ -84,7 +89,9 @@ def _outcome(run: Callable[[list[str]], None], words: list[str]) -> int:
 
 
 def _leave_the_parent(log: Path) -> None:
-    """A session, signals, files and an asyncio of its own: nothing of the supervisor's may be held or heard."""
+    """A session, signals, files and an asyncio of its own: nothing of the supervisor's may be held
+    or heard.
+    """
     os.setsid()
     signal.set_wakeup_fd(-1)
     for number in INHERITED:
@@ -92,7 +99,10 @@ def _leave_the_parent(log: Path) -> None:
     asyncio.events._set_running_loop(None)
     asyncio.set_event_loop(None)
     os.closerange(3, FILES_MOST)
-    nothing, written = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    nothing, written = (
+        os.open(os.devnull, os.O_RDONLY),
+        os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644),
+    )
     for source, target in ((nothing, 0), (written, 1), (written, 2)):
         os.dup2(source, target)
     os.closerange(3, 8)

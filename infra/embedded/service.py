@@ -1,7 +1,8 @@
 """What is a service of the embedded stack, and how does one see that it is ready?
 
-A service is data, so that a whole stack travels as one JSON file from the command line to the supervisor.
-A probe is data too, a dict of one entry; each is answered within two seconds by one small exchange:
+A service is data, so that a whole stack travels as one JSON file from the command line to the
+supervisor. A probe is data too, a dict of one entry; each is answered within two seconds by one
+small exchange:
 
 | probe | ready when |
 |---|---|
@@ -10,8 +11,8 @@ A probe is data too, a dict of one entry; each is answered within two seconds by
 | `{"tcp": port}` | something accepts connections on that port of this machine |
 | `{"file": path}` | the file is there |
 
-The Kafka exchange is written out by hand (40 bytes): a Kafka client would bring threads and 40 MB into the
-supervisor, which must stay small because it forks.
+The Kafka exchange is written out by hand (40 bytes): a Kafka client would bring threads and 40 MB
+into the supervisor, which must stay small because it forks.
 """
 
 import asyncio
@@ -34,11 +35,12 @@ class StackError(Exception):
 class Service:
     """One process that the supervisor keeps alive.
 
-    `after` names services that must be ready before this one is started, `ports` are all that it binds (the
-    first is the one to show), `drain_s` is how long it may take to stop after SIGTERM, `ready_s` how long to
-    become ready after a start. `env` is added to the supervisor's own environment. What runs `once` is ready
-    when it has ended with exit code 0, and needs no probe. With an `entry` (`module:function`) it is forked off the
-    supervisor, which has loaded the modules of `preload`; `argv` is then what one would type to start it by itself.
+    `after` names services that must be ready before this one is started, `ports` are all that it
+    binds (the first is the one to show), `drain_s` is how long it may take to stop after SIGTERM,
+    `ready_s` how long to become ready after a start. `env` is added to the supervisor's own
+    environment. What runs `once` is ready when it has ended with exit code 0, and needs no probe.
+    With an `entry` (`module:function`) it is forked off the supervisor, which has loaded the
+    modules of `preload`; `argv` is then what one would type to start it by itself.
     """
 
     name: str
@@ -62,12 +64,18 @@ class Service:
 
 
 def to_json(home: Path, services: Iterable[Service], attached: bool = False) -> str:
-    """The file that tells the supervisor what to run; `attached` means: end when standard input ends."""
-    return json.dumps({"home": str(home), "attached": attached, "services": [asdict(s) for s in services]})
+    """The file that tells the supervisor what to run; `attached` means: end when standard input
+    ends.
+    """
+    return json.dumps(
+        {"home": str(home), "attached": attached, "services": [asdict(s) for s in services]}
+    )
 
 
 def from_json(text: str) -> tuple[Path, list[Service], bool]:
-    """The inverse of `to_json`: home, services, attached. StackError for an `after` that cannot be met."""
+    """The inverse of `to_json`: home, services, attached. StackError for an `after` that cannot be
+    met.
+    """
     spec = json.loads(text)
     services = [
         Service(**{k: tuple(v) if isinstance(v, list) else v for k, v in one.items()})
@@ -82,7 +90,9 @@ def in_order(services: Iterable[Service]) -> list[Service]:
     left, ordered = list(services), []
     names = [service.name for service in left]
     if doubled := {name for name in names if names.count(name) > 1}:
-        raise StackError(f"two services are named {', '.join(sorted(doubled))}: give each its own name")
+        raise StackError(
+            f"two services are named {', '.join(sorted(doubled))}: give each its own name"
+        )
     for service in left:
         if unknown := set(service.after) - set(names):
             raise StackError(
@@ -93,7 +103,9 @@ def in_order(services: Iterable[Service]) -> list[Service]:
         free = [service for service in left if placed.issuperset(service.after)]
         if not free:
             ring = ", ".join(service.name for service in left)
-            raise StackError(f"{ring} wait for each other: take one of them out of another's `after`")
+            raise StackError(
+                f"{ring} wait for each other: take one of them out of another's `after`"
+            )
         ordered += free
         left = [service for service in left if service not in free]
     return ordered
@@ -110,7 +122,9 @@ async def is_ready(probe: dict[str, str | int]) -> bool:
 
 
 async def _exchange(host: str, port: int, request: bytes, answer):
-    """Send a request over a connection of its own and give what `answer(reader)` makes of the reply."""
+    """Send a request over a connection of its own and give what `answer(reader)` makes of the
+    reply.
+    """
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(request)

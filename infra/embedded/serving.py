@@ -1,7 +1,7 @@
 """How does an engine's HTTP front own its folder and its port, and end without losing anything?
 
-Both embedded engines are started the same way: take the folder, bind the port, open the engine, serve,
-close.
+Both embedded engines are started the same way: take the folder, bind the port, open the engine,
+serve, close.
 """
 
 import errno
@@ -23,7 +23,9 @@ def owned(home: Path) -> Iterator[Path]:
         home.mkdir(parents=True, exist_ok=True)
         lock = os.open(home / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     except OSError as error:
-        raise SystemExit(f"Cannot use the data folder {home}: {error.strerror}. {_remedy(error)}") from error
+        raise SystemExit(
+            f"Cannot use the data folder {home}: {error.strerror}. {_remedy(error)}"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(lock, 0)
@@ -42,9 +44,12 @@ def owned(home: Path) -> Iterator[Path]:
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket bound to the port (0: any free one) and not yet listening, or an exit with one sentence."""
+    """A socket bound to the port (0: any free one) and not yet listening, or an exit with one
+    sentence.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol must be named: asyncio sets TCP_NODELAY only then, and without it each answer waits 40 ms.
+    # The protocol must be named: asyncio sets TCP_NODELAY only then, and without it each answer
+    # waits 40 ms.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -61,8 +66,8 @@ def bound(host: str, port: int) -> socket.socket:
 def serve(app, sock: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT, finish the requests that run, and return.
 
-    uvicorn raises the signal again once it is done, which would kill the process before its engine is closed:
-    so the signal is given a harmless handler first.
+    uvicorn raises the signal again once it is done, which would kill the process before its engine
+    is closed: so the signal is given a harmless handler first.
     """
     import uvicorn  # slow to load, and whoever only asks for an engine's command does not need it
 

@@ -1,8 +1,9 @@
 """How does a program start a stack, watch it, hurt it and stop it?
 
-The stack itself is the supervisor's process; these functions are what the command line, the tests and the
-chaos run use beside it. They meet in one folder, the stack's home: `run/lock` is held as long as anything of
-it lives, `run/supervisor.json` says how it fares, `log/<name>.log` is what each service wrote.
+The stack itself is the supervisor's process; these functions are what the command line, the tests
+and the chaos run use beside it. They meet in one folder, the stack's home: `run/lock` is held as
+long as anything of it lives, `run/supervisor.json` says how it fares, `log/<name>.log` is what each
+service wrote.
 """
 
 import contextlib
@@ -35,7 +36,9 @@ class Handle:
     process: subprocess.Popen
 
     def close(self, at_once: bool = False) -> None:
-        """End the stack, wait until all of it is gone; `at_once` kills it, for data nobody needs again."""
+        """End the stack, wait until all of it is gone; `at_once` kills it, for data nobody needs
+        again.
+        """
         if at_once:
             self.process.kill()
         elif self.process.stdin:
@@ -45,13 +48,16 @@ class Handle:
 
 
 def start(home: Path, services: Iterable[Service], attached: bool = False) -> Handle:
-    """Start a supervisor with these services in `home`, detached from this process unless `attached`.
+    """Start a supervisor with these services in `home`, detached from this process unless
+    `attached`.
 
-    Returns at once: `wait_ready` tells when all of it is. Raises StackError, with nothing started, if a stack
-    runs in that folder already, a port is taken, or less than 1 GiB of the disk is free.
+    Returns at once: `wait_ready` tells when all of it is. Raises StackError, with nothing started,
+    if a stack runs in that folder already, a port is taken, or less than 1 GiB of the disk is free.
     """
     home = home.resolve()
-    services = [replace(s, log=s.log or str(home / "log" / f"{s.name}.log")) for s in in_order(services)]
+    services = [
+        replace(s, log=s.log or str(home / "log" / f"{s.name}.log")) for s in in_order(services)
+    ]
     try:
         (home / "run").mkdir(parents=True, exist_ok=True)
         with locked(home) as lock:
@@ -125,7 +131,9 @@ def check_ports(services: Iterable[Service]) -> None:
                     probe.bind(("127.0.0.1", port))
                 except OSError as error:
                     taken = error.errno == errno.EADDRINUSE
-                    why = "is in use by another program: end it, or" if taken else f"fails ({error}):"
+                    why = (
+                        "is in use by another program: end it, or" if taken else f"fails ({error}):"
+                    )
                     raise StackError(
                         f"port {port}, which {service.name} needs, {why} give Weir another in its settings"
                     ) from error
@@ -147,11 +155,18 @@ def running(home: Path) -> bool:
 def status(home: Path) -> dict:
     """What `run/supervisor.json` says, with state "down" where nothing runs:
 
-    {"pid", "state": starting|ready|stopping|stopped|failed|down, "error": sentence or None, "at": s,
-    "services": {name: {"pid", "state": waiting|starting|ready|down|failed|stopped, "kind", "port",
-    "restarts", "since": s, "last_exit": code, reason or None, "log": path}}}. Times are seconds since 1970.
+    {"pid", "state": starting|ready|stopping|stopped|failed|down, "error": sentence or None, "at":
+    s, "services": {name: {"pid", "state": waiting|starting|ready|down|failed|stopped, "kind",
+    "port", "restarts", "since": s, "last_exit": code, reason or None, "log": path}}}. Times are
+    seconds since 1970.
     """
-    known = {"pid": None, "state": "down", "error": None, "at": time.time(), "services": {}} | _read(home)
+    known = {
+        "pid": None,
+        "state": "down",
+        "error": None,
+        "at": time.time(),
+        "services": {},
+    } | _read(home)
     if not running(home):
         known["pid"] = None
         known["state"] = "failed" if known["state"] == "failed" else "down"
@@ -163,9 +178,11 @@ def status(home: Path) -> dict:
 def wait_ready(
     home: Path, progress: Callable[[dict], None] = lambda known: None, timeout_s: float = 180.0
 ) -> dict:
-    """Wait until every service is ready and give the status; `progress` gets it whenever it has changed.
+    """Wait until every service is ready and give the status; `progress` gets it whenever it has
+    changed.
 
-    StackError if a service fails (with the end of its log) or time runs out; the stack is stopped then.
+    StackError if a service fails (with the end of its log) or time runs out; the stack is stopped
+    then.
     """
     limit, last = time.monotonic() + timeout_s, None
     while True:
@@ -189,7 +206,9 @@ def wait_ready(
 
 
 def stop(home: Path) -> None:
-    """Stop the stack in this folder, dependents first; returns when all is gone, at once if none runs."""
+    """Stop the stack in this folder, dependents first; returns when all is gone, at once if none
+    runs.
+    """
     if not running(home):
         return
     drains = json.loads((home / "run" / "spec.json").read_text())["services"]

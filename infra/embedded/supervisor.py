@@ -1,18 +1,21 @@
-"""How are the processes of a stack started in order, kept alive, and all ended, whatever ends the supervisor?
+"""How are the processes of a stack started in order, kept alive, and all ended, whatever ends the
+supervisor?
 
-Run as `python -m infra.embedded.supervisor SPEC.json [LOCK_FD]` with the file that `service.to_json` wrote;
-`infra.embedded.stack` does that for whoever wants a stack. One thread, one asyncio loop, one task a service:
+Run as `python -m infra.embedded.supervisor SPEC.json [LOCK_FD]` with the file that
+`service.to_json` wrote; `infra.embedded.stack` does that for whoever wants a stack. One thread, one
+asyncio loop, one task a service:
 
     wait until all of `after` are ready -> start -> probe until ready -> wait for its end -> again
 
-What dies is started again at once, and if it keeps dying after 0.5 s, 1 s, ... 5 s; five seconds of health
-forget that, and what was killed (SIGKILL) when it was ready is not held against it. Only before the whole stack was ready for the first time does a service get no more than three
-tries and its time limit: then everything is stopped and the reason is left in `run/supervisor.json`.
+What dies is started again at once, and if it keeps dying after 0.5 s, 1 s, ... 5 s; five seconds of
+health forget that, and what was killed (SIGKILL) when it was ready is not held against it. Only
+before the whole stack was ready for the first time does a service get no more than three tries and
+its time limit: then everything is stopped and the reason is left in `run/supervisor.json`.
 
-Nothing outlives the supervisor. A child asks the kernel to be killed with it (Linux), and a reaper, forked
-first, holds one end of a pipe: when the pipe closes, however that came about, it kills the process groups
-that are left. It also holds the lock of the folder until then, so that a new stack cannot meet the remains of
-an old one.
+Nothing outlives the supervisor. A child asks the kernel to be killed with it (Linux), and a reaper,
+forked first, holds one end of a pipe: when the pipe closes, however that came about, it kills the
+process groups that are left. It also holds the lock of the folder until then, so that a new stack
+cannot meet the remains of an old one.
 """
 
 import asyncio
@@ -48,9 +51,11 @@ def backoff_s(deaths: int) -> float:
 
 
 def deaths_in_a_row(before: int, lived_s: float | None, last_exit: int | str | None) -> int:
-    """The deaths that the next pause is measured by. `lived_s`: how long it was ready, None where it never was.
+    """The deaths that the next pause is measured by. `lived_s`: how long it was ready, None where
+    it never was.
 
-    Whoever is killed again and again from outside did nothing wrong: pauses that grow would only prolong the outage.
+    Whoever is killed again and again from outside did nothing wrong: pauses that grow would only
+    prolong the outage.
     """
     innocent = lived_s is not None and (lived_s > HEALTHY_S or last_exit == -signal.SIGKILL)
     return 1 if innocent else before + 1
@@ -99,7 +104,9 @@ class Supervisor:
         self.over = asyncio.Event()
 
     def tell(self) -> None:
-        """Write `run/supervisor.json`; on a full disk the old one stays, and the next change tries again."""
+        """Write `run/supervisor.json`; on a full disk the old one stays, and the next change tries
+        again.
+        """
         known = {"pid": os.getpid(), "state": self.state, "error": self.error, "at": time.time()}
         known["services"] = {name: one.report() for name, one in self.kept.items()}
         part = self.home / "run" / "supervisor.json.part"
@@ -112,19 +119,26 @@ class Supervisor:
     def becomes(self, one: Kept, state: str) -> None:
         one.state, one.since = state, time.time()
         (one.ready.set if state == "ready" else one.ready.clear)()
-        log(f"{one.service.name} is {state}" + (f" (exit {one.last_exit})" if state == "down" else ""))
+        log(
+            f"{one.service.name} is {state}"
+            + (f" (exit {one.last_exit})" if state == "down" else "")
+        )
         if self.state == "starting" and all(each.state == "ready" for each in self.kept.values()):
             self.state = "ready"
         self.tell()
 
     async def run(self) -> int:
-        """Until a signal, the end of an attached caller, or a first start that fails; the exit code."""
+        """Until a signal, the end of an attached caller, or a first start that fails; the exit
+        code.
+        """
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.over.set)
         tasks = [asyncio.create_task(self.keep(one)) for one in self.kept.values()]
-        await asyncio.sleep(0)  # those that wait for nothing are started, and start while this loads
+        await asyncio.sleep(
+            0
+        )  # those that wait for nothing are started, and start while this loads
         forking.load_ahead(one.service for one in self.kept.values())
         for task in tasks:
             task.add_done_callback(self.check)
@@ -141,9 +155,13 @@ class Supervisor:
         return 1 if self.error else 0
 
     def check(self, task: asyncio.Task) -> None:
-        """A keeper ends by being cancelled; if anything else ends it, the stack must not go on half-kept."""
+        """A keeper ends by being cancelled; if anything else ends it, the stack must not go on
+        half-kept.
+        """
         if not task.cancelled() and (error := task.exception()):
-            failed = f"the supervisor itself failed ({error!r}): see log/supervisor.log, then `up` again"
+            failed = (
+                f"the supervisor itself failed ({error!r}): see log/supervisor.log, then `up` again"
+            )
             self.error = self.error or failed
             self.over.set()
 
@@ -161,7 +179,9 @@ class Supervisor:
                 await one.ended.wait()
                 lived_s = time.monotonic() - began
             deaths = deaths_in_a_row(deaths, lived_s, one.last_exit)
-            if self.state == "starting" and (deaths >= FIRST_TRIES or one.last_exit == "not ready in time"):
+            if self.state == "starting" and (
+                deaths >= FIRST_TRIES or one.last_exit == "not ready in time"
+            ):
                 self.error = self.why(one, deaths)
                 self.becomes(one, "failed")
                 self.over.set()
@@ -192,7 +212,11 @@ class Supervisor:
         """
         limit, pause = time.monotonic() + one.service.ready_s, 0.05
         while not one.ended.is_set():
-            if not one.service.once and await is_ready(one.service.ready) and not one.ended.is_set():
+            if (
+                not one.service.once
+                and await is_ready(one.service.ready)
+                and not one.ended.is_set()
+            ):
                 return True
             if time.monotonic() > limit:
                 os.killpg(one.process.pid, signal.SIGKILL)
@@ -272,7 +296,11 @@ def open_log(path: Path):
 
 def log(text: str) -> None:
     """With the workers' own form of time, so that the logs of a crash can be laid side by side."""
-    print(datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"), text, flush=True)
+    print(
+        datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        text,
+        flush=True,
+    )
 
 
 async def supervise(home: Path, services: list[Service], attached: bool, reaper: Reaper) -> int:

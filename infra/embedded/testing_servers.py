@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from infra.embedded import clickhouse, qdrant
+from infra.embedded.clickhouse import server as clickhouse
+from infra.embedded.qdrant import server as qdrant
 
 START_S = 60
 STOP_S = 40
@@ -34,12 +35,16 @@ class Server:
 
 
 def start(engine: ModuleType, home: Path, port: int = 0) -> Server:
-    """Start an engine's module on a folder, wait until it is ready. Raises RuntimeError with what it said."""
+    """Start an engine's module on a folder, wait until it is ready. Raises RuntimeError with what
+    it said.
+    """
     home.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     log = home / "engine.log"
     with open(log, "ab") as out:
-        process = subprocess.Popen(engine.argv(home, port), cwd=_ROOT, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            engine.argv(home, port), cwd=_ROOT, stdout=out, stderr=subprocess.STDOUT
+        )
     server = Server(f"http://127.0.0.1:{port}", port, process)
     deadline = time.monotonic() + START_S
     while not _ready(server.url + engine.READY_PATH):

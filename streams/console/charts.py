@@ -1,7 +1,8 @@
 """How does a figure over time become a picture that needs no script: SVG out of rows?
 
-Colours come from the page's style sheet (classes s0 to s7), so a picture is right in light and in dark. Every picture has
-a title and a summary for those who do not see it; the numbers stand in a table below it.
+Colours come from the page's style sheet (classes s0 to s7), so a picture is right in light and in
+dark. Every picture has a title and a summary for those who do not see it; the numbers stand in a
+table below it.
 """
 
 import math
@@ -15,14 +16,27 @@ SERIES_MAX = 8
 BAR_MAX = 60
 TICKS = 6
 OTHERS = "others"
-COLOURS = {"completed": 0, "refused": 1, "blocked": 4, "failed": 3, "stopped": 6, "cancelled": 7, "p50": 0, "p95": 1}
-"""What means the same on every page has one colour there; other series take those that are left, the largest first."""
+COLOURS = {
+    "completed": 0,
+    "refused": 1,
+    "blocked": 4,
+    "failed": 3,
+    "stopped": 6,
+    "cancelled": 7,
+    "p50": 0,
+    "p95": 1,
+}
+"""What means the same on every page has one colour there; other series take those that are left,
+the largest first.
+"""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Rows of (time, series, value). `stacked` draws bars that add up, else lines. Where `until` is given, the axis goes
-    from `since` to it in steps of `step`, and a time in which nothing happened is a gap; else it has the rows' moments."""
+    """Rows of (time, series, value). `stacked` draws bars that add up, else lines. Where `until` is
+    given, the axis goes from `since` to it in steps of `step`, and a time in which nothing happened
+    is a gap; else it has the rows' moments.
+    """
 
     title: str
     rows: Sequence[tuple[datetime, str, float]]
@@ -39,12 +53,17 @@ class Chart:
         for _, name, value in self.rows:
             sums[name] = sums.get(name, 0) + value
         ordered = sorted(sums, key=lambda name: -sums[name] if self.stacked else sums[name])
-        return ordered if len(ordered) <= SERIES_MAX else [*ordered[:SERIES_MAX - 1], OTHERS]
+        return ordered if len(ordered) <= SERIES_MAX else [*ordered[: SERIES_MAX - 1], OTHERS]
 
     @property
     def colours(self) -> dict[str, int]:
         names = self.names
-        free = iter([*(n for n in range(SERIES_MAX) if n not in {COLOURS.get(name) for name in names}), *range(SERIES_MAX)])
+        free = iter(
+            [
+                *(n for n in range(SERIES_MAX) if n not in {COLOURS.get(name) for name in names}),
+                *range(SERIES_MAX),
+            ]
+        )
         return {name: COLOURS[name] if name in COLOURS else next(free) for name in names}
 
     def moments(self) -> list[datetime]:
@@ -56,10 +75,14 @@ class Chart:
         return sorted(found)
 
     def values(self) -> tuple[list[datetime], dict[str, list[float | None]]]:
-        """Every moment, and each series' value at each of them: without one 0 in a bar, and nothing in a line."""
+        """Every moment, and each series' value at each of them: without one 0 in a bar, and nothing
+        in a line.
+        """
         moments = self.moments()
         places = {at: place for place, at in enumerate(moments)}
-        found: dict[str, list[float | None]] = {name: [0.0 if self.stacked else None] * len(moments) for name in self.names}
+        found: dict[str, list[float | None]] = {
+            name: [0.0 if self.stacked else None] * len(moments) for name in self.names
+        }
         for at, name, value in self.rows:
             of, place = found[name if name in found else OTHERS], places[_utc(at)]
             of[place] = (of[place] or 0) + float(value)
@@ -76,15 +99,25 @@ def svg(chart: Chart) -> str:
     if not chart.rows:
         return '<p class="empty">Nothing happened in this time.</p>'
     moments, series = chart.values()
-    heights = [_sum(at) for at in zip(*series.values(), strict=True)] if chart.stacked else [
-        max(_known(values), default=0) for values in series.values()]
+    heights = (
+        [_sum(at) for at in zip(*series.values(), strict=True)]
+        if chart.stacked
+        else [max(_known(values), default=0) for values in series.values()]
+    )
     top = nice(max(heights)) if max(heights) > 0 else 1
     marks = [_grid(top, chart.unit), _times(moments)]
-    marks += _bars(chart, moments, series, top) if chart.stacked else _lines(chart, moments, series, top)
-    told = [f"{name} {_sum(values) if chart.stacked else max(_known(values)):,.6g}" for name, values in series.items()]
+    marks += (
+        _bars(chart, moments, series, top) if chart.stacked else _lines(chart, moments, series, top)
+    )
+    told = [
+        f"{name} {_sum(values) if chart.stacked else max(_known(values)):,.6g}"
+        for name, values in series.items()
+    ]
     says = escape(f"{chart.title}, {'in all' if chart.stacked else 'at most'}: {', '.join(told)}")
-    return (f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{says}"><title>{escape(chart.title)}</title>'
-            f'{"".join(marks)}</svg>{_legend(chart.colours)}')
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{says}"><title>{escape(chart.title)}</title>'
+        f"{''.join(marks)}</svg>{_legend(chart.colours)}"
+    )
 
 
 def _known(values: Iterable[float | None]) -> list[float]:
@@ -113,33 +146,44 @@ def _grid(top: float, unit: str) -> str:
     lines = []
     for part in range(5):
         value, y = top * part / 4, _y(top * part / 4, top)
-        lines.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>'
-                     f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(value)}{escape(unit)}</text>')
+        lines.append(
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(value)}{escape(unit)}</text>'
+        )
     return "".join(lines)
 
 
 def _times(moments: list[datetime]) -> str:
     days = (moments[-1] - moments[0]).days
     shown = range(0, len(moments), max(1, math.ceil(len(moments) / TICKS)))
-    return "".join(f'<text class="tick" x="{_x(place, len(moments)):.1f}" y="{HEIGHT - 6}" text-anchor="middle">'
-                   f'{moments[place]:{"%d.%m." if days > 2 else "%H:%M"}}</text>' for place in shown)
+    return "".join(
+        f'<text class="tick" x="{_x(place, len(moments)):.1f}" y="{HEIGHT - 6}" text-anchor="middle">'
+        f"{moments[place]:{'%d.%m.' if days > 2 else '%H:%M'}}</text>"
+        for place in shown
+    )
 
 
-def _bars(chart: Chart, moments: list[datetime], series: dict[str, list[float | None]], top: float) -> list[str]:
+def _bars(
+    chart: Chart, moments: list[datetime], series: dict[str, list[float | None]], top: float
+) -> list[str]:
     made, width = [], min(BAR_MAX, (WIDTH - LEFT - 8) / len(moments) * 0.8)
     below, colours = [0.0] * len(moments), chart.colours
     for name, values in series.items():
         for place, value in enumerate(values):
             if value and value > 0:
                 y, under = _y(below[place] + value, top), _y(below[place], top)
-                made.append(f'<rect class="s{colours[name]}" x="{_x(place, len(moments)) - width / 2:.1f}" y="{y:.1f}" '
-                            f'width="{width:.1f}" height="{max(under - y, 0.5):.1f}"><title>{escape(name)}, '
-                            f'{moments[place]:%d.%m. %H:%M}: {number(value)}</title></rect>')
+                made.append(
+                    f'<rect class="s{colours[name]}" x="{_x(place, len(moments)) - width / 2:.1f}" y="{y:.1f}" '
+                    f'width="{width:.1f}" height="{max(under - y, 0.5):.1f}"><title>{escape(name)}, '
+                    f"{moments[place]:%d.%m. %H:%M}: {number(value)}</title></rect>"
+                )
                 below[place] += value
     return made
 
 
-def _lines(chart: Chart, moments: list[datetime], series: dict[str, list[float | None]], top: float) -> list[str]:
+def _lines(
+    chart: Chart, moments: list[datetime], series: dict[str, list[float | None]], top: float
+) -> list[str]:
     """A line from point to point; it stops where there is none and goes on at the next."""
     made = []
     for name, values in series.items():
@@ -150,15 +194,27 @@ def _lines(chart: Chart, moments: list[datetime], series: dict[str, list[float |
                 continue
             x, y = _x(place, len(moments)), _y(value, top)
             parts[-1] += f" {x:.1f},{y:.1f}"
-            made.append(f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"><title>{escape(name)}, '
-                        f'{at:%d.%m. %H:%M}: {number(value)}</title></circle>')
-        made += [f'<polyline class="line {colour}" points="{part.strip()}"/>' for part in parts if part.count(",") > 1]
+            made.append(
+                f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"><title>{escape(name)}, '
+                f"{at:%d.%m. %H:%M}: {number(value)}</title></circle>"
+            )
+        made += [
+            f'<polyline class="line {colour}" points="{part.strip()}"/>'
+            for part in parts
+            if part.count(",") > 1
+        ]
     return made
 
 
 def _legend(colours: dict[str, int]) -> str:
-    return '<ul class="legend">' + "".join(
-        f'<li><span class="dot s{nth}"></span>{escape(name or "(none)")}</li>' for name, nth in colours.items()) + "</ul>"
+    return (
+        '<ul class="legend">'
+        + "".join(
+            f'<li><span class="dot s{nth}"></span>{escape(name or "(none)")}</li>'
+            for name, nth in colours.items()
+        )
+        + "</ul>"
+    )
 
 
 def number(value: float) -> str:

@@ -1,6 +1,7 @@
 """How does a page of the console become HTML: tiles, charts and tables, in one frame, escaped?
 
-No script is needed to read a page; a small one keeps the live figures fresh. Colours follow the reader's system.
+No script is needed to read a page; a small one keeps the live figures fresh. Colours follow the
+reader's system.
 """
 
 import math
@@ -21,26 +22,41 @@ from markupsafe import Markup
 
 from streams.console import charts
 from streams.console.queries import ROWS
-from streams.console.reading import HOURS, Look
-from streams.edge.problems import Problem
+from streams.console.request import HOURS, Look
+from streams.gateway.errors import Problem
 
 FOLDER = Path(__file__).parent / "templates"
-PAGES = (("", "Overview"), ("runs", "Runs"), ("sessions", "Sessions"), ("traces", "Traces"), ("cost", "Cost"),
-         ("guardrails", "Guardrails"), ("quality", "Quality"),
-         ("approvals", "Approvals"), ("letters", "Dead letters"), ("definitions", "Definitions"), ("topology", "Topology"))
+PAGES = (
+    ("", "Overview"),
+    ("runs", "Runs"),
+    ("sessions", "Sessions"),
+    ("traces", "Traces"),
+    ("cost", "Cost"),
+    ("guardrails", "Guardrails"),
+    ("quality", "Quality"),
+    ("approvals", "Approvals"),
+    ("letters", "Dead letters"),
+    ("definitions", "Definitions"),
+    ("topology", "Topology"),
+)
 NUMBERS = (int, float, Decimal)
 EXACT = "exact, from ClickHouse"
 WORD_CHARS, TEXT_CHARS = 32, 220
 """What is longer is text: it is broken into lines, and cut."""
 UNSEEN = re.compile("[\u200b\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
-"""Characters that nobody sees and that make a text look like another: they turn its direction round, or hide in it."""
-ENVIRONMENT = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+"""Characters that nobody sees and that make a text look like another: they turn its direction
+round, or hide in it.
+"""
+ENVIRONMENT = Environment(
+    loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True
+)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows to show. `name` is its query, by which it can be taken along; empty where it is not from ClickHouse. `folded` is
-    shown on demand, `empty` said where there is no row."""
+    """Rows to show. `name` is its query, by which it can be taken along; empty where it is not from
+    ClickHouse. `folded` is shown on demand, `empty` said where there is no row.
+    """
 
     title: str
     rows: list[dict[str, Any]]
@@ -68,8 +84,18 @@ class Picture:
         """The picture, over all of the time that is looked at."""
         until = datetime.now(UTC)
         rows = [(row["time"], seen(str(row["series"])), float(row["value"])) for row in self.rows]
-        return Markup(charts.svg(charts.Chart(self.title, rows, stacked=self.stacked, since=until - timedelta(hours=look.hours),
-                                              until=until, step=timedelta(seconds=look.step_s))))
+        return Markup(
+            charts.svg(
+                charts.Chart(
+                    self.title,
+                    rows,
+                    stacked=self.stacked,
+                    since=until - timedelta(hours=look.hours),
+                    until=until,
+                    step=timedelta(seconds=look.step_s),
+                )
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -85,21 +111,38 @@ class Tile:
 def render(look: Look, template: str, title: str, status: int = 200, **more: Any) -> HTMLResponse:
     """A page in the console's frame."""
     text = ENVIRONMENT.get_template(template).render(
-        look=look, title=seen(title), pages=PAGES, hours=HOURS, link=lambda path, **query: link(look, path, **query), cell=lambda
-        name, value, row: cell(look, name, value, row), numeric=numeric, **more)
+        look=look,
+        title=seen(title),
+        pages=PAGES,
+        hours=HOURS,
+        link=lambda path, **query: link(look, path, **query),
+        cell=lambda name, value, row: cell(look, name, value, row),
+        numeric=numeric,
+        **more,
+    )
     return HTMLResponse(text, status, headers=HEADERS)
 
 
 def error_page(problem: Problem) -> HTMLResponse:
     """What is wrong and what to do, for a person."""
-    text = ENVIRONMENT.get_template("error.html").render(title=HTTPStatus(problem.status).phrase, detail=problem.detail)
-    wait = {} if problem.retry_after_s is None else {"retry-after": str(max(1, round(problem.retry_after_s)))}
+    text = ENVIRONMENT.get_template("error.html").render(
+        title=HTTPStatus(problem.status).phrase, detail=problem.detail
+    )
+    wait = (
+        {}
+        if problem.retry_after_s is None
+        else {"retry-after": str(max(1, round(problem.retry_after_s)))}
+    )
     return HTMLResponse(text, problem.status, headers=HEADERS | wait)
 
 
-HEADERS = {"content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-                                      "img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-           "referrer-policy": "same-origin", "x-content-type-options": "nosniff", "cache-control": "no-store"}
+HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
 
 
 def link(look: Look, path: str, **query: Any) -> str:
@@ -118,20 +161,32 @@ def cell(look: Look, name: str, value: Any, row: Mapping[str, Any]) -> Markup | 
     if value is None:
         return Markup('<span class="none">unpriced</span>') if name.endswith("usd") else ""
     if name in ("run", "parent_run") and isinstance(value, UUID):
-        return Markup('<a href="{}"><code>{}</code></a>').format(link(look, f"runs/{value}"), str(value)[:8]) if value.int else ""
+        return (
+            Markup('<a href="{}"><code>{}</code></a>').format(
+                link(look, f"runs/{value}"), str(value)[:8]
+            )
+            if value.int
+            else ""
+        )
     if name == "examples" and isinstance(value, list | tuple):
         return Markup(" ").join(cell(look, "run", one, row) for one in value)
     if name == "session":
-        return Markup('<a href="{}">{}</a>').format(link(look, "session", session=value, **whose(look, row)), shorter(str(value), 18))
+        return Markup('<a href="{}">{}</a>').format(
+            link(look, "session", session=value, **whose(look, row)), shorter(str(value), 18)
+        )
     if name == "trace":
-        return Markup('<a href="{}"><code>{}</code></a>').format(link(look, f"traces/{quote(value, safe='')}", **whose(look, row)), seen(value[:12]))
+        return Markup('<a href="{}"><code>{}</code></a>').format(
+            link(look, f"traces/{quote(value, safe='')}", **whose(look, row)), seen(value[:12])
+        )
     if isinstance(value, datetime):
-        return Markup('<time datetime="{}">{}</time>').format(value.isoformat(), f"{value:%m-%d %H:%M:%S}")
+        return Markup('<time datetime="{}">{}</time>').format(
+            value.isoformat(), f"{value:%m-%d %H:%M:%S}"
+        )
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float | Decimal) and not math.isfinite(value):
         return "–"
-    if isinstance(value, Decimal) or name.endswith("usd") and isinstance(value, int | float):
+    if isinstance(value, Decimal) or (name.endswith("usd") and isinstance(value, int | float)):
         return f"${Decimal(value):,.6f}"
     if name.endswith("share") and isinstance(value, int | float):
         return f"{value:.1%}"
@@ -144,7 +199,9 @@ def cell(look: Look, name: str, value: Any, row: Mapping[str, Any]) -> Markup | 
     if name in ("outcome", "status", "action"):
         return Markup('<span class="is {}">{}</span>').format(value, value)
     text = shorter(str(value), TEXT_CHARS)
-    return text if len(str(value)) <= WORD_CHARS else Markup('<div class="text">{}</div>').format(text)
+    return (
+        text if len(str(value)) <= WORD_CHARS else Markup('<div class="text">{}</div>').format(text)
+    )
 
 
 def numeric(rows: Iterable[Mapping[str, Any]], name: str) -> bool:
@@ -165,4 +222,3 @@ def seen(text: str) -> str:
 
 
 ENVIRONMENT.filters["seen"] = seen
-

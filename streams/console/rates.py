@@ -1,7 +1,9 @@
-"""How many records go through each topic this very second, and who is behind, by the workers' own numbers?
+"""How many records go through each topic this very second, and who is behind, by the workers' own
+numbers?
 
-Where the stack runs on this machine its supervisor knows the workers' ports, and each is asked for /metrics. Two looks make
-a rate. Elsewhere there is Prometheus for this: the page then shows what was counted, minute by minute.
+Where the stack runs on this machine its supervisor knows the workers' ports, and each is asked for
+/metrics. Two looks make a rate. Elsewhere there is Prometheus for this: the page then shows what
+was counted, minute by minute.
 """
 
 import asyncio
@@ -17,15 +19,19 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from infra.embedded import stack
 from streams.config import Settings
-from streams.console.reading import Reading
-from streams.shapes import kinds
+from streams.console.request import Reading
+from streams.engine.shapes import kinds
 from streams.topology import PIPELINE
 
 router = APIRouter(prefix="/console", include_in_schema=False)
 LEAST_S = 1.0
 """Between two looks: less makes a rate of chance, and many readers share one look."""
 ASKED = ("stage", "calls", "balancing")
-EVENTS = {kind.topic(): kind.__name__ for step in PIPELINE for kind in (*kinds(step.reads), *kinds(step.writes))}
+EVENTS = {
+    kind.topic(): kind.__name__
+    for step in PIPELINE
+    for kind in (*kinds(step.reads), *kinds(step.writes))
+}
 Sums = dict[str, float]
 
 
@@ -43,22 +49,38 @@ class Rates:
                 return self._told
             pages = await self._pages()
             sums, behind = counted(pages)
-            rates = {EVENTS[topic]: round(max(0.0, count - self._before[topic]) / (now - self._at), 1)
-                     for topic, count in sums.items() if topic in EVENTS and topic in self._before}
+            rates = {
+                EVENTS[topic]: round(max(0.0, count - self._before[topic]) / (now - self._at), 1)
+                for topic, count in sums.items()
+                if topic in EVENTS and topic in self._before
+            }
             self._at, self._before, self._told = now, sums, {"rates": rates, "behind": behind}
             return self._told
 
     async def _pages(self) -> list[str]:
         services = stack.status(self._settings.home.resolve())["services"]
-        ports = [service["port"] for name, service in services.items() if name.startswith(ASKED) and service.get("port")]
+        ports = [
+            service["port"]
+            for name, service in services.items()
+            if name.startswith(ASKED) and service.get("port")
+        ]
         async with httpx.AsyncClient(timeout=1) as http:
-            answers = await asyncio.gather(*(http.get(f"http://127.0.0.1:{port}/metrics") for port in ports), return_exceptions=True)
-        return [answer.text for answer in answers if isinstance(answer, httpx.Response) and answer.status_code == 200]
+            answers = await asyncio.gather(
+                *(http.get(f"http://127.0.0.1:{port}/metrics") for port in ports),
+                return_exceptions=True,
+            )
+        return [
+            answer.text
+            for answer in answers
+            if isinstance(answer, httpx.Response) and answer.status_code == 200
+        ]
 
 
 def counted(pages: Iterable[str]) -> tuple[Sums, Sums]:
-    """Records of each topic so far, and what each consumer has not finished. What is made here counts where it is made, what
-    comes from outside where it is taken: by the consumer that took most, for several may read one topic."""
+    """Records of each topic so far, and what each consumer has not finished. What is made here
+    counts where it is made, what comes from outside where it is taken: by the consumer that took
+    most, for several may read one topic.
+    """
     made: Sums = defaultdict(float)
     taken: dict[str, Sums] = defaultdict(lambda: defaultdict(float))
     behind: Sums = {}
@@ -72,7 +94,9 @@ def counted(pages: Iterable[str]) -> tuple[Sums, Sums]:
                         taken[sample.labels["topic"]][sample.labels["consumer"]] += sample.value
                     case "weir_behind_records":
                         behind[sample.labels["consumer"]] = sample.value
-    return {topic: max(made.get(topic, 0.0), *taken[topic].values(), 0.0) for topic in {*made, *taken}}, behind
+    return {
+        topic: max(made.get(topic, 0.0), *taken[topic].values(), 0.0) for topic in {*made, *taken}
+    }, behind
 
 
 @router.get("/live/topology")

@@ -1,4 +1,5 @@
-"""Does what a folder defines fit together: names that are there, tools that can be called, prompts that render?
+"""Does what a folder defines fit together: names that are there, tools that can be called, prompts
+that render?
 
 Each check gives sentences with file and line. `mistakes` is all of them.
 """
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import yaml
 
-from processors import prompts
-from processors.arguments import schema_error
-from schemas.prompts import Alias, Prompt, PromptUse
-from schemas.registry import Agent, Definition, Tenant, Tool
+from processors.common.json_schema import schema_error
+from processors.prompts import render
+from schemas.definitions.base import Definition
+from schemas.definitions.kinds import Agent, Tenant, Tool
+from schemas.definitions.prompts import Alias, Prompt, PromptUse
 from streams.definitions import checks_patterns, checks_people, checks_routes
 
 TOOLS_MAX = 128
@@ -40,11 +42,15 @@ def line_of(node: yaml.Node, where: tuple[str | int, ...]) -> int:
     line = node.start_mark.line + 1
     for part in where:
         if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
+            found = next(
+                ((key, value) for key, value in node.value if key.value == str(part)), None
+            )
             if found is None:
                 return line
             line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        elif (
+            isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value)
+        ):
             node = node.value[part]
             line = node.start_mark.line + 1
     return line
@@ -64,38 +70,64 @@ def _twice(sources: list[Source]) -> Iterator[str]:
     for source in sources:
         at = source.definition.kind, source.definition.name
         if at in first:
-            yield source.says(f"{at[0]} {at[1]!r} is defined in {first[at]} too: rename or remove one", "name")
+            yield source.says(
+                f"{at[0]} {at[1]!r} is defined in {first[at]} too: rename or remove one", "name"
+            )
         first.setdefault(at, source.path)
 
 
 def _dangling(sources: list[Source]) -> Iterator[str]:
     """References of agents to what the folder does not define."""
     defined = names_of(sources)
-    for source in (source for source in sources if isinstance(source.definition, Tool) and source.definition.agent):
+    for source in (
+        source
+        for source in sources
+        if isinstance(source.definition, Tool) and source.definition.agent
+    ):
         name = source.definition.agent
         if ("agent", name) not in defined:
-            yield source.says(f"there is no agent {name!r}: correct the name or add its file", "agent")
-    for source in (source for source in sources if isinstance(source.definition, Tenant) and source.definition.contract):
+            yield source.says(
+                f"there is no agent {name!r}: correct the name or add its file", "agent"
+            )
+    for source in (
+        source
+        for source in sources
+        if isinstance(source.definition, Tenant) and source.definition.contract
+    ):
         currency = source.definition.contract.currency
         if currency != "USD" and ("currency", currency) not in defined:
-            yield source.says(f"there is no currency {currency!r}: add currencies/{currency}.yaml with its rates",
-                              "contract", "currency")
+            yield source.says(
+                f"there is no currency {currency!r}: add currencies/{currency}.yaml with its rates",
+                "contract",
+                "currency",
+            )
     for source in (source for source in sources if isinstance(source.definition, Agent)):
         agent = source.definition
         if len(agent.tools) > TOOLS_MAX:
-            yield source.says(f"{len(agent.tools)} tools: model providers take at most {TOOLS_MAX}: divide the agent",
-                              "tools")
+            yield source.says(
+                f"{len(agent.tools)} tools: model providers take at most {TOOLS_MAX}: divide the agent",
+                "tools",
+            )
         model = "route" if ("route", agent.model) in defined else "model"
-        wanted = [(model, agent.model, "model"), *(("model", name, "fallback") for name in agent.fallback),
-                  *(("tool", name, "tools") for name in agent.tools),
-                  *(("tenant", name, "tenants") for name in agent.tenants),
-                  *([("policy", agent.policy, "policy")] if agent.policy else []),
-                  *([("prompt", agent.prompt.use, "prompt")] if isinstance(agent.prompt, PromptUse) else [])]
+        wanted = [
+            (model, agent.model, "model"),
+            *(("model", name, "fallback") for name in agent.fallback),
+            *(("tool", name, "tools") for name in agent.tools),
+            *(("tenant", name, "tenants") for name in agent.tenants),
+            *([("policy", agent.policy, "policy")] if agent.policy else []),
+            *(
+                [("prompt", agent.prompt.use, "prompt")]
+                if isinstance(agent.prompt, PromptUse)
+                else []
+            ),
+        ]
         for kind, name, key in wanted:
             if (kind, name) not in defined:
                 known = ", ".join(sorted(other for k, other in defined if k == kind)) or "none"
-                yield source.says(f"there is no {kind} {name!r} (there are: {known}): correct the name or add its file",
-                                  key)
+                yield source.says(
+                    f"there is no {kind} {name!r} (there are: {known}): correct the name or add its file",
+                    key,
+                )
 
 
 def _unusable_outputs(sources: list[Source]) -> Iterator[str]:
@@ -109,19 +141,31 @@ def _unusable_prompts(sources: list[Source]) -> Iterator[str]:
     for source in sources:
         definition = source.definition
         if isinstance(definition, Prompt):
-            yield from (source.says(words, "variables") for words in prompts.mistakes(definition))
+            yield from (source.says(words, "variables") for words in render.mistakes(definition))
             for nth, test in enumerate(definition.tests):
-                wrong = prompts.failures(definition, test)
+                wrong = render.failures(definition, test)
                 if wrong:
                     name = test.name or f"number {nth + 1}"
-                    yield source.says(f"the prompt's test {name} fails: {'; '.join(wrong)}", "tests", nth)
+                    yield source.says(
+                        f"the prompt's test {name} fails: {'; '.join(wrong)}", "tests", nth
+                    )
         elif isinstance(definition, Alias) and ("prompt", definition.name) not in names_of(sources):
-            yield source.says(f"there is no prompt {definition.name!r}: an alias has the name of its prompt", "name")
+            yield source.says(
+                f"there is no prompt {definition.name!r}: an alias has the name of its prompt",
+                "name",
+            )
 
 
 def names_of(sources: list[Source]) -> set[tuple[str, str]]:
     return {(source.definition.kind, source.definition.name) for source in sources}
 
 
-CHECKS = (_twice, _dangling, checks_routes.mistakes, checks_patterns.mistakes, checks_people.mistakes, _unusable_outputs,
-          _unusable_prompts)
+CHECKS = (
+    _twice,
+    _dangling,
+    checks_routes.mistakes,
+    checks_patterns.mistakes,
+    checks_people.mistakes,
+    _unusable_outputs,
+    _unusable_prompts,
+)

@@ -1,11 +1,13 @@
-"""Can what a folder says of people be done: who has to agree to a call and when, and which agents may ask their user?"""
+"""Can what a folder says of people be done: who has to agree to a call and when, and which agents
+may ask their user?
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from processors.conditions import nodes_in, wrong_with
-from processors.waiting import ASK_USER
-from schemas.registry import Agent, Tool
+from processors.agent.human_input import ASK_USER
+from processors.common.cel_expressions import nodes_in, wrong_with
+from schemas.definitions.kinds import Agent, Tool
 
 UNASKING = {"single": "it answers at once", "workflow": "its graph decides what is asked"}
 
@@ -29,8 +31,14 @@ def _of_approval(source: Any, when: str) -> Iterator[str]:
 
 def _of_asking(source: Any, agent: Agent) -> Iterator[str]:
     if agent.pattern in UNASKING:
-        yield source.says(f"pattern {agent.pattern!r} never asks its user, {UNASKING[agent.pattern]}: remove ask_user, or "
-                          "take another pattern", "ask_user")
+        yield source.says(
+            f"pattern {agent.pattern!r} never asks its user, {UNASKING[agent.pattern]}: remove ask_user, or "
+            "take another pattern",
+            "ask_user",
+        )
     if ASK_USER in agent.tools:
-        yield source.says(f"the agent has a tool {ASK_USER!r} of its own, which is the name of what ask_user gives it: "
-                          "rename the tool, or remove ask_user", "tools")
+        yield source.says(
+            f"the agent has a tool {ASK_USER!r} of its own, which is the name of what ask_user gives it: "
+            "rename the tool, or remove ask_user",
+            "tools",
+        )

@@ -1,8 +1,10 @@
-"""What happened in the last hour, minute by minute? A bounded table in memory, and the JSON that is made from it.
+"""What happened in the last hour, minute by minute? A bounded table in memory, and the JSON that is
+made from it.
 
-A cell counts one minute of one series (tenant, agent, model). Costs and tokens are counted when a model call is
-metered, so a run that is still going shows what it has spent; runs and their waits when the run is finished. Waits
-are kept in buckets 5 % wide, so that minutes and series can be added up and a percentile is still within 3 %.
+A cell counts one minute of one series (tenant, agent, model). Costs and tokens are counted when a
+model call is metered, so a run that is still going shows what it has spent; runs and their waits
+when the run is finished. Waits are kept in buckets 5 % wide, so that minutes and series can be
+added up and a percentile is still within 3 %.
 """
 
 import math
@@ -13,11 +15,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from schemas.agent import RequestRefused, RunFinished
-from schemas.base import Event
-from schemas.guardrails import VerdictReached
-from schemas.operations import DeadLettered
-from schemas.usage import TokensUsed
+from schemas.events.agent.runs import RequestRefused, RunFinished
+from schemas.events.base import Event
+from schemas.events.guardrails import VerdictReached
+from schemas.events.operations import DeadLettered
+from schemas.events.usage import TokensUsed
 
 KEPT_MINUTES = 60
 MOST_SERIES = 2_000
@@ -27,7 +29,9 @@ ERRORS = ("failed", "stopped")
 DIMENSIONS = ("tenant", "agent", "model")
 Series = tuple[str, str, str]
 Minute = int
-"""Minutes since 1970: event time, so that reading an hour back fills the minutes that it happened in."""
+"""Minutes since 1970: event time, so that reading an hour back fills the minutes that it happened
+in.
+"""
 
 
 @dataclass
@@ -57,7 +61,9 @@ def bucket(wait_ms: int) -> int:
 
 
 def percentile_ms(waits: Counter[int], share: float) -> float | None:
-    """The wait that `share` of the runs did not exceed: the middle of its bucket. None where no run finished."""
+    """The wait that `share` of the runs did not exceed: the middle of its bucket. None where no run
+    finished.
+    """
     rank, seen = share * waits.total(), 0
     for index in sorted(waits):
         seen += waits[index]
@@ -67,7 +73,9 @@ def percentile_ms(waits: Counter[int], share: float) -> float | None:
 
 
 def series_of(event: Event) -> Series:
-    """Whom an event counts for. Where an event does not know its agent or model, that part is empty."""
+    """Whom an event counts for. Where an event does not know its agent or model, that part is
+    empty.
+    """
     return event.tenant, getattr(event, "agent", ""), getattr(event, "model", "")
 
 
@@ -94,7 +102,9 @@ def count(cell: Cell, event: Event) -> None:
 
 
 class LiveTable:
-    """The cells of the last `KEPT_MINUTES`. Beyond MOST_SERIES series a minute, new ones count together as others."""
+    """The cells of the last `KEPT_MINUTES`. Beyond MOST_SERIES series a minute, new ones count
+    together as others.
+    """
 
     def __init__(self) -> None:
         self._minutes: dict[Minute, dict[Series, Cell]] = {}
@@ -114,10 +124,16 @@ class LiveTable:
         count(cells.setdefault(series, Cell()), event)
 
     def view(self, now: datetime, minutes: int = KEPT_MINUTES) -> dict[str, Any]:
-        """The last `minutes` (the running one included) as JSON values: `total`, `rows` a series, `tenants`,
-        `agents`, `models`, and `by_minute` oldest first. Money is text, so that no digit is lost."""
+        """The last `minutes` (the running one included) as JSON values: `total`, `rows` a series,
+        `tenants`, `agents`, `models`, and `by_minute` oldest first. Money is text, so that no digit
+        is lost.
+        """
         first, last = _minute(now) - minutes + 1, _minute(now)
-        chosen = {minute: self._minutes[minute] for minute in sorted(self._minutes) if first <= minute <= last}
+        chosen = {
+            minute: self._minutes[minute]
+            for minute in sorted(self._minutes)
+            if first <= minute <= last
+        }
         every = [(series, cell) for cells in chosen.values() for series, cell in cells.items()]
         return {
             "minutes": minutes,
@@ -126,8 +142,10 @@ class LiveTable:
             "tenants": _grouped(every, lambda series: series[:1], DIMENSIONS[:1]),
             "agents": _grouped(every, lambda series: series[1:2], DIMENSIONS[1:2]),
             "models": _grouped(every, lambda series: series[2:], DIMENSIONS[2:]),
-            "by_minute": [_row({"minute": _at(minute).isoformat()}, _together(cells.values()))
-                          for minute, cells in chosen.items()],
+            "by_minute": [
+                _row({"minute": _at(minute).isoformat()}, _together(cells.values()))
+                for minute, cells in chosen.items()
+            ],
         }
 
 
@@ -146,20 +164,33 @@ def _together(cells: Iterable[Cell]) -> Cell:
     return total
 
 
-def _grouped(every: list[tuple[Series, Cell]], part: Callable[[Series], tuple[str, ...]],
-             names: tuple[str, ...]) -> list[dict[str, Any]]:
+def _grouped(
+    every: list[tuple[Series, Cell]],
+    part: Callable[[Series], tuple[str, ...]],
+    names: tuple[str, ...],
+) -> list[dict[str, Any]]:
     """One row a group, the most runs first, then the most model calls, then by name."""
     groups: dict[tuple[str, ...], Cell] = {}
     for series, cell in every:
         groups.setdefault(part(series), Cell()).add(cell)
-    ordered = sorted(groups.items(), key=lambda item: (-item[1].runs, -item[1].model_calls, item[0]))
+    ordered = sorted(
+        groups.items(), key=lambda item: (-item[1].runs, -item[1].model_calls, item[0])
+    )
     return [_row(dict(zip(names, group, strict=True)), cell) for group, cell in ordered]
 
 
 def _row(names: dict[str, str], cell: Cell) -> dict[str, Any]:
-    counts = {one.name: getattr(cell, one.name) for one in fields(cell) if one.name not in ("cost_usd", "waits")}
-    return names | counts | {
-        "cost_usd": format(cell.cost_usd.normalize(), "f"),
-        "wait_p50_ms": percentile_ms(cell.waits, 0.50),
-        "wait_p95_ms": percentile_ms(cell.waits, 0.95),
+    counts = {
+        one.name: getattr(cell, one.name)
+        for one in fields(cell)
+        if one.name not in ("cost_usd", "waits")
     }
+    return (
+        names
+        | counts
+        | {
+            "cost_usd": format(cell.cost_usd.normalize(), "f"),
+            "wait_p50_ms": percentile_ms(cell.waits, 0.50),
+            "wait_p95_ms": percentile_ms(cell.waits, 0.95),
+        }
+    )

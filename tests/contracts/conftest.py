@@ -1,4 +1,6 @@
-"""What do the tests of the whole share? One whole stack, on ports and a folder of its own, and a world that misbehaves."""
+"""What do the tests of the whole share? One whole stack, on ports and a folder of its own, and a
+world that misbehaves.
+"""
 
 import contextlib
 import os
@@ -6,30 +8,51 @@ from collections.abc import Iterator
 
 import pytest
 
-from schemas.codec import Codec
-from schemas.registry import Agent, Definition, Limits, Model, Tenant, Tool
+from schemas.definitions.base import Definition
+from schemas.definitions.kinds import Agent, Model, Tenant, Tool
+from schemas.definitions.limits import Limits
+from schemas.wire.codec import Codec
 from streams import app
-from streams.aside import own_settings
-from streams.client import Client
-from streams.commands.reach import codec_of
 from streams.config import Settings
-from streams.definitions.company import Company
-from streams.deploy import apply_and_wait
-from tests.contracts.containers import servers
-from tests.sinks.faults import FAULTS, Faulty, faulty
+from streams.definitions.folder import Company
+from streams.engine.client import Client
+from streams.lab.isolated_stack import own_settings
+from streams.operations.connections import codec_of
+from streams.operations.deploy import apply_and_wait
+from tests.support.containers import servers
+from tests.support.model_faults import FAULTS, Faulty, faulty
 
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ORDER = {"type": "object", "properties": {"order": {"type": "string"}}, "required": ["order"]}
-FAULTS_OF_MODELS = ("garbage", "html", "500", "hang", "negative_tokens", "blank", "not_json", "oversize", "401")
+FAULTS_OF_MODELS = (
+    "garbage",
+    "html",
+    "500",
+    "hang",
+    "negative_tokens",
+    "blank",
+    "not_json",
+    "oversize",
+    "401",
+)
 
 
-@pytest.fixture(scope="session", params=["embedded", pytest.param("containers", marks=pytest.mark.docker)])
-def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """All workers, as `./weir up` starts them: on the embedded engines, and on real servers where Docker is there."""
+@pytest.fixture(
+    scope="session", params=["embedded", pytest.param("containers", marks=pytest.mark.docker)]
+)
+def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    """All workers, as `./weir up` starts them: on the embedded engines, and on real servers where
+    Docker is there.
+    """
     home, quick = tmp_path_factory.mktemp("stack"), {"idle_close_s": 1.0, "landing_age_s": 0.3}
     with contextlib.ExitStack() as opened:
-        settings = own_settings(home, **quick) if request.param == "embedded" else opened.enter_context(
-            servers(home, **quick))
+        settings = (
+            own_settings(home, **quick)
+            if request.param == "embedded"
+            else opened.enter_context(servers(home, **quick))
+        )
         os.environ["TESTS_WEBHOOK"] = WEBHOOK_SECRET  # the call runners resolve it where they run
         opened.callback(os.environ.pop, "TESTS_WEBHOOK")
         app.start(settings, lambda done, total, words: None)
@@ -57,13 +80,44 @@ def client(stack: Settings, codec: Codec, world: Faulty) -> Iterator[Client]:
 
 
 def definitions(url: str) -> list[Definition]:
-    models = [Model(name=fault, provider="faulty", base_url=f"{url}/{fault}", upstream="stub", timeout_ms=1_500)
-              for fault in FAULTS if fault in FAULTS_OF_MODELS or fault == "good"]
-    models.append(Model(name="hang", provider="faulty", base_url=f"{url}/hang", upstream="stub", timeout_ms=1_500))
-    agents = [Agent(name=f"asks-{model.name}".replace("_", "-"), prompt="Help.", model=model.name, limits=Limits(seconds=60))
-              for model in models]
+    models = [
+        Model(
+            name=fault,
+            provider="faulty",
+            base_url=f"{url}/{fault}",
+            upstream="stub",
+            timeout_ms=1_500,
+        )
+        for fault in FAULTS
+        if fault in FAULTS_OF_MODELS or fault == "good"
+    ]
+    models.append(
+        Model(
+            name="hang",
+            provider="faulty",
+            base_url=f"{url}/hang",
+            upstream="stub",
+            timeout_ms=1_500,
+        )
+    )
+    agents = [
+        Agent(
+            name=f"asks-{model.name}".replace("_", "-"),
+            prompt="Help.",
+            model=model.name,
+            limits=Limits(seconds=60),
+        )
+        for model in models
+    ]
     agents.append(Agent(name="falls-back", prompt="Help.", model="500", fallback=("good",)))
-    tools = [Tool(name=name, url=f"{url}/{name}", parameters=ORDER, effect="pure", timeout_ms=1_500)
-             for name in ("html", "oversize")]
-    return [Tenant(name="acme", requests_per_minute=100_000, burst=10_000, request_chars=100_000),
-            Tenant(name="tight", requests_per_minute=1, burst=1), *models, *agents, *tools]
+    tools = [
+        Tool(name=name, url=f"{url}/{name}", parameters=ORDER, effect="pure", timeout_ms=1_500)
+        for name in ("html", "oversize")
+    ]
+    return [
+        Tenant(name="acme", requests_per_minute=100_000, burst=10_000, request_chars=100_000),
+        Tenant(name="tight", requests_per_minute=1, burst=1),
+        *models,
+        *agents,
+        *tools,
+    ]

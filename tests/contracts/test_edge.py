@@ -1,4 +1,6 @@
-"""Does the edge do on Kafka what it does in memory: with a key, with OpenAI's client, and a stream that resumes?"""
+"""Does the edge do on Kafka what it does in memory: with a key, with OpenAI's client, and a stream
+that resumes?
+"""
 
 import json
 import os
@@ -19,17 +21,38 @@ HI = [{"role": "user", "content": "hi"}]
 @pytest.fixture(scope="module")
 def keyed(stack, world):
     """A key of tenant acme, made by the command."""
-    done = subprocess.run([sys.executable, "-m", "streams.cli", "keys", "add", "--tenant", "acme", "--scope", "request",
-                           "--scope", "read", "--json"], cwd=ROOT, capture_output=True, text=True, timeout=60,
-                           check=True,
-                          env=os.environ | stack.environment())
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "streams.cli.main",
+            "keys",
+            "add",
+            "--tenant",
+            "acme",
+            "--scope",
+            "request",
+            "--scope",
+            "read",
+            "--json",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env=os.environ | stack.environment(),
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
 def http(stack, keyed):
-    with httpx.Client(base_url=f"http://127.0.0.1:{stack.edge_port}", timeout=30,
-                      headers={"authorization": f"Bearer {keyed['key']}"}) as made:
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{stack.edge_port}",
+        timeout=30,
+        headers={"authorization": f"Bearer {keyed['key']}"},
+    ) as made:
         for _ in range(100):  # the edge follows the definitions
             if made.get("/v1/models").status_code == 200:
                 break
@@ -38,19 +61,40 @@ def http(stack, keyed):
 
 def test_a_run_is_asked_for_once_followed_and_looked_up(http):
     asked = {"agent": "asks-good", "text": "hi"}
-    first, again = (http.post("/v1/requests", json=asked, headers={"Idempotency-Key": "k1", "Prefer": "wait=20"})
-                    for _ in range(2))
-    assert first.json()["status"] == again.json()["status"] == "completed" and first.json()["answer"] == "hello"
-    assert first.json()["id"] == again.json()["id"] and again.headers["idempotency-replayed"] == "true"
+    first, again = (
+        http.post(
+            "/v1/requests", json=asked, headers={"Idempotency-Key": "k1", "Prefer": "wait=20"}
+        )
+        for _ in range(2)
+    )
+    assert (
+        first.json()["status"] == again.json()["status"] == "completed"
+        and first.json()["answer"] == "hello"
+    )
+    assert (
+        first.json()["id"] == again.json()["id"] and again.headers["idempotency-replayed"] == "true"
+    )
     events = http.get(f"/v1/runs/{first.json()['id']}/events").text.split("\n\n")
-    assert events[0].splitlines()[1] == "event: RequestAdmitted" and "event: RunFinished" in events[-2]
-    rest = http.get(f"/v1/runs/{first.json()['id']}/events", headers={"Last-Event-ID": events[0].splitlines()[0][4:]})
+    assert (
+        events[0].splitlines()[1] == "event: RequestAdmitted" and "event: RunFinished" in events[-2]
+    )
+    rest = http.get(
+        f"/v1/runs/{first.json()['id']}/events",
+        headers={"Last-Event-ID": events[0].splitlines()[0][4:]},
+    )
     assert rest.text.split("\n\n") == events[1:]
 
 
 def test_the_openai_client_needs_another_base_url_and_nothing_else(stack, http, keyed):
-    with openai.OpenAI(base_url=f"http://127.0.0.1:{stack.edge_port}/v1", api_key=keyed["key"]) as client:
-        assert client.chat.completions.create(model="asks-good", messages=HI).choices[0].message.content == "hello"
+    with openai.OpenAI(
+        base_url=f"http://127.0.0.1:{stack.edge_port}/v1", api_key=keyed["key"]
+    ) as client:
+        assert (
+            client.chat.completions.create(model="asks-good", messages=HI)
+            .choices[0]
+            .message.content
+            == "hello"
+        )
         chunks = list(client.chat.completions.create(model="asks-good", messages=HI, stream=True))
         assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "hello"
         with pytest.raises(openai.NotFoundError):

@@ -1,4 +1,6 @@
-"""Does a real receiver get what happened, signed, after failures too; and is what it never took kept, and sent again?"""
+"""Does a real receiver get what happened, signed, after failures too; and is what it never took
+kept, and sent again?
+"""
 
 import json
 import os
@@ -13,9 +15,9 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook as Verifier
 
-from streams.client import request
+from streams.engine.client import request
 from tests.contracts.conftest import WEBHOOK_SECRET
-from tests.contracts.waiting import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.engine
 ROOT = Path(__file__).parents[2]
@@ -31,14 +33,18 @@ timeout_ms: 2000
 
 @dataclass
 class Receiver:
-    """A service outside: what it was told, by path, and the statuses it answers with, the last one from then on."""
+    """A service outside: what it was told, by path, and the statuses it answers with, the last one
+    from then on.
+    """
 
     url: str = ""
     answers: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [204]))
     heard: dict[str, list[tuple[str, bytes]]] = field(default_factory=lambda: defaultdict(list))
 
     def take(self, path: str, headers: dict[str, str], body: bytes) -> int:
-        Verifier(WEBHOOK_SECRET).verify(body, headers)  # raises where the signature, or the time, is wrong
+        Verifier(WEBHOOK_SECRET).verify(
+            body, headers
+        )  # raises where the signature, or the time, is wrong
         self.heard[path].append((headers["webhook-id"], body))
         answers = self.answers[path]
         return answers.pop(0) if len(answers) > 1 else answers[0]
@@ -68,11 +74,24 @@ def receiver():
 @pytest.fixture(scope="module")
 def weir(stack):
     """Runs a command; its last line as JSON where `--json` is among the arguments."""
+
     def run(*arguments: str):
-        done = subprocess.run([sys.executable, "-m", "streams.cli", *arguments], cwd=ROOT, capture_output=True, text=True,
-                              timeout=60, env=os.environ | stack.environment(), check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "streams.cli.main", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=os.environ | stack.environment(),
+            check=False,
+        )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        return json.loads(done.stdout.splitlines()[-1]) if "--json" in arguments else done.stdout + done.stderr
+        return (
+            json.loads(done.stdout.splitlines()[-1])
+            if "--json" in arguments
+            else done.stdout + done.stderr
+        )
+
     return run
 
 
@@ -82,7 +101,10 @@ def applied(world, receiver, weir, tmp_path_factory):
     receiver.answers |= {"/crm": [500, 503, 204], "/audit": [500]}
     folder = tmp_path_factory.mktemp("company")
     (folder / "webhooks").mkdir()
-    for name, event, tenant in (("crm", "run.finished", "acme"), ("audit", "request.refused", "tight")):
+    for name, event, tenant in (
+        ("crm", "run.finished", "acme"),
+        ("audit", "request.refused", "tight"),
+    ):
         text = WEBHOOK.format(url=f"{receiver.url}/{name}", event=event, tenant=tenant)
         (folder / "webhooks" / f"{name}.yaml").write_text(text)
     weir("apply", str(folder))
@@ -94,25 +116,47 @@ def counted(weir, name: str) -> dict:
 
 def test_a_receiver_that_fails_twice_gets_the_same_signed_message(client, weir, receiver, applied):
     outcome = client.ask(request("acme", "asks-good", "hi"))
-    until(lambda: len(receiver.heard["/crm"]) >= 3, 30, lambda: f"heard {len(receiver.heard['/crm'])} times")
+    until(
+        lambda: len(receiver.heard["/crm"]) >= 3,
+        30,
+        lambda: f"heard {len(receiver.heard['/crm'])} times",
+    )
     first, *others = receiver.heard["/crm"]
     assert others == [first, first], "an attempt differs from the first"
     said = json.loads(first[1])
-    assert (said["type"], said["data"]["run"], said["data"]["answer"]) == ("run.finished", str(outcome.run), "hello")
-    until(lambda: counted(weir, "crm")["delivered"] == 1, 30, lambda: f"counted {counted(weir, 'crm')}")
+    assert (said["type"], said["data"]["run"], said["data"]["answer"]) == (
+        "run.finished",
+        str(outcome.run),
+        "hello",
+    )
+    until(
+        lambda: counted(weir, "crm")["delivered"] == 1,
+        30,
+        lambda: f"counted {counted(weir, 'crm')}",
+    )
     assert {name: counted(weir, "crm")[name] for name in ("failed_attempts", "dropped")} == {
-        "failed_attempts": 2, "dropped": 0}
+        "failed_attempts": 2,
+        "dropped": 0,
+    }
     assert len(receiver.heard["/crm"]) == 3
 
 
 def test_what_is_never_taken_is_kept_and_sent_again_by_hand(client, weir, receiver, applied):
     refused = client.ask(request("tight", "nobody", "hi"))
-    until(lambda: weir("webhooks", "dropped", "--json"), 30, lambda: f"heard {len(receiver.heard['/audit'])} times")
+    until(
+        lambda: weir("webhooks", "dropped", "--json"),
+        30,
+        lambda: f"heard {len(receiver.heard['/audit'])} times",
+    )
     [letter] = weir("webhooks", "dropped", "--json")
     assert (letter["webhook"], letter["attempt"], letter["reason"]) == ("audit", 3, "http_500")
     assert json.loads(letter["body"])["data"]["reason"] == refused.reason
     receiver.answers["/audit"] = [200]
     assert "1 messages are sent once more" in weir("webhooks", "again", letter["message"])
-    until(lambda: counted(weir, "audit")["delivered"] == 1, 30, lambda: f"counted {counted(weir, 'audit')}")
+    until(
+        lambda: counted(weir, "audit")["delivered"] == 1,
+        30,
+        lambda: f"counted {counted(weir, 'audit')}",
+    )
     assert len(receiver.heard["/audit"]) == 4 and len(set(receiver.heard["/audit"])) == 1
     assert weir("webhooks", "dropped", "--json") == []

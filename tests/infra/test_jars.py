@@ -16,7 +16,9 @@ SHA256 = hashlib.sha256(GOOD).hexdigest()
 
 
 class Repository:
-    """Answers for the network below `jgo`: writes `content` where jgo keeps files, or raises `error`."""
+    """Answers for the network below `jgo`: writes `content` where jgo keeps files, or raises
+    `error`.
+    """
 
     def __init__(self, content: bytes = GOOD, error: Exception | None = None):
         self.content, self.error, self.asked = content, error, []
@@ -38,7 +40,9 @@ def repository(monkeypatch, tmp_path):
     monkeypatch.setattr(jars, "PINS", tmp_path / "pins")
     monkeypatch.setattr(jars, "PAUSES_S", (0, 0))
     (tmp_path / "pins").mkdir()
-    (tmp_path / "pins" / "small.txt").write_text("".join(f"g:{name}:1.0 {SHA256}\n" for name in "abc"))
+    (tmp_path / "pins" / "small.txt").write_text(
+        "".join(f"g:{name}:1.0 {SHA256}\n" for name in "abc")
+    )
     there = Repository()
     monkeypatch.setattr(Artifact, "resolve", lambda artifact: there.resolve(artifact))
     return there
@@ -46,7 +50,9 @@ def repository(monkeypatch, tmp_path):
 
 def test_a_set_is_fetched_once_and_progress_told(repository, tmp_path):
     told = []
-    folder = jars.provide("small", tmp_path / "jars", lambda done, total: told.append((done, total)))
+    folder = jars.provide(
+        "small", tmp_path / "jars", lambda done, total: told.append((done, total))
+    )
     assert sorted(file.name for file in folder.iterdir()) == ["a-1.0.jar", "b-1.0.jar", "c-1.0.jar"]
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert jars.provide("small", tmp_path / "jars") == folder
@@ -68,7 +74,9 @@ def test_a_connection_that_breaks_now_and_then_is_tried_again(repository, tmp_pa
 
 def test_a_wrong_file_is_refused_and_nothing_is_left(repository, tmp_path):
     repository.content = b"something else"
-    with pytest.raises(StackError, match=r"g:.:1.0 is not the file that was pinned .* infra/embedded/pins"):
+    with pytest.raises(
+        StackError, match=r"g:.:1.0 is not the file that was pinned .* infra/embedded/pins"
+    ):
         jars.provide("small", tmp_path / "jars")
     assert not (tmp_path / "jars" / "small").exists()
     assert not [file for file in (tmp_path / "jars").rglob("*.jar")]
@@ -92,7 +100,9 @@ def test_what_an_interruption_left_incomplete_is_fetched_again(repository, tmp_p
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
     ],
 )
-def test_a_failure_is_one_sentence_and_the_next_try_goes_on(repository, tmp_path, monkeypatch, error, says):
+def test_a_failure_is_one_sentence_and_the_next_try_goes_on(
+    repository, tmp_path, monkeypatch, error, says
+):
     monkeypatch.setattr(jars, "AT_ONCE", 1)
     repository.error = error
     with pytest.raises(StackError, match=says) as refusal:

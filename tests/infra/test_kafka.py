@@ -1,4 +1,6 @@
-"""Is the embedded broker a real one: transactions, data that survive kill -9, a registry that remembers?"""
+"""Is the embedded broker a real one: transactions, data that survive kill -9, a registry that
+remembers?
+"""
 
 import itertools
 import json
@@ -12,7 +14,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from infra.embedded import kafka, registry, stack
 from infra.embedded.testing import JAR_HOME, free_ports
-from tests.infra.stacks import until, up
+from tests.support.stacks import until, up
 
 pytestmark = pytest.mark.engine
 
@@ -33,7 +35,9 @@ def running(tmp_path_factory):
 
 
 def an_awkward_home(folder):
-    """A folder whose cluster id begins with "-" (one in 64 does): Kafka's tool once took it for an option."""
+    """A folder whose cluster id begins with "-" (one in 64 does): Kafka's tool once took it for an
+    option.
+    """
     names = (folder / f"home-{number}" for number in itertools.count())
     home = next(home for home in names if kafka.cluster_id(home / "kafka").startswith("-"))
     home.mkdir()
@@ -47,7 +51,9 @@ def topic_of(bootstrap: str) -> str:
 
 
 def read(bootstrap: str, topic: str, count: int, limit_s: float = 40) -> list[bytes]:
-    """The first `count` committed values of the topic, and whatever arrives within a moment behind them."""
+    """The first `count` committed values of the topic, and whatever arrives within a moment behind
+    them.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -103,7 +109,9 @@ def test_a_message_of_8_mb_passes_and_unknown_topics_are_not_made(running):
 def test_killed_with_9_the_broker_comes_back_with_its_data(running):
     home, bootstrap, url = running
     schema = {"schema": '{"type": "record", "name": "R", "fields": []}'}
-    registered = httpx.post(f"{url}/subjects/kept-value/versions", json=schema, timeout=30).json()["id"]
+    registered = httpx.post(f"{url}/subjects/kept-value/versions", json=schema, timeout=30).json()[
+        "id"
+    ]
     topic = topic_of(bootstrap)
     producer = Producer({"bootstrap.servers": bootstrap, "acks": "all"})
     for number in range(500):
@@ -113,7 +121,10 @@ def test_killed_with_9_the_broker_comes_back_with_its_data(running):
 
     def again() -> bool:
         known = stack.status(home)["services"]
-        return all(known[name]["state"] == "ready" and known[name]["pid"] != killed[name] for name in killed)
+        return all(
+            known[name]["state"] == "ready" and known[name]["pid"] != killed[name]
+            for name in killed
+        )
 
     until(again, limit_s=120)
     assert read(bootstrap, topic, 500) == [b"%d" % number for number in range(500)]

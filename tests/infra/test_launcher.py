@@ -20,7 +20,9 @@ CLI = "import sys; print('cli', sys.executable, *sys.argv[1:])\n"
 def launcher(tmp_path, monkeypatch):
     """The launcher as a module, its paths in a project of its own whose lock says `one`."""
     loader = importlib.machinery.SourceFileLoader("weir_launcher", str(ROOT / "weir"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("weir_launcher", loader))
+    module = importlib.util.module_from_spec(
+        importlib.util.spec_from_loader("weir_launcher", loader)
+    )
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     loader.exec_module(module)
     project(tmp_path)
@@ -30,7 +32,9 @@ def launcher(tmp_path, monkeypatch):
 
 
 def project(folder: Path) -> None:
-    """What the launcher needs to see: a lock without packages, a command line that says how it was called."""
+    """What the launcher needs to see: a lock without packages, a command line that says how it was
+    called.
+    """
     for name in ("infra", "streams", ".ci"):
         (folder / name).mkdir()
     (folder / "infra" / "requirements.lock").write_text("# no packages\n")
@@ -108,8 +112,16 @@ def test_each_failure_says_what_to_do(launcher, said, means):
     "said, unpacked, line",
     [
         ("", 1, "downloading: 0 of 3 packages"),
-        ("Collecting a==1\nIgnoring c: markers\nCollecting b==1\n", 1, "downloading: 2 of 2 packages"),
-        ("Collecting a==1\nInstalling collected packages: a, b, c\n", 2, "unpacking: 2 of 3 packages"),
+        (
+            "Collecting a==1\nIgnoring c: markers\nCollecting b==1\n",
+            1,
+            "downloading: 2 of 2 packages",
+        ),
+        (
+            "Collecting a==1\nInstalling collected packages: a, b, c\n",
+            2,
+            "unpacking: 2 of 3 packages",
+        ),
     ],
 )
 def test_progress_counts_what_belongs_to_this_platform(launcher, said, unpacked, line):
@@ -131,9 +143,7 @@ def test_no_network_is_one_sentence(launcher, monkeypatch):
 
 
 def test_an_old_python_is_told_so():
-    code = (
-        f"import runpy, sys; sys.version_info = (3, 9, 2, 'final', 0); runpy.run_path({str(ROOT / 'weir')!r})"
-    )
+    code = f"import runpy, sys; sys.version_info = (3, 9, 2, 'final', 0); runpy.run_path({str(ROOT / 'weir')!r})"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 1
     assert (
@@ -162,7 +172,9 @@ def test_two_at_once_make_it_once_and_then_it_costs_nothing(tmp_path):
     assert sorted("waiting for it" in err for _, err in said) == [False, True]
     made_at = (tmp_path / ".venv" / "weir-lock").stat().st_mtime_ns
     began = time.monotonic()
-    ran = subprocess.run([tmp_path / ".ci" / "run"], env=env, capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [tmp_path / ".ci" / "run"], env=env, capture_output=True, text=True, check=True
+    )
     assert ran.stdout.strip() == f"cli {python} test"
     assert time.monotonic() - began < 2
     assert (tmp_path / ".venv" / "weir-lock").stat().st_mtime_ns == made_at

@@ -13,8 +13,14 @@ import pytest
 
 from infra.embedded import stack
 from infra.embedded.service import Service, StackError, from_json, in_order, to_json
-from infra.embedded.supervisor import BACKOFF_MOST_S, backoff_s, deaths_in_a_row, last_lines, open_log
-from tests.infra.stacks import READY_THEN_WAIT, alive, small, until, up
+from infra.embedded.supervisor import (
+    BACKOFF_MOST_S,
+    backoff_s,
+    deaths_in_a_row,
+    last_lines,
+    open_log,
+)
+from tests.support.stacks import READY_THEN_WAIT, alive, small, until, up
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
 
@@ -48,20 +54,26 @@ def test_backoff_grows_to_its_limit(deaths, wait_s):
     assert backoff_s(deaths) == wait_s
 
 
-@pytest.mark.parametrize("lived_s, last_exit, deaths", [
-    (0.1, -signal.SIGKILL, 1),  # killed at work: at once again, however often
-    (0.1, 3, 5),
-    (0.1, -signal.SIGSEGV, 5),
-    (6, 3, 1),
-    (None, -signal.SIGKILL, 5),  # it never became ready
-    (None, "not ready in time", 5),
-])
+@pytest.mark.parametrize(
+    "lived_s, last_exit, deaths",
+    [
+        (0.1, -signal.SIGKILL, 1),  # killed at work: at once again, however often
+        (0.1, 3, 5),
+        (0.1, -signal.SIGSEGV, 5),
+        (6, 3, 1),
+        (None, -signal.SIGKILL, 5),  # it never became ready
+        (None, "not ready in time", 5),
+    ],
+)
 def test_only_what_dies_of_itself_is_made_to_wait(lived_s, last_exit, deaths):
     assert deaths_in_a_row(4, lived_s, last_exit) == deaths
 
 
 def test_a_spec_travels_as_json(tmp_path):
-    services = [small(tmp_path, "a", env={"K": "v"}, ports=(1, 2)), small(tmp_path, "b", after=("a",))]
+    services = [
+        small(tmp_path, "a", env={"K": "v"}, ports=(1, 2)),
+        small(tmp_path, "b", after=("a",)),
+    ]
     assert from_json(to_json(tmp_path, services, attached=True)) == (tmp_path, services, True)
 
 
@@ -109,14 +121,18 @@ def test_what_dies_is_started_again_and_counted(tmp_path):
             killed = stack.kill(tmp_path, "a")
             again = until(
                 lambda: (
-                    (now := service_of(tmp_path, "a"))["state"] == "ready" and now["pid"] != killed and now
+                    (now := service_of(tmp_path, "a"))["state"] == "ready"
+                    and now["pid"] != killed
+                    and now
                 )
             )
             assert (again["restarts"], again["last_exit"]) == (times, -signal.SIGKILL)
 
 
 def test_what_runs_once_is_ready_when_it_has_ended(tmp_path):
-    once = small(tmp_path, "once", "import pathlib, sys; pathlib.Path(sys.argv[1]).touch()", once=True)
+    once = small(
+        tmp_path, "once", "import pathlib, sys; pathlib.Path(sys.argv[1]).touch()", once=True
+    )
     with up(tmp_path, once, small(tmp_path, "next", after=("once",))):
         assert service_of(tmp_path, "once")["state"] == "ready"
         assert service_of(tmp_path, "once")["pid"] is None
@@ -126,11 +142,16 @@ def test_what_runs_once_is_ready_when_it_has_ended(tmp_path):
     "code, says",
     [
         ("raise SystemExit('the reason')", "ended 3 times.*the reason"),
-        ("import time; print('so far', flush=True); time.sleep(600)", "was not ready within 0.5 s.*so far"),
+        (
+            "import time; print('so far', flush=True); time.sleep(600)",
+            "was not ready within 0.5 s.*so far",
+        ),
     ],
 )
 def test_a_first_start_that_fails_ends_everything_and_says_why(tmp_path, code, says):
-    with up(tmp_path, small(tmp_path, "good"), small(tmp_path, "bad", code, ready_s=0.5), wait=False):
+    with up(
+        tmp_path, small(tmp_path, "good"), small(tmp_path, "bad", code, ready_s=0.5), wait=False
+    ):
         with pytest.raises(StackError, match=re.compile(rf"^bad {says}", re.DOTALL)) as refusal:
             stack.wait_ready(tmp_path)
         assert str(tmp_path / "log" / "bad.log") in str(refusal.value)
@@ -191,7 +212,9 @@ def test_what_does_not_stop_in_time_is_killed(tmp_path):
 def test_a_second_start_in_the_same_folder_is_refused(tmp_path):
     with up(tmp_path, small(tmp_path, "a")) as handle:
         before = service_of(tmp_path, "a")["pid"]
-        with pytest.raises(StackError, match=rf"running in .* \(process {handle.process.pid}\).*weir down"):
+        with pytest.raises(
+            StackError, match=rf"running in .* \(process {handle.process.pid}\).*weir down"
+        ):
             stack.start(tmp_path, [small(tmp_path, "a")])
         assert service_of(tmp_path, "a")["pid"] == before
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas import topics  # noqa: F401  knows every event class
-from schemas.base import event_classes
-from schemas.codec import Codec, LocalIds, from_json, to_json
+from schemas.events.base import event_classes
+from schemas.wire import topics  # noqa: F401  knows every event class
+from schemas.wire.codec import Codec, LocalIds, from_json, to_json
 
 FOLDER = Path(__file__).parents[2] / "schemas" / "examples"
 CLASSES = event_classes()
@@ -15,8 +15,12 @@ EXAMPLES = sorted(FOLDER.glob("*/*.json"))
 
 
 def test_every_event_has_an_example_with_all_fields_and_one_with_no_more_than_it_needs():
-    missing = [f"{name}/{variant}" for name in CLASSES for variant in ("full", "minimal")
-               if not (FOLDER / name / f"{variant}.json").exists()]
+    missing = [
+        f"{name}/{variant}"
+        for name in CLASSES
+        for variant in ("full", "minimal")
+        if not (FOLDER / name / f"{variant}.json").exists()
+    ]
     assert not missing, "write them to schemas/examples"
 
 
@@ -29,8 +33,13 @@ def test_the_full_example_has_every_field_and_no_default_value(name):
     kind, fields = CLASSES[name], json.loads((FOLDER / name / "full.json").read_text())
     assert fields.keys() == kind.model_fields.keys()
     event = kind.model_validate(fields)
-    at_default = [field for field, info in kind.model_fields.items()
-                  if not info.is_required() and field != "cause" and getattr(event, field) == info.get_default()]
+    at_default = [
+        field
+        for field, info in kind.model_fields.items()
+        if not info.is_required()
+        and field != "cause"
+        and getattr(event, field) == info.get_default()
+    ]
     assert set(at_default) <= {"timeout_ms"}
 
 

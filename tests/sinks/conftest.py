@@ -8,7 +8,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from infra.embedded.testing_servers import running_qdrant
-from sinks.clickhouse import connect, migrate
+from sinks.clickhouse.sink import connect, migrate
 
 TABLES = Path(__file__).parents[2] / "infra" / "clickhouse"
 

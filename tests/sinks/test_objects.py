@@ -5,14 +5,16 @@ from uuid import uuid4
 
 import pytest
 
-from schemas.bodies import NoBody, StoreAway, body_of, folder_of, key_of
+from schemas.wire.large_bodies import NoBody, StoreAway, body_of, folder_of, key_of
 from sinks import objects
 from sinks.objects import Objects
 
 
 @pytest.fixture(params=["memory", "folder"])
 def store(request, tmp_path):
-    return Objects(f"memory://{uuid4()}" if request.param == "memory" else str(tmp_path / "objects"))
+    return Objects(
+        f"memory://{uuid4()}" if request.param == "memory" else str(tmp_path / "objects")
+    )
 
 
 def put(store, tenant="acme", text="a long result"):
@@ -67,7 +69,11 @@ def test_a_tenant_has_a_folder_of_its_own_whatever_its_name_is(store, tenant):
     put(store, "other")
     mine = put(store, tenant)
     assert [one.key for one in store.kept(tenant)] == [mine.key]
-    assert "/" not in folder_of(tenant) and len(folder_of(tenant)) < 200 and not folder_of(tenant).startswith(".")
+    assert (
+        "/" not in folder_of(tenant)
+        and len(folder_of(tenant)) < 200
+        and not folder_of(tenant).startswith(".")
+    )
     store.remove([*store.kept(tenant)])
     assert [one.key for one in store.kept()] == [key_of("other", mine.sha256)]
 
@@ -78,7 +84,9 @@ def test_a_key_leads_nowhere_else(store, key):
         store.get(key)
 
 
-@pytest.mark.parametrize("url, words", [("s4://bucket", "WEIR_OBJECTS"), ("/proc/objects", "cannot be asked")])
+@pytest.mark.parametrize(
+    "url, words", [("s4://bucket", "WEIR_OBJECTS"), ("/proc/objects", "cannot be asked")]
+)
 def test_a_store_that_cannot_be_used_says_so(url, words):
     with pytest.raises(StoreAway, match=words):
         put(Objects(url))

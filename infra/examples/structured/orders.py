@@ -1,7 +1,7 @@
 """What is an order, as the agents beside it promise to read one?
 
-`output: infra.examples.structured.orders:Order` in an agent's file makes this its contract: WEIR_PYTHON_TOOLS=infra.examples
-allows it to be imported.
+`output: infra.examples.structured.orders:Order` in an agent's file makes this its contract:
+WEIR_PYTHON_TOOLS=infra.examples allows it to be imported.
 """
 
 from typing import Literal
@@ -31,5 +31,7 @@ class Order(BaseModel):
 class Urgent(Order):
     """An order that somebody waits for."""
 
-    by: str = Field(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="The day on which it has to be there")
+    by: str = Field(
+        pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="The day on which it has to be there"
+    )
     why: str

@@ -1,4 +1,6 @@
-"""What do the tests of the console share: tables filled by the sample company, and the edge over them."""
+"""What do the tests of the console share: tables filled by the sample company, and the edge over
+them.
+"""
 
 from collections import defaultdict
 from uuid import uuid4
@@ -6,22 +8,26 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from schemas.agent import RunFinished
-from schemas.base import event_classes
-from schemas.codec import Codec, LocalIds
-from sinks.clickhouse import ClickHouse, migrate
-from sinks.rows import TABLES as LANDED
+from schemas.events.agent.runs import RunFinished
+from schemas.events.base import event_classes
+from schemas.wire.codec import Codec, LocalIds
+from sinks.clickhouse.rows import TABLES as LANDED
+from sinks.clickhouse.sink import ClickHouse, migrate
 from streams.config import Settings
-from streams.definitions import company
-from streams.desk import Desk
-from streams.edge.app import application
-from streams.edge.memory import Stories
-from streams.edge.tables import Tables
+from streams.definitions import folder
+from streams.gateway.clickhouse import Tables
+from streams.gateway.recent_runs import Stories
+from streams.http_app import application
+from streams.lab.playground import Desk
+from tests.sinks.clickhouse.test_rows import batch_of
 from tests.sinks.conftest import TABLES
-from tests.sinks.test_rows import batch_of
-from tests.streams.edge.conftest import COMPANY
+from tests.streams.gateway.conftest import COMPANY
 
-SAID = ("Where is my order A-1001?", "My card 4111 1111 1111 1111 was charged twice", "Hello <b>bold</b>!")
+SAID = (
+    "Where is my order A-1001?",
+    "My card 4111 1111 1111 1111 was charged twice",
+    "Hello <b>bold</b>!",
+)
 
 
 class Link:
@@ -58,8 +64,9 @@ def landed(clickhouse_url):
 
 @pytest.fixture
 def link():
-    from schemas.registry import Definitions
-    return Link(Definitions.of(*company.load(COMPANY, 8090).definitions))
+    from schemas.definitions.kinds import Definitions
+
+    return Link(Definitions.of(*folder.load(COMPANY, 8090).definitions))
 
 
 @pytest.fixture
@@ -67,6 +74,9 @@ def console(landed, clickhouse_url, link):
     """A client of the edge that looks at those tables; `console.link` has what was published."""
     settings = Settings(clickhouse_url=clickhouse_url, clickhouse_database=landed[0])
     app = application(settings, link, Tables(settings))
-    http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app, raise_app_exceptions=False), base_url="http://localhost:8080")
+    http = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app, raise_app_exceptions=False),
+        base_url="http://localhost:8080",
+    )
     http.link, http.runs = link, landed[1][RunFinished]
     return http

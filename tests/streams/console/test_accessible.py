@@ -1,4 +1,6 @@
-"""Can the console be used without seeing it, or without a mouse: names of fields, headings, tables, places to go to?"""
+"""Can the console be used without seeing it, or without a mouse: names of fields, headings, tables,
+places to go to?
+"""
 
 from collections import Counter
 from html.parser import HTMLParser
@@ -18,18 +20,32 @@ class Seen(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.open, self.wrong, self.headings, self.ids, self.landmarks = [], [], [], Counter(), Counter()
+        self.open, self.wrong, self.headings, self.ids, self.landmarks = (
+            [],
+            [],
+            [],
+            Counter(),
+            Counter(),
+        )
         self.words = {}
 
     def handle_starttag(self, tag, given):
         attributes = dict(given)
         self.ids.update([attributes["id"]] if "id" in attributes else [])
         self.landmarks.update([tag] if tag in ("main", "nav", "header", "footer") else [])
-        if tag in FIELDS and attributes.get("type") != "hidden" and "aria-label" not in attributes and "label" not in self.within():
+        if (
+            tag in FIELDS
+            and attributes.get("type") != "hidden"
+            and "aria-label" not in attributes
+            and "label" not in self.within()
+        ):
             self.wrong.append(f"a field without a name: {attributes}")
         if tag == "th" and attributes.get("scope") != "col":
             self.wrong.append("a head of a table without a scope")
-        if tag == "svg" and not (attributes.get("aria-hidden") == "true" or attributes.get("role") == "img" and attributes.get("aria-label")):
+        if tag == "svg" and not (
+            attributes.get("aria-hidden") == "true"
+            or (attributes.get("role") == "img" and attributes.get("aria-label"))
+        ):
             self.wrong.append("a picture that says nothing")
         if attributes.get("tabindex") == "0" and not attributes.get("aria-label"):
             self.wrong.append("a stop of the keyboard without a name")
@@ -69,9 +85,17 @@ def seen(text):
 
 def paths(console):
     run = console.runs[0]
-    trace = got(console, f"/console/runs/{run.run}").text.split("trace=")[1].split('"')[0].split("&")[0]
-    return [*(path for path, _ in PAGES), f"runs/{run.run}", f"session?session={run.session}", f"traces/{trace}", "cost?by=user",
-            "runs?words=nothing+such"]
+    trace = (
+        got(console, f"/console/runs/{run.run}").text.split("trace=")[1].split('"')[0].split("&")[0]
+    )
+    return [
+        *(path for path, _ in PAGES),
+        f"runs/{run.run}",
+        f"session?session={run.session}",
+        f"traces/{trace}",
+        "cost?by=user",
+        "runs?words=nothing+such",
+    ]
 
 
 def test_every_page_can_be_heard_and_walked_through(console):
@@ -79,13 +103,20 @@ def test_every_page_can_be_heard_and_walked_through(console):
         page = seen(got(console, f"/console/{path}".rstrip("/")).text)
         assert page.wrong == [] and page.open == [], path
         assert page.headings[0] == 1 and page.headings.count(1) == 1, path
-        assert all(below - above <= 1 for above, below in zip(page.headings, page.headings[1:], strict=False)), (path, page.headings)
-        assert page.landmarks["main"] == page.landmarks["header"] == 1 and page.landmarks["nav"] >= 1, path
+        assert all(
+            below - above <= 1
+            for above, below in zip(page.headings, page.headings[1:], strict=False)
+        ), (path, page.headings)
+        assert (
+            page.landmarks["main"] == page.landmarks["header"] == 1 and page.landmarks["nav"] >= 1
+        ), path
         assert {name: count for name, count in page.ids.items() if count > 1} == {}, path
 
 
 def test_an_error_and_the_door_can_be_heard_too(console):
-    for text in (got(console, "/console/nowhere", headers={"accept": "text/html"}).text,
-                 got(console, "/console", headers={"cookie": "weir_key=weir_k_" + "0" * 43}).text):
+    for text in (
+        got(console, "/console/nowhere", headers={"accept": "text/html"}).text,
+        got(console, "/console", headers={"cookie": "weir_key=weir_k_" + "0" * 43}).text,
+    ):
         page = seen(text)
         assert page.wrong == [] and page.headings == [1]

@@ -1,4 +1,6 @@
-"""Is the console whole in a real browser: no errors, usable by keyboard, right in the dark, fast with a large trace?"""
+"""Is the console whole in a real browser: no errors, usable by keyboard, right in the dark, fast
+with a large trace?
+"""
 
 import shutil
 import socket
@@ -15,30 +17,44 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.expected_conditions import title_is, url_contains
 from selenium.webdriver.support.wait import WebDriverWait
 
-from schemas.agent import RunFinished
-from schemas.tracing import SpanEnded
-from sinks.clickhouse import ClickHouse
-from streams.aside import free_block
+from schemas.events.agent.runs import RunFinished
+from schemas.events.tracing import SpanEnded
+from sinks.clickhouse.sink import ClickHouse
 from streams.config import Settings
-from streams.edge.app import application
-from streams.edge.tables import Tables
-from tests.sinks.test_rows import batch_of
+from streams.gateway.clickhouse import Tables
+from streams.http_app import application
+from streams.lab.isolated_stack import free_block
+from tests.sinks.clickhouse.test_rows import batch_of
 
 pytestmark = pytest.mark.engine
 MANY = 10_000
 
 
 def installed() -> str:
-    """The driver's path; Debian's browser is installed where it is missing. A reason to skip where it cannot be."""
+    """The driver's path; Debian's browser is installed where it is missing. A reason to skip where
+    it cannot be.
+    """
     if not shutil.which("chromedriver") and shutil.which("apt-get"):
-        subprocess.run(["apt-get", "install", "-y", "-q", "chromium", "chromium-driver"], capture_output=True, timeout=170)
-    return shutil.which("chromedriver") or pytest.skip("there is no Chromium, and it could not be installed with apt-get")
+        subprocess.run(
+            ["apt-get", "install", "-y", "-q", "chromium", "chromium-driver"],
+            capture_output=True,
+            timeout=170,
+        )
+    return shutil.which("chromedriver") or pytest.skip(
+        "there is no Chromium, and it could not be installed with apt-get"
+    )
 
 
 @pytest.fixture(scope="module")
 def browser():
     options = Options()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1300,900"):
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--window-size=1300,900",
+    ):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(installed()))
@@ -49,9 +65,15 @@ def browser():
 @pytest.fixture
 def address(landed, clickhouse_url, link):
     """Where the console is served, by a real server."""
-    settings = Settings(clickhouse_url=clickhouse_url, clickhouse_database=landed[0], live_port=free_block(1))
-    server = uvicorn.Server(uvicorn.Config(application(settings, link, Tables(settings)), log_level="error"))
-    with socket.create_server(("127.0.0.1", 0)) as listening:  # what comes before the server is there waits for it
+    settings = Settings(
+        clickhouse_url=clickhouse_url, clickhouse_database=landed[0], live_port=free_block(1)
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(application(settings, link, Tables(settings)), log_level="error")
+    )
+    with socket.create_server(
+        ("127.0.0.1", 0)
+    ) as listening:  # what comes before the server is there waits for it
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -63,7 +85,9 @@ def test_pages_in_a_browser(browser, address):
     browser.get(f"{address}/console")
     assert browser.find_element("tag name", "h1").text == "Overview"
     browser.find_element("tag name", "body").send_keys(Keys.TAB)
-    assert browser.switch_to.active_element.text == "To the content", "the first stop of the keyboard leads to the content"
+    assert browser.switch_to.active_element.text == "To the content", (
+        "the first stop of the keyboard leads to the content"
+    )
     browser.find_element("link text", "Runs").click()
     WebDriverWait(browser, 20).until(title_is("Runs · Weir"))
     browser.find_element("css selector", "input[type=search]").send_keys("1001", Keys.ENTER)
@@ -71,11 +95,23 @@ def test_pages_in_a_browser(browser, address):
     browser.find_element("css selector", "td a").click()
     WebDriverWait(browser, 20).until(url_contains("/console/runs/"))
     assert "execute_tool lookup_order" in browser.page_source
-    assert browser.execute_script("return document.querySelector('.waterfall rect').getBoundingClientRect().width") > 0
+    assert (
+        browser.execute_script(
+            "return document.querySelector('.waterfall rect').getBoundingClientRect().width"
+        )
+        > 0
+    )
     light = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": "dark"}]},
+    )
     assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") != light
-    wrong = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE" and "/console/live" not in entry["message"]]
+    wrong = [
+        entry
+        for entry in browser.get_log("browser")
+        if entry["level"] == "SEVERE" and "/console/live" not in entry["message"]
+    ]
     assert wrong == []
 
 
@@ -83,9 +119,21 @@ def test_a_trace_of_ten_thousand_spans_is_shown_whole(browser, address, landed, 
     name, events = landed
     run = events[RunFinished][1].run  # not the one that other tests look at
     one = next(span for span in events[SpanEnded] if span.run == run)
-    many = [one.model_copy(update={"id": uuid4(), "name": f"chat {nth}", "operation": "chat", "input": "", "output": ""})
-            for nth in range(MANY - sum(span.run == run for span in events[SpanEnded]))]
+    many = [
+        one.model_copy(
+            update={
+                "id": uuid4(),
+                "name": f"chat {nth}",
+                "operation": "chat",
+                "input": "",
+                "output": "",
+            }
+        )
+        for nth in range(MANY - sum(span.run == run for span in events[SpanEnded]))
+    ]
     sink = ClickHouse(clickhouse_url, name)
     sink.write(sink.prepare(batch_of(*many)), "many")
     browser.get(f"{address}/console/runs/{run}")
-    assert browser.execute_script("return document.querySelectorAll('.waterfall li').length") == MANY
+    assert (
+        browser.execute_script("return document.querySelectorAll('.waterfall li').length") == MANY
+    )

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from streams.config import Settings
-from streams.console import acting, rates
+from streams.console import actions, rates
 from streams.console.rates import Rates, counted
 
 FIRST = """# TYPE weir_events_made_total counter
@@ -20,7 +20,10 @@ weir_behind_records{consumer="calls"} 3
 
 
 def test_what_is_made_counts_where_it_is_made_and_once():
-    assert counted([FIRST, SECOND]) == ({"weir.agent.run-finished": 12, "weir.agent.agent-requested": 9}, {"calls": 3})
+    assert counted([FIRST, SECOND]) == (
+        {"weir.agent.run-finished": 12, "weir.agent.agent-requested": 9},
+        {"calls": 3},
+    )
     assert counted([]) == ({}, {})
 
 
@@ -37,7 +40,9 @@ def test_two_looks_make_a_rate_and_many_readers_share_one(monkeypatch, tmp_path)
     clock[0] += 4
     assert asyncio.run(look.told())["rates"] == {"RunFinished": 5.0, "AgentRequested": 0.0}
     clock[0] += 0.5
-    assert asyncio.run(look.told())["rates"]["RunFinished"] == 5.0 and len(pages) == 1, "too soon for another look"
+    assert asyncio.run(look.told())["rates"]["RunFinished"] == 5.0 and len(pages) == 1, (
+        "too soon for another look"
+    )
     clock[0] += 4
     assert asyncio.run(look.told()) == {"rates": {}, "behind": {}}, "no worker answers"
 
@@ -46,7 +51,14 @@ def test_where_no_stack_runs_nobody_is_asked(tmp_path):
     assert asyncio.run(Rates(Settings(home=tmp_path)).told()) == {"rates": {}, "behind": {}}
 
 
-@pytest.mark.parametrize(("name", "value", "shown"), [
-    ("runs", 1200, "1,200"), ("cost_usd", "0.0075212", "$0.0075"), ("wait_p50_ms", 1271.3, "1,271"), ("wait_p95_ms", None, "–")])
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("runs", 1200, "1,200"),
+        ("cost_usd", "0.0075212", "$0.0075"),
+        ("wait_p50_ms", 1271.3, "1,271"),
+        ("wait_p95_ms", None, "–"),
+    ],
+)
 def test_live_figures_read_well(name, value, shown):
-    assert acting.figure(name, value) == shown
+    assert actions.figure(name, value) == shown

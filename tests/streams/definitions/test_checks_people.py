@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from streams.definitions.company import BadCompany, load
-from tests.streams.examples import FOLDER
+from streams.definitions.folder import BadCompany, load
+from tests.support.examples import FOLDER
 
 
 @pytest.fixture
@@ -28,16 +28,49 @@ def test_the_example_is_right():
     assert len(load(FOLDER / "refunds", 1).definitions) == 7
 
 
-@pytest.mark.parametrize(("file", "before", "after", "words"), [
-    ("tools/pay_back.yaml", "double(input.amount_eur) > 10.0", "input.amount_eur >", "pay_back.yaml, line 4: `when` cannot"),
-    ("tools/pay_back.yaml", "double(input.amount_eur) > 10.0", "amount_eur > 1", "it speaks of 'amount_eur'"),
-    ("tools/pay_back.yaml", "double(input.amount_eur) > 10.0", "nodes.a.result", "knows the arguments of the call as `input`"),
-    ("tools/pay_back.yaml", "by: [mara, accounting]", "by: []", "pay_back.yaml, line 4: approval.by"),
-    ("agents/clerk.yaml", "ask_user: true", "ask_user: true\npattern: single", "never asks its user, it answers at once"),
-    ("agents/clerk.yaml", "tools: [find_order, pay_back]", "tools: [find_order, ask_user]", "rename the tool"),
-    ("agents/clerk.yaml", "type: object\n", "type: thing\n", "output is no JSON Schema"),
-    ("agents/clerk.yaml", "tokens: 8000", "tokens: 8", "clerk.yaml, line 15: context.tokens"),
-])
+@pytest.mark.parametrize(
+    ("file", "before", "after", "words"),
+    [
+        (
+            "tools/pay_back.yaml",
+            "double(input.amount_eur) > 10.0",
+            "input.amount_eur >",
+            "pay_back.yaml, line 4: `when` cannot",
+        ),
+        (
+            "tools/pay_back.yaml",
+            "double(input.amount_eur) > 10.0",
+            "amount_eur > 1",
+            "it speaks of 'amount_eur'",
+        ),
+        (
+            "tools/pay_back.yaml",
+            "double(input.amount_eur) > 10.0",
+            "nodes.a.result",
+            "knows the arguments of the call as `input`",
+        ),
+        (
+            "tools/pay_back.yaml",
+            "by: [mara, accounting]",
+            "by: []",
+            "pay_back.yaml, line 4: approval.by",
+        ),
+        (
+            "agents/clerk.yaml",
+            "ask_user: true",
+            "ask_user: true\npattern: single",
+            "never asks its user, it answers at once",
+        ),
+        (
+            "agents/clerk.yaml",
+            "tools: [find_order, pay_back]",
+            "tools: [find_order, ask_user]",
+            "rename the tool",
+        ),
+        ("agents/clerk.yaml", "type: object\n", "type: thing\n", "output is no JSON Schema"),
+        ("agents/clerk.yaml", "tokens: 8000", "tokens: 8", "clerk.yaml, line 15: context.tokens"),
+    ],
+)
 def test_a_mistake_is_told_with_its_place(folder, file, before, after, words):
     with pytest.raises(BadCompany) as raised:
         load(folder(file, before, after), 1)

@@ -1,4 +1,6 @@
-"""Do the live views count what happened, once, only what was committed, and say how far behind they are?"""
+"""Do the live views count what happened, once, only what was committed, and say how far behind they
+are?
+"""
 
 import ssl
 import threading
@@ -18,15 +20,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.embedded.testing import free_ports
-from schemas.agent import RequestRefused, RunFinished, Tokens
-from schemas.base import Event, event_classes
-from schemas.codec import Codec, LocalIds, Undecodable
-from schemas.guardrails import VerdictReached
-from schemas.operations import DeadLettered
-from schemas.topics import topics
-from schemas.usage import TokensUsed
-from streams import kafka
+from schemas.events.agent.runs import RequestRefused, RunFinished
+from schemas.events.base import Event, event_classes
+from schemas.events.guardrails import VerdictReached
+from schemas.events.operations import DeadLettered
+from schemas.events.usage import TokensUsed
+from schemas.events.values import Tokens
+from schemas.wire.codec import Codec, LocalIds, Undecodable
+from schemas.wire.topics import topics
 from streams.config import Settings
+from streams.engine import kafka
 from streams.live import broker, views
 from streams.live import table as tables
 
@@ -34,29 +37,78 @@ NOON = datetime(2026, 1, 31, 12, 0, 30, tzinfo=UTC)
 RUN = {"session": "s", "agent": "support"}
 
 
-def finished(at: datetime = NOON, tenant: str = "acme", outcome: str = "completed", wait_ms: int = 100,
-             **more: Any) -> RunFinished:
-    return RunFinished(id=uuid4(), at=at, tenant=tenant, run=uuid4(), outcome=outcome, model="small", started_at=at,
-                       wait_ms=wait_ms, **(RUN | more))
+def finished(
+    at: datetime = NOON,
+    tenant: str = "acme",
+    outcome: str = "completed",
+    wait_ms: int = 100,
+    **more: Any,
+) -> RunFinished:
+    return RunFinished(
+        id=uuid4(),
+        at=at,
+        tenant=tenant,
+        run=uuid4(),
+        outcome=outcome,
+        model="small",
+        started_at=at,
+        wait_ms=wait_ms,
+        **(RUN | more),
+    )
 
 
-def used(at: datetime = NOON, cost_usd: Decimal | None = Decimal("0.0125"), tenant: str = "acme") -> TokensUsed:
-    return TokensUsed(id=uuid4(), at=at, tenant=tenant, run=uuid4(), agent_version=1, model="small", provider="p",
-                      tokens=Tokens(input_tokens=100, output_tokens=20), cost_usd=cost_usd, **RUN)
+def used(
+    at: datetime = NOON, cost_usd: Decimal | None = Decimal("0.0125"), tenant: str = "acme"
+) -> TokensUsed:
+    return TokensUsed(
+        id=uuid4(),
+        at=at,
+        tenant=tenant,
+        run=uuid4(),
+        agent_version=1,
+        model="small",
+        provider="p",
+        tokens=Tokens(input_tokens=100, output_tokens=20),
+        cost_usd=cost_usd,
+        **RUN,
+    )
 
 
 def refused(at: datetime = NOON) -> RequestRefused:
-    return RequestRefused(id=uuid4(), at=at, tenant="acme", run=uuid4(), text="hello", reason="quota", **RUN)
+    return RequestRefused(
+        id=uuid4(), at=at, tenant="acme", run=uuid4(), text="hello", reason="quota", **RUN
+    )
 
 
 def verdict(at: datetime = NOON) -> VerdictReached:
-    return VerdictReached(id=uuid4(), at=at, tenant="acme", run=uuid4(), stage="request", policy="p", policy_version=1,
-                          rule="card", action="flag", enforced=True, findings=1, **RUN)
+    return VerdictReached(
+        id=uuid4(),
+        at=at,
+        tenant="acme",
+        run=uuid4(),
+        stage="request",
+        policy="p",
+        policy_version=1,
+        rule="card",
+        action="flag",
+        enforced=True,
+        findings=1,
+        **RUN,
+    )
 
 
 def dead(at: datetime = NOON) -> DeadLettered:
-    return DeadLettered(id=uuid4(), at=at, tenant="acme", source="t/0/1", topic_name="t", partition=0, offset=1,
-                        consumer="stage", reason="invalid")
+    return DeadLettered(
+        id=uuid4(),
+        at=at,
+        tenant="acme",
+        source="t/0/1",
+        topic_name="t",
+        partition=0,
+        offset=1,
+        consumer="stage",
+        reason="invalid",
+    )
 
 
 def filled(*events: Event, now: datetime = NOON) -> tables.LiveTable:
@@ -67,25 +119,54 @@ def filled(*events: Event, now: datetime = NOON) -> tables.LiveTable:
 
 
 def test_each_event_is_counted_where_it_belongs():
-    table = filled(finished(), finished(outcome="failed"), finished(outcome="blocked"), finished(outcome="stopped"),
-                   finished(outcome="cancelled"), used(), used(cost_usd=None), refused(), verdict(), dead())
+    table = filled(
+        finished(),
+        finished(outcome="failed"),
+        finished(outcome="blocked"),
+        finished(outcome="stopped"),
+        finished(outcome="cancelled"),
+        used(),
+        used(cost_usd=None),
+        refused(),
+        verdict(),
+        dead(),
+    )
     total = table.view(NOON)["total"]
-    assert {name: total[name] for name in ("runs", "errors", "blocked", "refused", "verdicts", "dead_letters")} == {
-        "runs": 5, "errors": 2, "blocked": 1, "refused": 1, "verdicts": 1, "dead_letters": 1}
-    assert (total["model_calls"], total["unpriced_calls"], total["input_tokens"], total["output_tokens"]) == (2, 1, 200, 40)
+    assert {
+        name: total[name]
+        for name in ("runs", "errors", "blocked", "refused", "verdicts", "dead_letters")
+    } == {"runs": 5, "errors": 2, "blocked": 1, "refused": 1, "verdicts": 1, "dead_letters": 1}
+    assert (
+        total["model_calls"],
+        total["unpriced_calls"],
+        total["input_tokens"],
+        total["output_tokens"],
+    ) == (2, 1, 200, 40)
     assert total["cost_usd"] == "0.0125"
 
 
 def test_a_group_is_named_by_its_part_of_the_series():
-    view = filled(finished(tenant="acme"), finished(tenant="globex"), finished(tenant="globex"), refused()).view(NOON)
+    view = filled(
+        finished(tenant="acme"), finished(tenant="globex"), finished(tenant="globex"), refused()
+    ).view(NOON)
     assert [(row["tenant"], row["runs"]) for row in view["tenants"]] == [("globex", 2), ("acme", 1)]
-    assert [(row["agent"], row["runs"], row["refused"]) for row in view["agents"]] == [("support", 3, 1)]
-    assert {(row["model"], row["runs"], row["refused"]) for row in view["models"]} == {("small", 3, 0), ("", 0, 1)}
+    assert [(row["agent"], row["runs"], row["refused"]) for row in view["agents"]] == [
+        ("support", 3, 1)
+    ]
+    assert {(row["model"], row["runs"], row["refused"]) for row in view["models"]} == {
+        ("small", 3, 0),
+        ("", 0, 1),
+    }
 
 
 def test_only_the_asked_minutes_are_shown_and_only_an_hour_is_kept():
-    table = filled(finished(NOON), finished(NOON - timedelta(minutes=4)), finished(NOON - timedelta(minutes=59)),
-                   finished(NOON - timedelta(minutes=60)), finished(NOON - timedelta(days=300)))
+    table = filled(
+        finished(NOON),
+        finished(NOON - timedelta(minutes=4)),
+        finished(NOON - timedelta(minutes=59)),
+        finished(NOON - timedelta(minutes=60)),
+        finished(NOON - timedelta(days=300)),
+    )
     assert [table.view(NOON, minutes)["total"]["runs"] for minutes in (1, 5, 60)] == [1, 2, 3]
     later = NOON + timedelta(minutes=30)
     table.add(finished(later), later)
@@ -106,10 +187,19 @@ def test_a_percentile_is_within_its_bucket(waits: list[int], share: float):
     assert found is not None and abs(found - exact) <= max(1.0, 0.03 * exact)
 
 
-@given(st.lists(st.tuples(st.integers(0, 59), st.sampled_from("abc"), st.integers(1, 9_999)), max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 59), st.sampled_from("abc"), st.integers(1, 9_999)), max_size=60
+    )
+)
 def test_rows_groups_and_minutes_add_up_to_the_total(runs: list[tuple[int, str, int]]):
-    view = filled(*[finished(NOON - timedelta(minutes=m), t, wait_ms=w) for m, t, w in runs]).view(NOON)
-    sums = [sum(row["runs"] for row in view[name]) for name in ("rows", "tenants", "agents", "models", "by_minute")]
+    view = filled(*[finished(NOON - timedelta(minutes=m), t, wait_ms=w) for m, t, w in runs]).view(
+        NOON
+    )
+    sums = [
+        sum(row["runs"] for row in view[name])
+        for name in ("rows", "tenants", "agents", "models", "by_minute")
+    ]
     assert sums == [len(runs)] * 5 and view["total"]["runs"] == len(runs)
 
 
@@ -129,8 +219,13 @@ def test_lag_is_the_age_of_what_is_read_and_never_that_of_a_quiet_topic():
 
 
 TLS = {"bootstrap.servers": "a:1,SSL://b:2", "security.protocol": "SSL"}
-LOGIN = TLS | {"security.protocol": "SASL_SSL", "sasl.mechanisms": "SCRAM-SHA-512", "sasl.username": "me",
-               "sasl.password": "secret", "socket.keepalive.enable": "true"}
+LOGIN = TLS | {
+    "security.protocol": "SASL_SSL",
+    "sasl.mechanisms": "SCRAM-SHA-512",
+    "sasl.username": "me",
+    "sasl.password": "secret",
+    "socket.keepalive.enable": "true",
+}
 
 
 def test_kafka_properties_become_fausts_credentials():
@@ -139,7 +234,11 @@ def test_kafka_properties_become_fausts_credentials():
     assert isinstance(broker.credentials(TLS), faust.SSLCredentials)
     login = broker.credentials(LOGIN)
     assert (login.username, login.password, login.mechanism.value, login.protocol.value) == (
-        "me", "secret", "SCRAM-SHA-512", "SASL_SSL")
+        "me",
+        "secret",
+        "SCRAM-SHA-512",
+        "SASL_SSL",
+    )
     assert login.ssl_context.verify_mode is ssl.CERT_REQUIRED and login.ssl_context.check_hostname
     plain = broker.credentials(LOGIN | {"security.protocol": "sasl_plaintext"})
     assert plain.protocol.value == "SASL_PLAINTEXT"
@@ -148,12 +247,15 @@ def test_kafka_properties_become_fausts_credentials():
     assert not broker.tls({"ssl.endpoint.identification.algorithm": "none"}).check_hostname
 
 
-@pytest.mark.parametrize("properties, words", [
-    ({"ssl.keystore.location": "x.jks"}, "ssl.keystore.location"),
-    ({"security.protocol": "sasl_ssl", "sasl.mechanisms": "OAUTHBEARER"}, "OAUTHBEARER"),
-    ({"security.protocol": "telepathy"}, "telepathy"),
-    ({"security.protocol": "sasl_ssl"}, "GSSAPI"),
-])
+@pytest.mark.parametrize(
+    "properties, words",
+    [
+        ({"ssl.keystore.location": "x.jks"}, "ssl.keystore.location"),
+        ({"security.protocol": "sasl_ssl", "sasl.mechanisms": "OAUTHBEARER"}, "OAUTHBEARER"),
+        ({"security.protocol": "telepathy"}, "telepathy"),
+        ({"security.protocol": "sasl_ssl"}, "GSSAPI"),
+    ],
+)
 def test_what_cannot_be_translated_is_said(properties: dict[str, str], words: str):
     with pytest.raises(SystemExit, match=words):
         broker.credentials(properties)
@@ -163,7 +265,9 @@ def test_a_record_that_is_no_event_comes_through_as_such():
     class Message:
         value, key = b"not avro", b"k"
 
-    assert isinstance(broker.EventSchema(RunFinished, codec()).loads_value(None, Message), Undecodable)
+    assert isinstance(
+        broker.EventSchema(RunFinished, codec()).loads_value(None, Message), Undecodable
+    )
 
 
 def codec() -> Codec:
@@ -174,7 +278,12 @@ class Worker:
     """What the live worker needs of its process."""
 
     def __init__(self) -> None:
-        self.stopping, self.is_ready, self.codec, self.beats = threading.Event(), threading.Event(), codec(), 0
+        self.stopping, self.is_ready, self.codec, self.beats = (
+            threading.Event(),
+            threading.Event(),
+            codec(),
+            0,
+        )
 
     def beat(self) -> None:
         self.beats += 1
@@ -221,8 +330,12 @@ def publish(settings: Settings, *events: Event, commit: bool = True) -> None:
     producer.init_transactions(20)
     producer.begin_transaction()
     for event in events:
-        producer.produce(settings.prefix + event.topic(), encoder.encode(event), event.partition_key().encode(),
-                         timestamp=int(event.at.timestamp() * 1000))
+        producer.produce(
+            settings.prefix + event.topic(),
+            encoder.encode(event),
+            event.partition_key().encode(),
+            timestamp=int(event.at.timestamp() * 1000),
+        )
     producer.flush(20)
     producer.commit_transaction(20) if commit else producer.abort_transaction(20)
 
@@ -230,10 +343,16 @@ def publish(settings: Settings, *events: Event, commit: bool = True) -> None:
 @pytest.mark.engine
 def test_live_views_on_kafka(own_settings: Settings):
     settings = own_settings.model_copy(update={"live_port": free_ports(1)[0]})
-    kafka.create_topics(settings, [topic for topic in topics().values() if topic.event in views.SHOWN])
+    kafka.create_topics(
+        settings, [topic for topic in topics().values() if topic.event in views.SHOWN]
+    )
     now = datetime.now(UTC)
-    publish(settings, finished(now - timedelta(minutes=30), wait_ms=400), used(now - timedelta(minutes=30)),
-            finished(now - timedelta(hours=3)))
+    publish(
+        settings,
+        finished(now - timedelta(minutes=30), wait_ms=400),
+        used(now - timedelta(minutes=30)),
+        finished(now - timedelta(hours=3)),
+    )
     with running(settings):
         eventually(settings, lambda view: view["total"]["runs"] == 1)
         publish(settings, *[finished(now) for _ in range(9)], commit=False)
@@ -241,8 +360,16 @@ def test_live_views_on_kafka(own_settings: Settings):
         producer = kafka.producer(settings)
         producer.produce(settings.prefix + RunFinished.topic(), b"no event")
         producer.flush(10)
-        view = eventually(settings, lambda view: view["undecodable"] == 1 and view["total"]["dead_letters"] == 1
-                          and view["total"]["runs"] == 2 and view["total"]["refused"] == 1 and view["total"]["verdicts"])
+        view = eventually(
+            settings,
+            lambda view: (
+                view["undecodable"] == 1
+                and view["total"]["dead_letters"] == 1
+                and view["total"]["runs"] == 2
+                and view["total"]["refused"] == 1
+                and view["total"]["verdicts"]
+            ),
+        )
         assert view["total"]["model_calls"] == 1 and view["total"]["cost_usd"] == "0.0125"
         assert len(view["by_minute"]) == 2
         assert eventually(settings, lambda view: view["behind_s"] == 0)["minutes"] == 60
@@ -251,11 +378,15 @@ def test_live_views_on_kafka(own_settings: Settings):
         assert httpx.get(f"{url}/api/live?minutes=61").status_code == 400
         assert httpx.get(f"{url}/api/live?minutes=5").json()["total"]["runs"] == 1
     with running(settings):
-        view = eventually(settings, lambda view: view["total"]["runs"] == 2 and view["behind_s"] == 0)
+        view = eventually(
+            settings, lambda view: view["total"]["runs"] == 2 and view["behind_s"] == 0
+        )
         assert view["total"]["refused"] == 1
     client = kafka.admin(settings)  # kept: the answer of a client that is gone is empty
     groups = client.list_consumer_groups().result(10).valid
-    assert len([one for one in groups if one.group_id.startswith(settings.prefix + views.GROUP)]) == 1
+    assert (
+        len([one for one in groups if one.group_id.startswith(settings.prefix + views.GROUP)]) == 1
+    )
 
 
 @pytest.mark.engine

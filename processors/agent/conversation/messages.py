@@ -1,0 +1,84 @@
+"""What does a model see: which messages, in which order, and which tools?
+
+Messages are kept exactly as the chat completions protocol carries them, so that what is sent at one
+step is the beginning of what is sent at the next.
+"""
+
+import json
+from collections.abc import Iterable
+
+from processors.agent.structured_output import instruction
+from processors.common.text import compact, cut
+from schemas.definitions.kinds import Agent, Definitions, Tool
+from schemas.events.values import Message, ToolSpec
+
+CONTEXT_CHARS_MAX = 1_500_000
+"""So that no event of a conversation, at four bytes a character, outgrows Kafka's largest message
+of 8 MiB.
+"""
+ERROR_CHARS = 2_000
+NOT_CALLED = "not_called"
+"""Why there is no result of a call that was not made: the model asked for what it may not, or
+wrongly.
+"""
+
+
+def user_says(text: str) -> Message:
+    return Message(role="user", content=text)
+
+
+def tool_says(call: str, tool: str, content: str) -> Message:
+    return Message(role="tool", tool_call_id=call, name=tool, content=content)
+
+
+def error_result(reason: str, detail: str) -> str:
+    """What a model is told of a call that was not made, or failed."""
+    return json.dumps({"error": reason, "detail": cut(detail, ERROR_CHARS)}, ensure_ascii=False)
+
+
+def error_in(content: str | None, reason: str) -> dict[str, str]:
+    """What `error_result` wrote with this reason; nothing of any other content."""
+    if not content or not content.startswith(f'{{"error": "{reason}", "detail": '):
+        return {}
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+
+
+def chars_in(messages: Iterable[Message]) -> int:
+    return sum(len(m.content or "") + sum(len(c.arguments) for c in m.tool_calls) for m in messages)
+
+
+def recent(messages: tuple[Message, ...], count_max: int, chars_max: int) -> tuple[Message, ...]:
+    """The newest messages within both limits, from a user's message on: no tool's result without
+    its call.
+    """
+    first, chars = len(messages), 0
+    kept = first
+    while first > 0 and len(messages) - first < count_max:
+        first -= 1
+        chars += chars_in(messages[first : first + 1])
+        if chars > chars_max:
+            break
+        if messages[first].role == "user":
+            kept = first
+    return messages[kept:]
+
+
+def to_send(system: str, agent: Agent, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The prompt stands first and never changes within a run, so that providers find it in their
+    caches.
+    """
+    said = system + instruction(agent)
+    return (Message(role="system", content=said), *messages) if said else messages
+
+
+def tool_specs(versions: dict[str, int], given: Definitions) -> tuple[ToolSpec, ...]:
+    """The tools of a run, in the versions that it began with, as a model sees them."""
+    found = (given.find("tool", name, version) for name, version in versions.items())
+    return tuple(
+        ToolSpec(name=tool.name, description=tool.description, parameters=compact(tool.parameters))
+        for tool in found
+        if isinstance(tool, Tool)
+    )

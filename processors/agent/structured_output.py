@@ -1,0 +1,100 @@
+"""Is a model's answer the JSON that its agent promises, and what is the model told where it is not?
+
+A model may wrap its JSON: one fenced block, or one object among words, is taken for it. Two are
+not: which one is meant would be a guess.
+"""
+
+import json
+import re
+from typing import Any
+
+from processors.common.json_schema import Unfit, no_constant, violations
+from processors.common.text import clean, cut
+from schemas.definitions.kinds import Agent
+
+STARTS_MAX = 50
+"""How many braces of a text are tried as the beginning of an object."""
+FENCED = re.compile(
+    r"^[ \t]*```(?:json|JSON)?[ \t]*\n(.*?)^[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE
+)
+DECODER = json.JSONDecoder(parse_constant=no_constant)
+ERROR_CHARS = 2_000
+
+
+def schema_text(agent: Agent) -> str:
+    """The schema of an agent's answer as it stands in a question; empty where any text will do."""
+    return "" if agent.output is None else json.dumps(agent.output, ensure_ascii=False)
+
+
+def instruction(agent: Agent) -> str:
+    """What the prompt says of the answer's form. The same at every step: providers cache by the
+    beginning.
+    """
+    if agent.output is None:
+        return ""
+    return (
+        "\n\nWhen you give your answer, write one JSON value that fits this JSON Schema, and nothing else:\n"
+        + schema_text(agent)
+    )
+
+
+def read_output(agent: Agent, text: str) -> str:
+    """The answer as canonical JSON, or as it is where the agent promises nothing. Raises Unfit with
+    what is wrong.
+    """
+    if agent.output is None:
+        return text
+    value = _value_in(text)
+    wrong = violations(agent.output, value)
+    if wrong:
+        raise Unfit("\n".join(wrong))
+    return clean(json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False))
+
+
+def complaint(unfit: Unfit) -> str:
+    """What the model reads of it."""
+    return (
+        f"Your answer could not be used:\n{cut(str(unfit), ERROR_CHARS)}\n"
+        "Answer again with one JSON value that fits the schema, and nothing else."
+    )
+
+
+def _value_in(text: str) -> Any:
+    whole, error = _decoded(text)
+    if error is None:
+        return whole
+    blocks = FENCED.findall(text)
+    if len(blocks) == 1:
+        inside, wrong = _decoded(blocks[0])
+        if wrong is None:
+            return inside
+        raise Unfit(f"the JSON in the fenced block is not valid: {wrong}")
+    objects = _objects_in(text)
+    if len(objects) == 1:
+        return objects[0]
+    if len(objects) > 1 or blocks:
+        raise Unfit(
+            f"there are {max(len(objects), len(blocks))} JSON values in the answer: write one"
+        )
+    raise Unfit(f"the answer is not valid JSON: {error}")
+
+
+def _decoded(text: str) -> tuple[Any, str | None]:
+    try:
+        return json.loads(text, parse_constant=no_constant), None
+    except (ValueError, RecursionError) as error:
+        return None, str(error)
+
+
+def _objects_in(text: str) -> list[Any]:
+    """The objects among the words of a text."""
+    found, place, tried = [], text.find("{"), 0
+    while place >= 0 and tried < STARTS_MAX:
+        tried += 1
+        try:
+            value, place = DECODER.raw_decode(text, place)
+            found.append(value)
+        except (ValueError, RecursionError):
+            place += 1
+        place = text.find("{", place)
+    return found

@@ -1,0 +1,205 @@
+"""What is wrong with a workflow's graph before anything runs: ways that lead nowhere, circles,
+nonsense?
+
+Each mistake is a place in the definition and a sentence.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from processors.agent.workflow.graph import edges_of, loops_of, onward, reach
+from processors.common.cel_expressions import nodes_in, wrong_with
+from schemas.definitions.patterns import Edge, Node, Workflow
+
+Place = tuple[str | int, ...]
+Mistake = tuple[Place, str]
+
+NEEDS = {
+    "tool": {"tool"},
+    "agent": {"agent"},
+    "model": set(),
+    "wait": {"seconds"},
+    "event": {"event"},
+    "branch": {"cases"},
+    "fail": set(),
+}
+MAY = {
+    "tool": {"arguments", "compensate"},
+    "agent": {"task", "compensate"},
+    "model": {"prompt", "system", "model"},
+    "wait": set(),
+    "event": {"timeout_s"},
+    "branch": {"otherwise"},
+    "fail": {"message"},
+}
+ALWAYS = {"kind", "join", "on_error"}
+
+
+def mistakes(workflow: Workflow) -> list[Mistake]:
+    """All that is wrong, in the order of the file."""
+    if workflow.start not in workflow.nodes:
+        return [
+            (
+                ("start",),
+                f"there is no node {workflow.start!r}: the nodes are {', '.join(workflow.nodes)}",
+            )
+        ]
+    found = [
+        mistake
+        for name, node in workflow.nodes.items()
+        for check in (_fields, _edges, _expressions)
+        for mistake in check(workflow, name, node)
+    ]
+    if not found:
+        found = [*_unreachable(workflow), *_circles(workflow), *_loops(workflow)]
+    answer = (
+        []
+        if workflow.answer is None
+        else [*_expression(workflow, None, ("answer",), workflow.answer)]
+    )
+    return [*found, *answer]
+
+
+def _fields(workflow: Workflow, name: str, node: Node) -> Iterator[Mistake]:
+    given = node.model_fields_set
+    for field in sorted(NEEDS[node.kind] - given):
+        yield ("nodes", name), f"a node of kind {node.kind} needs `{field}`: add it"
+    own = (
+        NEEDS[node.kind]
+        | MAY[node.kind]
+        | ALWAYS - ({"on_error"} if node.kind == "fail" else set())
+    )
+    own |= {"next"} if node.kind not in ("branch", "fail") else set()
+    for field in sorted(given - own):
+        more = (
+            ": say it in its cases and `otherwise`"
+            if (node.kind, field) == ("branch", "next")
+            else ": remove it"
+        )
+        yield ("nodes", name, field), f"a node of kind {node.kind} has no `{field}`{more}"
+
+
+def _groups(node: Node) -> Iterator[tuple[Place, tuple[Edge, ...]]]:
+    """Edges that are gone together, and where they stand."""
+    yield ("next",), node.next
+    yield from ((("cases", nth, "next"), case.next) for nth, case in enumerate(node.cases))
+    yield ("otherwise",), node.otherwise
+    yield ("on_error",), node.on_error
+
+
+def _edges(workflow: Workflow, name: str, node: Node) -> Iterator[Mistake]:
+    for place, edges in _groups(node):
+        where = ("nodes", name, *place)
+        for edge in edges:
+            if edge.to not in workflow.nodes:
+                yield (
+                    where,
+                    f"there is no node {edge.to!r}: the nodes are {', '.join(workflow.nodes)}",
+                )
+        if len(edges) > 1 and any(edge.at_most is not None for edge in edges):
+            yield (
+                where,
+                "a way back stands alone: what follows its target is forgotten, so nothing can go on beside it",
+            )
+
+
+def _expressions(workflow: Workflow, name: str, node: Node) -> Iterator[Mistake]:
+    here = ("nodes", name)
+    for field in ("task", "prompt", "message"):
+        if getattr(node, field) is not None:
+            yield from _expression(workflow, name, (*here, field), getattr(node, field))
+    for nth, case in enumerate(node.cases):
+        yield from _expression(workflow, name, (*here, "cases", nth, "when"), case.when)
+    for place, text in _texts(node.arguments, (*here, "arguments")):
+        yield from _expression(workflow, name, place, text)
+    if node.compensate:
+        for place, text in _texts(node.compensate.arguments, (*here, "compensate", "arguments")):
+            yield from _expression(workflow, name, place, text, itself=True)
+
+
+def _texts(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield from _texts(one, (*place, name))
+    elif isinstance(value, list | tuple):
+        for nth, one in enumerate(value):
+            yield from _texts(one, (*place, nth))
+
+
+def _expression(
+    workflow: Workflow, name: str | None, place: Place, text: str, itself: bool = False
+) -> Iterator[Mistake]:
+    wrong = wrong_with(text)
+    if wrong:
+        yield place, f"the expression {text!r} cannot be used: {wrong}"
+        return
+    for other in dict.fromkeys(nodes_in(text)):
+        if other not in workflow.nodes:
+            yield place, f"there is no node {other!r}: the nodes are {', '.join(workflow.nodes)}"
+        elif (
+            name is not None
+            and not (itself and other == name)
+            and name not in _after(workflow, other)
+        ):
+            yield place, f"node {other!r} never comes before this one, so it has no result here"
+
+
+def _after(workflow: Workflow, name: str) -> set[str]:
+    """What can come after a node, over loops too."""
+    found: set[str] = set()
+    queue = [name]
+    while queue:
+        node = workflow.nodes.get(queue.pop())
+        new = {edge.to for edge in edges_of(node)} - found if node else set()
+        found |= new
+        queue.extend(new)
+    return found
+
+
+def _unreachable(workflow: Workflow) -> Iterator[Mistake]:
+    found = reach(workflow, workflow.start)
+    for name in workflow.nodes:
+        if name not in found:
+            yield (
+                ("nodes", name),
+                f"no way leads from {workflow.start!r} to node {name!r}: add one, or remove the node",
+            )
+
+
+def _circles(workflow: Workflow) -> Iterator[Mistake]:
+    """The ways back without a bound: those to a node that the way there came through."""
+    done: set[str] = set()
+    way = [(workflow.start, iter(onward(workflow.nodes[workflow.start])))]
+    while way:
+        name, targets = way[-1]
+        target = next(targets, None)
+        if target is None:
+            done.add(name)
+            way.pop()
+        elif target in (node for node, _ in way):
+            place = next(
+                place
+                for place, edges in _groups(workflow.nodes[name])
+                if target in (edge.to for edge in edges)
+            )
+            yield (
+                ("nodes", name, *place),
+                (
+                    f"{target!r} leads to {name!r} and this way back to it, without a bound: "
+                    f"write {{to: {target}, at_most: N}}"
+                ),
+            )
+        elif target not in done:
+            way.append((target, iter(onward(workflow.nodes[target]))))
+
+
+def _loops(workflow: Workflow) -> Iterator[Mistake]:
+    for name, edge in loops_of(workflow):
+        if name not in reach(workflow, edge.to):
+            place = next(place for place, edges in _groups(workflow.nodes[name]) if edge in edges)
+            yield (
+                ("nodes", name, *place),
+                f"the way to {edge.to!r} leads onward, not back: leave `at_most` out",
+            )

@@ -1,0 +1,44 @@
+"""What does a tenant know: documents published and withdrawn, and the chunks made of them?"""
+
+from typing import ClassVar
+
+from schemas.events.base import Count, DocumentEvent, Personal
+from schemas.events.values import Label
+
+FAMILY = "knowledge"
+
+
+class DocumentPublished(DocumentEvent):
+    """A document, whole. Publishing it again replaces what was known of it."""
+
+    family: ClassVar[str] = FAMILY
+    title: str = ""
+    text: Personal
+    url: str | None = None
+    metadata: dict[str, str] = {}
+    bodies: str = ""
+
+
+class DocumentWithdrawn(DocumentEvent):
+    family: ClassVar[str] = FAMILY
+    reason: str = ""
+
+
+class ChunkPrepared(DocumentEvent):
+    """The `nth` piece of a document, ready to be embedded and stored. `digest` tells whether its
+    text changed.
+    """
+
+    family: ClassVar[str] = FAMILY
+    nth: Count
+    title: str = ""
+    text: Personal
+    url: str | None = None
+    digest: Label
+
+
+class ChunkRetired(DocumentEvent):
+    """The `nth` piece is no longer part of its document."""
+
+    family: ClassVar[str] = FAMILY
+    nth: Count

@@ -1,0 +1,59 @@
+"""What could not be processed, and how is it given back whole? Which models and tools are not
+asked, because they fail?
+"""
+
+from typing import ClassVar, Literal
+
+from schemas.events.agent.base import RunEvent
+from schemas.events.base import Count, Event
+from schemas.events.values import Label
+
+Reason = Literal[
+    "not_avro",
+    "unknown_schema",
+    "invalid",
+    "wrong_key",
+    "future",
+    "expired",
+    "late",
+    "unprocessable",
+    "error",
+    "rejected",
+    "body_missing",
+]
+
+
+class DeadLettered(Event):
+    """A record that no step could take: its bytes, its headers, where it stood, and why. `source`
+    is that place.
+    """
+
+    family: ClassVar[str] = "operations"
+    key: ClassVar[str] = "source"
+    source: Label
+    topic_name: Label
+    partition: Count
+    offset: Count
+    record_key: bytes | None = None
+    record_value: bytes | None = None
+    headers: dict[str, str] = {}
+    consumer: Label
+    reason: Reason
+    detail: str = ""
+
+
+class BreakerMoved(RunEvent):
+    """The breaker of a model or tool has another state in one call runner; the run is the one whose
+    call told of it.
+
+    `open`: too many calls failed, and for `open_ms` none goes out. `half_open`: one call probes it.
+    `closed`: all go out.
+    """
+
+    family: ClassVar[str] = "operations"
+    kind: Literal["model", "tool"]
+    provider: Label = ""
+    name: Label
+    state: Literal["closed", "half_open", "open"]
+    open_ms: Count = 0
+    runner: Label = ""

@@ -1,0 +1,59 @@
+"""What did the runs of an hour look like, and what of it has moved since the week before?"""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from schemas.events.base import Count, Event, Instant
+from schemas.events.values import Label
+
+FAMILY = "quality"
+Counts = dict[str, Count]
+Distance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class HourProfiled(Event):
+    """How the runs of a tenant's agent were spread over an hour (`at` is its start), once the hour
+    is over.
+
+    Each map counts runs. Numbers stand in buckets of powers of two, by their lower bound: `64` is
+    from 64 to 127. `script` is the writing that most letters of the question are of, `language` its
+    language, and `subject` a group of questions whose most telling words are hashed alike: no word
+    is kept.
+    """
+
+    family: ClassVar[str] = FAMILY
+    agent: Label
+    until: Instant
+    runs: Count
+    question_chars: Counts = {}
+    answer_chars: Counts = {}
+    wait_ms: Counts = {}
+    outcome: Counts = {}
+    model: Counts = {}
+    script: Counts = {}
+    language: Counts = {}
+    subject: Counts = {}
+
+
+class DriftFound(Event):
+    """In an hour (`at` is its start) a feature of an agent's runs was spread otherwise than in the
+    days before.
+
+    `psi` is the population stability index. `ks` is the greatest distance of the two cumulative
+    shares; none where the feature has no order. What each must reach stands beside it; `reference`
+    and `current` count runs by bucket.
+    """
+
+    family: ClassVar[str] = FAMILY
+    agent: Label
+    feature: Label
+    until: Instant
+    psi: Distance
+    psi_critical: Distance
+    ks: Distance | None = None
+    ks_critical: Distance | None = None
+    reference_runs: Count
+    runs: Count
+    reference: Counts
+    current: Counts

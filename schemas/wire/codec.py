@@ -1,0 +1,237 @@
+"""How does an event become a Kafka record, and a record an event again?
+
+The wire is the registry's framing: a zero byte, the schema's id in four bytes, Avro. Headers carry
+the W3C trace context and the CloudEvents attributes. Parsed schemas are cached by id; writer and
+reader are resolved only where they differ. Where they are the same, code of the class reads and
+writes the bytes (`schemas/wire/decoder.py`, `schemas/wire/encoder.py`), and the class validates
+what was read. Bytes that this code is not sure of are read again as plain values
+(`schemas/wire/logical_types.py`), which says what is wrong with them.
+"""
+
+import io
+import json
+import struct
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Protocol
+
+import fastavro
+from pydantic import ValidationError
+
+from schemas.events.base import Event
+from schemas.wire.avro_schema import parsed_schema_of, schema_of
+from schemas.wire.decoder import reader_of
+from schemas.wire.encoder import Write, id_text, writer_of
+from schemas.wire.large_bodies import EVENT_BYTES_MAX, MISSING, NoBody, Objects, joined, parted
+from schemas.wire.logical_types import Fields, Unreadable, from_plain, plain_schema_of
+
+HEAD = struct.Struct(">bI")
+Headers = list[tuple[str, bytes]]
+CE_VERSION = ("ce_specversion", b"1.0")
+
+
+class Undecodable(Exception):
+    """A record that is no event of its topic. `reason` is one of DeadLettered's; `event` is what
+    can be read of it.
+    """
+
+    def __init__(self, reason: str, detail: str, event: Event | None = None):
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail, self.event = reason, detail, event
+
+
+class Ids(Protocol):
+    """Where schema ids come from: the registry, or a table in tests."""
+
+    def id_of(self, kind: type[Event]) -> int:
+        """The id under which the class's schema is registered."""
+
+    def schema_with(self, schema_id: int) -> dict[str, Any] | None:
+        """The schema of an id; None where the registry says that there is none. Raises when it is
+        away.
+        """
+
+
+class LocalIds:
+    """Ids without a registry: a class's place in the alphabet. For tests, and for runs in memory."""
+
+    def __init__(self, classes: Mapping[str, type[Event]]):
+        self._classes = list(classes.values())
+
+    def id_of(self, kind: type[Event]) -> int:
+        return self._classes.index(kind) + 1
+
+    def schema_with(self, schema_id: int) -> dict[str, Any] | None:
+        known = 0 < schema_id <= len(self._classes)
+        return schema_of(self._classes[schema_id - 1]) if known else None
+
+
+class Codec:
+    """Bytes to events and back. One a process; not safe for two threads at once.
+
+    With `objects`, where bodies are kept, no event is larger than Kafka should carry, and each is
+    whole when it was read; without, one that is in parts stays so: the beginnings of long fields
+    will do for a table.
+    """
+
+    def __init__(self, ids: Ids, objects: Objects | None = None):
+        self._ids, self._objects = ids, objects
+        self._own: dict[type[Event], tuple[bytes, Write]] = {}
+        self._writers: dict[tuple[type[Event], int], tuple[Any, Any]] = {}
+
+    def encode(self, event: Event) -> bytes:
+        """The event as a record's value. Text that UTF-8 cannot hold is repaired, never refused.
+        Raises StoreAway.
+        """
+        kind = type(event)
+        own = self._own.get(kind)
+        if own is None:
+            own = self._own[kind] = HEAD.pack(0, self._ids.id_of(kind)), writer_of(kind)
+        head, write = own
+        value = head + write(event)
+        if (
+            len(value) > EVENT_BYTES_MAX
+            and self._objects is not None
+            and "bodies" in kind.model_fields
+        ):
+            value = head + write(parted(event, self._objects.put))
+        return value
+
+    def decode(self, kind: type[Event], value: bytes | None, key: bytes | None = None) -> Event:
+        """The event in a record's value. Raises Undecodable, with the reason that a dead letter
+        gives, and StoreAway.
+        """
+        if value is None or len(value) < HEAD.size or value[0] != 0:
+            raise Undecodable(
+                "not_avro", "the value does not begin with a zero byte and a schema id"
+            )
+        schema_id = int.from_bytes(value[1 : HEAD.size], "big")
+        writer, reader = self._schemas(kind, schema_id)
+        fields = _read_fast(kind, value) if reader is None else None
+        if fields is None:
+            fields = _read(kind, value, writer, reader)
+        try:
+            event = kind.model_validate(fields)
+        except ValidationError as error:
+            raise Undecodable("invalid", first_error(error)) from error
+        if key is not None and key != event.partition_key().encode():
+            wanted = event.partition_key()
+            raise Undecodable("wrong_key", f"the key should be {wanted!r}, it is {key[:200]!r}")
+        if self._objects is None or not getattr(event, "bodies", ""):
+            return event
+        try:
+            return joined(event, self._objects.get)
+        except NoBody as missing:
+            raise Undecodable(MISSING, f"{missing}", event) from missing
+
+    def is_own(self, kind: type[Event], schema_id: int) -> bool:
+        """Whether a schema is the class's own, as it is now. Raises Undecodable where it is of
+        something else.
+        """
+        return self._schemas(kind, schema_id)[1] is None
+
+    def _schemas(self, kind: type[Event], schema_id: int) -> tuple[Any, Any]:
+        known = self._writers.get((kind, schema_id))
+        if known is None:
+            known = self._writers[(kind, schema_id)] = self._look_up(kind, schema_id)
+        return known
+
+    def _look_up(self, kind: type[Event], schema_id: int) -> tuple[Any, Any]:
+        own = schema_of(kind)
+        writer = self._ids.schema_with(schema_id)
+        if writer is None:
+            raise Undecodable("unknown_schema", f"the registry has no schema {schema_id}")
+        if writer.get("name", "").split(".")[-1] != kind.__name__:
+            name = writer.get("name")
+            raise Undecodable(
+                "unknown_schema", f"schema {schema_id} is of {name}, not {kind.__name__}"
+            )
+        if writer == own:
+            return plain_schema_of(kind), None
+        return fastavro.parse_schema(writer), parsed_schema_of(kind)
+
+
+def _read_fast(kind: type[Event], value: bytes) -> Fields | None:
+    """The fields of a value written with the class's own schema; None where that has to be looked
+    at slowly.
+    """
+    try:
+        fields, end = reader_of(kind)(value, HEAD.size)
+    except (IndexError, ValueError, struct.error):
+        return None
+    return fields if end == len(value) else None
+
+
+def _read(kind: type[Event], value: bytes, writer: Any, reader: Any) -> Fields:
+    body = io.BytesIO(value)
+    body.seek(HEAD.size)
+    try:
+        fields = fastavro.schemaless_reader(body, writer, reader)
+    except Exception as error:  # fastavro raises whatever its C code meets in foreign bytes
+        raise Undecodable("not_avro", f"{type(error).__name__}: {error}") from error
+    if body.tell() != len(value):
+        raise Undecodable(
+            "not_avro", f"{len(value) - body.tell()} bytes are left over after the event"
+        )
+    try:
+        return from_plain(kind, fields) if reader is None else fields
+    except Unreadable as error:
+        raise Undecodable("invalid", str(error)) from error
+
+
+def first_error(error: ValidationError) -> str:
+    """What is wrong, in one line: the field, what it should be, what it was."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"])) or "the event"
+    return f"{where}: {first['msg']} (was {str(first.get('input'))[:100]!r})"
+
+
+def headers_of(event: Event, traceparent: str | None = None) -> Headers:
+    """The Kafka headers of an event: W3C trace context, CloudEvents attributes."""
+    return [
+        ("traceparent", (traceparent or traceparent_of(event)).encode()),
+        CE_VERSION,
+        ("ce_id", id_text(event.id).encode()),
+        _type_header(type(event)),
+        ("ce_source", f"/weir/{event.tenant}".encode()),
+        ("ce_time", event.at.isoformat(timespec="milliseconds").encode()),
+    ]
+
+
+@cache
+def _type_header(kind: type[Event]) -> tuple[str, bytes]:
+    return "ce_type", f"weir.{kind.family}.{kind.__name__}".encode()
+
+
+def traceparent_of(event: Event, trace: str | None = None) -> str:
+    """A W3C traceparent: the run is the trace unless another is given, the event is the span."""
+    span = id_text(event.id)
+    if trace is None:
+        run = getattr(event, "run", None)
+        trace = (span if run is None else id_text(run)).replace("-", "")
+    return f"00-{trace}-{span[:8]}{span[9:13]}{span[14:18]}-01"
+
+
+def trace_of(headers: Headers | None) -> str | None:
+    """The trace id in a record's traceparent; None where there is none or it is malformed."""
+    for name, value in headers or ():
+        if name == "traceparent" and value:
+            parts = value.decode("ascii", "replace").split("-")
+            if len(parts) == 4 and len(parts[1]) == 32 and set(parts[1]) <= set("0123456789abcdef"):
+                return parts[1] if parts[1] != "0" * 32 else None
+    return None
+
+
+def to_json(event: Event) -> str:
+    """An event as people read it, on one line."""
+    return event.model_dump_json()
+
+
+def from_json(kind: type[Event], text: str) -> Event:
+    """An event out of JSON, as in `schemas/examples`. Raises Undecodable with a sentence."""
+    try:
+        return kind.model_validate(json.loads(text))
+    except ValidationError as error:
+        raise Undecodable("invalid", first_error(error)) from error
+    except json.JSONDecodeError as error:
+        raise Undecodable("invalid", f"not JSON: {error}") from error

@@ -1,0 +1,219 @@
+"""Which table does an event go to, and what stands in its columns?
+
+The columns are the event's own fields: a part that is a record lies flat, a text that may be
+missing is empty, money that nobody knows stays NULL. Only what differs is said here. The types
+stand in `infra/clickhouse/*.sql` alone.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import cache
+from hashlib import sha256
+from typing import Any
+
+from schemas.events.agent.approvals import (
+    ApprovalAsked,
+    ApprovalRefused,
+    ApprovalResolved,
+    UserAsked,
+)
+from schemas.events.agent.runs import RequestRefused, RunFinished
+from schemas.events.agent.signals import SignalRefused
+from schemas.events.attempts import AttemptEnded
+from schemas.events.base import Event
+from schemas.events.feedback import FeedbackGiven, FeedbackJoined
+from schemas.events.guardrails import VerdictReached
+from schemas.events.operations import BreakerMoved, DeadLettered
+from schemas.events.quality import DriftFound, HourProfiled
+from schemas.events.tracing import SpanEnded
+from schemas.events.usage import BudgetAlerted, TokensUsed, UsageTotalled
+from schemas.events.webhooks import WebhookDelivered, WebhookDropped, WebhookFailed
+from schemas.wire.avro_schema import MONEY, schema_of
+from schemas.wire.plain_values import Plain
+from sinks.base import Batch
+from sinks.clickhouse.retention import Kept, usual
+
+Values = list[Any]
+SCALE = -12
+UUID_END, COUNT_END = 2**128, 2**63
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where an event class lands. `constants` are columns of one value, `copies` columns of
+    another's values.
+    """
+
+    name: str
+    renamed: dict[str, str] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    constants: dict[str, Any] = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)
+
+
+# fmt: off
+TABLES: dict[type[Event], Table] = {
+    RunFinished:    Table("runs", renamed={"text": "question"}),
+    RequestRefused: Table("runs", renamed={"text": "question"}, without=("retry_after_ms",),
+                          constants={"outcome": "refused", "cost_usd": Decimal(0)}, copies={"started_at": "at"}),
+    SpanEnded:      Table("spans"),
+    TokensUsed:     Table("token_usage"),
+    AttemptEnded:   Table("attempts"),
+    UsageTotalled:  Table("usage_by_minute"),
+    BudgetAlerted:  Table("budget_alerts"),
+    VerdictReached: Table("verdicts"),
+    FeedbackGiven:  Table("feedback_given"),
+    FeedbackJoined: Table("feedback"),
+    ApprovalAsked:  Table("approvals", constants={"status": "asked"}, copies={"approval": "id"}),
+    ApprovalResolved: Table("approvals"),
+    ApprovalRefused: Table("approvals", constants={"status": "refused"}),
+    UserAsked:      Table("user_questions"),
+    SignalRefused:  Table("refused_signals"),
+    WebhookDelivered: Table("webhook_deliveries", renamed={"status": "http_status"}, constants={"status": "delivered"}),
+    WebhookFailed:  Table("webhook_deliveries", without=("body", "hopeless"), constants={"status": "failed"}),
+    WebhookDropped: Table("webhook_deliveries", constants={"status": "dropped"}, copies={"started_at": "at"}),
+    HourProfiled:   Table("profiles"),
+    DriftFound:     Table("drift"),
+    BreakerMoved:   Table("breakers"),
+    DeadLettered:   Table("dead_letters"),
+}
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Rows by column: what one insert holds."""
+
+    table: str
+    names: list[str]
+    values: list[Values]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, the path to it in a record's fields, and how the values change."""
+
+    name: str
+    path: tuple[str, ...]
+    convert: Callable[[Values], Values]
+
+
+def columns(batch: Batch, kept: Kept = usual) -> Columns:
+    """The rows of a batch. Raises ValueError, TypeError or OverflowError for a value that no column
+    can hold.
+    """
+    table, size = TABLES[batch.kind], len(batch.fields)
+    made: dict[str, Values] = {}
+    for column in columns_of(batch.kind):
+        made[column.name] = column.convert(_values_at(column.path, batch.fields))
+    made |= {name: made[source] for name, source in table.copies.items()}
+    made |= {name: [value] * size for name, value in table.constants.items()}
+    made |= {
+        "kafka_topic": [batch.kind.topic()] * size,
+        "kafka_partition": [batch.partition] * size,
+        "kafka_offset": batch.offsets,
+        "seq": batch.seqs,
+        "retention_days": [kept(fields["tenant"]) for fields in batch.fields],
+    }
+    return Columns(table.name, list(made), list(made.values()))
+
+
+@cache
+def columns_of(kind: type[Event]) -> tuple[Column, ...]:
+    """The columns that an event's own fields fill, in the order of its schema."""
+    table = TABLES[kind]
+    return tuple(
+        replace(column, name=table.renamed.get(column.name, column.name))
+        for column in _flat(schema_of(kind)["fields"], ())
+        if column.name not in table.without
+    )
+
+
+@cache
+def epoch() -> str:
+    """A name for the way from events to rows as it is now: it changes when a column comes, goes or
+    is filled anew.
+    """
+    ways = {
+        kind.__name__: [
+            TABLES[kind].name,
+            sorted(map(str, TABLES[kind].constants.items())),
+            TABLES[kind].copies,
+            [[c.name, c.path, c.convert.__name__] for c in columns_of(kind)],
+        ]
+        for kind in TABLES
+    }
+    ways["every row"] = ["kafka_topic", "kafka_partition", "kafka_offset", "seq", "retention_days"]
+    return sha256(json.dumps(ways, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _flat(fields: list[dict[str, Any]], path: tuple[str, ...]) -> list[Column]:
+    made: list[Column] = []
+    for each in fields:
+        kind, here = each["type"], (*path, each["name"])
+        if isinstance(kind, dict) and kind["type"] == "record":
+            made.extend(_flat(kind["fields"], here))
+        else:
+            made.append(Column(each["name"], here, _conversion(kind)))
+    return made
+
+
+def _conversion(kind: Any) -> Callable[[Values], Values]:
+    optional = isinstance(kind, list)
+    plain = kind[1] if optional else kind
+    if plain == MONEY:
+        return _money
+    if plain == "long":
+        return _known_counts if optional else _counts
+    if isinstance(plain, dict) and plain.get("logicalType") == "uuid":
+        return _ids
+    if optional and plain in ("string", "bytes"):
+        return _texts if plain == "string" else _blobs
+    return _as_they_are
+
+
+def _values_at(path: tuple[str, ...], fields: list[Plain]) -> Values:
+    if len(path) == 1:
+        name = path[0]
+        return [each[name] for each in fields]
+    outer, inner = path
+    return [each[outer][inner] for each in fields]
+
+
+def _as_they_are(values: Values) -> Values:
+    return values
+
+
+def _texts(values: Values) -> Values:
+    return [value or "" for value in values]
+
+
+def _blobs(values: Values) -> Values:
+    return [value or b"" for value in values]
+
+
+def _ids(values: Values) -> Values:
+    ids = [int(value.replace("-", ""), 16) if value else 0 for value in values]
+    if not 0 <= min(ids, default=0) <= max(ids, default=0) < UUID_END:
+        raise ValueError("an id is no UUID")
+    return ids
+
+
+def _counts(values: Values) -> Values:
+    if not 0 <= min(values, default=0) <= max(values, default=0) < COUNT_END:
+        raise ValueError(f"a count is negative: {min(values)}")
+    return values
+
+
+def _known_counts(values: Values) -> Values:
+    _counts([value for value in values if value is not None])
+    return values
+
+
+def _money(values: Values) -> Values:
+    return [
+        None if value is None else Decimal(int.from_bytes(value, "big", signed=True)).scaleb(SCALE)
+        for value in values
+    ]

@@ -1,0 +1,55 @@
+"""What does a model's provider mean by an error that it tells inside an answer, and may asking
+again help?
+
+With a status of its own an error is judged by that; inside a stream, or where a proxy answers 200
+to everything, there is only its type.
+"""
+
+from typing import Any
+
+from sinks.http import Refusal, bounded
+
+FINAL = {
+    "invalid_request_error",
+    "authentication_error",
+    "permission_error",
+    "not_found_error",
+    "request_too_large",
+    "billing_error",
+    "insufficient_quota",
+    "context_length_exceeded",
+    "invalid_api_key",
+    "model_not_found",
+}
+PASSING = {
+    "overloaded_error",
+    "rate_limit_error",
+    "api_error",
+    "timeout_error",
+    "server_error",
+    "rate_limit_exceeded",
+}
+STATUS_AGAIN = {408, 409, 425, 429}
+
+
+def error_in(error: Any) -> Refusal:
+    """An error object of either protocol: `type`, `message`, perhaps `code`. What nobody knows may
+    pass.
+    """
+    told = error if isinstance(error, dict) else {"message": error}
+    names = [str(told[name]) for name in ("type", "code") if isinstance(told.get(name), str | int)]
+    known = next((name for name in names if name in FINAL | PASSING), None)
+    status = next(
+        (int(name) for name in names if name.isdecimal() and 400 <= int(name) <= 599), None
+    )
+    if known is not None:
+        again = known in PASSING
+    else:
+        again = status is None or status >= 500 or status in STATUS_AGAIN
+    reason = known or (f"http_{status}" if status else "provider_error")
+    words = told.get("message")
+    return Refusal(
+        reason,
+        f"the provider says {words[:400] if isinstance(words, str) and words else bounded(error)}",
+        again=again,
+    )

@@ -1,0 +1,78 @@
+"""How is a message sent to a webhook, so that its receiver can tell that it is ours and has not
+been changed?
+
+Signed as Standard Webhooks says: `webhook-id` is the message's and the same at each attempt,
+`webhook-timestamp` and `webhook-signature` are the attempt's. A receiver that is slow or gone holds
+no more than `AT_ONCE` calls of the runner: what is above them fails at once, and comes again.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+
+import httpx
+from standardwebhooks import Webhook
+
+from schemas.events.webhooks import WebhookAnswer, WebhookQuestion
+from schemas.ports import Failure
+from sinks.http import Refusal, Secret, fetch, now_utc
+
+AT_ONCE = 20
+ANSWER_BYTES_MAX = 64 * 1024
+"""What a receiver answers is of no interest beyond its status."""
+
+
+class Webhooks:
+    """The port `webhook`: an async callable that never raises for what the world does."""
+
+    def __init__(
+        self, http: httpx.AsyncClient, secret: Secret, now: Callable[[], datetime] = now_utc
+    ):
+        self._http, self._secret, self._now = http, secret, now
+        self._under_way: Counter[str] = Counter()
+
+    async def __call__(self, question: WebhookQuestion) -> WebhookAnswer | Failure:
+        started_at, name = self._now(), question.webhook
+        if self._under_way[name] >= AT_ONCE:
+            return Failure(
+                "busy",
+                f"{AT_ONCE} messages are on their way to {name} already",
+                started_at,
+                started_at,
+            )
+        self._under_way[name] += 1
+        try:
+            reply = await fetch(
+                self._http,
+                "POST",
+                question.url,
+                self._headers(question, started_at),
+                question.timeout_ms / 1000,
+                question.body.encode(),
+                bytes_max=ANSWER_BYTES_MAX,
+            )
+        except Refusal as refusal:
+            return Failure(refusal.reason, refusal.detail, started_at, self._now())
+        finally:
+            self._under_way[name] -= 1
+        return WebhookAnswer(reply.status, started_at, self._now())
+
+    def _headers(self, question: WebhookQuestion, at: datetime) -> dict[str, str]:
+        """Raises Refusal where the secret is not there, or is none."""
+        try:
+            signer = Webhook(self._secret(question.secret))
+        except KeyError as error:
+            raise Refusal("no_secret", str(error.args[0])) from error
+        except Exception as error:  # its own for an empty secret, binascii's for what is no base64
+            raise Refusal(
+                "bad_secret",
+                f"{question.secret} is no secret of Standard Webhooks: it is whsec_ and base64, as "
+                "`./weir webhooks secret` prints",
+            ) from error
+        return {
+            "content-type": "application/json",
+            "user-agent": "weir",
+            "webhook-id": question.message,
+            "webhook-timestamp": str(int(at.timestamp())),
+            "webhook-signature": signer.sign(question.message, at, question.body),
+        }

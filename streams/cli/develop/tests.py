@@ -1,0 +1,13 @@
+"""How are all tests run, here and in CI?"""
+
+import subprocess
+import sys
+
+import typer
+
+from streams.cli.output import ROOT
+
+
+def test(context: typer.Context) -> None:
+    """Runs pytest in the project; arguments are handed on (`./weir test tests/streams -x`)."""
+    raise typer.Exit(subprocess.call([sys.executable, "-m", "pytest", *context.args], cwd=ROOT))

@@ -1,0 +1,132 @@
+"""What do all commands share: where words and JSON go, and how a problem is said?
+
+People's words and progress go to stderr, results to stdout; with `--json` one JSON object is
+stdout's last line.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+WIDTH = None if sys.stdout.isatty() else 160
+"""A file or a program that reads is no narrow window."""
+
+out = Console(highlight=False, width=WIDTH)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
+ROOT = Path(__file__).parents[2]
+
+
+class Problem(Exception):
+    """Something that the user can mend: one sentence that says what is wrong, and one that says
+    what to do.
+    """
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: money and ids as text, moments in ISO format."""
+    if isinstance(value, Decimal):
+        return f"{value:f}"  # nothing in dollars is 0.000000000000, not 0E-12
+    if isinstance(value, UUID | Path):
+        return str(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def say_json(value: dict[str, Any] | list[Any]) -> None:
+    sys.stdout.write(json.dumps(value, default=plain) + "\n")
+    sys.stdout.flush()
+
+
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Iterable[str] = ()
+) -> Table:
+    """A table for people; `numbers` names the columns that are set to the right."""
+    made = Table(title=title, title_justify="left", header_style="bold", show_edge=False)
+    for column in columns:
+        made.add_column(
+            column, justify="right" if column in set(numbers) else "left", overflow="fold"
+        )
+    for row in rows:
+        made.add_row(*map(shown, row))
+    return made
+
+
+def shown(value: Any) -> str:
+    """A value in a table: money without an exponent and without idle zeros, moments to the
+    millisecond in UTC.
+    """
+    if isinstance(value, Decimal) and value.is_finite():
+        whole, _, rest = f"{value:f}".partition(".")
+        return f"{whole}.{rest.rstrip('0')}".rstrip(".")
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None).isoformat(
+            " ", "milliseconds" if value.microsecond else "seconds"
+        )
+    return "" if value is None else str(value)
+
+
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Any]:
+    """A progress bar on stderr; yields `update(done, words=None)`."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=False) as bar:
+        task = bar.add_task(what, total=total)
+
+        def update(done: float, words: str | None = None, total: int | None = None) -> None:
+            more = {"total": total} if total is not None else {}
+            bar.update(task, completed=done, description=words or what, **more)
+
+        yield update
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """The value below which a share (0 to 1) of the values lies; None of none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+
+
+def usd(value: Any) -> str:
+    """Money for people: unpriced is said, never shown as zero."""
+    return "unpriced" if value is None else f"${Decimal(value):.6f}"
+
+
+def spent(own: Any, total: Any) -> str:
+    """What a run cost, and with the agents that it asked where it asked any."""
+    return (
+        usd(own)
+        if total in (None, own)
+        else f"{usd(own)}, {usd(total)} with the agents that it asked"
+    )
+
+
+def short(text: str | None, length: int = 100) -> str:
+    """The beginning of a text, on one line."""
+    line = " ".join((text or "").split())
+    return line if len(line) <= length else line[: length - 1] + "…"

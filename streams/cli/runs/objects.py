@@ -1,0 +1,109 @@
+"""What is kept outside of Kafka because it is too large for an event, and how does it go again?"""
+
+import sys
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+
+from schemas.wire.large_bodies import NoBody
+from schemas.wire.topics import MONTH
+from sinks.objects import Kept, Objects
+from streams.cli.output import AsJson, Problem, err, out, say_json, table
+from streams.config import settings
+from streams.engine.client import now
+
+objects = typer.Typer(add_completion=False)
+Tenant = Annotated[str, typer.Option(help="Only this tenant's.")]
+
+
+@objects.callback(invoke_without_command=True)
+def listed(context: typer.Context, tenant: Tenant = "", as_json: AsJson = False) -> None:
+    """How many bodies are kept for each tenant, and how large; or one of the commands below."""
+    if context.invoked_subcommand is not None:
+        return
+    rows = [*sums(store().kept(tenant)).values()]
+    if as_json:
+        return say_json({"store": store().name, "tenants": rows})
+    names = ("folder", "objects", "bytes", "oldest", "newest")
+    out.print(
+        table(
+            f"Bodies in {store().name}",
+            names,
+            [
+                (
+                    row["folder"],
+                    row["objects"],
+                    f"{row['bytes']:,}",
+                    f"{row['oldest']:%Y-%m-%d %H:%M}",
+                    f"{row['newest']:%Y-%m-%d %H:%M}",
+                )
+                for row in rows
+            ],
+            numbers=("objects", "bytes"),
+        )
+    )
+
+
+@objects.command()
+def show(
+    key: Annotated[
+        str, typer.Argument(help="As an event, ./weir runs show or ClickHouse name it.")
+    ],
+) -> None:
+    """Write one body to standard output, as it was put."""
+    try:
+        sys.stdout.buffer.write(store().get(key))
+    except NoBody as missing:
+        raise Problem(
+            f"{missing}: it was removed, or never put. `./weir objects` tells what is kept"
+        ) from missing
+
+
+@objects.command()
+def sweep(
+    days: Annotated[
+        float, typer.Option(help="Remove what nothing has named for so many days.", min=1)
+    ] = MONTH.days,
+    tenant: Tenant = "",
+    as_json: AsJson = False,
+) -> None:
+    """Remove old bodies: by default those that outlived the topics that name them. To be run every
+    day.
+    """
+    before = now() - timedelta(days=days)
+    removed([one for one in store().kept(tenant) if one.at < before], as_json)
+
+
+@objects.command()
+def erase(
+    tenant: Annotated[str, typer.Argument(help="Whose bodies are removed, all of them.")],
+    as_json: AsJson = False,
+) -> None:
+    """Remove all that is kept of a tenant."""
+    removed([*store().kept(tenant)], as_json)
+
+
+def store() -> Objects:
+    return Objects(settings().object_store())
+
+
+def sums(found: Iterable[Kept]) -> dict[str, dict[str, Any]]:
+    """By the tenant's folder."""
+    rows: dict[str, dict[str, Any]] = {}
+    for one in found:
+        folder = one.key.partition("/")[0]
+        row = rows.setdefault(
+            folder, {"folder": folder, "objects": 0, "bytes": 0, "oldest": one.at, "newest": one.at}
+        )
+        row["objects"], row["bytes"] = row["objects"] + 1, row["bytes"] + one.bytes
+        row["oldest"], row["newest"] = min(row["oldest"], one.at), max(row["newest"], one.at)
+    return rows
+
+
+def removed(found: list[Kept], as_json: bool) -> None:
+    store().remove(found)
+    if as_json:
+        return say_json({"removed": len(found), "bytes": sum(one.bytes for one in found)})
+    err.print(f"{len(found)} bodies of {sum(one.bytes for one in found):,} bytes are removed")

@@ -1,0 +1,127 @@
+"""What did an event mean, in one line for people?
+
+A run's story leaves out what only repeats (clearances without a finding, spans, accounts); `line`
+gives None for those.
+"""
+
+from itertools import takewhile
+
+from processors.agent.conversation.messages import NOT_CALLED, error_in
+from processors.agent.workflow.nodes import UNDO
+from schemas.events.agent.approvals import ApprovalAsked, ApprovalResolved, UserAsked
+from schemas.events.agent.models import ModelAsked, ModelFailed, ModelResponded, ResponseBlocked
+from schemas.events.agent.runs import (
+    AgentRequested,
+    PassagesAsked,
+    PassagesFound,
+    RequestAdmitted,
+    RequestBlocked,
+    RequestRefused,
+    RunCancelled,
+    RunFinished,
+    ToolCalled,
+    ToolFailed,
+    ToolReturned,
+    ToolUncertain,
+)
+from schemas.events.agent.signals import Signalled, SignalRefused
+from schemas.events.attempts import AttemptEnded
+from schemas.events.base import Event
+from schemas.events.guardrails import VerdictReached
+from schemas.events.operations import BreakerMoved
+from schemas.events.values import Body
+from streams.cli.output import short, usd
+
+WIDTH = 110
+
+
+def line(event: Event) -> str | None:
+    """The event as a line of the story of its run."""
+    match event:
+        case RequestAdmitted():
+            return f"asked      {short(event.text, WIDTH)}"
+        case AgentRequested(parent=parent) if parent is not None:
+            return f"asks       agent {event.agent}: {short(event.text, WIDTH)}"
+        case RequestRefused():
+            return f"refused    {event.reason}: {event.detail}"
+        case ModelResponded():
+            wishes = ", ".join(
+                f"{call.name} {short(call.arguments, 60)}" for call in event.tool_calls
+            )
+            spent = f"{event.tokens.input_tokens}+{event.tokens.output_tokens} tokens, {event.wait_ms} ms"
+            spent = "out of the cache, for nothing" if event.cache_hit else spent
+            return f"model      {event.model} ({spent}): {'wants ' + wishes if wishes else short(event.content, WIDTH)}"
+        case ModelAsked():
+            return _not_called(event)
+        case ToolCalled():
+            verb = "undoes" if event.call.startswith(UNDO) else "calls"
+            return f"{verb:<10} {event.tool} {short(event.arguments, WIDTH)} [{event.effect}]"
+        case PassagesAsked():
+            return f"searches   {short(event.query, WIDTH)}"
+        case PassagesFound():
+            return f"found      {len(event.passages)} passages in {event.wait_ms} ms"
+        case ToolReturned():
+            return f"result     {event.tool} in {event.wait_ms} ms: {short(event.content, WIDTH)}{_kept(event.whole)}"
+        case UserAsked():
+            choice = f" ({' | '.join(event.options)})" if event.options else ""
+            return f"asks you   {short(event.question, WIDTH)}{choice}"
+        case Signalled():
+            return f"signal     {event.name} {short(event.payload, WIDTH)}"
+        case ApprovalAsked():
+            return f"needs      the word of {' or '.join(event.approvers)}: {event.tool} {short(event.arguments, 60)}"
+        case ApprovalResolved():
+            return f"{event.status:<10} {event.tool}{' by ' + event.by if event.by else ''} {short(event.note, 60)}"
+        case RunFinished():
+            return f"{event.outcome:<10} {short(': '.join(filter(None, (event.reason, event.detail))) or event.answer, WIDTH)}"
+        case _:
+            return _trouble(event)
+
+
+def _not_called(asked: ModelAsked) -> str | None:
+    """The wishes of the last answer that were not granted: the model is told why, and no event is
+    made of it.
+    """
+    told = takewhile(lambda message: message.role == "tool", reversed(asked.messages))
+    errors = [
+        (message.name, said["detail"])
+        for message in told
+        if (said := error_in(message.content, NOT_CALLED))
+    ]
+    return (
+        "; ".join(f"not called {name}: {short(detail, WIDTH)}" for name, detail in reversed(errors))
+        or None
+    )
+
+
+def _kept(whole: Body | None) -> str:
+    """Where a result is of which the model sees a part."""
+    return f" ({whole.bytes:,} bytes in all, kept as {whole.key})" if whole else ""
+
+
+def _trouble(event: Event) -> str | None:
+    match event:
+        case VerdictReached(findings=findings) if findings:
+            return f"guardrail  {event.stage}: {event.rule} found {findings} x, {event.action}"
+        case RequestBlocked() | ResponseBlocked():
+            return f"blocked    {event.rule}: {event.detail}"
+        case AttemptEnded(wasted=True):
+            spent = "may be billed" if event.cost_usd is None else usd(event.cost_usd)
+            return f"in vain    {event.model}: {event.reason} after {event.wait_ms} ms, {spent}"
+        case ToolFailed() | ModelFailed():
+            name = event.tool if isinstance(event, ToolFailed) else event.model
+            return f"failed     {name}: {event.reason} {short(event.detail, WIDTH)}"
+        case BreakerMoved():
+            rest = (
+                f" and not asked for {event.open_ms / 1000:.0f} s: too many of its calls failed"
+                if event.state == "open"
+                else ""
+            )
+            return f"breaker    {event.name} is {event.state.replace('_', ' ')}{rest}"
+        case ToolUncertain():
+            return f"uncertain  {event.tool}: {short(event.detail, WIDTH)}"
+        case SignalRefused():
+            return f"refused    signal {event.name}: {event.detail}"
+        case RunCancelled():
+            return f"cancelled  {event.reason}"
+        case _:
+            return None

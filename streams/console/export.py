@@ -1,0 +1,120 @@
+"""How are the rows of a table of the console taken along whole, as CSV or Parquet, however many
+they are?
+
+They go through in pieces as ClickHouse gives them: a large table fills no memory here, and a slow
+reader holds no page up. A text in CSV that a spreadsheet would run as a formula begins with an
+apostrophe; Parquet has it as it is.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+
+from sinks.clickhouse import sink
+from streams.config import Settings
+from streams.console.queries import OF_ALL, ROWS, ROWS_TAKEN
+from streams.console.request import Reading
+from streams.gateway.errors import Problem
+
+router = APIRouter(prefix="/console", include_in_schema=False)
+FORMATS = {
+    "csv": ("CSVWithNames", "text/csv"),
+    "parquet": ("Parquet", "application/vnd.apache.parquet"),
+}
+PIECE_BYTES = 256 * 1024
+SECONDS_MAX = 60
+TEXTS = {"String", "Nullable(String)", "LowCardinality(String)", "LowCardinality(Nullable(String))"}
+FORMULA = r"^[=+@\t\r\n-]"
+"""How a cell begins that spreadsheets run, whoever wrote it: a customer's question is anybody's
+text.
+"""
+
+
+@router.get("/export/{name}.{form}")
+async def export(name: str, form: str, request: Request, look: Reading) -> StreamingResponse:
+    """A table of the console whole."""
+    if name not in ROWS or form not in FORMATS:
+        raise Problem(
+            404, "unknown_export", f"there is no {name}.{form}: csv or parquet of {', '.join(ROWS)}"
+        )
+    if name in OF_ALL and not look.sees_all:
+        raise Problem(
+            403,
+            "no_scope",
+            f"{name} counts all tenants together: it needs a key with the scope admin",
+        )
+    kind, media = FORMATS[form]
+    given = look.parameters(
+        **{"limit": ROWS_TAKEN} | ROWS[name].given | wanted(request.query_params)
+    )
+    try:
+        client, rows = await asyncio.to_thread(
+            opened, look.edge.settings, ROWS[name].sql, given, kind
+        )
+    except Exception as error:  # whatever its client raises; the class differs by what is away
+        raise Problem(
+            503,
+            "clickhouse_away",
+            f"ClickHouse does not answer ({type(error).__name__}): ask again in a moment",
+            retry_after_s=2,
+        ) from error
+    return StreamingResponse(
+        pieces(client, rows),
+        media_type=media,
+        headers={
+            "content-disposition": f'attachment; filename="{name}.{form}"',
+            "x-content-type-options": "nosniff",
+            "cache-control": "no-store",
+        },
+    )
+
+
+def wanted(query: Mapping[str, str]) -> dict[str, str]:
+    """What single runs, traces and sessions are named by; nothing is what nobody named. Raises
+    Problem 422.
+    """
+    try:
+        runs = {name: str(UUID(query.get(name) or "0" * 32)) for name in ("run", "parent")}
+    except ValueError as error:
+        raise Problem(
+            422, "no_run", "a run is named by its id, 32 hex digits: copy it from the run's page"
+        ) from error
+    return runs | {name: query.get(name, "") for name in ("trace", "session")}
+
+
+def opened(settings: Settings, sql: str, parameters: dict[str, Any], form: str) -> tuple[Any, Any]:
+    """A client of its own, and the answer that it begins to give."""
+    client = sink.connect(settings.clickhouse(), settings.clickhouse_database)
+    try:
+        if form == "CSVWithNames":
+            sql = defused(client, sql, parameters)
+        return client, client.raw_stream(
+            sql, parameters=parameters, fmt=form, settings={"max_execution_time": SECONDS_MAX}
+        )
+    except Exception:
+        client.close()
+        raise
+
+
+def defused(client: Any, sql: str, parameters: dict[str, Any]) -> str:
+    """The query, with an apostrophe before each text that is a formula."""
+    columns = client.query(f"DESCRIBE ({sql})", parameters=parameters).result_rows
+    texts = [
+        f"if(match(ifNull(`{name}`, ''), '{FORMULA}'), concat('\\'', `{name}`), `{name}`) AS `{name}`"
+        for name, kind, *_ in columns
+        if kind in TEXTS
+    ]
+    return f"SELECT * REPLACE ({', '.join(texts)}) FROM ({sql})" if texts else sql
+
+
+def pieces(client: Any, rows: Any) -> Iterator[bytes]:
+    try:
+        while piece := rows.read(PIECE_BYTES):
+            yield piece
+    finally:
+        rows.close()
+        client.close()

@@ -1,0 +1,131 @@
+"""Who looks at the console, at what of it, and what do the tables say to that?
+
+A reader is known as at the rest of the edge: by an API key, kept in a cookie that no script can
+read and no other site can send, or on the embedded stack of this machine by nothing at all. A key
+sees its own tenant.
+"""
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from schemas.definitions.api_keys import Scope
+from streams.console.queries import BUCKETS, OF_ALL, ROWS, ROWS_SHOWN
+from streams.gateway.auth import FORM, Caller, at_home, keys_needed
+from streams.gateway.auth import checked as of_key
+from streams.gateway.context import Edge
+from streams.gateway.errors import Problem
+
+COOKIE = "weir_key"
+HOURS = {1: "last hour", 24: "last day", 168: "last week", 720: "last month"}
+HOURS_MAX = 8_784
+FILTERS = ("agent", "outcome", "user", "words")
+PLACE = ("before", "below")
+"""Time and id of the last row of the page before."""
+
+
+class SignIn(Exception):
+    """Nobody knows who looks: the page to sign in on is shown instead."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A reader, and what the page's address asks for."""
+
+    caller: Caller
+    edge: Edge
+    tenant: str
+    hours: int
+    filters: dict[str, str]
+    place: dict[str, str]
+    path: str
+
+    @property
+    def words(self) -> str:
+        """The time that is looked at."""
+        return HOURS.get(self.hours, f"last {self.hours:,} hours")
+
+    @property
+    def sees_all(self) -> bool:
+        """May the reader see how much all tenants together do?"""
+        return not self.caller.tenant or self.may("admin")
+
+    async def rows(self, name: str, **more: Any) -> list[dict[str, Any]]:
+        """The rows of a table of the console. Raises Problem 503 where ClickHouse is away."""
+        if name in OF_ALL and not self.sees_all:
+            return []
+        return await self.edge.rows(ROWS[name].sql, **self.parameters(**ROWS[name].given | more))
+
+    async def all(self, *names: str, **more: Any) -> list[list[dict[str, Any]]]:
+        return await asyncio.gather(*(self.rows(name, **more) for name in names))
+
+    def parameters(self, **more: Any) -> dict[str, Any]:
+        return {
+            "tenant": self.tenant,
+            "hours": self.hours,
+            "step_s": self.step_s,
+            "limit": ROWS_SHOWN,
+            **self.filters,
+            **self.place,
+            **more,
+        }
+
+    @property
+    def step_s(self) -> int:
+        """For how many seconds a point of a chart stands."""
+        return next(step for hours, step in BUCKETS if self.hours <= hours)
+
+    def query(self, **more: Any) -> dict[str, Any]:
+        """What a link has to carry so that the next page shows the same time and tenant."""
+        held = {"hours": self.hours} | (
+            {"tenant": self.tenant} if not self.caller.tenant and self.tenant else {}
+        )
+        return held | more
+
+    def may(self, scope: Scope) -> bool:
+        return self.caller.may(scope)
+
+
+async def look_of(request: Request) -> Look:
+    """Who looks at what. Raises SignIn."""
+    edge, asked = request.app.state.edge, request.query_params
+    caller = _caller(request, edge)
+    if not caller.may("read"):
+        raise Problem(
+            403,
+            "no_scope",
+            "this key may not read: `weir keys add --scope read` makes one that may",
+        )
+    hours = asked.get("hours", "24")
+    hours = int(hours) if re.fullmatch("[0-9]{1,4}", hours) and 1 <= int(hours) <= HOURS_MAX else 24
+    filters, place = (
+        {name: asked.get(name, "").strip() for name in names} for names in (FILTERS, PLACE)
+    )
+    return Look(
+        caller,
+        edge,
+        caller.tenant or asked.get("tenant", "").strip(),
+        hours,
+        filters,
+        place,
+        request.url.path,
+    )
+
+
+def _caller(request: Request, edge: Edge) -> Caller:
+    found = FORM.fullmatch(request.cookies.get(COOKIE, ""))
+    if found:
+        try:
+            return of_key(edge.link.given().find("key", found[1]), found[2])
+        except Problem as problem:
+            raise SignIn(problem.detail) from problem
+    if keys_needed(edge.settings):
+        raise SignIn("")
+    at_home(request)
+    return Caller("")  # this machine's own stack: every tenant
+
+
+Reading = Annotated[Look, Depends(look_of)]

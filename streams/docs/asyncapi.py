@@ -1,0 +1,148 @@
+"""What may other teams publish to Weir, and what can they consume? An AsyncAPI 3.0 document of
+every topic.
+
+Weir's side is described, as the standard asks: `receive` is what Weir takes from others, `send`
+what it tells.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from schemas.events.base import Event
+from schemas.wire.avro_schema import schema_of
+from schemas.wire.topics import Topic, topics
+from streams.config import Settings
+from streams.docs.readme import readers, writers
+from streams.engine.shapes import kinds
+from streams.topology import FROM_SERVICES
+
+AVRO = "application/vnd.apache.avro;version=1.9.0"
+BINDING = "0.5.0"
+HEADERS = {
+    "type": "object",
+    "properties": {
+        "traceparent": {"type": "string", "description": "W3C trace context"},
+        "ce_specversion": {"type": "string", "const": "1.0"},
+        "ce_id": {"type": "string", "description": "the event's id"},
+        "ce_type": {"type": "string", "description": "weir.<family>.<Event>"},
+        "ce_source": {"type": "string", "description": "/weir/<tenant>"},
+        "ce_time": {"type": "string", "format": "date-time", "description": "event time"},
+        "weir_seq": {"type": "string", "description": "the order in which a stage wrote it"},
+    },
+}
+
+
+def document(settings: Settings) -> dict[str, Any]:
+    """The AsyncAPI document as JSON values."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    known = topics(settings.partitions).values()
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Weir",
+            "version": project["version"],
+            "description": project["description"],
+            "license": {"name": project["license"]},
+        },
+        "defaultContentType": "application/vnd.apache.avro",
+        "servers": {"kafka": _server(settings)},
+        "channels": {topic.event.__name__: _channel(settings, topic) for topic in known},
+        "operations": {
+            name: made for topic in known for name, made in _operations(topic.event).items()
+        },
+        "components": {"messages": {topic.event.__name__: _message(topic) for topic in known}},
+    }
+
+
+def as_yaml(settings: Settings) -> str:
+    return yaml.safe_dump(document(settings), sort_keys=False, allow_unicode=True, width=110)
+
+
+def _server(settings: Settings) -> dict[str, Any]:
+    protocol = (
+        "kafka-secure" if "ssl" in settings.kafka.get("security.protocol", "").lower() else "kafka"
+    )
+    return {
+        "host": settings.bootstrap(),
+        "protocol": protocol,
+        "bindings": {
+            "kafka": {
+                "schemaRegistryUrl": settings.registry(),
+                "schemaRegistryVendor": "confluent",
+                "bindingVersion": BINDING,
+            }
+        },
+    }
+
+
+def _channel(settings: Settings, topic: Topic) -> dict[str, Any]:
+    name, config = topic.event.__name__, topic.config()
+    kept = {
+        "cleanup.policy": [config["cleanup.policy"]],
+        "max.message.bytes": int(config["max.message.bytes"]),
+    }
+    if "retention.ms" in config:
+        kept["retention.ms"] = int(config["retention.ms"])
+    address = settings.prefix + topic.name
+    return {
+        "address": address,
+        "description": _doc(topic.event),
+        "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+        "bindings": {
+            "kafka": {
+                "topic": address,
+                "partitions": topic.partitions,
+                "replicas": settings.replication,
+                "topicConfiguration": kept,
+                "bindingVersion": BINDING,
+            }
+        },
+        "x-owner": topic.owner,
+        "x-personal-data": topic.personal,
+    }
+
+
+def _operations(kind: type[Event]) -> dict[str, Any]:
+    """What Weir does on the event's channel. An event of the pipeline may be read by anybody, so it
+    is sent.
+    """
+    name, wrote, read = kind.__name__, writers().get(kind, []), readers().get(kind, [])
+    outside = kind in kinds(FROM_SERVICES) or not wrote
+    action, verb = ("receive", "take") if outside else ("send", "tell")
+    by = read if outside else wrote
+    return {
+        f"{verb}{name}": {
+            "action": action,
+            "channel": {"$ref": f"#/channels/{name}"},
+            "messages": [{"$ref": f"#/channels/{name}/messages/{name}"}],
+            "summary": f"{'Read' if outside else 'Written'} by: {', '.join(by) or 'every worker'}.",
+        }
+    }
+
+
+def _message(topic: Topic) -> dict[str, Any]:
+    kind = topic.event
+    key = "the tenant" if kind.key == "tenant" else f"tenant/{kind.key}"
+    return {
+        "name": kind.__name__,
+        "title": kind.__name__,
+        "summary": _doc(kind),
+        "contentType": "application/vnd.apache.avro",
+        "headers": HEADERS,
+        "payload": {"schemaFormat": AVRO, "schema": schema_of(kind)},
+        "bindings": {
+            "kafka": {
+                "key": {"type": "string", "description": key},
+                "schemaIdLocation": "payload",
+                "schemaIdPayloadEncoding": "confluent",
+                "bindingVersion": BINDING,
+            }
+        },
+    }
+
+
+def _doc(kind: type[Event]) -> str:
+    return " ".join((kind.__doc__ or f"{kind.__name__} of family {kind.family}.").split())

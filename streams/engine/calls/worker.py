@@ -1,0 +1,387 @@
+"""How does a question get exactly one committed answer, though asking takes seconds and the worker
+may die?
+
+One thread speaks with Kafka: it polls, gives questions to the lanes, and commits what they
+answered, answers and offsets in one short transaction; no call ever holds one open. Offsets go no
+further than the oldest unfinished question, and their metadata says what is answered beyond it
+(`offsets`), so a crash repeats only what was in flight. What must never be repeated waits until its
+mark is committed, and is `Uncertain` to whoever finds the mark.
+"""
+
+import logging
+import queue
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+
+from schemas.events.base import Event
+from schemas.events.operations import DeadLettered
+from schemas.wire.codec import Headers, Undecodable, headers_of, trace_of, traceparent_of
+from schemas.wire.large_bodies import StoreAway
+from schemas.wire.topics import MESSAGE_BYTES_MAX
+from streams.config import Settings
+from streams.engine import kafka
+from streams.engine.calls import recovery
+from streams.engine.calls.assignment import Holding, check_topics
+from streams.engine.calls.cancellation import Hearing
+from streams.engine.calls.dispatcher import (
+    NAME,
+    Finished,
+    Lanes,
+    Mark,
+    Part,
+    Place,
+    Port,
+    Question,
+    unreadable,
+)
+from streams.engine.calls.lease import Lease
+from streams.engine.dead_letters import ShareLimit, letter
+from streams.engine.shapes import Step, kinds
+from streams.engine.transactions import Aborted, Lost, Transactions
+from streams.engine.worker import Worker
+
+log = logging.getLogger(__name__)
+
+IDLE_S, BUSY_S = (
+    0.005,
+    0.001,
+)  # between two looks for questions; the shorter one while there lately were some
+GAP_S, READ_MAX = 0.01, 500
+OPEN_BYTES_MAX = 128 * 1024 * 1024
+RECORD_BYTES_MAX = MESSAGE_BYTES_MAX - 65_536
+DRAIN_S, LAG_S = 10.0, 5.0
+Record = tuple[str, bytes, bytes, Headers, int]
+
+
+class Calls:
+    """The call runner of one slot: all questions, whatever port they go to."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        slot: int,
+        worker: Worker,
+        steps: tuple[Step, ...],
+        ports: Mapping[str, Port],
+    ):
+        self._settings, self._worker = settings, worker
+        self._given = worker.given()
+        self._lease = Lease(worker.end)
+        self._lanes = Lanes(
+            ports,
+            lambda: self._given,
+            settings.calls_at_once,
+            self._lease.holds,
+            worker.stopping,
+            worker.metrics,
+        )
+        self._hearing = Hearing(settings, worker.codec, self._lanes.endings.waits, self._lanes.over)
+        self._holding = Holding(settings, steps, worker, self._lanes, self._drain)
+        self._share = ShareLimit(settings.dead_share_max)
+        self._producer: Producer = kafka.producer(settings, f"{NAME}-{slot}")
+        self._transactions = Transactions(self._producer)
+        self._consumer: Consumer = kafka.consumer(
+            settings,
+            NAME,
+            slot,
+            **{"queued.min.messages": 1_000, "queued.max.messages.kbytes": 16_384},
+        )
+        self._finished: list[tuple[Finished, list[Record]]] = []
+        self._marks: list[Mark] = []
+        self._committed_at = self._lag_at = self._busy_until = 0.0
+        check_topics(settings, steps, worker)
+        log.info(
+            "start worker=%s slot=%d reads=%s writes=%s",
+            NAME,
+            slot,
+            ",".join(self._holding.asks),
+            ",".join(
+                sorted(
+                    {
+                        settings.prefix + kind.topic()
+                        for step in steps
+                        for kind in kinds(step.writes)
+                    }
+                )
+            ),
+        )
+
+    def run(self) -> None:
+        """Until SIGTERM, and at most ten seconds longer. Raises SystemExit where most questions are
+        dead letters.
+        """
+        hold = self._holding
+        self._consumer.subscribe(
+            sorted(hold.asks),
+            on_assign=hold.on_assign,
+            on_revoke=hold.on_revoke,
+            on_lost=hold.on_lost,
+        )
+        try:
+            self._transactions.init()
+            while not self._worker.stopping.is_set():
+                self._given = self._worker.given()
+                self._pump(BUSY_S if time.monotonic() < self._busy_until else IDLE_S)
+                self._take()
+            self._worker.ready(False)
+            self._drain(hold.parts.values(), DRAIN_S)
+        except Lost as error:
+            self._worker.end(str(error))
+        hold.drop(hold.parts.values())
+        self._consumer.close()
+        self._hearing.close()
+        self._lease.close()
+        self._lanes.close()
+        hold.close()
+
+    def _take(self) -> None:
+        """Reads questions, as many as there is room for, and gives them to their lanes."""
+        hold = self._holding
+        free = 2 * self._settings.calls_at_once - hold.open
+        hold.pace(self._consumer, free > 0 and hold.open_bytes < OPEN_BYTES_MAX)
+        questions, skipped = [], []
+        for message in self._consumer.consume(max(1, min(READ_MAX, free)), 0):
+            if message.error() is not None:
+                self._heed(message)
+                continue
+            part = hold.parts.get((message.topic(), message.partition()))
+            if part is None or message.offset() < part.tracker.next_offset:
+                continue
+            again = message.offset() in part.tracker.left
+            if part.tracker.take(message.offset()):
+                hold.open_record(part, message)
+                questions += self._question(part, message, again)
+            else:
+                skipped.append(Place(part.topic, part.partition, message.offset()))
+        if questions:
+            self._busy_until = time.monotonic() + LAG_S
+            self._lanes.dispatch(questions)
+        if skipped:
+            self._lanes.forget(skipped)
+            self._worker.metrics.count("weir_records_skipped", len(skipped), consumer=NAME)
+        if time.monotonic() - self._lag_at > LAG_S:
+            self._lag_at = time.monotonic()
+            hold.say(self._consumer)
+
+    def _question(self, part: Part, message: Message, again: bool) -> list[Question]:
+        [kind] = kinds(part.step.reads)
+        offset = message.offset()
+        try:
+            event = self._worker.codec.decode(kind, message.value(), message.key())
+        except Undecodable as error:
+            self._note(Finished(part, offset, unreadable(part.step, error, self._given)))
+            return []
+        return [Question(part, offset, event, started=offset in part.tracker.started, again=again)]
+
+    def _heed(self, message: Message) -> None:
+        error = message.error()
+        if kafka.is_fatal(error):
+            raise Lost(f"consumer: {error.str()}")
+        log.warning("consumer: %s %s", error.name(), error.str())
+
+    def _pump(self, wait_s: float) -> None:
+        """Takes what the lanes are done with, and commits it when the last transaction is long
+        enough ago.
+        """
+        self._worker.beat()
+        self._lease.beat()
+        try:
+            self._sort(self._lanes.done.get(timeout=wait_s))
+            while True:
+                self._sort(self._lanes.done.get_nowait())
+        except queue.Empty:
+            due = time.monotonic() - self._committed_at >= GAP_S
+        if due and (self._finished or self._marks or self._holding.new):
+            self._commit()
+
+    def _sort(self, done: Finished | Mark | Exception) -> None:
+        if isinstance(done, Mark):
+            self._marks.append(done)
+        elif isinstance(done, Finished):
+            self._note(done)
+        else:
+            raise done
+
+    def _note(self, done: Finished) -> None:
+        """Encodes an outcome at once, so that a transaction cannot fail over it."""
+        if not done.part.live or done.offset not in done.part.records:
+            return
+        message, dead = done.part.records[done.offset], done.outcome.dead
+        try:
+            records = [self._record(event, message) for event in done.outcome.events]
+        except StoreAway:
+            raise
+        except (
+            Exception
+        ) as error:  # an answer that is no event of its class, or that no broker takes
+            log.exception("an answer cannot be written")
+            dead = ("error", f"its answer cannot be written: {type(error).__name__}: {error}")
+        if dead:
+            records = [self._letter(message, *dead)]
+        self._share.add(dead is not None)
+        if self._share.exceeded:
+            raise SystemExit(self._share.sentence(NAME, str(dead)))
+        self._finished.append((done, records))
+
+    def _record(self, event: Event, message: Message) -> Record:
+        value = self._worker.codec.encode(event)
+        if len(value) > RECORD_BYTES_MAX:
+            raise ValueError(
+                f"{type(event).__name__} of {len(value)} bytes: a record may have {RECORD_BYTES_MAX}"
+            )
+        headers = headers_of(event, traceparent_of(event, trace_of(message.headers())))
+        headers.append(recovery.header(message.topic(), message.offset()))
+        return (
+            self._settings.prefix + event.topic(),
+            value,
+            event.partition_key().encode(),
+            headers,
+            message.partition(),
+        )
+
+    def _letter(self, message: Message, reason: Any, detail: str) -> Record:
+        made = letter(message, reason, detail, NAME, datetime.now(UTC))
+        self._worker.metrics.count("weir_dead_letters", consumer=NAME, reason=reason)
+        return (
+            self._settings.prefix + DeadLettered.topic(),
+            self._worker.codec.encode(made),
+            made.partition_key().encode(),
+            headers_of(made),
+            -1,
+        )
+
+    def _commit(self) -> None:
+        """One transaction with all that is finished. Aborted, it is tried again for what is still
+        held.
+        """
+        self._finished = [one for one in self._finished if one[0].part.live]
+        marks, self._marks = self._grantable(self._marks)
+        hold = self._holding
+        touched: dict[Part, tuple[set[int], set[int]]] = {
+            part: (set(), set()) for part in hold.take_new()
+        }
+        for done, _ in self._finished:
+            touched.setdefault(done.part, (set(), set()))[0].add(done.offset)
+        for mark in marks:
+            touched.setdefault(mark.part, (set(), set()))[1].add(mark.offset)
+        if not touched:
+            return
+        began = time.perf_counter()
+        try:
+            self._transactions.begin()
+            for done, records in self._finished:
+                for record in records:
+                    self._produce(done.part, *record)
+            self._transactions.commit(
+                [position(part, *change) for part, change in touched.items()], self._consumer
+            )
+        except Aborted as error:
+            log.warning("transaction aborted worker=%s why=%s", NAME, error)
+            self._transactions.abort()
+            self._worker.metrics.count("weir_transactions", consumer=NAME, outcome="aborted")
+            self._marks += marks
+            hold.put_back_new(touched)
+            self._committed_at = time.monotonic()
+            return
+        self._settle(touched, marks, time.perf_counter() - began)
+
+    def _settle(
+        self, touched: dict[Part, tuple[set[int], set[int]]], marks: list[Mark], seconds: float
+    ) -> None:
+        self._committed_at = time.monotonic()
+        for part, (offsets, started) in touched.items():
+            part.tracker.settle(offsets, started)
+            self._holding.close_records(part, offsets)
+        for mark in marks:
+            mark.granted(True)
+        self._lanes.forget(
+            [Place(done.part.topic, done.part.partition, done.offset) for done, _ in self._finished]
+        )
+        metrics = self._worker.metrics
+        for topic in {record[0] for _, records in self._finished for record in records}:
+            count = sum(record[0] == topic for _, records in self._finished for record in records)
+            metrics.count("weir_events_made", count, consumer=NAME, topic=topic)
+        self._finished = []
+        metrics.count("weir_transactions", consumer=NAME, outcome="committed")
+        metrics.observe("weir_transaction_seconds", seconds, consumer=NAME)
+
+    def _grantable(self, marks: list[Mark]) -> tuple[list[Mark], list[Mark]]:
+        """Marks that can be committed now, and those that have to wait until others are answered."""
+        now: dict[Part, list[Mark]] = {}
+        later = []
+        for mark in marks:
+            those = now.setdefault(mark.part, [])
+            if not mark.part.live:
+                mark.granted(False)
+            elif mark.part.tracker.can_start([mark.offset, *(other.offset for other in those)]):
+                those.append(mark)
+            else:
+                later.append(mark)
+        return [mark for those in now.values() for mark in those], later
+
+    def _produce(
+        self, part: Part, topic: str, value: bytes, key: bytes, headers: Headers, partition: int
+    ) -> None:
+        def delivered(error: Any, message: Message) -> None:
+            place = self._holding.answer_places(part).get((topic, message.partition()))
+            if error is None and place is not None:
+                part.tracker.positions[place] = max(
+                    part.tracker.positions[place], message.offset() + 1
+                )
+
+        while True:
+            try:
+                self._producer.produce(
+                    topic, value, key, partition, on_delivery=delivered, headers=headers
+                )
+                return
+            except BufferError:
+                self._producer.poll(0.01)
+            except KafkaException as error:
+                raise Lost(f"produce to {topic}: {error.args[0].str()}") from error
+
+    def _drain(self, parts: Iterable[Part], at_most_s: float) -> None:
+        """Begins nothing more of these partitions, and lets what runs come to its end and be
+        committed.
+        """
+        parts, deadline = list(parts), time.monotonic() + at_most_s
+        for part in parts:
+            part.draining = True
+        if parts and self._worker.stopping.is_set():
+            self._consumer.pause([TopicPartition(part.topic, part.partition) for part in parts])
+        while time.monotonic() < deadline and (
+            any(part.running for part in parts) or self._finished
+        ):
+            self._pump(IDLE_S)
+        self._committed_at = 0.0
+        self._pump(0.001)
+
+
+def position(part: Part, answered_now: set[int], started: set[int]) -> TopicPartition:
+    offset, metadata = part.tracker.commit(answered_now, started)
+    return TopicPartition(part.topic, part.partition, offset, metadata)
+
+
+def run(
+    settings: Settings,
+    slot: int,
+    worker: Worker,
+    steps: tuple[Step, ...] | None = None,
+    ports: Mapping[str, Port] | None = None,
+) -> None:
+    """Runs until SIGTERM: all Calls of the topology through the ports made from the settings, or
+    those given.
+    """
+    if steps is None:
+        from streams.topology import calls
+
+        steps = calls()
+    if ports is None:
+        from streams.ports.wiring import ports as made
+
+        ports = made(settings, worker)
+    Calls(settings, slot, worker, steps, ports).run()

@@ -1,0 +1,183 @@
+"""What do the records of a batch hold, and which of them can never be stored?
+
+What our own steps wrote is not validated again: a sink that takes bytes is given them as they are,
+after a walk that lets nothing through that reading would refuse; for the others values are read and
+checked by column. Everything else, and everything in doubt, is validated event by event, so that
+one bad record never holds up a partition.
+
+Nothing here depends on the clock: a replay must find the same records bad as the first try did.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
+
+from schemas.events.base import Event
+from schemas.wire.codec import HEAD, Codec, Undecodable
+from schemas.wire.plain_values import Plain, plain_of, plain_of_value
+from schemas.wire.validator import Unfit, check, walk_of
+from sinks.base import Batch, Bodies, Sink
+
+UNWALKABLE = (Undecodable, Unfit, IndexError, TypeError, UnicodeDecodeError)
+UNSTORABLE = (ValueError, TypeError, OverflowError, KeyError)
+DAY_MS = 86_400_000
+EARLIEST_MS = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp() * 1000)
+LATEST_MS = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A record for the dead letters, and why."""
+
+    message: Message
+    reason: str
+    detail: str
+
+
+class Reader:
+    """Reads batches for one sink. One a thread, as the codec is."""
+
+    def __init__(self, codec: Codec, sink: Sink, ours: Iterable[type[Event]], kept_days: float):
+        """`ours`: the classes that only our own steps write. `kept_days`: how long the sink keeps
+        an event.
+        """
+        self._codec, self._sink = codec, sink
+        self._ours, self._kept_ms = frozenset(ours), kept_days * DAY_MS
+        self._is_own: dict[tuple[type[Event], bytes], bool] = {}
+
+    def read(self, kind: type[Event], messages: list[Message]) -> tuple[Any, list[Bad]]:
+        """What the sink's `write` takes (None where no record is left), and the records that can
+        never be stored.
+
+        Raises what the registry's client raises while the registry is away.
+        """
+        whole = self._unread(kind, messages)
+        if whole is not None:
+            return whole, []
+        good, bad = self._readable(kind, messages, validate=False)
+        try:
+            return self._prepared(kind, good), bad
+        except UNSTORABLE:
+            return self._one_by_one(kind, messages)
+
+    def _unread(self, kind: type[Event], messages: list[Message]) -> Any:
+        """The batch for a sink that takes bytes; None where they have to be read, as one bad record
+        is enough for.
+        """
+        if not messages or kind not in self._ours or not self._sink.takes_bytes(kind):
+            return None
+        walk, texts, ids, values, begin = walk_of(kind), [], [], [], HEAD.size
+        text, identity = texts.append, ids.append
+        try:
+            for message in messages:
+                value = message.value()
+                if not self._written_with_our_schema(kind, value):
+                    return None
+                self._check_age(walk(value, begin, text, identity), message)
+                values.append(value[begin:])
+            check(texts, ids)
+        except UNWALKABLE:
+            return None
+        return self._sink.prepare(
+            Bodies(
+                kind,
+                messages[0].partition(),
+                [m.offset() for m in messages],
+                list(map(seq_of, messages)),
+                values,
+            )
+        )
+
+    def _one_by_one(self, kind: type[Event], messages: list[Message]) -> tuple[Any, list[Bad]]:
+        good, bad = self._readable(kind, messages, validate=True)
+        stored = []
+        for message, fields in good:
+            try:
+                self._prepared(kind, [(message, fields)])
+                stored.append((message, fields))
+            except UNSTORABLE as error:
+                bad.append(Bad(message, "rejected", f"{type(error).__name__}: {error}"))
+        return self._prepared(kind, stored), bad
+
+    def _prepared(self, kind: type[Event], good: list[tuple[Message, Plain]]) -> Any:
+        if not good:
+            return None
+        return self._sink.prepare(
+            Batch(
+                kind,
+                good[0][0].partition(),
+                [m.offset() for m, _ in good],
+                [seq_of(m) for m, _ in good],
+                [fields for _, fields in good],
+            )
+        )
+
+    def _readable(
+        self, kind: type[Event], messages: list[Message], validate: bool
+    ) -> tuple[list[tuple[Message, Plain]], list[Bad]]:
+        good, bad = [], []
+        for message in messages:
+            try:
+                fields = self._fields(kind, message, validate)
+                self._check_age(fields["at"], message)
+                good.append((message, fields))
+            except Undecodable as error:
+                bad.append(Bad(message, error.reason, error.detail))
+        return good, bad
+
+    def _fields(self, kind: type[Event], message: Message, validate: bool) -> Plain:
+        value = message.value()
+        if not validate and kind in self._ours and self._written_with_our_schema(kind, value):
+            try:
+                return plain_of_value(kind, value)
+            except Exception as error:  # fastavro raises whatever its C code meets in foreign bytes
+                raise Undecodable("not_avro", f"{type(error).__name__}: {error}") from error
+        return plain_of(self._codec.decode(kind, value, message.key()))
+
+    def _written_with_our_schema(self, kind: type[Event], value: bytes | None) -> bool:
+        if value is None or len(value) < HEAD.size or value[0] != 0:
+            raise Undecodable(
+                "not_avro", "the value does not begin with a zero byte and a schema id"
+            )
+        at = kind, value[: HEAD.size]
+        if at not in self._is_own:
+            self._is_own[at] = self._codec.is_own(kind, HEAD.unpack_from(value)[1])
+        return self._is_own[at]
+
+    def _check_age(self, at_ms: int, message: Message) -> None:
+        """Against the record's own time stamp, never the clock. A table's months are bounded by
+        this too.
+        """
+        known, written_ms = message.timestamp()
+        earliest_ms, latest_ms = EARLIEST_MS, LATEST_MS
+        if known != TIMESTAMP_NOT_AVAILABLE:
+            earliest_ms = max(written_ms - self._kept_ms, earliest_ms)
+            latest_ms = min(written_ms + DAY_MS, latest_ms)
+        if at_ms > latest_ms:
+            raise Undecodable(
+                "future",
+                f"event time {_moment(at_ms)} is more than a day after the record was written",
+            )
+        if at_ms < earliest_ms:
+            raise Undecodable(
+                "expired",
+                f"event time {_moment(at_ms)} is older than rows are kept "
+                f"({self._kept_ms / DAY_MS:.0f} days)",
+            )
+
+
+def seq_of(message: Message) -> int:
+    """The number that the record's stage gave it; 0 where no stage made it."""
+    for name, value in message.headers() or ():
+        if name == "weir_seq" and value and value.isdigit():
+            return int(value)
+    return 0
+
+
+def _moment(at_ms: int) -> str:
+    if not 0 <= at_ms <= LATEST_MS:
+        return f"{at_ms} ms"
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")

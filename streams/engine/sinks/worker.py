@@ -1,0 +1,379 @@
+"""How do committed events land in a sink, each exactly once, whatever is killed?
+
+Batches have boundaries that are recorded in the offset commit's metadata before the insert; the
+insert carries a token of topic, partition, boundaries and epoch; whoever comes next replays a
+recorded range under its recorded token. Killed 32 times with the database killed 7 times, 500,000
+rows and their views were exact; each simpler way lost or doubled.
+
+Records that can never be stored become dead letters in the same transaction that records their
+batch's range. So they too are written once: a replayed range was recorded, and its letters with it.
+Letters with ids of their own place would have needed a table that removes repeats when it is read.
+"""
+
+import gc
+import logging
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, KafkaException, Message, TopicPartition
+
+from schemas.definitions.kinds import Definitions
+from schemas.events.base import Event
+from schemas.events.operations import DeadLettered
+from sinks.base import Sink
+from streams.config import Settings
+from streams.engine import kafka
+from streams.engine.shapes import kinds
+from streams.engine.sinks.batches import Lane, Limits, Place, range_of
+from streams.engine.sinks.decode import Reader
+from streams.engine.sinks.offset_commits import Ledger
+from streams.topology import PIPELINE, SINKS
+
+log = logging.getLogger(__name__)
+PULL = 5_000
+PULL_S = 0.05
+DRAIN_S = 5.0
+RETRY_S = (0.2, 0.5, 1.0, 2.0)
+GARBAGE = 100_000
+GATHERED = {"fetch.min.bytes": 65_536, "fetch.wait.max.ms": 200}
+"""Rows wait for others of their insert anyway: the broker is asked five times a second, not at
+every record.
+"""
+OFFSETS_GONE = (
+    "the offsets of the group {group} are gone, but {sink} has rows of {topic} partition {partition} up to offset "
+    "{last}: beginning at the earliest record would land them twice. Set the group's offset for it to {next} "
+    "(kafka-consumer-groups --reset-offsets), or let Weir write into another database (WEIR_CLICKHOUSE_DATABASE)"
+)
+HIGH = 4
+"""Batches in memory, in rows or bytes, above which reading pauses."""
+
+
+def run(settings: Settings, sink: str, slot: int, worker: Any) -> None:
+    """Lands all that the topology says for this sink, until the worker is told to stop."""
+    Landing(settings, sink_of(settings, sink, worker), kinds(SINKS[sink]), slot, worker).run()
+
+
+def sink_of(settings: Settings, name: str, worker: Any = None) -> Sink:
+    if name == "qdrant":
+        from sinks.qdrant.sink import Qdrant
+
+        return Qdrant(
+            settings.qdrant(), settings.qdrant_key.get_secret_value(), settings.qdrant_collection
+        )
+    if name == "otlp":
+        from sinks.otlp.semconv import is_latest
+        from sinks.otlp.sink import Otlp
+
+        return Otlp(
+            settings.otlp_endpoint,
+            settings.otlp_headers,
+            is_latest(settings.semconv_opt_in),
+            settings.otlp_content,
+            worker and worker.metrics.measure,
+        )
+    from sinks.clickhouse.sink import ClickHouse
+
+    return ClickHouse(
+        settings.clickhouse(),
+        settings.clickhouse_database,
+        settings.control != "tokens",
+        kept_by(worker.given if worker else Definitions, settings.retention_days),
+    )
+
+
+def kept_by(given: Callable[[], Definitions], usual_days: int) -> Callable[[str], int]:
+    """For how many days the rows of a tenant are kept, as the definitions have it now."""
+
+    def days(tenant: str) -> int:
+        return getattr(given().find("tenant", tenant), "retention_days", None) or usual_days
+
+    return days
+
+
+def written_by_steps() -> set[type[Event]]:
+    """The classes that no one outside writes: what their records hold was validated when it was
+    made.
+    """
+    return {DeadLettered} | {kind for step in PIPELINE for kind in kinds(step.writes)}
+
+
+class Landing:
+    """One worker of one sink. The main thread reads, cuts and records; one other thread writes."""
+
+    def __init__(
+        self, settings: Settings, sink: Sink, events: Iterable[type[Event]], slot: int, worker: Any
+    ):
+        self._sink, self._worker, self._name = sink, worker, f"landing-{sink.name}"
+        self._kinds = {settings.prefix + kind.topic(): kind for kind in events}
+        self._limits = Limits(min(settings.landing_rows, sink.rows_max), settings.landing_age_s)
+        self._reader = Reader(worker.codec, sink, written_by_steps(), settings.retention_days)
+        self._consumer_group = settings.prefix + self._name
+        self._consumer = kafka.consumer(settings, self._name, slot, **GATHERED)
+        self._ledger = Ledger(settings, self._name, slot, worker, self._consumer)
+        self._lanes: dict[Place, Lane] = {}
+        self._paused: set[Place] = set()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._writing: tuple[Lane, Future[None]] | None = None
+        self._failures, self._not_before = 0, 0.0
+        self._crash: BaseException | None = None
+
+    def run(self) -> None:
+        _collect_seldom()
+        log.info(
+            "%s reads %s, writes to %s, owns nothing",
+            self._name,
+            sorted(self._kinds),
+            self._sink.name,
+        )
+        self._ledger.open()
+        self._consumer.subscribe(
+            list(self._kinds),
+            on_assign=self._guarded(self._assigned),
+            on_revoke=self._guarded(self._taken_away),
+            on_lost=self._guarded(self._taken_away),
+        )
+        try:
+            while not self._worker.stopping.is_set():
+                self._turn()
+            self._drain()
+        finally:
+            self._writer.shutdown(wait=False, cancel_futures=True)
+            self._consumer.close()
+
+    def _turn(self) -> None:
+        self._worker.beat()
+        self._hold_back()
+        self._take(self._consumer.consume(PULL, PULL_S))
+        if self._crash:
+            raise self._crash
+        now = time.monotonic()
+        self._collect(now)
+        if now >= self._not_before:
+            self._cut(now)
+            self._record()
+            self._write_next()
+
+    def _hold_back(self) -> None:
+        """Above the high mark partitions are paused, but for those that have a recorded range to
+        read whole.
+
+        consume() goes on meanwhile: it keeps the membership alive.
+        """
+        lanes = self._lanes.values()
+        rows, size = sum(lane.rows for lane in lanes), sum(lane.size for lane in lanes)
+        full = max(rows / self._limits.rows, size / self._limits.size)
+        above = full > (HIGH / 2 if self._paused else HIGH)
+        wanted = {lane.place for lane in lanes if not lane.pending} if above else set()
+        for change, places in (
+            (self._consumer.pause, wanted - self._paused),
+            (self._consumer.resume, self._paused - wanted),
+        ):
+            if places:
+                change([TopicPartition(*place) for place in places])
+        self._paused = wanted
+
+    def _take(self, messages: list[Message]) -> None:
+        now, lanes = time.monotonic(), self._lanes
+        for message in messages:
+            error = message.error()
+            if error is None:
+                lane = lanes.get((message.topic(), message.partition()))
+                if lane:
+                    lane.add(message, now)
+            elif kafka.is_fatal(error):
+                raise KafkaException(error)
+            else:
+                log.warning("reading: %s", error.str())
+
+    def _cut(self, now: float) -> None:
+        """Makes the cuts that are due and reads what they hold."""
+        for lane in self._lanes.values():
+            if lane.new and not self._is_new_indeed(lane, now):
+                continue
+            cut = lane.cut or lane.make_cut(self._limits, self._sink.epoch, now)
+            if not cut or cut.read:
+                continue
+            cut.prepared, bad = self._reader.read(lane.kind, cut.messages)
+            self._worker.beat()
+            if not cut.recorded:
+                self._ledger.check_share(lane, bad)
+                cut.recorded = bool(bad) and self._ledger.record_with_letters(lane, bad)
+            # Not recorded though it has letters: read, and so tried, once more.
+            cut.read = cut.recorded or not bad
+            if cut.recorded:
+                lane.stored = None
+
+    def _is_new_indeed(self, lane: Lane, now: float) -> bool:
+        """Whether the sink has said that it holds no rows of a partition without offsets; it is
+        asked by the writer.
+
+        Raises SystemExit with a sentence where it holds some: the group's offsets were lost, and
+        with them the ranges and tokens that keep a row from landing twice.
+        """
+        if not lane.buffer:
+            return False
+        if lane.looking is None:
+            lane.looking = self._writer.submit(
+                self._sink.greatest_offset, lane.kind, lane.partition
+            )
+        if not lane.looking.done():
+            return False
+        looked, lane.looking = lane.looking, None
+        if (error := looked.exception()) is not None:
+            self._put_off(lane, error, now)
+        elif (last := looked.result()) is not None:
+            raise SystemExit(
+                OFFSETS_GONE.format(
+                    group=self._consumer_group,
+                    topic=lane.topic,
+                    sink=self._sink.name,
+                    partition=lane.partition,
+                    last=last,
+                    next=last + 1,
+                )
+            )
+        else:
+            lane.new = False
+        return not lane.new
+
+    def _record(self) -> None:
+        """One commit of the new cuts' ranges, and of how far idle partitions are stored."""
+        due = [lane for lane in self._lanes.values() if _has_something_to_say(lane)]
+        committed = self._ledger.record(due)
+        for lane in due:
+            if lane.place in committed:
+                lane.stored = None
+                if lane.cut:
+                    lane.cut.recorded = True
+
+    def _write_next(self) -> None:
+        """Gives the writer the next recorded cut, each partition in its turn."""
+        if self._writing:
+            return
+        for place, lane in list(self._lanes.items()):
+            if lane.cut and lane.cut.recorded and lane.cut.read:
+                self._lanes[place] = self._lanes.pop(place)
+                self._writing = lane, self._writer.submit(self._write, lane)
+                return
+
+    def _write(self, lane: Lane) -> None:
+        cut = lane.cut
+        if cut.prepared is not None:
+            with self._worker.metrics.timed(
+                "weir_insert_seconds", consumer=self._name, table=lane.kind.__name__
+            ):
+                self._sink.write(cut.prepared, cut.range.token(*lane.place))
+
+    def _collect(self, now: float) -> None:
+        """What became of the write under way. After an error the same rows and token come again,
+        for ever.
+        """
+        if not self._writing or not self._writing[1].done():
+            return
+        lane, future = self._writing
+        self._writing = None
+        error = future.exception()
+        if error is not None:
+            self._put_off(lane, error, now)
+            return
+        if self._failures:
+            self._failures = 0
+            self._worker.ready(True)
+        if self._lanes.get(lane.place) is lane:
+            self._worker.metrics.count(
+                "weir_rows_landed",
+                len(lane.cut.messages),
+                consumer=self._name,
+                table=lane.kind.__name__,
+            )
+            lane.finish()
+
+    def _put_off(self, lane: Lane, error: BaseException, now: float) -> None:
+        pause_s = RETRY_S[min(self._failures, len(RETRY_S) - 1)]
+        self._not_before, self._failures = now + pause_s, self._failures + 1
+        self._worker.ready(False)
+        log.warning(
+            "%s did not take the rows of %s[%d], try %d, the same again in %.1f s: %s: %s",
+            self._sink.name,
+            *lane.place,
+            self._failures,
+            pause_s,
+            type(error).__name__,
+            str(error)[:300],
+        )
+
+    def _assigned(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        """Positions come from the broker, never from memory: the previous owner may have gone on."""
+        start = []
+        for each in self._ledger.committed(partitions):
+            place = each.topic, each.partition
+            self._lanes[place] = Lane(
+                self._kinds[each.topic],
+                *place,
+                pending=range_of(each.metadata),
+                new=each.offset < 0,
+            )
+            start.append(
+                TopicPartition(*place, each.offset if each.offset >= 0 else OFFSET_BEGINNING)
+            )
+        consumer.assign(start)
+        consumer.resume(
+            start
+        )  # a pause outlives its assignment: a partition that came back so was never read again
+        replayed = {
+            f"{lane.topic}[{lane.partition}]": lane.pending
+            for lane in self._lanes.values()
+            if lane.pending
+        }
+        log.info("%s has %d partitions, replays %s", self._name, len(start), replayed or "nothing")
+        self._worker.ready(True)
+
+    def _taken_away(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        """Nothing is flushed: the next owner replays what was recorded.
+
+        A write under way does no harm, its token is the one that the next owner uses.
+        """
+        for each in partitions:
+            self._lanes.pop((each.topic, each.partition), None)
+            self._paused.discard((each.topic, each.partition))
+        consumer.unassign()
+
+    def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
+        """An exception in a rebalance callback would end the consumer with an opaque SystemError."""
+
+        def guarded(consumer: Any, partitions: list[TopicPartition]) -> None:
+            try:
+                callback(consumer, partitions)
+            except BaseException as error:
+                self._crash = error
+
+        return guarded
+
+    def _drain(self) -> None:
+        """Lets the write under way end and says how far rows are stored. What is only recorded is
+        replayed later.
+        """
+        deadline = time.monotonic() + DRAIN_S
+        while self._writing and time.monotonic() < deadline:
+            self._worker.beat()
+            self._take(self._consumer.consume(1, PULL_S))
+            self._collect(time.monotonic())
+        self._ledger.record(
+            [lane for lane in self._lanes.values() if lane.stored is not None and not lane.cut]
+        )
+
+
+def _collect_seldom() -> None:
+    """A batch is many objects and no cycles: by the usual thresholds a tenth of all time went into
+    looking for some.
+    """
+    gc.freeze()
+    gc.set_threshold(GARBAGE, 20, 20)
+
+
+def _has_something_to_say(lane: Lane) -> bool:
+    if lane.cut:
+        return lane.cut.read and not lane.cut.recorded
+    return lane.stored is not None and not lane.buffer

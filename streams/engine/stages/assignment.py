@@ -1,0 +1,160 @@
+"""Which partitions does a stage worker hold, and how does it come by their state?
+
+Assigned: ask what the group committed (this waits until a dead twin's transaction is over), then
+read the changelog to its end, and begin where the changelog says. Both must be of one turn; where
+they are not it is read again. A broker that was killed in mid-commit once lost the offsets and kept
+the data, so a changelog that stays ahead is the truth. One that stays behind has lost state, and
+the worker refuses to go on. Revoked: the state is put aside and taken back unread only if nobody
+had a turn in between.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+
+from streams.config import Settings
+from streams.engine.kafka import ANSWER_S, or_end, patiently
+from streams.engine.stages.changelog import Place, Restorer
+from streams.engine.stages.processor import Partition, Taker
+from streams.engine.worker import Worker
+
+log = logging.getLogger(__name__)
+
+READS = 10
+PAUSE_S = 0.1
+
+
+class Ownership:
+    """The partitions held, by number. The same numbers of every input topic, always."""
+
+    def __init__(self, settings: Settings, key: str, taker: Taker, worker: Worker):
+        self.held: dict[int, Partition] = {}
+        self.worker = worker
+        self._taker, self._name, self._topics = taker, f"stage-{key}", sorted(taker.kinds)
+        self._restorer = Restorer(settings, key, worker.beat)
+        self._aside: dict[int, Partition] = {}
+
+    @or_end
+    def on_assign(self, consumer: Consumer, positions: list[TopicPartition]) -> None:
+        numbers = self._numbers(positions)
+        self.held = self._restored(consumer, numbers, self._aside)
+        self._aside = {}
+        consumer.assign(self.positions())
+        self.worker.ready(True)
+        self.worker.metrics.gauge("weir_partitions_owned", len(self.held), consumer=self._name)
+        log.info(
+            "assigned partitions=%s seqs=%s",
+            sorted(self.held),
+            [p.core.seq for p in self.held.values()],
+        )
+
+    @or_end
+    def on_revoke(self, consumer: Consumer, positions: list[TopicPartition]) -> None:
+        self._aside, self.held = self.held, {}
+        consumer.unassign()
+        self.worker.ready(False)
+        log.info("revoked partitions=%s", sorted(self._aside))
+
+    def reload(self, consumer: Consumer) -> None:
+        """After an abort: what is held is read back from the changelog, and taking goes on where
+        that stands.
+        """
+        self.held = self._restored(consumer, list(self.held), {})
+        consumer.assign(self.positions())
+
+    def positions(self) -> list[TopicPartition]:
+        """Where to go on, of every topic and partition."""
+        return [
+            TopicPartition(topic, number, partition.place.offsets.get(topic, OFFSET_BEGINNING))
+            for number, partition in self.held.items()
+            for topic in self._topics
+        ]
+
+    def close(self) -> None:
+        self._restorer.close()
+
+    def _numbers(self, positions: list[TopicPartition]) -> list[int]:
+        by_topic = {
+            topic: {p.partition for p in positions if p.topic == topic} for topic in self._topics
+        }
+        numbers = by_topic[self._topics[0]]
+        if any(those != numbers for those in by_topic.values()):
+            raise RuntimeError(
+                f"the group's assignor split partition numbers: {by_topic}. All members must use the "
+                f"assignor `range` and all topics of a stage must have the same partition count"
+            )
+        return sorted(numbers)
+
+    def _restored(
+        self, consumer: Consumer, numbers: Iterable[int], aside: dict[int, Partition]
+    ) -> dict[int, Partition]:
+        began, found, left = time.perf_counter(), {}, list(numbers)
+        for attempt in range(READS):
+            committed = self._committed(consumer, left)
+            found |= {
+                n: aside[n] for n in left if n in aside and self._untouched(aside[n], committed[n])
+            }
+            left = [n for n in left if n not in found]
+            read = self._read(left)
+            found |= {
+                n: partition
+                for n, partition in read.items()
+                if partition.place.turn == committed[n].turn
+            }
+            left = [n for n in left if n not in found]
+            if not left:
+                break
+            log.warning(
+                "changelog and offsets differ attempt=%d %s",
+                attempt,
+                [(n, read[n].place.turn, committed[n].turn) for n in left],
+            )
+            time.sleep(PAUSE_S)
+        for n in left:
+            found[n] = self._ahead(read[n], committed[n])
+        self.worker.metrics.observe(
+            "weir_restore_seconds", time.perf_counter() - began, consumer=self._name
+        )
+        return found
+
+    def _untouched(self, partition: Partition, committed: Place) -> bool:
+        return partition.place.turn == committed.turn and not partition.moved
+
+    def _read(self, numbers: list[int]) -> dict[int, Partition]:
+        made = {}
+        for n, cells in self._restorer.read(numbers).items():
+            self.worker.beat()
+            self.worker.metrics.count(
+                "weir_state_records_restored", len(cells), consumer=self._name
+            )
+            made[n] = Partition.restored(n, self._taker.core(), cells)
+        return made
+
+    def _ahead(self, partition: Partition, committed: Place) -> Partition:
+        if partition.place.turn < committed.turn:
+            raise RuntimeError(
+                f"state of {self._name} partition {partition.number} is lost: its changelog ends at turn "
+                f"{partition.place.turn}, the group has committed turn {committed.turn}. Bring the changelog topic "
+                f"back, or delete the group's offsets to compute the state anew from the beginning"
+            )
+        log.warning(
+            "the changelog is ahead of the offsets and is the truth partition=%d", partition.number
+        )
+        return partition
+
+    def _committed(self, consumer: Consumer, numbers: list[int]) -> dict[int, Place]:
+        """What the group committed. Blocks while a transaction with offsets of these partitions is
+        open.
+        """
+        wanted = [TopicPartition(topic, n) for topic in self._topics for n in numbers]
+        answer = (
+            patiently(lambda: consumer.committed(wanted, timeout=ANSWER_S), self.worker.beat)
+            if wanted
+            else []
+        )
+        for position in answer:
+            if position.error is not None:
+                raise KafkaException(position.error)
+        return {n: Place.committed(p for p in answer if p.partition == n) for n in numbers}

@@ -1,0 +1,271 @@
+"""How does one partition of one stage take an event: which steps run, what changes, and what
+follows from it?
+
+No clock and no Kafka: the stage worker and `Local` both run this. What one step says and another of
+the stage reads is taken at once, in order, before anything else. A unit of work (an event with all
+that follows from it, a timer, the end of a window) changes everything or nothing. A timer or a
+window that raises cannot be given back to anybody, so it is done with, and reported in
+`drain_failed`; what else is due goes on.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+
+from schemas.definitions.kinds import Definitions
+from schemas.events.base import Event, milliseconds
+from streams.engine.shapes import Each, Fold, Step, Window, kinds
+from streams.engine.stages.fold_state import Folds, Journal
+from streams.engine.stages.windows import NEVER, Windows, from_ms
+
+Run = Callable[[Event, str], Iterable[Event]]
+Reader = tuple[Run, Step, frozenset[type[Event]]]
+Record = tuple[bytes, bytes | None]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A timer or a window that raised. `subject` is the wake event, or the window's total, as JSON."""
+
+    step: str
+    key: str
+    at: datetime
+    subject: str
+    error: Exception
+
+
+class Core:
+    """The steps of a stage on one partition: their states, open windows, timers, and how far time
+    has come.
+
+    `seq` counts the events taken, timers included; `watermark` is the greatest event time among
+    them.
+    """
+
+    def __init__(self, steps: tuple[Step, ...], given: Callable[[], Definitions] = Definitions):
+        self.seq, self.watermark = 0, NEVER
+        self._given, self._definitions = given, Definitions()
+        self._journal = Journal()
+        self._folds = {s.name: Folds(s, self._journal) for s in steps if isinstance(s.by, Fold)}
+        self._windows = {
+            s.name: Windows(s, self._journal) for s in steps if isinstance(s.by, Window)
+        }
+        self._late: list[tuple[str, Event]] = []
+        self._failed: list[Failed] = []
+        self._changed = False
+        self._speaks = {s.name: frozenset(kinds(s.writes)) for s in steps}
+        self._readers: dict[type[Event], list[Reader]] = {}
+        for step in steps:
+            for kind in kinds(step.reads):
+                self._readers.setdefault(kind, []).append(
+                    (self._runner(step), step, self._speaks[step.name])
+                )
+
+    def _runner(self, step: Step) -> Run:
+        match step.by:
+            case Each(on) if step.given:
+                return lambda event, key: on(event, self._definitions)
+            case Each(on):
+                return lambda event, key: on(event)
+            case Fold():
+                folds = self._folds[step.name]
+                return lambda event, key: folds.take(event, key, self._definitions)
+            case Window(letters=letters):
+                return lambda event, key: self._add(step.name, event, key, letters)
+        raise TypeError(
+            f"{step.name}: a {type(step.by).__name__} does not run in a stage; "
+            f"the call runner has Calls"
+        )
+
+    def _add(self, name: str, event: Event, key: str, letters: bool) -> tuple:
+        if not self._windows[name].take(event, key, self._definitions) and letters:
+            self._late.append((name, event))
+        return ()
+
+    def take(self, event: Event) -> list[Event]:
+        """All that the event causes inside this stage, in order. Where a step raises, nothing has
+        changed.
+        """
+        self._definitions = self._given()
+        late = len(self._late)
+        try:
+            caused = self._follow([event], event.partition_key())
+        except BaseException:
+            self._journal.undo()
+            del self._late[late:]
+            raise
+        self._took(event)
+        del caused[0]
+        return caused + self._close_windows() if self._windows else caused
+
+    def fire(self, now: datetime) -> list[Event]:
+        """The wake events of the timers due at `now`, oldest first, each followed by what it
+        causes.
+        """
+        self._definitions = self._given()
+        made: list[Event] = []
+        for wake_at, name, key in sorted(
+            timer for folds in self._folds.values() for timer in folds.due(now)
+        ):
+            if self._folds[name].waits(key, wake_at):
+                made += self._wake(self._folds[name], key, wake_at)
+        return made + self._close_windows()
+
+    def _wake(self, folds: Folds, key: str, wake_at: datetime) -> list[Event]:
+        woke, late = folds.wake_event(key, wake_at), len(self._late)
+        try:
+            caused = self._follow([woke], key)
+        except Exception as error:
+            self._journal.undo()
+            del self._late[late:]
+            self._failed.append(Failed(folds.name, key, wake_at, woke.model_dump_json(), error))
+            caused = [woke]
+        self._took(woke)
+        folds.woke(key, wake_at)
+        return caused
+
+    def pass_time(self, to: datetime) -> list[Event]:
+        """Moves the watermark of an idle partition on. The windows that are over by then speak."""
+        self._definitions = self._given()
+        self.watermark, self._changed = max(self.watermark, to), True
+        for windows in self._windows.values():
+            windows.pass_time(milliseconds(to))
+        return self._close_windows()
+
+    @property
+    def next_wake(self) -> datetime | None:
+        """When the next timer is due; None where nothing waits."""
+        return min(
+            (at for folds in self._folds.values() if (at := folds.next_wake())), default=None
+        )
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Of each window step: `watermark` (ms since 1970), `accepted` and `late` events."""
+        return {name: dict(windows.counts) for name, windows in self._windows.items()}
+
+    def drain_late(self) -> list[tuple[str, Event]]:
+        """Step and event of every late event since the last call that its window wants a letter of."""
+        late, self._late = self._late, []
+        return late
+
+    def drain_failed(self) -> list[Failed]:
+        """The timers and windows that raised since the last call."""
+        failed, self._failed = self._failed, []
+        return failed
+
+    def _follow(self, queue: list[Event], home: str) -> list[Event]:
+        """Runs the steps on every event in the queue, and on what they say, until nothing more
+        follows.
+        """
+        for event in queue:
+            readers = self._readers.get(type(event))
+            if readers is None:
+                continue
+            if event.partition_key() != home:
+                raise ValueError(
+                    f"{type(event).__name__} has the key {event.partition_key()!r} and was made of one "
+                    f"with {home!r}: what a stage reads of itself must keep its key; re-key in a "
+                    f"step of its own"
+                )
+            for run, step, may_say in readers:
+                for made in run(event, home):
+                    if type(made) not in may_say:
+                        raise _undeclared(step.name, made)
+                    queue.append(made)
+        return queue
+
+    def _took(self, event: Event) -> None:
+        self._journal.keep()
+        self.seq += 1
+        self._changed = True
+        if event.at > self.watermark:
+            self.watermark = event.at
+
+    def _close_windows(self) -> list[Event]:
+        made: list[Event] = []
+        while over := [
+            (cell[2], cell[1], cell[0], windows.name)
+            for windows in self._windows.values()
+            if (cell := windows.over())
+        ]:
+            end_ms, start_ms, key, name = min(over)
+            made += self._close(self._windows[name], (key, start_ms, end_ms))
+        return made
+
+    def _close(self, windows: Windows, cell: tuple[str, int, int]) -> list[Event]:
+        late, said = len(self._late), []
+        try:
+            for made in windows.close(cell, self._definitions):
+                if type(made) not in self._speaks[windows.name]:
+                    raise _undeclared(windows.name, made)
+                said.append(made)
+            said = self._follow(said, cell[0])
+        except Exception as error:
+            self._journal.undo()
+            del self._late[late:]
+            total = windows.total_json(cell)
+            self._failed.append(Failed(windows.name, cell[0], from_ms(cell[1]), total, error))
+            said = []
+        windows.forget(cell)
+        self._journal.keep()
+        return said
+
+    def changes(self) -> list[Record]:
+        """The last value of every cell changed since the last call, as records of the changelog."""
+        if not self._changed:
+            return []
+        self._changed = False
+        owners = (*self._folds.values(), *self._windows.values())
+        records = [
+            (orjson.dumps(cell), value) for owner in owners for cell, value in owner.changes()
+        ]
+        own = {
+            "seq": self.seq,
+            "watermark": milliseconds(self.watermark),
+            "windows": {name: windows.counts for name, windows in self._windows.items()},
+        }
+        return [*records, (b'["core"]', orjson.dumps(own))]
+
+    def load(self, key: bytes, value: bytes | None) -> None:
+        """Takes one record of the changelog back. Cells of steps that are no longer in the table
+        are left out.
+        """
+        what, *place = orjson.loads(key)
+        if what == "core" and value is not None:
+            own = orjson.loads(value)
+            self.seq, self.watermark = own["seq"], from_ms(own["watermark"])
+            for name, counts in own["windows"].items():
+                if name in self._windows:
+                    self._windows[name].counts.update(counts)
+        elif what == "fold" and place[0] in self._folds:
+            self._folds[place[0]].load(place[1], value)
+        elif what == "part" and place[0] in self._folds:
+            self._folds[place[0]].load_part(place[1], place[2], value)
+        elif what == "woken" and place[0] in self._folds:
+            self._folds[place[0]].load_woken(place[1], value)
+        elif what == "window" and place[0] in self._windows:
+            name, *cell = place
+            self._windows[name].load(tuple(cell), value)
+
+    def check_whole(self) -> None:
+        """Raises where the changelog lacks a part of a state: that must never be taken for an empty
+        one.
+        """
+        lacking = [
+            f"{name} {key!r}" for name, folds in self._folds.items() for key in folds.incomplete
+        ]
+        if lacking:
+            raise ValueError(
+                f"the changelog has not all parts of {lacking[0]} ({len(lacking)} states lack some): it was "
+                "changed by hand, or its topic is not compacted but cut off"
+            )
+
+
+def _undeclared(step: str, made: object) -> TypeError:
+    return TypeError(
+        f"{step} said a {type(made).__name__}, which its row in the table does not list "
+        f"under writes"
+    )

@@ -1,0 +1,342 @@
+"""What becomes of one record that a stage takes: which records follow from it, or which dead
+letter?
+
+No Kafka client here: bytes in, records to be written out. A stage decides the order between its
+topics, so what it takes is numbered, and what follows carries the number (`weir_seq`).
+
+Some dozens of records are taken together, in three passes: all are read, then all are taken, in
+order, then what follows is written. One pass's code fits into the processor's caches and all of it
+does not: a third is saved.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from confluent_kafka import Message
+
+from schemas.definitions.kinds import Definitions
+from schemas.events.agent.runs import RequestRefused, RunFinished
+from schemas.events.base import Event, Unprocessable
+from schemas.events.operations import DeadLettered, Reason
+from schemas.wire.codec import Codec, Headers, Undecodable, headers_of, trace_of, traceparent_of
+from schemas.wire.large_bodies import StoreAway
+from streams.config import Settings
+from streams.engine import dead_letters
+from streams.engine.monitoring.telemetry import Metrics
+from streams.engine.schema_registry import NotRegistered, RegistryAway
+from streams.engine.shapes import Fold, Session, Step, Window
+from streams.engine.stages.changelog import PLACE, Place
+from streams.engine.stages.core import Core, Failed
+from streams.engine.stages.partitioner import Partitioner
+from streams.topology import inputs
+
+Record = tuple[str, bytes, bytes, Headers]
+"""Topic, value, key, headers."""
+
+SEQ = "weir_seq"
+ENDS = {RunFinished, RequestRefused}
+"""What a request ends with."""
+Refusal = tuple[Reason, str]
+"""Why a record is a dead letter."""
+
+Taken = tuple[Refusal | None, list[Event], int, list[tuple[str, Event]], list[Failed]]
+"""The refusal, or what follows from a record: events, the record's number, late events by step,
+what failed.
+"""
+
+
+class Unwritable(Exception):
+    """What followed from a record cannot be written; the record itself has to become a dead letter."""
+
+    def __init__(self, message: Message, why: str):
+        super().__init__(why)
+        self.message = message
+
+
+@dataclass
+class Partition:
+    """One partition of a stage in a worker's hands: its core, and where it stands."""
+
+    number: int
+    core: Core
+    place: Place
+    moved: set[str] = field(default_factory=set)
+    ends: dict[str, int] = field(default_factory=dict)
+    quiet_since: float = field(default_factory=time.monotonic)
+    last_event_at: datetime | None = None
+    windows_may_be_open: bool = True
+    idle: bool = False
+
+    def has_seen(self, message: Message) -> bool:
+        return message.offset() < self.place.offsets.get(message.topic(), 0)
+
+    def pass_over(self, message: Message) -> None:
+        """The record is taken: the next one of its topic is due."""
+        topic = message.topic()
+        self.place.offsets[topic] = message.offset() + 1
+        self.moved.add(topic)
+        self.quiet_since, self.last_event_at, self.windows_may_be_open = (
+            time.monotonic(),
+            None,
+            True,
+        )
+
+    @classmethod
+    def restored(cls, number: int, core: Core, cells: dict[bytes, bytes]) -> "Partition":
+        """Out of the last values in a changelog, which are used up."""
+        place = Place.from_json(cells.pop(PLACE, None))
+        for key, value in cells.items():
+            core.load(key, value)
+        core.check_whole()
+        return cls(number, core, place)
+
+
+class Taker:
+    """Takes records for the partitions of one stage. `partitions` is the count that all its topics
+    have.
+    """
+
+    def __init__(
+        self, settings: Settings, name: str, steps: tuple[Step, ...], codec: Codec, partitions: int
+    ):
+        self.kinds = {settings.prefix + kind.topic(): kind for kind in inputs(steps)}
+        self.dead: dict[Reason, int] = {}
+        self.ended: dict[str, int] = {}
+        self.share = dead_letters.ShareLimit(settings.dead_share_max)
+        self._settings, self._name, self._codec = settings, name, codec
+        self._partitioner = Partitioner(partitions)
+        self._steps = steps
+        self._wakes = {
+            step.by.wakes for step in steps if isinstance(step.by, Fold) and step.by.wakes
+        }
+        self._topics: dict[type[Event], str] = {}
+        self._definitions = Definitions()
+        self._refused: dict[tuple[str, int, int], str] = {}
+        self._window_span = max(
+            (span_of(step.by) for step in steps if isinstance(step.by, Window)), default=timedelta()
+        )
+        self._future, self._age = (
+            timedelta(seconds=settings.future_s),
+            timedelta(days=settings.expired_days),
+        )
+
+    @property
+    def has_windows(self) -> bool:
+        return any(isinstance(step.by, Window) for step in self._steps)
+
+    def core(self) -> Core:
+        """A core as it is before any event, on the definitions that `use` was given last."""
+        return Core(self._steps, lambda: self._definitions)
+
+    def use(self, given: Callable[[], Definitions]) -> None:
+        """Takes the newest definitions: between transactions, so that what cannot be read stops the
+        worker.
+        """
+        if any(step.given for step in self._steps):
+            self._definitions = given()
+
+    def refuse(self, message: Message, why: str) -> None:
+        """From now on this record is a dead letter: what follows from it was tried and cannot be
+        written.
+        """
+        self._refused[message.topic(), message.partition(), message.offset()] = why
+
+    def tell(self, metrics: Metrics | None) -> None:
+        """What became of the records since the last time, as numbers; of a transaction that was not
+        to be, nothing.
+        """
+        for reason, count in self.dead.items() if metrics else ():
+            metrics.count("weir_dead_letters", count, consumer=self._name, reason=reason)
+        for outcome, count in self.ended.items() if metrics else ():
+            metrics.count("weir_runs_ended", count, outcome=outcome)
+        self.dead.clear()
+        self.ended.clear()
+
+    def take(
+        self,
+        held: dict[int, Partition],
+        messages: list[Message],
+        now: datetime,
+        until: float = math.inf,
+    ) -> list[list[Record]]:
+        """What follows from each record, a dead letter where it cannot be taken. Raises Unwritable.
+
+        Takes the first, and others until `time.perf_counter()` has reached `until`.
+        """
+        read = [self._read(message) for message in messages]
+        latest, oldest = now + self._future, now - self._age
+        taken: list[Taken] = []
+        for message, event in zip(messages, read, strict=True):
+            taken.append(self._taken(held[message.partition()], message, event, latest, oldest))
+            if time.perf_counter() >= until:
+                break
+        return [
+            self._written(held[message.partition()], message, each, now)
+            for message, each in zip(messages, taken, strict=False)
+        ]
+
+    def _read(self, message: Message) -> Event | Refusal:
+        if self._refused:
+            why = self._refused.get((message.topic(), message.partition(), message.offset()))
+            if why is not None:
+                return "rejected", why
+        try:
+            return self._codec.decode(
+                self.kinds[message.topic()], message.value(), message.key() or b""
+            )
+        except Undecodable as error:
+            return error.reason, error.detail
+
+    def _taken(
+        self,
+        partition: Partition,
+        message: Message,
+        event: Event | Refusal,
+        latest: datetime,
+        oldest: datetime,
+    ) -> Taken:
+        partition.pass_over(message)
+        core = partition.core
+        refusal = event if type(event) is tuple else self._misplaced(event, message, latest, oldest)
+        made: list[Event] = []
+        if refusal is None:
+            try:
+                made = core.take(event)
+            except Unprocessable as error:
+                refusal = "unprocessable", str(error)
+            except (
+                Exception
+            ) as error:  # a processor's mistake: the partition goes on without this record
+                refusal = "error", f"{type(error).__name__}: {error}"
+        self.share.add(refusal is not None)
+        return refusal, made, core.seq, core.drain_late(), core.drain_failed()
+
+    def _written(
+        self, partition: Partition, message: Message, taken: Taken, now: datetime
+    ) -> list[Record]:
+        refusal, made, seq, late, failed = taken
+        if refusal is not None:
+            return [self._letter(dead_letters.letter(message, *refusal, self._name, now))]
+        try:
+            number, trace = b"%d" % seq, trace_of(message.headers())
+            records = [self._record(event, trace, number) for event in made]
+            if late:
+                records += [self._late(message, step, event, now) for step, event in late]
+            return records + self._failures(failed, partition, seq, now) if failed else records
+        except (NotRegistered, RegistryAway, StoreAway):
+            raise
+        except Exception as error:  # whatever an encoder meets in a value that a step made
+            raise Unwritable(
+                message, f"what follows from it cannot be written: {type(error).__name__}: {error}"
+            ) from error
+
+    def _misplaced(
+        self, event: Event, message: Message, latest: datetime, oldest: datetime
+    ) -> Refusal | None:
+        """A record on a partition that is not its key's would split the state of the key in two."""
+        home = self._partitioner.of(message.key())
+        if home != message.partition():
+            return "wrong_key", (
+                f"its key belongs on partition {home}, not {message.partition()}: set "
+                f"partitioner=murmur2_random where it is produced"
+            )
+        if event.at > latest and self._from_outside(message):
+            return (
+                "future",
+                f"it happened at {event.at.isoformat()}, more than {self._future} from now",
+            )
+        if event.at < oldest and self._from_outside(message):
+            return "expired", f"it happened at {event.at.isoformat()}, more than {self._age} ago"
+        return None
+
+    def _from_outside(self, message: Message) -> bool:
+        return all(name != SEQ for name, _ in message.headers() or ())
+
+    def wake(self, partition: Partition, now: datetime) -> list[Record]:
+        """What follows from the timers that are due."""
+        seq, records = partition.core.seq, []
+        for event in partition.core.fire(now):
+            seq += type(event) in self._wakes
+            records.append(self._record(event, None, b"%d" % seq))
+        return records + self._failures(
+            partition.core.drain_failed(), partition, partition.core.seq, now
+        )
+
+    def pass_time(self, partition: Partition, to: datetime, now: datetime) -> list[Record]:
+        """What follows from the end of windows on a partition that is quiet."""
+        core = partition.core
+        seq = b"%d" % core.seq
+        partition.last_event_at = partition.last_event_at or core.watermark
+        records = [self._record(event, None, seq) for event in core.pass_time(to)]
+        partition.windows_may_be_open = to < partition.last_event_at + self._window_span
+        return records + self._failures(core.drain_failed(), partition, core.seq, now)
+
+    def _record(self, event: Event, trace: str | None, seq: bytes) -> Record:
+        kind = type(event)
+        if kind in ENDS:
+            outcome = getattr(event, "outcome", "refused")
+            self.ended[outcome] = self.ended.get(outcome, 0) + 1
+        topic = self._topics.get(kind)
+        if topic is None:
+            topic = self._topics[kind] = self._settings.prefix + kind.topic()
+        headers = headers_of(event, traceparent_of(event, trace) if trace else None)
+        headers.append((SEQ, seq))
+        return topic, self._codec.encode(event), event.partition_key().encode(), headers
+
+    def _letter(self, letter: DeadLettered) -> Record:
+        self.dead[letter.reason] = self.dead.get(letter.reason, 0) + 1
+        self.last_death = f"{letter.reason}: {letter.detail}"
+        topic = self._settings.prefix + letter.topic()
+        return (
+            topic,
+            self._codec.encode(letter),
+            letter.partition_key().encode(),
+            headers_of(letter),
+        )
+
+    def _late(self, message: Message, step: str, event: Event, now: datetime) -> Record:
+        detail = f"the windows of {step} that its time {event.at.isoformat()} belongs to were over"
+        return self._letter(
+            dead_letters.letter_about(
+                event,
+                self._codec.encode(event),
+                message,
+                "late",
+                detail,
+                f"{self._name}/{step}",
+                now,
+            )
+        )
+
+    def _failures(
+        self, failed: list[Failed], partition: Partition, seq: int, now: datetime
+    ) -> list[Record]:
+        return [
+            self._letter(
+                dead_letters.letter_of_timer(
+                    each.key,
+                    each.at.isoformat(),
+                    each.subject,
+                    partition.number,
+                    seq,
+                    "unprocessable" if isinstance(each.error, Unprocessable) else "error",
+                    f"{type(each.error).__name__}: {each.error}",
+                    f"{self._name}/{each.step}",
+                    now,
+                )
+            )
+            for each in failed
+        ]
+
+
+def span_of(window: Window) -> timedelta:
+    """How long after its last event a window may stay open, in event time."""
+    length = window.spans.gap if isinstance(window.spans, Session) else window.spans.size
+    return length + window.grace
+
+
+def now_utc() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,228 @@
+"""How does a worker process begin, live and end? `python -m streams.engine.worker stage session
+--slot 0 --port 9400`.
+
+The same for every kind: it says in one line what it is, answers on its port, is ended by a watchdog
+when it hangs, and on SIGTERM finishes what it has begun. Runners are imported when it is known
+which one is needed, because a killed worker should be back within a second.
+"""
+
+import argparse
+import gc
+import importlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+from schemas.definitions.kinds import Definitions
+from schemas.wire.codec import Codec, Ids
+from sinks.objects import Objects
+from streams.config import Settings, settings
+from streams.engine.definitions_topic import Follower
+from streams.engine.monitoring.health import Heart, Pages
+from streams.engine.monitoring.telemetry import Metrics, Outward
+from streams.engine.schema_registry import Registry
+
+log = logging.getLogger(__name__)
+
+SILENCE_S = 8.0
+STARTING_S = 60.0
+FAILED = 3
+REPEAT_S = 10.0
+KINDS = {
+    "stage": "streams.engine.stages.worker",
+    "calls": "streams.engine.calls.worker",
+    "landing": "streams.engine.sinks.worker",
+    "live": "streams.live.views",
+    "edge": "streams.gateway",
+    "balancing": "streams.operations.balance_worker",
+}
+"""The module of each kind of worker."""
+COLLECTED = (20_000, 20, 20)
+"""Events hold no circles: looking for them as often as Python does by itself (700) took a stage 6 %
+of its time.
+"""
+
+
+class Worker:
+    """What a runner needs of its process: its end, its heart, its codec, the definitions, its
+    numbers.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        name: str,
+        port: int | None = None,
+        ids: Ids | None = None,
+        follows: bool = True,
+        silence_s: float = SILENCE_S,
+    ):
+        self.name, self.stopping, self.metrics = name, threading.Event(), Metrics()
+        self._heart = Heart(silence_s, starting_s=STARTING_S)
+        self._ready = False
+        ids = ids or Registry(settings, self.beat)
+        self.codec = Codec(ids, Objects(settings.object_store()) if follows else None)
+        self._outward = Outward(settings, name) if settings.otlp_endpoint else None
+        self.metrics.send_to(self._outward)
+        self._definitions = Follower(settings, Codec(ids), self.beat) if follows else None
+        self._pages = (
+            None
+            if port is None
+            else Pages(
+                port,
+                lambda: self._heart.well,
+                lambda: self._ready,
+                self._numbers,
+                settings.metrics_host,
+            )
+        )
+        self._heart.watch()
+
+    def beat(self) -> None:
+        """To be called at least every `silence_s` seconds, by whatever does the work."""
+        self._heart.beat()
+
+    def ready(self, ready: bool) -> None:
+        if ready and not self._ready:
+            self._heart.settle()
+        self._ready = ready
+        self.metrics.gauge("weir_ready", float(ready), worker=self.name)
+
+    def given(self) -> Definitions:
+        """The definitions in force; waits for the first snapshot. Raises RuntimeError when they
+        cannot be followed.
+        """
+        return Definitions() if self._definitions is None else self._definitions.given()
+
+    def _numbers(self) -> bytes:
+        if self._definitions is not None:
+            self.metrics.gauge("weir_definitions", self._definitions.known())
+        return self.metrics.text()
+
+    def end(self, why: str) -> None:
+        """Ends the process at once, with nothing committed that was not; the supervisor starts
+        another.
+        """
+        log.error("ended worker=%s why=%s", self.name, why)
+        logging.shutdown()
+        os._exit(FAILED)
+
+    def close(self) -> None:
+        """After the work is done: everything that would keep the process, or be lost with it."""
+        self._ready = False
+        self._heart.stop()
+        for part in (self._definitions, self._pages, self._outward):
+            if part is not None:
+                part.close()
+
+
+class Line(logging.Formatter):
+    """One line a record: time, level, logger, message. Times in UTC, to the millisecond."""
+
+    converter = time.gmtime
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+
+class Rarely(logging.Filter):
+    """Lets the same words through once in ten seconds: the client floods the log while a broker is
+    away.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        words = "".join(c for c in record.getMessage()[:80] if not c.isdigit())
+        now = time.monotonic()
+        if now - self._last.get(words, -REPEAT_S) < REPEAT_S and "rdkafka#" in words:
+            return False
+        if len(self._last) > 1_000:
+            self._last.clear()
+        self._last[words] = now
+        return True
+
+
+def start_logging() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(Line())
+    handler.addFilter(Rarely())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("httpx").setLevel(
+        logging.WARNING
+    )  # a line a call says nothing that the spans do not
+
+
+def runner(kind: str) -> Any:
+    """The `run` of a kind of worker."""
+    return importlib.import_module(KINDS[kind]).run
+
+
+def arguments(argv: list[str]) -> argparse.Namespace:
+    """What to run. `--port` is the port of the health pages; 0 picks a free one."""
+    parser = argparse.ArgumentParser(
+        prog="python -m streams.engine.worker", description=__doc__.splitlines()[0]
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    for kind, what in (
+        ("stage", "key"),
+        ("calls", None),
+        ("landing", "sink"),
+        ("live", None),
+        ("edge", None),
+        ("balancing", None),
+    ):
+        one = kinds.add_parser(kind)
+        if what:
+            one.add_argument("what", metavar=what)
+        one.add_argument(
+            "--slot", type=int, default=0, help="a number from 0 that no other live process has"
+        )
+        one.add_argument("--port", type=int, default=None, help="of /healthz, /readyz and /metrics")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    asked = arguments(sys.argv[1:] if argv is None else argv)
+    start_logging()
+    which = [asked.what] if "what" in asked else []
+    name = "-".join((asked.kind, *which, str(asked.slot)))
+    configured = settings()
+    worker = Worker(
+        configured,
+        name,
+        configured.metrics_port if asked.port is None else asked.port,
+        follows=asked.kind in ("stage", "calls", "edge"),
+    )
+    slot = [] if asked.kind in ("live", "edge", "balancing") else [asked.slot]
+    execute(worker, lambda: runner(asked.kind)(configured, *which, *slot, worker))
+
+
+def execute(worker: Worker, run: Any) -> None:
+    """Runs to the end, to SIGTERM, or to an error; a worker that fails ends at once and says why."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.stopping.set())
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED)
+    try:
+        run()
+    except SystemExit as stop:
+        worker.end(str(stop))
+    except Exception as error:
+        log.exception("worker=%s", worker.name)
+        worker.end(f"{type(error).__name__}: {error}")
+    worker.close()
+    log.info("drained worker=%s", worker.name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""How does the edge's process begin and end? `python -m streams.engine.worker edge` serves HTTP at
+`edge_host:edge_port`.
+
+What it needs is imported when it runs: a part of it can be imported alone, and a killed edge is
+back within a second.
+"""
+
+import asyncio
+import logging
+import socket
+from typing import Any
+
+from streams.config import Settings
+
+log = logging.getLogger(__name__)
+BEAT_S = 1.0
+DRAIN_S = 10
+BACKLOG = 2_048
+
+
+def run(settings: Settings, worker: Any) -> None:
+    """The edge worker: `streams/engine/worker.py` calls this in its process."""
+    import uvloop
+
+    worker.given()
+    uvloop.run(_serve(settings, worker))
+
+
+async def _serve(settings: Settings, worker: Any) -> None:
+    import uvicorn
+
+    from streams.gateway.clickhouse import Tables
+    from streams.gateway.http_protocol import Heads
+    from streams.gateway.kafka_link import KafkaLink
+    from streams.http_app import application
+
+    link = KafkaLink(settings, worker.codec, worker.given, worker.metrics)
+    app = application(settings, link, Tables(settings), worker.metrics)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=Heads,
+            log_level="warning",
+            access_log=False,
+            lifespan="on",
+            ws="none",
+            timeout_keep_alive=75,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=DRAIN_S,
+            server_header=False,
+        )
+    )
+    with _bound(settings) as sock:
+        serving = asyncio.ensure_future(
+            server.serve([sock])
+        )  # SIGTERM is its own: it finishes what runs, and returns
+        while not serving.done():
+            worker.beat()
+            worker.ready(server.started and not server.should_exit)
+            await asyncio.wait({serving}, timeout=BEAT_S if server.started else 0.01)
+        serving.result()
+    await asyncio.to_thread(link.close)
+
+
+def _bound(settings: Settings) -> socket.socket:
+    """A socket on the edge's address. The protocol is named, because only then is TCP_NODELAY set."""
+    family = socket.AF_INET6 if ":" in settings.edge_host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((settings.edge_host, settings.edge_port))
+    except OSError as error:
+        sock.close()
+        raise SystemExit(
+            f"the edge cannot listen on {settings.edge_host}:{settings.edge_port} ({error.strerror}): end "
+            "what listens there, or set WEIR_EDGE_PORT"
+        ) from error
+    log.info("edge listens on http://%s:%d", settings.edge_host, settings.edge_port)
+    return sock

@@ -1,0 +1,184 @@
+"""Who calls, for which tenant, and what may they do?
+
+A key is `weir_<name>_<secret>`; the definition of that name holds a salt and SHA-256 of salt and
+secret, never the secret. The secret has 256 random bits, so a fast hash is enough. The tenant is
+the key's: no body can say another. Without keys only callers on this machine are served, on the
+embedded stack, and they name their tenant in a header.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+
+from schemas.definitions.api_keys import SCOPES, ApiKey, Scope
+from streams.config import Settings
+from streams.engine.client import now
+from streams.gateway.errors import Problem
+
+FORM = re.compile(r"weir_([A-Za-z0-9][A-Za-z0-9.-]{0,99})_([A-Za-z0-9-]{20,100})")
+TENANT_HEADER = "weir-tenant"
+ROLES_HEADER = "weir-roles"
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whoever sent a request: the tenant, the key's name and whose key it is (empty without one),
+    and what it may do.
+    """
+
+    tenant: str
+    key: str = ""
+    scopes: frozenset[str] = frozenset(SCOPES)
+    roles: tuple[str, ...] = ()
+    subject: str = ""
+
+    def says(self, by: str, note: str) -> tuple[str, str]:
+        """Whose word comes with this key, and its note. Another name that was typed counts for
+        nothing and stands in the note; without a key it is believed, as all is that comes from this
+        machine.
+        """
+        known = self.subject or self.key
+        if not known or by in ("", known):
+            return by or known, note
+        return known, ": ".join(filter(None, (f"in the name of {by}", note)))
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes or "admin" in self.scopes
+
+
+def made(
+    name: str, tenant: str, scopes: tuple[Scope, ...], expires: datetime | None = None, **more: Any
+) -> tuple[str, ApiKey]:
+    """A new key for its owner, and its definition."""
+    secret, salt = secrets.token_hex(32), secrets.token_hex(16)
+    return f"weir_{name}_{secret}", ApiKey(
+        name=name,
+        tenant=tenant,
+        scopes=scopes,
+        salt=salt,
+        sha256=hashed(salt, secret),
+        expires=expires,
+        **more,
+    )
+
+
+def hashed(salt: str, secret: str) -> str:
+    return hashlib.sha256(f"{salt}{secret}".encode()).hexdigest()
+
+
+def keys_needed(settings: Settings) -> bool:
+    """False only where nobody but this machine can call, and the stack is the embedded one."""
+    return settings.edge_keys or settings.edge_host not in LOOPBACK or bool(settings.kafka)
+
+
+def caller_of(request: Request) -> Caller:
+    """Who calls. Raises Problem 401."""
+    edge = request.app.state.edge
+    given = _given(request)
+    found = FORM.fullmatch(given)
+    if found:
+        return checked(edge.link.given().find("key", found[1]), found[2])
+    if keys_needed(edge.settings):
+        raise Problem(
+            401,
+            "no_key" if not given else "bad_key",
+            "send an API key as `Authorization: Bearer weir_…`; `weir keys add` makes one",
+        )
+    at_home(request)
+    tenant = request.headers.get(TENANT_HEADER, "")
+    if not re.fullmatch(r"[^/]{1,200}", tenant):
+        raise Problem(
+            401,
+            "no_tenant",
+            f"say who asks: an API key (`weir keys add`), or, on this machine, the header "
+            f"{TENANT_HEADER} with a tenant's name",
+        )
+    return Caller(
+        tenant, roles=tuple(filter(None, request.headers.get(ROLES_HEADER, "").split(",")))
+    )
+
+
+def at_home(request: Request) -> None:
+    """A page of another site may lead its own name to this machine (DNS rebinding) and would then
+    be served as this machine's user is: without keys only names that nobody else can own are
+    answered. Raises Problem 403.
+    """
+    name = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    if "." in name and not name.startswith("127.") and not name.endswith(".localhost"):
+        raise Problem(
+            403,
+            "other_host",
+            f"without API keys this is served at http://localhost only, not at {name[:100]!r}: "
+            "use that address, or set WEIR_EDGE_KEYS=true and make a key with `weir keys add`",
+        )
+
+
+def _given(request: Request) -> str:
+    """The key as OpenAI's clients send it, or as Anthropic's do."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return (
+        token.strip()
+        if scheme.lower() == "bearer"
+        else request.headers.get("x-api-key", "").strip()
+    )
+
+
+def checked(key: Any, secret: str) -> Caller:
+    """One sentence for a key that nobody made and one whose secret is wrong: a guesser learns
+    nothing.
+    """
+    right = hmac.compare_digest(hashed(key.salt if key else "", secret), key.sha256 if key else "")
+    if not right:
+        raise Problem(
+            401,
+            "bad_key",
+            "this API key is not valid: it was revoked, or never was one; `weir keys list` "
+            "shows those that are",
+        )
+    if key.expires and key.expires <= now():
+        raise Problem(
+            401,
+            "expired_key",
+            f"this API key expired at {key.expires.isoformat()}: `weir keys add` makes a new one",
+        )
+    return Caller(key.tenant, key.name, frozenset(key.scopes), key.roles, key.subject)
+
+
+def needs(scope: Scope) -> Callable[[Request], Caller]:
+    """A dependency: the caller, who may do that. Raises Problem 401 or 403."""
+
+    async def allowed(request: Request) -> Caller:
+        caller = caller_of(request)
+        if not caller.may(scope):
+            raise Problem(
+                403,
+                "no_scope",
+                f"the key {caller.key} may not do this: it needs the scope {scope!r} "
+                f"(`weir keys add --scope {scope}`), it has {', '.join(sorted(caller.scopes))}",
+            )
+        return caller
+
+    return allowed
+
+
+async def anyone(request: Request) -> Caller:
+    """The caller, whatever it may do. Raises Problem 401."""
+    return caller_of(request)
+
+
+Anyone = Annotated[Caller, Depends(anyone)]
+Requester = Annotated[Caller, Depends(needs("request"))]
+Reader = Annotated[Caller, Depends(needs("read"))]
+Judge = Annotated[Caller, Depends(needs("feedback"))]
+Approver = Annotated[Caller, Depends(needs("approve"))]
+Teller = Annotated[Caller, Depends(needs("telemetry"))]
+Admin = Annotated[Caller, Depends(needs("admin"))]

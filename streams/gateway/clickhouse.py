@@ -1,0 +1,37 @@
+"""How does the edge ask ClickHouse, which may be away when the edge starts and come later?"""
+
+import threading
+from typing import Any
+
+from sinks.clickhouse import sink
+from streams.config import Settings
+
+TIMEOUT_S = 10
+
+
+class Tables:
+    """Rows of a query, each by column name. Connects when it is first asked, and again after an
+    error.
+    """
+
+    def __init__(self, settings: Settings):
+        self._settings, self._lock, self._client = settings, threading.Lock(), None
+
+    def __call__(self, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        try:
+            return list(self._connected().query(sql, parameters=parameters).named_results())
+        except Exception:
+            self._client = None
+            raise
+
+    def _connected(self) -> Any:
+        """One client for all threads: it keeps no session, and its pool of connections is its own."""
+        with self._lock:
+            if self._client is None:
+                self._client = sink.connect(
+                    self._settings.clickhouse(),
+                    self._settings.clickhouse_database,
+                    send_receive_timeout=TIMEOUT_S,
+                    connect_timeout=2,
+                )
+            return self._client

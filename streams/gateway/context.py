@@ -1,0 +1,67 @@
+"""What do all routes of the edge use: its settings, the way to Kafka, and the way to ClickHouse?
+
+Each may be away for a while, which is a problem with a status and a `Retry-After`, never an error
+of ours.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from sinks.objects import Objects
+from streams.config import Settings
+from streams.engine.monitoring.telemetry import Metrics
+from streams.gateway import limits
+from streams.gateway.errors import Problem
+from streams.gateway.kafka_link import Away, Link
+
+Rows = list[dict[str, Any]]
+Tables = Callable[[str, dict[str, Any]], Rows]
+"""ClickHouse, as the routes know it: rows of a query with parameters. It blocks, and is asked in a
+thread.
+"""
+
+
+@dataclass
+class Edge:
+    """What all routes use."""
+
+    settings: Settings
+    link: Link
+    tables: Tables
+    metrics: Metrics = field(default_factory=Metrics)
+    bodies: limits.Room = field(default_factory=limits.Room)
+    objects: Objects = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.objects = Objects(self.settings.object_store())
+
+    async def rows(self, sql: str, **parameters: Any) -> Rows:
+        """Rows of ClickHouse. Raises Problem 503 where it is away."""
+        try:
+            return await asyncio.to_thread(self.tables, sql, parameters)
+        except Exception as error:  # whatever its client raises; the class differs by what is away
+            raise Problem(
+                503,
+                "clickhouse_away",
+                f"ClickHouse does not answer ({type(error).__name__}): ask again in a "
+                "moment; runs of the last minutes are known without it",
+                retry_after_s=2,
+            ) from error
+
+    async def publish(self, *events: Any) -> None:
+        """Returns when Kafka has them. Raises Problem 503."""
+        try:
+            await self.link.publish(*events)
+        except Away as error:
+            raise Problem(503, "kafka_away", str(error), retry_after_s=2) from error
+
+
+def edge_of(request: Request) -> Edge:
+    return request.app.state.edge
+
+
+Shared = Annotated[Edge, Depends(edge_of)]

@@ -1,0 +1,193 @@
+"""How does the edge say that something is wrong, so that a person and a program both know what to
+do?
+
+Every error is one problem of RFC 9457, with a member `error` in the shape that the OpenAI and
+Anthropic clients read.
+"""
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+MEDIA_TYPE = "application/problem+json"
+TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+"""What the clients call an error of a status; others below 500 are invalid requests, above they are
+the API's.
+"""
+
+
+class Told(JSONResponse):
+    """JSON that may repeat a caller's texts: half a surrogate pair, which JSON can carry, leaves as
+    a question mark.
+    """
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(
+            "utf-8", "replace"
+        )
+
+
+class Problem(Exception):
+    """Something that the caller, or the operator, can mend: `code` is its short name, `detail` what
+    is wrong and what to do. `more` are further members of the answer.
+    """
+
+    def __init__(
+        self, status: int, code: str, detail: str, retry_after_s: float | None = None, **more: Any
+    ):
+        super().__init__(detail)
+        self.status, self.code, self.detail, self.retry_after_s, self.more = (
+            status,
+            code,
+            detail,
+            retry_after_s,
+            more,
+        )
+
+
+def not_json(what: str, error: Exception) -> Problem:
+    """`what` was sent as JSON and is none, or none that can be read: a JSON text of 100,000
+    brackets is valid.
+    """
+    if isinstance(error, RecursionError):
+        return Problem(400, "not_json", f"{what} is nested too deep: send JSON with fewer levels")
+    return Problem(400, "not_json", f"{what} is not JSON ({error}): send JSON, in UTF-8")
+
+
+def answer(problem: Problem, path: str = "") -> JSONResponse:
+    """The problem as an HTTP answer."""
+    status = problem.status
+    kind = TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    headers = (
+        {}
+        if problem.retry_after_s is None
+        else {"Retry-After": str(max(1, round(problem.retry_after_s)))}
+    )
+    if status >= 500 and problem.retry_after_s is None:
+        headers["x-should-retry"] = (
+            "false"  # what OpenAI's and Anthropic's clients heed: a run is not to be paid twice
+        )
+    if status == 408:
+        headers["Connection"] = "close"  # the rest of it may still come
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    body = {
+        "type": f"urn:weir:problem:{problem.code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": problem.detail,
+        "instance": path,
+        "code": problem.code,
+        **problem.more,
+        "error": {"type": kind, "message": problem.detail, "code": problem.code, "param": None},
+    }
+    return Told(body, status, headers, MEDIA_TYPE)
+
+
+def first_mistake(error: RequestValidationError, media_type: str = "application/json") -> Problem:
+    """What is wrong with a request, in one sentence with its place; all mistakes are in `errors`."""
+    found = [
+        {"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()
+    ]
+    first = error.errors()[0]
+    if (
+        not media_type.endswith("json") and first["loc"] == ("body",) and first["type"] != "missing"
+    ):  # `curl -d` says so
+        return Problem(
+            415,
+            "not_json",
+            f"the body is said to be {media_type or 'of no type'}: send JSON, with the header "
+            "Content-Type: application/json",
+        )
+    if first["type"] == "json_invalid":
+        return not_json("the body", ValueError(first["ctx"]["error"]))
+    what = {"extra_forbidden": "is not known here: remove it", "missing": "is missing: add it"}.get(
+        first["type"], f"is wrong: {first['msg']}"
+    )
+    return Problem(422, "invalid_request", f"{found[0]['where']} {what}", errors=found)
+
+
+def handled(app: FastAPI, page: Callable[[Problem], Response]) -> None:
+    """Makes the application answer with problems, whatever goes wrong in it; people at the console
+    get a `page`.
+    """
+
+    def told(request: Request, problem: Problem) -> Response:
+        person = request.url.path.startswith("/console") and "text/html" in request.headers.get(
+            "accept", ""
+        )
+        return page(problem) if person else answer(problem, request.url.path)
+
+    @app.exception_handler(Problem)
+    async def _(request: Request, problem: Problem) -> Response:
+        return told(request, problem)
+
+    @app.exception_handler(RequestValidationError)
+    async def _(request: Request, error: RequestValidationError) -> Response:
+        return told(request, first_mistake(error, media_type(request)))
+
+    @app.exception_handler(HTTPException)
+    async def _(request: Request, error: HTTPException) -> Response:
+        answered = told(request, of_routing(request, error))
+        answered.headers.update(error.headers or {})  # 405 says in Allow what is done
+        return answered
+
+    @app.exception_handler(Exception)
+    async def _(request: Request, error: Exception) -> Response:
+        return told(
+            request,
+            Problem(
+                500,
+                "internal",
+                f"{type(error).__name__} in the edge: its log says more; the same "
+                "request with the same Idempotency-Key is safe to send again",
+            ),
+        )
+
+
+def media_type(request: Request) -> str:
+    """What the body is said to be, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def of_routing(request: Request, error: HTTPException) -> Problem:
+    """What the framework itself turns away: a path or method that is not there, a body that it
+    cannot read.
+    """
+    path = request.url.path
+    if error.status_code == 404:
+        return Problem(
+            404, "unknown_path", f"there is nothing at {path}: /openapi.json lists what there is"
+        )
+    if error.status_code == 405:
+        return Problem(
+            405,
+            "unknown_method",
+            f"{request.method} is not done at {path}: /openapi.json lists what is",
+        )
+    if isinstance(error.__cause__, Problem):  # while the body came
+        return error.__cause__
+    if error.status_code == 400 and isinstance(error.__cause__, RecursionError | ValueError):
+        if packing := request.headers.get("content-encoding"):
+            return Problem(
+                415,
+                "packed",
+                f"Content-Encoding {packing[:40]!r} is not known here: send the body as it is (only "
+                "/v1/traces and /v1/logs take it packed)",
+            )
+        return not_json("the body", error.__cause__)
+    return Problem(error.status_code, "http", str(error.detail))

@@ -1,0 +1,196 @@
+"""How much may a caller ask of the edge at once, before it is told to wait instead of filling
+memory?
+
+Plain ASGI, because it runs around every request: counts those under way, and bounds their heads and
+bodies before anything reads them. A body has `edge_slow_s` to come, so that no slow sender holds
+another's place.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from streams.config import Settings
+from streams.engine.monitoring.telemetry import Metrics
+from streams.gateway import errors
+from streams.gateway.errors import Problem
+from streams.gateway.otlp.wire import BODY_BYTES_MAX, too_large
+
+LARGER: Mapping[str, int] = {"/v1/traces": BODY_BYTES_MAX, "/v1/logs": BODY_BYTES_MAX}
+"""Exports of other applications come in large bodies."""
+HEAD_BYTES_MAX = 64 * 1024
+SMALL_BYTES = 64 * 1024
+"""Bodies up to this size are not counted: as many as there may be requests fit into memory."""
+
+
+class Room:
+    """How many bytes of large bodies may be in memory at once, packed and unpacked."""
+
+    def __init__(self, most: int = 4 * BODY_BYTES_MAX):
+        self.most, self.taken = most, 0
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Raises Problem 503 where it is full; one body alone always fits."""
+        if self.taken and self.taken + size > self.most:
+            raise Problem(
+                503,
+                "busy",
+                "too many large bodies come at once: send it again in a moment",
+                retry_after_s=1,
+            )
+        self.taken += size
+        try:
+            yield
+        finally:
+            self.taken -= size
+
+
+class Limits:
+    """503 above `edge_in_flight` requests at once, 413 above `edge_body_bytes`, 431 for a head that
+    is too large, 408 for a body that does not come.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, room: Room):
+        self._app, self._metrics, self._room = app, metrics, room
+        self._most, self._bytes, self._slow_s = (
+            settings.edge_in_flight,
+            settings.edge_body_bytes,
+            settings.edge_slow_s,
+        )
+        self._now = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        if self._now >= self._most:
+            busy = Problem(
+                503,
+                "busy",
+                f"{self._most} requests are under way already: ask again in a moment, or raise "
+                "WEIR_EDGE_IN_FLIGHT",
+                retry_after_s=1,
+            )
+            self._metrics.count(
+                "weir_edge_requests", path="other", status="503"
+            )  # no route has been looked for
+            return await errors.answer(busy, scope["path"])(scope, receive, send)
+        self._now += 1
+        began, status = time.perf_counter(), 500  # of a request that nobody could answer
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._metrics.observe(
+                    "weir_edge_seconds", time.perf_counter() - began, path=_path(scope)
+                )
+            await send(message)
+
+        try:
+            with ExitStack() as held:
+                try:
+                    bounded = await self._bounded(scope, self._timely(receive), held)
+                except Problem as problem:
+                    return await errors.answer(problem, scope["path"])(scope, receive, watched)
+                await self._app(scope, bounded, watched)
+        finally:
+            self._now -= 1
+            self._metrics.count("weir_edge_requests", path=_path(scope), status=str(status))
+            self._metrics.gauge("weir_edge_in_flight", self._now)
+
+    def _timely(self, receive: Receive) -> Receive:
+        """The request as it comes. Raises Problem 408 where its body is not there in time."""
+        until, whole = asyncio.get_running_loop().time() + self._slow_s, False
+
+        async def timely() -> Message:
+            nonlocal whole
+            if whole:  # what is waited for now is that the caller goes away
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError as error:
+                raise Problem(
+                    408,
+                    "too_slow",
+                    f"the body did not come within {self._slow_s:g} s: send it faster, or raise "
+                    "WEIR_EDGE_SLOW_S",
+                ) from error
+            whole = not message.get("more_body", False)
+            return message
+
+        return timely
+
+    async def _bounded(self, scope: Scope, receive: Receive, held: ExitStack) -> Receive:
+        """What the application shall read from; the room that the body takes is `held`. A body
+        whose length nobody says is read here first. Raises Problem for one that is too large, or
+        has no room.
+        """
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES_MAX:
+            raise large_head()
+        headers = dict(scope["headers"])
+        length, path = headers.get(b"content-length", b""), scope["path"]
+        most = LARGER.get(path, self._bytes)
+        if length.isdigit():
+            if int(length) > most:
+                raise large_body(path, most)
+            if (
+                int(length) > SMALL_BYTES and path not in LARGER
+            ):  # an export finds its room where it is read
+                held.enter_context(self._room.holding(int(length)))
+            return receive
+        if b"transfer-encoding" not in headers:
+            return receive
+        with self._room.holding(most):
+            parts, size = await _read(receive, most)
+        if size > most:
+            raise large_body(path, most)
+        if size > SMALL_BYTES and path not in LARGER:
+            held.enter_context(self._room.holding(size))
+        left = iter(parts)
+
+        async def again() -> Message:
+            found = next(left, None)
+            return await receive() if found is None else found
+
+        return again
+
+
+async def _read(receive: Receive, most: int) -> tuple[list[Message], int]:
+    """A body in the parts in which it came, up to the first that is too many."""
+    parts, size, more = [], 0, True
+    while more and size <= most:
+        message = await receive()
+        parts.append(message)
+        size += len(message.get("body", b""))
+        more = message["type"] == "http.request" and message.get("more_body", False)
+    return parts, size
+
+
+def large_head() -> Problem:
+    return Problem(
+        431,
+        "large_head",
+        f"the request's head has more than {HEAD_BYTES_MAX >> 10} KB: send fewer and "
+        "shorter headers",
+    )
+
+
+def large_body(path: str, most: int) -> Problem:
+    if path in LARGER:
+        return Problem(413, "too_large", str(too_large()))
+    return Problem(
+        413,
+        "too_large",
+        f"the body has more than {most:,} bytes: send less, or raise WEIR_EDGE_BODY_BYTES",
+    )
+
+
+def _path(scope: Scope) -> str:
+    """The route's pattern, so that ids make no series of their own."""
+    route = scope.get("route")
+    return getattr(route, "path", "other")

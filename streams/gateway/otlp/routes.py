@@ -1,0 +1,230 @@
+"""How do other applications hand in their traces? By OTLP over HTTP, as OpenTelemetry exporters and
+collectors send it.
+
+    OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:8080
+    OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20weir_…
+
+Taken means that Kafka has the spans. A span that cannot be taken is counted and named in the answer
+(partial success), and the others are taken. An export that comes again, because its answer was
+lost, is counted once all the same.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from google.rpc.code_pb2 import INVALID_ARGUMENT, UNAVAILABLE
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsPartialSuccess,
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
+
+from processors.common.text import clean
+from schemas.events.tracing import SpanReceived
+from streams.engine.client import now
+from streams.gateway.auth import Caller, Teller
+from streams.gateway.context import Edge, Shared
+from streams.gateway.errors import Problem, media_type
+from streams.gateway.openapi import PROBLEMS
+from streams.gateway.otlp.spans import received, received_event
+from streams.gateway.otlp.wire import (
+    BODY_BYTES_MAX,
+    Part,
+    Rejected,
+    Unreadable,
+    logs_of,
+    opened,
+    spans_of,
+    too_large,
+)
+
+router = APIRouter(tags=["telemetry"])
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
+AT_ONCE = 500
+"""Spans read, and given to Kafka, before other requests have their turn."""
+REASONS_MAX, NAMED = 100, 3
+"""Reasons that are counted, and those that an answer names, of spans that were not taken."""
+BODIES = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            kind: {
+                "schema": {"type": "string", "format": "binary"}
+                if kind == PROTOBUF
+                else {"type": "object"}
+            }
+            for kind in (PROTOBUF, JSON)
+        },
+    }
+}
+BYTES = {"schema": {"type": "string", "format": "binary"}}
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Taken, or taken in part: what was not is counted and named",
+        "content": {
+            PROTOBUF: BYTES,
+            JSON: {
+                "schema": {"type": "object"},
+                "example": {
+                    "partialSuccess": {
+                        "rejectedSpans": "1",
+                        "errorMessage": "1 of 512 were not taken: 00f067aa0ba902b7 has neither start nor end",
+                    }
+                },
+            },
+        },
+    },
+    **{
+        status: PROBLEMS[status]
+        | {
+            "content": PROBLEMS[status]["content"]
+            | {
+                PROTOBUF: BYTES,
+                JSON: {
+                    "schema": {"type": "object", "description": "google.rpc.Status, as OTLP asks"}
+                },
+            }
+        }
+        for status in ("4XX", "503")
+    },
+}
+Read = Callable[[Part, str, datetime, datetime], SpanReceived]
+
+
+@router.post(
+    "/v1/traces",
+    summary="Take spans of another application (OTLP)",
+    openapi_extra=BODIES,
+    responses=ANSWERS,
+)
+async def traces(request: Request, edge: Shared, caller: Teller) -> Response:
+    done = await _answered(request, edge, caller, "traces", spans_of, received)
+    if isinstance(done, Response):
+        return done
+    count, words = done
+    partial = ExportTracePartialSuccess(rejected_spans=count, error_message=words)
+    return _response(
+        ExportTraceServiceResponse(partial_success=partial)
+        if count
+        else ExportTraceServiceResponse(),
+        200,
+        _is_json(request),
+    )
+
+
+@router.post(
+    "/v1/logs",
+    summary="Take GenAI events of another application (OTLP)",
+    openapi_extra=BODIES,
+    responses=ANSWERS,
+)
+async def logs(request: Request, edge: Shared, caller: Teller) -> Response:
+    done = await _answered(request, edge, caller, "logs", logs_of, received_event)
+    if isinstance(done, Response):
+        return done
+    count, words = done
+    partial = ExportLogsPartialSuccess(rejected_log_records=count, error_message=words)
+    return _response(
+        ExportLogsServiceResponse(partial_success=partial)
+        if count
+        else ExportLogsServiceResponse(),
+        200,
+        _is_json(request),
+    )
+
+
+async def _answered(
+    request: Request,
+    edge: Edge,
+    caller: Caller,
+    signal: str,
+    parts_of: Callable[[bytes, bool], Any],
+    read: Read,
+) -> Response | tuple[int, str]:
+    """How many were rejected and why; or the answer where nothing was taken, as OTLP says it."""
+    as_json, packing = (
+        _is_json(request),
+        request.headers.get("content-encoding", "").strip().lower(),
+    )
+    try:
+        with edge.bodies.holding(_size(request)):
+            body = await request.body()
+            text = await asyncio.to_thread(opened, body, packing)
+            with edge.bodies.holding(len(text) if packing else 0):
+                parts = await asyncio.to_thread(parts_of, text, as_json)
+                return await _taken(edge, caller.tenant, signal, parts, read)
+    except Unreadable as error:
+        return _response(Status(code=INVALID_ARGUMENT, message=str(error)), error.status, as_json)
+    except Problem as problem:
+        wait_s = str(max(1, round(problem.retry_after_s or 1)))
+        return _response(
+            Status(code=UNAVAILABLE, message=problem.detail), problem.status, as_json, wait_s
+        )
+
+
+def _size(request: Request) -> int:
+    """How long the body is, at the most. Raises Unreadable."""
+    kind = media_type(request)
+    if kind not in (PROTOBUF, JSON):
+        raise Unreadable(415, f"Content-Type {kind!r} is not known here: send {PROTOBUF} or {JSON}")
+    said = request.headers.get("content-length", "")
+    size = int(said) if said.isdigit() else BODY_BYTES_MAX
+    if size > BODY_BYTES_MAX:
+        raise too_large()
+    return size
+
+
+async def _taken(
+    edge: Edge, tenant: str, signal: str, parts: Iterable[Part], read: Read
+) -> tuple[int, str]:
+    """Gives Kafka all that can be taken. Returns how many cannot, and why."""
+    at = now()
+    oldest = at - timedelta(days=edge.settings.retention_days)
+    taken, rejected, why, events = 0, 0, {}, []
+
+    async def publish() -> None:
+        nonlocal taken
+        if events:
+            await edge.publish(*events)
+        taken += len(events)
+        events.clear()
+        await asyncio.sleep(0)
+
+    for nth, part in enumerate(parts, 1):
+        try:
+            events.append(read(part, tenant, at, oldest))
+        except Rejected as error:
+            rejected += 1
+            if len(why) < REASONS_MAX:
+                why.setdefault(str(error), None)
+        if nth % AT_ONCE == 0:
+            await publish()
+    await publish()
+    edge.metrics.count("weir_otlp_items", taken, signal=signal, outcome="taken")
+    if not rejected:
+        return 0, ""
+    edge.metrics.count("weir_otlp_items", rejected, signal=signal, outcome="rejected")
+    more = f"; and {len(why) - NAMED} other reasons" if len(why) > NAMED else ""
+    return rejected, clean(
+        f"{rejected} of {rejected + taken} were not taken: {'; '.join(list(why)[:NAMED])}{more}"
+    )
+
+
+def _is_json(request: Request) -> bool:
+    return media_type(request) == JSON
+
+
+def _response(message: Message, status: int, as_json: bool, retry_after_s: str = "") -> Response:
+    """In the form in which the export came, as OTLP asks."""
+    content = MessageToJson(message, indent=None) if as_json else message.SerializeToString()
+    headers = {"Retry-After": retry_after_s} if retry_after_s else {}
+    return Response(content, status, headers, JSON if as_json else PROTOBUF)

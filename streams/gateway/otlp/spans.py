@@ -1,0 +1,214 @@
+"""What does a span of another application say of itself, and what is put right before it is taken?
+
+It is taken as it is where that makes sense, put right where it does not (`repaired` says what), and
+turned away alone where nothing can be made of it.
+"""
+
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from processors.common.text import cut, label
+from schemas.events.base import EPOCH, MILLISECOND, milliseconds
+from schemas.events.tracing import SpanReceived
+from streams.gateway.otlp.wire import (
+    ATTRIBUTES_MAX,
+    VALUE_CHARS,
+    Part,
+    Rejected,
+    as_json,
+    value,
+    values,
+)
+
+SPAN_CHARS_MAX = 1_000_000
+CLOCKS_DIFFER_MS = 5 * 60 * 1000
+"""How far another clock may run ahead before its spans are moved back to now. One that is behind
+looks like an export that comes late, and is believed.
+"""
+EARLIEST_MS = 946_684_800_000
+KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
+DETAILS = "gen_ai.client.inference.operation.details"
+
+
+def received(part: Part, tenant: str, now: datetime, oldest: datetime) -> SpanReceived:
+    """The event of a span. Raises Rejected with a sentence."""
+    span, repaired = _item(part), []
+    trace, own = _id(span.trace_id, 16, "trace id", span), _id(span.span_id, 8, "span id", span)
+    start_ms, end_ms = _times(span, repaired)
+    start_ms, end_ms = _placed(
+        own, start_ms, end_ms, milliseconds(now), milliseconds(oldest), repaired
+    )
+    attributes = values(span.attributes, repaired)
+    if span.links:
+        links = span.links[:ATTRIBUTES_MAX]
+        attributes["weir.links"] = [f"{link.trace_id.hex()}/{link.span_id.hex()}" for link in links]
+    if span.trace_state:
+        attributes["weir.tracestate"] = span.trace_state
+    if span.dropped_attributes_count or span.dropped_events_count:
+        attributes["weir.dropped"] = {
+            "attributes": span.dropped_attributes_count,
+            "events": span.dropped_events_count,
+        }
+    events = [
+        {
+            "name": event.name,
+            "at_ms": event.time_unix_nano // 1_000_000,
+            "attributes": values(event.attributes, repaired),
+        }
+        for event in span.events[:ATTRIBUTES_MAX]
+    ]
+    if len(span.events) > ATTRIBUTES_MAX:
+        repaired.append("events_cut")
+    parent = span.parent_span_id
+    return _made(
+        part,
+        tenant,
+        now,
+        trace,
+        own,
+        attributes,
+        events,
+        repaired,
+        parent=parent.hex() if len(parent) == 8 and any(parent) else None,
+        name=label(span.name) or "span",
+        kind=KINDS[span.kind] if 0 <= span.kind < len(KINDS) else "internal",
+        started_at=_moment(start_ms),
+        ended_at=_moment(end_ms),
+        wait_ms=end_ms - start_ms,
+        status="error" if span.status.code == 2 else "ok",
+        message=cut(span.status.message, VALUE_CHARS),
+    )
+
+
+def received_event(part: Part, tenant: str, now: datetime, oldest: datetime) -> SpanReceived:
+    """The event of a log record that tells of a model's call: a moment inside its span. Raises
+    Rejected.
+    """
+    record, repaired = _item(part), []
+    attributes = values(record.attributes, repaired)
+    name = record.event_name or str(attributes.get("event.name", ""))
+    if not name.startswith("gen_ai."):
+        raise Rejected("only events of GenAI are taken as logs (their names begin with gen_ai.)")
+    digest = sha256(
+        f"{tenant}/".encode() + record.SerializeToString(deterministic=True)
+    ).hexdigest()
+    trace = (
+        record.trace_id.hex()
+        if len(record.trace_id) == 16 and any(record.trace_id)
+        else digest[:32]
+    )
+    around = record.span_id.hex() if len(record.span_id) == 8 and any(record.span_id) else None
+    at_ms = (record.time_unix_nano or record.observed_time_unix_nano) // 1_000_000
+    at_ms, _ = _placed(name, at_ms, at_ms, milliseconds(now), milliseconds(oldest), repaired)
+    body = value(record.body, repaired)
+    within = attributes | (
+        body if isinstance(body, dict) else {} if body is None else {"content": body}
+    )
+    alone = name == DETAILS and around is None  # no span tells of this call: it counts here
+    return _made(
+        part,
+        tenant,
+        now,
+        trace,
+        digest[-16:],
+        attributes,
+        [{"name": name, "attributes": within}],
+        repaired,
+        parent=around,
+        name=label(name),
+        kind="client" if alone else "event",
+        started_at=_moment(at_ms),
+        ended_at=_moment(at_ms),
+        wait_ms=0,
+    )
+
+
+def _made(
+    part: Part,
+    tenant: str,
+    now: datetime,
+    trace: str,
+    span: str,
+    attributes: dict[str, Any],
+    events: list[dict[str, Any]],
+    repaired: list[str],
+    **fields: Any,
+) -> SpanReceived:
+    texts = {
+        "attributes": as_json(attributes),
+        "events": as_json(events),
+        "resource": part.resource,
+    }
+    size = sum(map(len, texts.values()))
+    if size > SPAN_CHARS_MAX:
+        raise Rejected(
+            f"{span} has {size:,} characters, more than {SPAN_CHARS_MAX:,}: record less of its content"
+        )
+    return SpanReceived.about(
+        tenant,
+        trace,
+        span,
+        at=now,
+        tenant=tenant,
+        trace=trace,
+        span=span,
+        scope=label(part.scope),
+        repaired=label(",".join(dict.fromkeys(repaired))),
+        **texts,
+        **fields,
+    )
+
+
+def _item(part: Part) -> Any:
+    if isinstance(part.item, Rejected):
+        raise part.item
+    return part.item
+
+
+def _id(value: bytes, length: int, what: str, span: Span) -> str:
+    if len(value) != length or not any(value):
+        raise Rejected(
+            f"{span.span_id.hex() or label(span.name)!r}: a {what} is {length} bytes that are not all zero"
+        )
+    return value.hex()
+
+
+def _times(span: Span, repaired: list[str]) -> tuple[int, int]:
+    start_ns, end_ns = span.start_time_unix_nano, span.end_time_unix_nano
+    if not start_ns and not end_ns:
+        raise Rejected(f"{span.span_id.hex()} has neither start nor end")
+    if not end_ns:
+        repaired.append("no_end")
+    elif start_ns < EARLIEST_MS * 1_000_000 <= end_ns:
+        start_ns = 0
+        repaired.append("no_start")
+    elif end_ns < start_ns:
+        repaired.append("ends_before_start")
+        end_ns = start_ns
+    start_ns, end_ns = start_ns or end_ns, end_ns or start_ns
+    wait_ms = (end_ns - start_ns) // 1_000_000
+    return start_ns // 1_000_000, start_ns // 1_000_000 + wait_ms
+
+
+def _placed(
+    name: str, start_ms: int, end_ms: int, now_ms: int, oldest_ms: int, repaired: list[str]
+) -> tuple[int, int]:
+    """The times as they are, or moved back to now as a whole: a clock that runs ahead keeps its
+    durations.
+    """
+    ahead_ms = end_ms - now_ms
+    if ahead_ms > CLOCKS_DIFFER_MS:
+        repaired.append(f"clock_ahead_{ahead_ms // 1000}s")
+        start_ms, end_ms = max(start_ms - ahead_ms, EARLIEST_MS), now_ms
+    if end_ms < oldest_ms or start_ms < EARLIEST_MS:
+        raise Rejected(
+            f"{name} is older than rows are kept: it ended at {_moment(end_ms).isoformat()}"
+        )
+    return start_ms, end_ms
+
+
+def _moment(at_ms: int) -> datetime:
+    return EPOCH + at_ms * MILLISECOND

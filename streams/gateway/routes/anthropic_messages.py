@@ -1,0 +1,174 @@
+"""How does Anthropic's messages protocol ask an agent? `model` is the agent's name.
+
+The last user message is asked, those before it are the history; `system` stands behind the agent's
+own prompt. What the agent's definition decides, `max_tokens` among it, is named in the header
+`weir-ignored`.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from streams.gateway import sse, submit
+from streams.gateway.auth import Caller, Requester
+from streams.gateway.context import Edge, Shared
+from streams.gateway.errors import TYPES, Problem
+from streams.gateway.openapi import IDEMPOTENT, answers
+from streams.gateway.routes import chat_messages, openai_chat
+from streams.gateway.stream_answer import begun, spoken
+from streams.gateway.submit import Asked
+
+router = APIRouter(tags=["Anthropic"])
+EXAMPLE = {
+    "id": "msg_0b9f6bd05f4e4d0c8a8e0e3f4f5f2d11",
+    "type": "message",
+    "role": "assistant",
+    "model": "support",
+    "content": [{"type": "text", "text": "Your order A-1001 is on its way.", "citations": None}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {
+        "input_tokens": 56,
+        "output_tokens": 77,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 256,
+    },
+}
+STREAM = (
+    'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+    '"delta":{"type":"text_delta","text":"Your"}}\n\n'
+)
+
+
+class Messages(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "support",
+                    "max_tokens": 1_000,
+                    "messages": [{"role": "user", "content": "Where is order A-1001?"}],
+                }
+            ]
+        },
+    )
+
+    model: str = Field(min_length=1, max_length=200, description="name of an agent")
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    system: str | list[dict[str, Any]] | None = None
+    stream: bool = False
+    metadata: dict[str, Any] | None = None
+
+
+@router.post(
+    "/v1/messages",
+    response_model=None,
+    responses=answers(EXAMPLE, STREAM),
+    openapi_extra=IDEMPOTENT,
+)
+async def answer(body: Messages, request: Request, edge: Shared, caller: Requester) -> Response:
+    """Asks an agent and answers when its run has ended, or as the answer is written."""
+    said = body.model_dump()
+    chat_messages.check(said)
+    text, history = chat_messages.split(body.messages, chat_messages.text_of(body.system, "system"))
+    user = (body.metadata or {}).get("user_id")
+    asked = await openai_chat.asked_in(
+        edge, request, caller, body.model, text, history, str(user) if user else None, {}
+    )
+    headers = (
+        openai_chat.run_headers(asked)
+        | chat_messages.ignored(said)
+        | {"request-id": str(asked.run)}
+    )
+    if body.stream:
+        await begun(edge, asked)
+        return sse.Stream(
+            _events(edge, caller, asked, body.model), edge.settings.edge_slow_s, headers
+        )
+    result = submit.completed(await submit.result_of(edge, caller, asked))
+    return JSONResponse(message(result, body.model), headers=headers)
+
+
+def message(result: dict[str, Any], model: str) -> dict[str, Any]:
+    content = [{"type": "text", "text": result["answer"] or result["detail"], "citations": None}]
+    return _empty(UUID(result["id"]), model) | {
+        "content": content,
+        "stop_reason": _reason(result),
+        "usage": usage(result),
+    }
+
+
+def usage(result: dict[str, Any]) -> dict[str, Any]:
+    """As this protocol counts: what was read from a cache, or written to it, stands beside the
+    input and not in it.
+    """
+    read, cached, kept, written, _ = (result.get(name, 0) for name in submit.TOKENS)
+    return {
+        "input_tokens": max(read - cached - kept, 0),
+        "output_tokens": written,
+        "cache_creation_input_tokens": kept,
+        "cache_read_input_tokens": cached,
+    }
+
+
+def _reason(result: dict[str, Any]) -> str:
+    return "refusal" if result["status"] == "blocked" else "end_turn"
+
+
+def _empty(run: UUID, model: str) -> dict[str, Any]:
+    return {
+        "id": f"msg_{run.hex}",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": usage({}),
+    }
+
+
+async def _events(edge: Edge, caller: Caller, asked: Asked, model: str) -> AsyncIterator[bytes]:
+    def event(kind: str, **fields: Any) -> bytes:
+        return sse.event(kind, {"type": kind} | fields)
+
+    yield event("message_start", message=_empty(asked.run, model))
+    yield event(
+        "content_block_start",
+        index=0,
+        content_block={"type": "text", "text": "", "citations": None},
+    )
+    said = False
+    try:
+        async for part in spoken(edge, caller, asked, model):
+            if part is None:
+                yield event("ping")
+            elif isinstance(part, str):
+                said = True
+                yield event(
+                    "content_block_delta", index=0, delta={"type": "text_delta", "text": part}
+                )
+            else:
+                if not said:  # why it was withheld, as where it is not streamed
+                    yield event(
+                        "content_block_delta",
+                        index=0,
+                        delta={"type": "text_delta", "text": part["detail"]},
+                    )
+                yield event("content_block_stop", index=0)
+                yield event(
+                    "message_delta",
+                    delta={"stop_reason": _reason(part), "stop_sequence": None},
+                    usage=usage(part),
+                )
+                yield event("message_stop")
+    except Problem as problem:
+        kind = TYPES.get(
+            problem.status, "invalid_request_error" if problem.status < 500 else "api_error"
+        )
+        yield event("error", error={"type": kind, "message": problem.detail})

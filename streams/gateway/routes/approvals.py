@@ -1,0 +1,127 @@
+"""Which calls wait for somebody's word, and how is it given over HTTP?
+
+Who may approve is the tool's definition's to say: names, or roles. Both are the API key's: its
+subject (or its name) is who decides, and its roles are those that a service vouches for with it. A
+name that is typed beside a key is a note.
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.events.agent.approvals import ApprovalDecided
+from schemas.events.base import NAMESPACE_OID, derived_id
+from schemas.events.values import Label
+from sinks.clickhouse.queries.catalogue import by_name
+from streams.engine.client import now
+from streams.gateway import submit
+from streams.gateway.auth import Approver, Caller, Reader
+from streams.gateway.context import Edge, Shared
+from streams.gateway.errors import Problem
+
+router = APIRouter(tags=["approvals"])
+OPEN = f"SELECT * FROM ({by_name('open_approvals').sql}) ORDER BY asked_at LIMIT 200"
+"""Those that wait longest first; with an empty tenant, those of all."""
+ONE = "SELECT session FROM approvals WHERE approval = {approval:UUID} AND tenant = {tenant:String} LIMIT 1"
+
+
+class Waiting(BaseModel):
+    """A call that waits for somebody's word."""
+
+    approval: UUID
+    run: UUID
+    session: str
+    agent: str
+    tool: str
+    arguments: str = Field(description="JSON text, as the model wrote it")
+    approvers: list[str] = Field(description="names and roles, one of which has to agree")
+    override: bool = Field(description="whether an approver may change the arguments")
+    asked_at: datetime
+    expires_at: datetime
+
+
+class Decide(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"decision": "approve", "by": "kim", "note": "checked with the customer"}]
+        },
+    )
+
+    decision: Literal["approve", "deny"]
+    by: str = Field(
+        "", description="who says so, where no API key tells; beside a key it is kept in the note"
+    )
+    arguments: str | None = Field(
+        None, description="JSON text in place of the model's, where the tool allows it"
+    )
+    note: str = ""
+    session: Label = Field(
+        "", description="the run's session; only needed for an approval that nobody here knows"
+    )
+
+
+@router.get("/v1/approvals", response_model=list[Waiting])
+async def waiting(edge: Shared, caller: Reader) -> list[dict[str, Any]]:
+    """The calls of the caller's tenant that wait for somebody's word, oldest first; as of a second
+    ago.
+    """
+    return await edge.rows(OPEN, tenant=caller.tenant)
+
+
+@router.post("/v1/approvals/{approval}", status_code=202)
+async def decide(
+    approval: UUID, body: Decide, request: Request, edge: Shared, caller: Approver
+) -> dict[str, str]:
+    """Gives a word on an approval. The first valid one counts; whether it did is told in the run's
+    events.
+    """
+    session = body.session or await _session(edge, caller, approval)
+    word = word_of(caller, caller.tenant, approval, session, body)
+    await edge.publish(word)
+    return {"id": str(word.id), "approval": str(approval), "status": "accepted"}
+
+
+def word_of(
+    caller: Caller, tenant: str, approval: UUID, session: str, said: Decide
+) -> ApprovalDecided:
+    """What somebody said to an approval, as an event. Two are one where the same person says the
+    same: a click that is sent twice changes nothing. Raises Problem 422 where nobody says it.
+    """
+    by, note = caller.says(said.by, said.note)
+    if not by:
+        raise Problem(422, "nobody", "say who decides: add `by`")
+    identity = derived_id(
+        NAMESPACE_OID, f"{tenant}/{approval}/{by}/{said.decision}/{said.arguments}"
+    )
+    return submit.event(
+        ApprovalDecided,
+        id=identity,
+        at=now(),
+        tenant=tenant,
+        session=session,
+        approval=approval,
+        by=by,
+        roles=caller.roles,
+        decision=said.decision,
+        arguments=said.arguments,
+        note=note,
+    )
+
+
+async def _session(edge: Edge, caller: Caller, approval: UUID) -> str:
+    known = edge.link.stories.find(approval)
+    if known is not None and known.tenant == caller.tenant:
+        return known.session
+    found = await edge.rows(ONE, approval=str(approval), tenant=caller.tenant)
+    if not found:
+        raise Problem(
+            404,
+            "unknown_approval",
+            f"there is no approval {approval} of this tenant: GET /v1/approvals lists "
+            "those that wait",
+        )
+    return found[0]["session"]

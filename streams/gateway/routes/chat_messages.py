@@ -1,0 +1,112 @@
+"""What did a chat client mean: which text is asked, and what was said before it?
+
+The last message is what is asked, and has to be a user's. Those before it go along as the run's
+history: they count where the session is new, so a client that sends the whole conversation each
+time, as these protocols want it, needs no session; one that names a session has its history, tools'
+results and all, kept here. A system message is the application's word and stands behind the agent's
+own prompt.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from schemas.events.values import Message
+from streams.gateway.errors import Problem
+
+ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+TEXT_PARTS = {"text", "input_text", "output_text"}
+HERE = {
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "user",
+    "metadata",
+    "n",
+    "input",
+    "instructions",
+    "system",
+    "previous_response_id",
+    "conversation",
+    "store",
+    "modalities",
+}
+"""What of a chat request decides anything; the rest is the agent's definition's to say."""
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+"""Names of parameters, as a header may hold them."""
+
+
+def text_of(content: Any, where: str) -> str:
+    """The text of a message's content. Raises Problem for a picture, or whatever else is not text."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        raise Problem(
+            422, "invalid_request", f"{where} is neither text nor a list of parts: send text"
+        )
+    said = []
+    for part in content:
+        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+        if (
+            not isinstance(kind, str)
+            or kind not in TEXT_PARTS
+            or not isinstance(part.get("text"), str)
+        ):
+            raise Problem(
+                422, "not_text", f"{where} has a part of type {kind!r}: agents take text only"
+            )
+        said.append(part["text"])
+    return "\n".join(said)
+
+
+def split(messages: Iterable[Any], before: str = "") -> tuple[str, list[dict[str, Any]]]:
+    """What is asked, and what was said before. `before` is a system text that stands apart from the
+    messages.
+    """
+    said: list[Message] = [Message(role="system", content=before)] if before else []
+    for nth, message in enumerate(messages):
+        role = message.get("role") if isinstance(message, dict) else None
+        if not isinstance(role, str) or role not in ROLES:
+            raise Problem(
+                422,
+                "bad_role",
+                f"messages.{nth} has the role {role!r}: use {', '.join(ROLES)}; tools are "
+                "called by the agent itself, and their results are kept here",
+            )
+        text = text_of(message.get("content"), f"messages.{nth}.content")
+        if text:
+            said.append(Message(role=ROLES[role], content=text))
+    if not said or said[-1].role != "user":
+        raise Problem(
+            422,
+            "nothing_asked",
+            "the last message has to be a user's, with text: it is what is asked",
+        )
+    *history, asked = said
+    return asked.content or "", [message.model_dump() for message in history]
+
+
+def ignored(body: dict[str, Any]) -> dict[str, str]:
+    """A header that names what a client sent and the agent's definition decides."""
+    names = sorted(
+        name
+        for name, value in body.items()
+        if name not in HERE and value is not None and NAME.fullmatch(name)
+    )
+    return {"weir-ignored": ",".join(names)[:1_000]} if names else {}
+
+
+def check(body: dict[str, Any]) -> None:
+    """Raises Problem for what a client must not believe to have been done."""
+    if body.get("tools") or body.get("functions"):
+        raise Problem(
+            422,
+            "tools_are_the_agents",
+            "an agent has tools of its own: take `tools` out of the request, and "
+            "put them into the agent's definition (`weir apply`)",
+        )
+    if (body.get("n") or 1) != 1:
+        raise Problem(
+            422, "one_answer", "a run has one answer: leave `n` out, and ask again for another"
+        )

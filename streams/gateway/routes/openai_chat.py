@@ -1,0 +1,223 @@
+"""How does OpenAI's chat completions protocol ask an agent? `model` is the agent's name.
+
+The last user message is asked, earlier ones are the history
+(`streams.gateway.routes.chat_messages`); `metadata.session` goes on with a conversation that is
+kept here. A run that a policy blocks ends with the reason `content_filter`. Temperature and other
+things that the agent's definition says are named in the header `weir-ignored`.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote, unquote
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from streams.gateway import sse, submit
+from streams.gateway.auth import Caller, Requester
+from streams.gateway.context import Edge, Shared
+from streams.gateway.errors import Problem, answer
+from streams.gateway.openapi import IDEMPOTENT, answers
+from streams.gateway.routes import chat_messages
+from streams.gateway.stream_answer import begun, spoken
+from streams.gateway.submit import Asked
+
+router = APIRouter(tags=["OpenAI"])
+DONE = b"data: [DONE]\n\n"
+PLAIN = " !\"#$&'()*+,/:;<=>?@[]^`{|}"
+"""What stands in a header as it is, beside letters and digits."""
+USED = {
+    "prompt_tokens": 312,
+    "completion_tokens": 77,
+    "total_tokens": 389,
+    "prompt_tokens_details": {"cached_tokens": 256},
+    "completion_tokens_details": {"reasoning_tokens": 0},
+}
+EXAMPLE = {
+    "id": "chatcmpl-0b9f6bd05f4e4d0c8a8e0e3f4f5f2d11",
+    "object": "chat.completion",
+    "created": 1_790_000_000,
+    "model": "support",
+    "choices": [
+        {
+            "index": 0,
+            "finish_reason": "stop",
+            "logprobs": None,
+            "message": {
+                "role": "assistant",
+                "content": "Your order A-1001 is on its way.",
+                "refusal": None,
+            },
+        }
+    ],
+    "usage": USED,
+    "weir": {"session": "chat-77", "agent_version": 3, "wait_ms": 812, "cost_usd": "0.000248"},
+}
+STREAM = 'data: {"id":"chatcmpl-…","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Your"}}]}\n\n'
+
+
+class Chat(BaseModel):
+    """A chat completion. Whatever else a client sends is allowed, and the agent's definition
+    decides it.
+    """
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "support",
+                    "messages": [{"role": "user", "content": "Where is order A-1001?"}],
+                    "stream": True,
+                }
+            ]
+        },
+    )
+
+    model: str = Field(min_length=1, max_length=200, description="name of an agent")
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    stream: bool = False
+    stream_options: dict[str, Any] | None = None
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+    n: int | None = None
+
+
+async def asked_in(
+    edge: Edge,
+    request: Request,
+    caller: Caller,
+    agent: str,
+    text: str,
+    history: list[dict[str, Any]],
+    user: str | None,
+    metadata: dict[str, str],
+    session: str = "",
+) -> Asked:
+    """The run of a chat client's request."""
+    session = (
+        session or unquote(request.headers.get("weir-session", "")) or metadata.pop("session", "")
+    )
+    return await submit.ask(
+        edge,
+        request,
+        caller,
+        {
+            "agent": agent,
+            "text": text,
+            "history": history,
+            "user": user,
+            "session": session,
+            "metadata": metadata,
+            "channel": request.headers.get("weir-channel"),
+        },
+    )
+
+
+def run_headers(asked: Asked) -> dict[str, str]:
+    """A session may have any letters, and a header ASCII only: others are written as in a URL, and
+    read so again.
+    """
+    return {"weir-run": str(asked.run), "weir-session": quote(asked.session, safe=PLAIN)}
+
+
+@router.post(
+    "/v1/chat/completions",
+    response_model=None,
+    responses=answers(EXAMPLE, STREAM),
+    openapi_extra=IDEMPOTENT,
+)
+async def complete(body: Chat, request: Request, edge: Shared, caller: Requester) -> Response:
+    """Asks an agent and answers when its run has ended, or, with `stream`, as the answer is
+    written.
+    """
+    said = body.model_dump()
+    chat_messages.check(said)
+    text, history = chat_messages.split(body.messages)
+    asked = await asked_in(
+        edge, request, caller, body.model, text, history, body.user, dict(body.metadata or {})
+    )
+    headers = run_headers(asked) | chat_messages.ignored(said)
+    if body.stream:
+        await begun(edge, asked)
+        wants_usage = bool((body.stream_options or {}).get("include_usage"))
+        return sse.Stream(
+            _chunks(edge, caller, asked, body.model, wants_usage),
+            edge.settings.edge_slow_s,
+            headers,
+        )
+    result = submit.completed(await submit.result_of(edge, caller, asked))
+    return JSONResponse(completion(result, body.model), headers=headers)
+
+
+def completion(result: dict[str, Any], model: str) -> dict[str, Any]:
+    blocked = result["status"] == "blocked"
+    message = {
+        "role": "assistant",
+        "content": result["answer"],
+        "refusal": result["detail"] if blocked else None,
+    }
+    return _head(UUID(result["id"]), model, "chat.completion") | {
+        "choices": [
+            {"index": 0, "message": message, "finish_reason": _finish(result), "logprobs": None}
+        ],
+        "usage": usage(result),
+        "weir": {name: result[name] for name in ("session", "agent_version", "wait_ms")}
+        | {"cost_usd": None if result["cost_usd"] is None else str(result["cost_usd"])},
+    }
+
+
+def usage(result: dict[str, Any]) -> dict[str, Any]:
+    read, written = result["input_tokens"], result["output_tokens"]
+    return {
+        "prompt_tokens": read,
+        "completion_tokens": written,
+        "total_tokens": read + written,
+        "prompt_tokens_details": {"cached_tokens": result["cached_input_tokens"]},
+        "completion_tokens_details": {"reasoning_tokens": result["reasoning_tokens"]},
+    }
+
+
+def _head(run: UUID, model: str, kind: str) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{run.hex}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": model,
+    }
+
+
+def _finish(result: dict[str, Any]) -> str:
+    return "content_filter" if result["status"] == "blocked" else "stop"
+
+
+async def _chunks(
+    edge: Edge, caller: Caller, asked: Asked, model: str, wants_usage: bool
+) -> AsyncIterator[bytes]:
+    head = _head(asked.run, model, "chat.completion.chunk")
+
+    def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
+        return sse.event(
+            "", head | {"choices": [choice]} | ({"usage": None} if wants_usage else {})
+        )
+
+    yield chunk({"role": "assistant", "content": ""})
+    try:
+        async for part in spoken(edge, caller, asked, model):
+            if part is None:
+                yield sse.BEAT
+            elif isinstance(part, str):
+                yield chunk({"content": part})
+            else:
+                if part["status"] == "blocked":
+                    yield chunk({"refusal": part["detail"]})
+                yield chunk({}, _finish(part))
+                if wants_usage:
+                    yield sse.event("", head | {"choices": [], "usage": usage(part)})
+                yield DONE
+    except Problem as problem:
+        yield b"data: " + bytes(answer(problem, "/v1/chat/completions").body) + b"\n\n"

@@ -1,0 +1,360 @@
+"""How does a service ask an agent over HTTP, look at its run, follow it, end it, and say what it
+thinks of it?
+"""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.events.agent.approvals import ApprovalAsked, ApprovalResolved, UserAsked
+from schemas.events.agent.runs import RequestAdmitted, RunCancelled
+from schemas.events.base import NAMESPACE_OID, derived_id
+from schemas.events.feedback import FeedbackGiven, Score
+from schemas.events.model_chunks import ModelChunk
+from schemas.events.values import Label
+from streams.engine.client import now
+from streams.gateway import sse, submit
+from streams.gateway.auth import Caller, Judge, Reader, Requester
+from streams.gateway.context import Edge, Shared
+from streams.gateway.errors import Problem
+from streams.gateway.recent_runs import OUTCOMES, Known
+from streams.gateway.routes import objects
+from streams.gateway.stream_answer import may_show
+
+router = APIRouter(tags=["runs"])
+WAIT = re.compile(r"\bwait=(\d+)")
+LAST_S = 0.05
+"""How long a story is listened to after its outcome: the last events come on other topics."""
+SPANS = """SELECT toString(id) AS id, at, name, operation, status, error_type, wait_ms, cost_usd, input_tokens,
+       output_tokens FROM spans WHERE run = {run:UUID} AND tenant = {tenant:String} ORDER BY started_at, at"""
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Ask(Body):
+    """What an agent is asked. The tenant is the API key's."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "agent": "support",
+                    "text": "Where is order A-1001?",
+                    "session": "chat-77",
+                    "user": "u-1",
+                }
+            ]
+        },
+    )
+
+    agent: Label = Field(description="name of the agent")
+    text: str = Field(min_length=1, description="what it is asked")
+    session: Label = Field("", description="the conversation to go on with; empty: a new one")
+    user: str | None = Field(None, description="on whose behalf (personal)")
+    channel: Label | None = Field(None, description="where it came from, e.g. web")
+    metadata: dict[str, str] = Field({}, description="whatever the caller wants back in the events")
+
+
+class Run(BaseModel):
+    """A run, as far as it is known. Costs are text, because they are exact."""
+
+    id: str
+    object: str = "run"
+    status: str = Field(
+        description="running, waiting, completed, failed, blocked, stopped, cancelled or refused"
+    )
+    tenant: str
+    session: str
+    agent: str = ""
+    agent_version: int = 0
+    reason: str = ""
+    detail: str = ""
+    answer: str | None = None
+    model: str = ""
+    model_calls: int = 0
+    tool_calls: int = 0
+    input_tokens: int = Field(0, description="those read from a cache, or written to it, included")
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = Field(0, description="those of reasoning included")
+    reasoning_tokens: int = 0
+    cost_usd: Decimal | None = Field(None, description="null: nobody knows the price")
+    total_cost_usd: Decimal | None = Field(
+        None, description="the same together with the agents that it asked"
+    )
+    wait_ms: int | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    waits_for: list[dict[str, Any]] = Field(
+        [], description="approvals, or a question that the session's next request answers"
+    )
+    links: dict[str, str] = {}
+
+
+class Cancel(Body):
+    reason: str = Field("", description="why, for the records")
+    user: str | None = None
+    session: Label = Field(
+        "", description="the run's session; only for a run that began long ago and has not ended"
+    )
+
+
+class Feedback(Body):
+    """What somebody thinks of a run; it may come weeks later."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"run": "0b9f6bd0-5f4e-4d0c-8a8e-0e3f4f5f2d11", "score": 1, "comment": "It helped."}
+            ]
+        },
+    )
+
+    run: UUID
+    score: Score
+    label: Label = ""
+    comment: str = ""
+    user: str | None = None
+    session: Label = ""
+
+
+@router.post("/v1/requests", status_code=202, response_model=Run, responses={200: {"model": Run}})
+async def ask(
+    body: Ask,
+    request: Request,
+    response: Response,
+    edge: Shared,
+    caller: Requester,
+    prefer: Annotated[
+        str, Header(description="`wait=10`: answer with the outcome, where it comes in time")
+    ] = "",
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> dict[str, Any]:
+    """Asks an agent. 202 when all replicas of Kafka have the request; the same Idempotency-Key is
+    the same run.
+    """
+    asked = await submit.ask(edge, request, caller, body.model_dump())
+    response.headers["Location"] = f"/v1/runs/{asked.run}"
+    if asked.again:
+        response.headers["Idempotency-Replayed"] = "true"
+    found = WAIT.search(prefer)
+    if found and edge.link.stories.find(asked.run):
+        outcome = await edge.link.stories.wait(
+            asked.run, min(float(found[1]), edge.settings.edge_wait_s)
+        )
+        if outcome is not None:
+            response.status_code = 200
+            return submit.finished_as(outcome)
+    if asked.again:
+        return await look(asked.run, edge, caller)
+    return submit.shown(asked.run, caller.tenant, asked.session, "running", agent=body.agent)
+
+
+@router.get("/v1/runs/{run}", response_model=Run)
+async def look(run: UUID, edge: Shared, caller: Reader) -> dict[str, Any]:
+    """The run: its outcome, or that it is still running."""
+    known = edge.link.stories.find(run)
+    if known is not None and known.tenant == caller.tenant:
+        outcome = edge.link.stories.outcome(run)
+        if outcome is not None:
+            return submit.finished_as(outcome)
+    found = await _landed(edge, caller, run, known is not None)
+    if found is not None:
+        return found
+    if known is None or known.tenant != caller.tenant:
+        raise submit.unknown(run)
+    waits = _waits_for(edge, known, run)
+    return submit.shown(
+        run, known.tenant, known.session, "waiting" if waits else "running", waits_for=waits
+    )
+
+
+def _waits_for(edge: Edge, known: Known, run: UUID) -> list[dict[str, Any]]:
+    """The people's words that the run waits for, as far as the last minutes tell."""
+    waits: dict[UUID, dict[str, Any]] = {}
+    for _, event in edge.link.stories.events(
+        known, run, known.since, (ApprovalAsked, ApprovalResolved, UserAsked)
+    ):
+        if isinstance(event, ApprovalResolved):
+            waits.pop(event.approval, None)
+        elif isinstance(event, ApprovalAsked):
+            waits[event.id] = {
+                "approval": str(event.id),
+                "tool": event.tool,
+                "arguments": event.arguments,
+                "approvers": event.approvers,
+                "expires_at": event.expires_at,
+            }
+        else:
+            waits = {
+                event.id: {
+                    "question": event.question,
+                    "options": event.options,
+                    "expires_at": event.expires_at,
+                }
+            }
+    return list(waits.values())
+
+
+async def _landed(edge: Edge, caller: Caller, run: UUID, known: bool) -> dict[str, Any] | None:
+    """The run out of ClickHouse; a run of the last minutes is known without it."""
+    try:
+        rows = await edge.rows(submit.RUN, run=str(run), tenant=caller.tenant)
+    except Problem:
+        if known:
+            return None
+        raise
+    return submit.landed(await objects.whole(edge, rows[0])) if rows else None
+
+
+@router.get(
+    "/v1/runs/{run}/events",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The run's events as they happen",
+            "content": {
+                "text/event-stream": {
+                    "schema": {"type": "string"},
+                    "example": 'id: 7c…\nevent: RunFinished\ndata: {"outcome":"completed"}\n\n',
+                }
+            },
+        }
+    },
+)
+async def follow(
+    run: UUID,
+    edge: Shared,
+    caller: Reader,
+    last_event_id: Annotated[str, Header(description="go on behind this event")] = "",
+) -> Response:
+    """The run's events as server-sent events, from its beginning or behind Last-Event-ID, until its
+    outcome.
+    """
+    known = edge.link.stories.find(run)
+    if known is None or known.tenant != caller.tenant:
+        spans = await edge.rows(SPANS, run=str(run), tenant=caller.tenant)
+        if not spans:
+            raise submit.unknown(run)
+        return sse.Stream(_told(spans, last_event_id), edge.settings.edge_slow_s)
+    return sse.Stream(_story(edge, run, last_event_id), edge.settings.edge_slow_s)
+
+
+async def _told(spans: list[dict[str, Any]], last: str) -> AsyncIterator[bytes]:
+    """A run of former times, as its spans tell it."""
+    ids = [span["id"] for span in spans]
+    for span in spans[ids.index(last) + 1 if last in ids else 0 :]:
+        yield sse.event("SpanEnded", span, span["id"])
+
+
+async def _story(edge: Edge, run: UUID, last: str) -> AsyncIterator[bytes]:
+    """The run's events behind the one that the reader had last; all of them where that one is not
+    known.
+    """
+    stories, known, ended = edge.link.stories, edge.link.stories.find(run), None
+    behind = [
+        number for number, event in stories.events(known, run, known.since) if str(event.id) == last
+    ]
+    place = behind[0] if behind else known.since
+    with stories.reading(known) as story:
+        while True:
+            if story.gone >= place:
+                yield sse.event(
+                    "behind",
+                    {
+                        "resume": last,
+                        "detail": "this reader was too slow and has missed events: GET "
+                        f"/v1/runs/{run} has the outcome",
+                    },
+                )
+                return
+            for number, event in stories.events(known, run, place):
+                place, last = number, str(event.id)
+                if isinstance(event, OUTCOMES):
+                    ended = event
+                elif not isinstance(event, ModelChunk) or _may_hear(edge, known, run):
+                    yield sse.event(type(event).__name__, event, last)
+            if not await story.change(LAST_S if ended else sse.BEAT_S):
+                if ended:
+                    yield sse.event(type(ended).__name__, ended, str(ended.id))
+                    return
+                yield sse.BEAT
+
+
+def _may_hear(edge: Edge, known: Known, run: UUID) -> bool:
+    """Whether parts of the answer may be heard before it is screened."""
+    admitted = next(
+        (
+            event
+            for _, event in edge.link.stories.events(known, run, known.since, (RequestAdmitted,))
+        ),
+        None,
+    )
+    return admitted is not None and may_show(edge.link.given(), admitted.agent)
+
+
+@router.post("/v1/runs/{run}/cancel", status_code=202, response_model=Run)
+async def cancel(
+    run: UUID, edge: Shared, caller: Requester, body: Cancel = Cancel()
+) -> dict[str, Any]:
+    """Asks that the run ends, wherever it stands; its children end with it."""
+    if (
+        (found := edge.link.stories.find(run))
+        and found.tenant == caller.tenant
+        and edge.link.stories.outcome(run)
+    ):
+        raise Problem(
+            409,
+            "run_is_over",
+            f"the run {run} has ended already: GET /v1/runs/{run} has its outcome",
+        )
+    session = await submit.place_of(edge, caller, run, body.session)
+    await edge.publish(
+        submit.event(
+            RunCancelled,
+            id=derived_id(run, "cancel"),
+            at=now(),
+            tenant=caller.tenant,
+            session=session,
+            run=run,
+            reason=body.reason,
+            user=body.user,
+        )
+    )
+    return submit.shown(run, caller.tenant, session, "running", detail="it was asked to end")
+
+
+@router.post("/v1/feedback", status_code=202)
+async def judge(
+    body: Feedback,
+    request: Request,
+    edge: Shared,
+    caller: Judge,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> dict[str, str]:
+    """Takes a person's word on a run, from -1 (bad) to 1 (good)."""
+    session = await submit.place_of(edge, caller, body.run, body.session)
+    given, _ = submit.run_id(request, caller)
+    given = derived_id(NAMESPACE_OID, f"feedback/{given}")
+    await edge.publish(
+        submit.event(
+            FeedbackGiven,
+            id=given,
+            at=now(),
+            tenant=caller.tenant,
+            session=session,
+            source=caller.key or "edge",
+            **body.model_dump(exclude={"session"}),
+        )
+    )
+    return {"id": str(given), "run": str(body.run), "status": "accepted"}

@@ -1,0 +1,62 @@
+"""How does a service tell a workflow over HTTP what happened outside?
+
+A signal is for a session: the node that waits for its name takes it, or will. The same
+Idempotency-Key is the same signal, so a sender that is not sure sends it again.
+"""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.events.agent.signals import Signalled
+from schemas.events.base import NAMESPACE_OID, derived_id
+from streams.engine.client import now
+from streams.gateway import submit
+from streams.gateway.auth import Requester
+from streams.gateway.context import Shared
+
+router = APIRouter(tags=["signals"])
+
+
+class Signal(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"payload": {"usd": 50}}]}
+    )
+
+    payload: Any = Field("", description="any JSON: the result of the node that waits")
+
+
+@router.post("/v1/sessions/{session}/signals/{name}", status_code=202)
+async def signal(
+    session: str,
+    name: str,
+    request: Request,
+    edge: Shared,
+    caller: Requester,
+    body: Signal = Signal(),
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> dict[str, str]:
+    """Tells a session that something happened. Where no node waits for it yet, it is kept for the
+    one that will.
+    """
+    given, _ = submit.run_id(request, caller)
+    told = derived_id(NAMESPACE_OID, f"signal/{session}/{name}/{given}")
+    text = (
+        body.payload
+        if isinstance(body.payload, str)
+        else json.dumps(body.payload, ensure_ascii=False)
+    )
+    await edge.publish(
+        submit.event(
+            Signalled,
+            id=told,
+            at=now(),
+            tenant=caller.tenant,
+            session=session,
+            name=name,
+            payload=text,
+        )
+    )
+    return {"id": str(told), "session": session, "name": name, "status": "accepted"}

@@ -1,0 +1,78 @@
+"""How are events sent to a reader as they happen, without its slowness becoming anybody's memory?
+
+Nothing is queued for a reader: it is a generator over what is remembered anyway, and goes on when
+the socket has taken the part before. One that takes nothing for `edge_slow_s` is cut off; with
+Last-Event-ID it goes on where it was.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+log = logging.getLogger(__name__)
+BEAT_S = 15.0
+BEAT = b": still here\n\n"
+
+
+def event(name: str, data: Any, id: str = "") -> bytes:
+    """One server-sent event. Without a name, as OpenAI's clients want it, only the data."""
+    body = (
+        data.model_dump_json().encode()
+        if isinstance(data, BaseModel)
+        else orjson.dumps(data, default=str, option=orjson.OPT_UTC_Z)
+    )
+    head = (f"id: {id}\n" if id else "") + (f"event: {name}\n" if name else "")
+    return head.encode() + b"data: " + body + b"\n\n"
+
+
+class Stream(Response):
+    """A stream of server-sent events, ended when the reader goes away or takes nothing any more."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self, parts: AsyncIterator[bytes], slow_s: float, headers: dict[str, str] | None = None
+    ):
+        super().__init__(
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"} | (headers or {})
+        )
+        del self.headers["content-length"]
+        self._parts, self._slow_s = parts, slow_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sending = asyncio.ensure_future(self._send(send))
+        leaving = asyncio.ensure_future(_left(receive))
+        done, _ = await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        for one in {sending, leaving} - done:
+            one.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await one
+        if sending in done:
+            sending.result()
+
+    async def _send(self, send: Send) -> None:
+        await send(
+            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        )
+        try:
+            async for part in self._parts:
+                async with asyncio.timeout(self._slow_s):
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            log.warning("a reader took nothing for %g s and was cut off", self._slow_s)
+        finally:
+            await self._parts.aclose()
+
+
+async def _left(receive: Receive) -> None:
+    """Returns when the reader has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        continue

@@ -1,0 +1,193 @@
+"""What may be shown of an answer while it is still written, so that it never turns out to be
+another one?
+
+Chunks are hints: one may be lost, an attempt may be given up for another, and no policy has
+screened them. So they are shown only where no rule looks at responses and nothing but the model's
+own words makes the answer; text is sent only as long as it continues what was sent; and the
+screened response of the step, or the outcome, completes it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.definitions.base import Definition
+from schemas.definitions.kinds import Agent, Definitions, Model, Policy, Route
+from schemas.events.agent.approvals import UserAsked
+from schemas.events.agent.models import ResponseCleared
+from schemas.events.agent.runs import RequestAdmitted, RequestRefused
+from schemas.events.base import Event
+from schemas.events.model_chunks import ModelChunk
+from streams.gateway import sse, submit
+from streams.gateway.auth import Caller
+from streams.gateway.context import Edge
+from streams.gateway.errors import Problem
+from streams.gateway.recent_runs import ENDS, OUTCOMES
+from streams.gateway.submit import Asked
+
+LAST_S = 0.05
+BEGIN_S = 2.0
+BETWEEN = "\n\n"
+WORDS = (ModelChunk, ResponseCleared, *ENDS)
+
+
+def may_show(given: Definitions, name: str) -> bool:
+    """Whether parts of this agent's answers may be heard before they are whole."""
+    agent = given.find("agent", name)
+    if (
+        not isinstance(agent, Agent)
+        or agent.output is not None
+        or agent.pattern not in ("loop", "single")
+    ):
+        return False
+    policy = given.find("policy", agent.policy) if agent.policy else None
+    unscreened = agent.policy is None or (
+        isinstance(policy, Policy) and not policy.changes_responses
+    )
+    return unscreened and any(
+        isinstance(model, Model) and model.stream for model in _models(given, agent)
+    )
+
+
+def _models(given: Definitions, agent: Agent) -> list[Definition | None]:
+    """Whoever may come to answer: the agent's model, or those of its route, and their fallbacks."""
+    route = None if given.find("model", agent.model) else given.find("route", agent.model)
+    names = (
+        (agent.model,)
+        if not isinstance(route, Route)
+        else (*route.cascade, *(candidate.model for candidate in route.candidates), *route.fallback)
+    )
+    return [given.find("model", name) for name in (*names, *agent.fallback)]
+
+
+@dataclass
+class Spoken:
+    """What was sent of an answer. `take` gives what may be sent now."""
+
+    step: int = 0
+    attempt: tuple = ()
+    text: str = ""
+    sent: str = ""
+    whole: bool = True
+    before: bool = False
+
+    def take(self, event: Event) -> str:
+        match event:
+            case ModelChunk():
+                return self._chunk(event)
+            case ResponseCleared() if event.step >= self.step:
+                self._at(event.step)
+                more = self._upto(event.content or "")
+                self.whole = True
+                return more
+        return ""
+
+    def end(self, answer: str) -> str:
+        """The rest of the answer. Raises Problem where something else was sent already."""
+        if answer.startswith(self.sent):
+            return self._upto(answer)
+        if not self.whole:
+            raise Problem(
+                502,
+                "attempt_abandoned",
+                "what was sent of this answer was given up for another one: take the "
+                "answer from GET /v1/runs/{id}",
+            )
+        self._at(self.step + 1)  # a tool's result that ended the run
+        return self._upto(answer)
+
+    def _chunk(self, chunk: ModelChunk) -> str:
+        attempt = chunk.step, chunk.started_at, chunk.attempt
+        if (
+            attempt < self.attempt
+            or chunk.step < self.step
+            or (chunk.step == self.step and self.whole and self.sent)
+        ):
+            return ""
+        if chunk.step > self.step:
+            self._at(chunk.step)
+        if attempt != self.attempt:
+            self.attempt, self.text = attempt, ""
+        if chunk.offset > len(self.text):
+            return ""  # one was lost: the whole response will say it
+        self.text, self.whole = self.text[: chunk.offset] + chunk.text, False
+        return self._upto(self.text)
+
+    def _at(self, step: int) -> None:
+        if step > self.step:
+            self.before = self.before or bool(self.sent)
+            self.step, self.sent, self.text, self.attempt = step, "", "", ()
+
+    def _upto(self, text: str) -> str:
+        """What of the text has not been sent, where it goes on from what has been."""
+        if not text.startswith(self.sent) or len(text) == len(self.sent):
+            return ""
+        between = BETWEEN if self.before and not self.sent else ""
+        more, self.sent = text[len(self.sent) :], text
+        return between + more
+
+
+async def begun(edge: Edge, asked: Asked) -> None:
+    """Returns when the run has begun, so that a refusal is an answer of its own and not the end of
+    a stream that looked well. Raises Problem; a run that is not heard of for `BEGIN_S` is waited
+    for in the stream.
+    """
+    stories, until = edge.link.stories, asyncio.get_running_loop().time() + BEGIN_S
+    known = stories.find(asked.run)
+    if known is None:
+        return
+    with stories.reading(known) as story:
+        while True:
+            heard = next(
+                stories.events(known, asked.run, known.since, (RequestAdmitted, RequestRefused)),
+                None,
+            )
+            if heard and isinstance(heard[1], RequestRefused):
+                submit.completed(submit.finished_as(heard[1]))
+            if heard or not await story.change(until - asyncio.get_running_loop().time()):
+                return
+
+
+async def spoken(
+    edge: Edge, caller: Caller, asked: Asked, agent: str
+) -> AsyncIterator[str | None | dict[str, Any]]:
+    """The answer's text in parts as it comes, None where nothing came for a while, then the result.
+
+    Raises Problem for a run that ends without an answer.
+    """
+    stories = edge.link.stories
+    known = stories.find(asked.run)
+    if known is None:
+        result = submit.completed(await submit.result_of(edge, caller, asked))
+        yield result["answer"] or ""
+        yield result
+        return
+    words, shows, ended = Spoken(), may_show(edge.link.given(), agent), None
+    kinds = WORDS if shows else ENDS
+    loop, place = asyncio.get_running_loop(), known.since
+    until = loop.time() + edge.settings.edge_wait_s
+    with stories.reading(known) as story:
+        while ended is None:
+            for number, event in stories.events(known, asked.run, place, kinds):
+                place = number
+                if isinstance(event, OUTCOMES) or (
+                    isinstance(event, UserAsked) and event.request == asked.run
+                ):
+                    ended = event
+                elif more := words.take(event):
+                    yield more
+            if ended is None and not await story.change(min(sse.BEAT_S, until - loop.time())):
+                if loop.time() >= until:
+                    raise submit.late(edge, asked.run)
+                yield None
+        if (
+            shows and not words.whole and await story.change(LAST_S)
+        ):  # the response comes on another topic
+            for _, event in stories.events(known, asked.run, place, (ResponseCleared,)):
+                if more := words.take(event):
+                    yield more
+    result = submit.completed(submit.finished_as(ended))
+    if rest := words.end(result["answer"] or ""):
+        yield rest
+    yield result

@@ -1,0 +1,81 @@
+"""What is the edge made of? One application out of one router a group of routes; a new group is two
+lines here.
+
+`application(settings, link, tables)` is complete without Kafka or ClickHouse: both are given to it.
+"""
+
+from fastapi import FastAPI
+
+from streams.config import Settings
+from streams.console import actions, export, pages, quality, rates
+from streams.console.actions import sign_in_page
+from streams.console.page import error_page
+from streams.console.request import SignIn
+from streams.engine.monitoring.telemetry import Metrics
+from streams.gateway import errors, limits
+from streams.gateway.context import Edge, Tables
+from streams.gateway.kafka_link import Link
+from streams.gateway.openapi import PROBLEMS, described
+from streams.gateway.otlp import routes
+from streams.gateway.routes import (
+    anthropic_messages,
+    approvals,
+    cloudevents,
+    models,
+    objects,
+    openai_chat,
+    openai_responses,
+    runs,
+    signals,
+    traces,
+)
+
+ROUTERS = (
+    runs.router,
+    approvals.router,
+    signals.router,
+    objects.router,
+    openai_chat.router,
+    openai_responses.router,
+    anthropic_messages.router,
+    models.router,
+    cloudevents.router,
+    routes.router,
+    traces.router,
+    pages.router,
+    quality.router,
+    actions.router,
+    export.router,
+    rates.router,
+)
+
+ABOUT = """LLM agents in production, run as an exactly-once streaming pipeline on Kafka.
+
+Accepted (202) means that all replicas of Kafka have the request. Every request has exactly one outcome. With an
+`Idempotency-Key` a request may be sent again: it is the same run. A caller that goes away, from a stream too, does not
+end its run: `GET /v1/runs/{id}` has the outcome, and `POST /v1/runs/{id}/cancel` ends it. What is wrong is a problem of
+RFC 9457. Where one says 503, ask again after `Retry-After` seconds, with the same `Idempotency-Key`."""
+
+
+def application(
+    settings: Settings, link: Link, tables: Tables, metrics: Metrics | None = None
+) -> FastAPI:
+    """The whole edge, as an ASGI application."""
+    app = FastAPI(
+        title="Weir",
+        version="1",
+        description=ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        responses=PROBLEMS,
+    )
+    app.state.edge = Edge(settings, link, tables, metrics or Metrics())
+    errors.handled(app, error_page)
+    app.add_exception_handler(SignIn, lambda request, error: sign_in_page(str(error)))
+    for router in ROUTERS:
+        app.include_router(router)
+    described(app)
+    app.add_middleware(
+        limits.Limits, settings=settings, metrics=app.state.edge.metrics, room=app.state.edge.bodies
+    )
+    return app

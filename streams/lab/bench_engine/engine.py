@@ -1,0 +1,235 @@
+"""What does the engine reach, beside Faust at the same work on the same broker, and against what
+was asked of it?
+
+Every figure is measured in this run, on this machine. Rates `by processor` divide by the worker's
+own processor time instead of by the clock: they hold on a machine that others use as well.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from streams.config import Settings
+from streams.lab.bench_engine import broker, comparison, landing
+
+Progress = Callable[[int, int, str], None]
+WHOLE = (
+    "result_p50",
+    "result_p99",
+    "queryable_p99",
+    "resume_p50",
+    "resume_max",
+    "resident",
+    "ready",
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a row has to reach: at least `least`, or at most `most`, and `times` the peer."""
+
+    name: str
+    words: str
+    unit: str
+    least: float | None = None
+    most: float | None = None
+    times: float | None = None
+
+    def text(self) -> str:
+        limit = (
+            f"≥ {self.least:,g}"
+            if self.least is not None
+            else f"≤ {self.most:,g}"
+            if self.most is not None
+            else ""
+        )
+        return " and ".join(filter(None, (limit, f"≥ {self.times:g} × peer" if self.times else "")))
+
+    def met(self, ours: float, ratio: float | None) -> bool | None:
+        """None where nothing is asked."""
+        if not self.text():
+            return None
+        return (
+            (self.least is None or ours >= self.least)
+            and (self.most is None or ours <= self.most)
+            and (self.times is None or (ratio or 0) >= self.times)
+        )
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target(
+            "fold",
+            "fold, 16 fields, exactly once (Faust: at least once)",
+            "events/s",
+            least=12_000,
+            times=5,
+        ),
+        Target("fold_cpu", "the same by processor", "events/cpu-s"),
+        Target("window", "tumbling window with changelog", "events/s", least=15_000, times=8),
+        Target("window_cpu", "the same by processor", "events/cpu-s"),
+        Target("restore", "restore of a stage's state", "records/s", least=100_000),
+        Target("landing", "decode to row in ClickHouse", "rows/s", least=50_000),
+        Target("landing_cpu", "the same by processor", "rows/cpu-s"),
+        Target("result_p50", "request to result, p50", "ms", most=60),
+        Target("result_p99", "request to result, p99", "ms", most=250),
+        Target("queryable_p99", "event to queryable, p99", "s", most=5),
+        Target("resume_p50", "killed to moving again, p50", "s", most=2),
+        Target("resume_max", "killed to moving again, worst", "s", most=10),
+        Target("resident", "whole stack, resident", "GB", most=3.5),
+        Target("ready", "whole stack, ready, warm", "s", most=25),
+    )
+}
+PARTS = {
+    "beside": ("fold", "fold_cpu", "restore", "window", "window_cpu"),
+    "landing": ("landing", "landing_cpu"),
+    "whole": WHOLE,
+}
+
+
+def run(
+    settings: Settings, seconds: float, progress: Progress, only: list[str] | None = None
+) -> dict[str, Any]:
+    """Measures and returns {"cores", "load_before", "seconds", "rows": [{name, unit, ours, peer,
+    ratio, target, met}]}.
+
+    `only` names rows or parts (beside, landing, whole); `seconds` is about how long each
+    measurement takes. Raises Unmeasured, SystemExit or StackError with a sentence.
+    """
+    wanted = chosen(only or [])
+    told, total = 0, len(wanted)
+    load_before = os.getloadavg()[0]
+
+    def say(words: str) -> None:
+        progress(told, total, words)
+
+    figures: dict[str, tuple[float, float | None]] = {}
+    for part in (_beside, _landing, _whole):
+        figures |= part(settings, seconds, wanted, say)
+        told = len(figures.keys() & wanted)
+    progress(total, total, "done")
+    return {
+        "cores": os.cpu_count(),
+        "load_before": round(load_before, 2),
+        "seconds": seconds,
+        "rows": [
+            asdict(row_of(TARGETS[name], *figures[name])) for name in TARGETS if name in wanted
+        ],
+    }
+
+
+def chosen(only: list[str]) -> set[str]:
+    """The names of the rows that are asked for. Raises SystemExit for a name that there is not."""
+    unknown = [name for name in only if name not in TARGETS and name not in PARTS]
+    if unknown:
+        raise SystemExit(
+            f"there is no row {', '.join(unknown)}: there are {', '.join((*PARTS, *TARGETS))}"
+        )
+    return {row for name in only for row in PARTS.get(name, (name,))} if only else set(TARGETS)
+
+
+def _home(settings: Settings, name: str) -> Path:
+    return settings.home.resolve() / f"bench-{name}"
+
+
+def _beside(
+    settings: Settings, seconds: float, wanted: set[str], say: Callable[[str], None]
+) -> dict:
+    works = [
+        name
+        for name in ("fold", "window")
+        if wanted & {name, f"{name}_cpu"} or (name == "fold" and "restore" in wanted)
+    ]
+    found: dict[str, tuple[float, float | None]] = {}
+    if not works:
+        return found
+    with broker.own_engines(settings, _home(settings, "beside")) as ours:
+        for name in works:
+            figures = comparison.measure(ours, name, seconds, say)
+            found[name] = figures["ours"], figures["peer"]
+            found[f"{name}_cpu"] = figures["ours_cpu"], figures["peer_cpu"]
+            if name == "fold":
+                found["restore"] = figures["ours_restore"], figures["peer_restore"]
+    return found
+
+
+def _landing(
+    settings: Settings, seconds: float, wanted: set[str], say: Callable[[str], None]
+) -> dict:
+    if not wanted & {*PARTS["landing"]}:
+        return {}
+    figures = landing.measure(settings, _home(settings, "landing"), seconds, say)
+    return {name: (value, None) for name, value in figures.items()}
+
+
+def _whole(
+    settings: Settings, seconds: float, wanted: set[str], say: Callable[[str], None]
+) -> dict:
+    if not wanted & {*WHOLE}:
+        return {}
+    from streams.lab.bench_stack import stack
+
+    kills = stack.KILLS if wanted & {"resume_p50", "resume_max"} else 0
+    figures = stack.measure(_home(settings, "whole"), seconds, say, kills)
+    return {name.rsplit("_", 1)[0]: (value, None) for name, value in figures.items()}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the result."""
+
+    name: str
+    what: str
+    unit: str
+    ours: float
+    peer: float | None
+    ratio: float | None
+    target: str
+    met: bool | None
+
+
+def row_of(target: Target, ours: float, peer: float | None) -> Row:
+    ratio = ours / peer if peer else None
+    return Row(
+        target.name,
+        target.words,
+        target.unit,
+        _short(ours),
+        None if peer is None else _short(peer),
+        None if ratio is None else round(ratio, 1),
+        target.text(),
+        target.met(ours, ratio),
+    )
+
+
+def _short(value: float) -> float:
+    return round(value) if value >= 100 else round(value, 2)
+
+
+def table(result: dict[str, Any]) -> Table:
+    """The result for people."""
+    made = Table(
+        title=f"{result['cores']} cores, load {result['load_before']} before it began",
+        title_justify="left",
+        show_edge=False,
+        header_style="bold",
+    )
+    for name in ("what", "ours", "peer", "ratio", "unit", "target", "met"):
+        made.add_column(name, justify="right" if name in ("ours", "peer", "ratio") else "left")
+    for row in result["rows"]:
+        met = {True: "yes", False: "NO", None: ""}[row["met"]]
+        made.add_row(
+            row["what"],
+            f"{row['ours']:,}",
+            "" if row["peer"] is None else f"{row['peer']:,}",
+            "" if row["ratio"] is None else f"{row['ratio']}",
+            row["unit"],
+            row["target"],
+            met,
+        )
+    return made

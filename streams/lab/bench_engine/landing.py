@@ -1,0 +1,69 @@
+"""How many rows a second does one worker land in ClickHouse, from Avro on Kafka to rows, over
+ClickHouse's HTTP?
+
+Taken from the rows' own `landed_at`: those after the first insert, over the time from the first
+insert to the last.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from schemas.wire.topics import topics
+from sinks.clickhouse import sink
+from streams.config import Settings
+from streams.engine import kafka
+from streams.engine.shapes import kinds
+from streams.lab.bench_engine import broker
+from streams.lab.bench_engine.broker import Unmeasured
+from streams.lab.bench_engine.workload import WORKS, events
+from streams.topology import SINKS
+
+ABOUT_A_SECOND = 40_000
+LIMIT_TIMES = 10
+TABLES = Path(__file__).parents[3] / "infra" / "clickhouse"
+ASK = """
+WITH (SELECT min(landed_at) FROM token_usage) AS first
+SELECT count(), countIf(landed_at > first), dateDiff('millisecond', first, max(landed_at)) FROM token_usage
+"""
+
+
+def measure(
+    settings: Settings, home: Path, seconds: float, say: Callable[[str], None]
+) -> dict[str, float]:
+    """Rows a second, by the clock and by the worker's own processor time: `landing`, `landing_cpu`.
+    Raises Unmeasured.
+    """
+    work, count = WORKS["window"], int(seconds * ABOUT_A_SECOND)
+    with broker.own_engines(settings, home, with_clickhouse=True) as ours:
+        sink.migrate(
+            ours.clickhouse(),
+            ours.clickhouse_database,
+            TABLES,
+            {"retention_days": str(ours.retention_days)},
+        )
+        landed = [
+            topic
+            for topic in topics(broker.PARTITIONS).values()
+            if topic.event in kinds(SINKS["clickhouse"])
+        ]
+        kafka.create_topics(ours, landed)
+        say(f"landing: producing {count:,} events")
+        broker.produce(ours, work, events(work, count))
+        say(f"landing: {count:,} rows into ClickHouse")
+        client = sink.connect(ours.clickhouse(), ours.clickhouse_database)
+        try:
+            with broker.child(ours, "streams.lab.bench_engine.weir_worker", "landing") as worker:
+                worker.wait_until(
+                    lambda: client.query(ASK).result_rows[0][0] >= count,
+                    60 + seconds * LIMIT_TIMES,
+                    f"landing {count} rows",
+                )
+                cpu_s = worker.cpu_s()
+            rows, after_first, took_ms = client.query(ASK).result_rows[0]
+        finally:
+            client.close()
+    if rows != count:
+        raise Unmeasured(f"{count} events became {rows} rows: landing is not exact, see its log")
+    if not took_ms:
+        raise Unmeasured("all rows came in one insert: give the benchmark more --seconds")
+    return {"landing": after_first / took_ms * 1000, "landing_cpu": rows / cpu_s}

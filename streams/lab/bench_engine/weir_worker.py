@@ -1,0 +1,37 @@
+"""How do our own workers do the work of the benchmark? As in production, only without a registry.
+
+`python -m streams.lab.bench_engine.weir_worker fold` is a stage worker with the work's one step as
+its pipeline, and `python -m streams.lab.bench_engine.weir_worker landing` the worker that lands in
+ClickHouse.
+"""
+
+import sys
+
+from schemas.events.base import event_classes
+from schemas.wire.codec import LocalIds
+from streams.config import settings
+from streams.engine.sinks import worker as land
+from streams.engine.stages import worker as stage
+from streams.engine.worker import Worker, execute, start_logging
+from streams.lab.bench_engine.workload import WORKS
+
+
+def main() -> None:
+    name, configured = sys.argv[1], settings()
+    start_logging()
+    worker = Worker(
+        configured,
+        f"bench-{name}",
+        configured.metrics_port,
+        ids=LocalIds(event_classes()),
+        follows=False,
+    )
+    if name == "landing":
+        execute(worker, lambda: land.run(configured, "clickhouse", 0, worker))
+    else:
+        work = WORKS[name]
+        execute(worker, lambda: stage.run(configured, work.key, 0, worker, (work.step,)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""How many spans of other applications does the whole stack take and land a second, and what does
+each process pay?
+
+A stack of its own. Exports come in at a steady rate; one that is told to come again does, as an
+exporter would. Landed is what ClickHouse has. A stack keeps up where little is still under way when
+the last export was taken.
+"""
+
+import asyncio
+import gzip
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from schemas.definitions.kinds import Tenant
+from sinks.http import client
+from streams.config import Settings
+from streams.definitions.folder import Company
+from streams.lab.bench_engine.broker import Unmeasured
+from streams.lab.bench_stack.gateway import cpu_s, services
+from streams.lab.bench_stack.sample_spans import SEED, exports
+from streams.lab.bench_stack.stack import running
+from streams.lab.isolated_stack import resident_mb
+from streams.operations.connections import rows_of
+from streams.operations.deploy import apply_and_wait
+
+TENANT = "bench"
+WARM_SPANS, WARM_SEED = 20_000, SEED + 1
+RATE_MOST = 10_000
+"""Spans a second that are made for a measurement without a rate."""
+AT_ONCE, AGAIN_S = 4, 0.2
+SETTLED_S = 180
+SPANS_S_LEAST, LATE_S_MOST = 3_000, 5.0
+GREW_MOST = 0.25
+"""By how much of its beginning the workers' memory may grow: the ids of traces are kept for some
+minutes.
+"""
+ENGINES = {"kafka", "registry", "clickhouse", "qdrant"}
+LANDED = "SELECT count() AS spans FROM spans WHERE tenant = {tenant:String}"
+Say = Callable[[str], None]
+
+
+def run(home: Path, seconds: float, rate: int, say: Say) -> dict[str, Any]:
+    """What was sent, taken and landed a second, and of each process memory and processor time.
+    Raises Unmeasured.
+
+    `late_s` is how long after the last export was taken the last span was a row. A rate of 0 is as
+    fast as it goes.
+    """
+    load_before = os.getloadavg()[0]
+    say("starting a stack")
+    with running(home) as ours:
+        apply_and_wait(ours, Company([Tenant(name=TENANT)], ()))
+        sender = Sender(f"http://127.0.0.1:{ours.edge_port}/v1/traces")
+        say(f"warming up with {WARM_SPANS:,} spans")
+        asyncio.run(sender.send(bodies_of(WARM_SPANS, WARM_SEED), 0))
+        await_landed(ours, WARM_SPANS)
+        bodies, pids = bodies_of(int(seconds * (rate or RATE_MOST)), SEED), services(ours)
+        before, held = used(pids), memory(pids)
+        say(f"sending for {seconds:g} s")
+        began, sent = time.monotonic(), sender.taken
+        asyncio.run(sender.send(bodies, rate, seconds))
+        took_s, taken = time.monotonic() - began, sender.taken - sent
+        landed = landed_of(ours) - WARM_SPANS
+        say(f"{landed:,} of {taken:,} landed, waiting for the others")
+        await_landed(ours, WARM_SPANS + taken)
+        late_s = time.monotonic() - began - took_s
+        after, grown = used(pids), memory(pids)
+    workers = {
+        name: {
+            "cpu_ms_1000_spans": round((after[name] - before[name]) * 1e6 / taken, 1),
+            "memory_mb": [round(held[name]), round(grown[name])],
+        }
+        for name in pids
+    }
+    return judged(
+        {
+            "cores": os.cpu_count(),
+            "load_before": round(load_before, 1),
+            "rate": rate,
+            "seconds": round(took_s, 1),
+            "spans": taken,
+            "told_to_come_again": sender.again,
+            "taken_s": round(taken / took_s),
+            "landed_s": round(landed / took_s),
+            "landed_whole_s": round(taken / (took_s + late_s)),
+            "late_s": round(late_s, 1),
+            "cpu_ms_1000_spans": round(sum(w["cpu_ms_1000_spans"] for w in workers.values()), 1),
+            "workers": dict(sorted(workers.items(), key=lambda one: -one[1]["cpu_ms_1000_spans"])),
+        }
+    )
+
+
+def judged(result: dict[str, Any]) -> dict[str, Any]:
+    """With `memory_grew` (of the workers, as a share of the beginning) and whether the target is
+    met: a steady rate is landed where the last span is a row as soon as the first ones were,
+    whatever rate that is over a short time.
+    """
+    pairs = [one["memory_mb"] for name, one in result["workers"].items() if name not in ENGINES]
+    grew = sum(end for _, end in pairs) / sum(begin for begin, _ in pairs) - 1
+    keeps_up = result["taken_s"] >= SPANS_S_LEAST and result["late_s"] <= LATE_S_MOST
+    met = (keeps_up or result["landed_whole_s"] >= SPANS_S_LEAST) and grew <= GREW_MOST
+    return result | {"memory_grew": round(grew, 2), "met": met}
+
+
+class Sender:
+    """An exporter of an application, that comes again when it is told to."""
+
+    def __init__(self, url: str):
+        self._url, self.taken, self.again = url, 0, 0
+
+    async def send(self, bodies: list[tuple[bytes, int]], rate: int, seconds: float = 0) -> None:
+        """Exports and their spans, so many spans a second, until all are taken or the seconds are
+        over.
+        """
+        began, waiting = time.monotonic(), iter(bodies)
+        due = began
+
+        async def one(http: httpx.AsyncClient) -> None:
+            nonlocal due
+            for body, spans in waiting:
+                mine, due = due, due + (spans / rate if rate else 0)
+                if seconds and max(mine, time.monotonic()) > began + seconds:
+                    return
+                await asyncio.sleep(mine - time.monotonic())
+                while not await self._is_taken(http, body):
+                    self.again += 1
+                    await asyncio.sleep(AGAIN_S)
+                self.taken += spans
+
+        async with client(AT_ONCE) as http:
+            await asyncio.gather(*(one(http) for _ in range(AT_ONCE)))
+
+    async def _is_taken(self, http: httpx.AsyncClient, body: bytes) -> bool:
+        answer = await http.post(
+            self._url,
+            content=body,
+            headers={
+                "content-type": "application/x-protobuf",
+                "content-encoding": "gzip",
+                "weir-tenant": TENANT,
+            },
+        )
+        if answer.status_code == 200 and not answer.content:
+            return True
+        if answer.status_code in (429, 502, 503, 504):
+            return False
+        raise Unmeasured(
+            f"the edge answered {answer.status_code} to an export: {answer.content[:200]!r}"
+        )
+
+
+def bodies_of(spans: int, seed: int) -> list[tuple[bytes, int]]:
+    """Exports as they cross the wire, each with how many spans it has."""
+    return [
+        (
+            gzip.compress(export.SerializeToString(), 1),
+            len(export.resource_spans[0].scope_spans[0].spans),
+        )
+        for export in exports(spans, seed)
+    ]
+
+
+def landed_of(settings: Settings) -> int:
+    return rows_of(settings, LANDED, {"tenant": TENANT})[0]["spans"]
+
+
+def await_landed(settings: Settings, spans: int) -> None:
+    """Returns when so many are rows. Raises Unmeasured."""
+    deadline = time.monotonic() + SETTLED_S
+    while (landed := landed_of(settings)) < spans:
+        if time.monotonic() > deadline:
+            raise Unmeasured(
+                f"only {landed:,} of {spans:,} spans were rows after {SETTLED_S} s: see the workers' logs"
+            )
+        time.sleep(0.1)
+    if landed > spans:
+        raise Unmeasured(f"{spans:,} spans were taken and {landed:,} are rows: some landed twice")
+
+
+def used(pids: dict[str, int]) -> dict[str, float]:
+    return {name: cpu_s(pid) for name, pid in pids.items()}
+
+
+def memory(pids: dict[str, int]) -> dict[str, float]:
+    return {name: resident_mb(pid) or 0.0 for name, pid in pids.items()}

@@ -1,0 +1,65 @@
+"""How does a second stack run on this machine beside the first, without meeting it, and what memory
+does one take?
+"""
+
+import contextlib
+import random
+import socket
+from pathlib import Path
+from typing import Any
+
+from infra.embedded.service import StackError
+from streams.config import Settings
+
+PORTS = range(20_000, 32_000)
+"""Below those that the kernel gives to outgoing connections."""
+NEEDED = 40
+
+
+def free_block(count: int) -> int:
+    """The first of `count` free ports in a row, looked for from a place of its own, so that two
+    runs do not meet.
+    """
+    starts = list(range(PORTS.start, PORTS.stop - count, count))
+    random.shuffle(starts)
+    for start in starts:
+        with contextlib.ExitStack() as held:
+            try:
+                for port in range(start, start + count):
+                    held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return start
+    raise StackError(
+        f"there are no {count} free ports in a row from {PORTS.start} to {PORTS.stop}: stop what listens"
+    )
+
+
+def resident_mb(pid: int | None) -> float | None:
+    """Resident memory of a process in megabytes; None where it is gone."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except OSError:
+        return None
+    return int(pages) * 4096 / 1e6
+
+
+def own_settings(home: Path, **more: Any) -> Settings:
+    """The defaults, on a folder and ports of their own. The broker's controller takes the port
+    after the broker's.
+    """
+    first = free_block(NEEDED)
+    return Settings.model_construct(
+        **{
+            "home": home,
+            "kafka_port": first,
+            "registry_port": first + 2,
+            "clickhouse_port": first + 3,
+            "qdrant_port": first + 4,
+            "live_port": first + 5,
+            "services_port": first + 6,
+            "edge_port": first + 7,
+            "metrics_port": first + 8,
+        }
+        | more
+    )

@@ -1,0 +1,219 @@
+"""Would runs that are under way go on under this version of the code as they began under an older
+one?
+
+A history is a file of JSON lines: first the definitions, then for each event that the step `agent`
+took the state of the session before it, the event, and what was said to it. It is played twice:
+from its beginning, and from each state as it was written, as a worker does that is started anew in
+the middle of a run. What must stay is what the world and other steps hang on: which events, their
+ids, calls and arguments, outcomes and answers. Words of prompts may change.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from processors.agent.machine import advance
+from processors.agent.state import Session
+from schemas.definitions.kinds import Definitions, read_body
+from schemas.events.base import Event, event_classes
+from schemas.wire.codec import Undecodable, from_json, to_json
+from streams.engine.shapes import Step
+
+STEP = "agent"
+STATE = TypeAdapter(Session)
+LASTING = (
+    "id",
+    "cause",
+    "session",
+    "run",
+    "agent",
+    "agent_version",
+    "step",
+    "call",
+    "tool",
+    "tool_version",
+    "arguments",
+    "model",
+    "child",
+    "query",
+    "outcome",
+    "reason",
+    "answer",
+    "not_undone",
+    "status",
+    "decision",
+    "parent_run",
+)
+BESIDE = {"RunsHeld"}
+"""What is told of a run's place among its tenant's: it goes on the same, whatever is said of that.
+"""
+
+
+class BadHistory(Exception):
+    """A file that is no history, or of something that is gone; a sentence says which line."""
+
+
+class Recorder:
+    """Writes a history down while a pipeline runs: `pipeline` is the table with the agent's step
+    listened to.
+    """
+
+    def __init__(self, pipeline: tuple[Step, ...]):
+        self.lines: list[dict[str, Any]] = []
+        self.pipeline = tuple(
+            replace(step, by=replace(step.by, on=self._heard)) if step.name == STEP else step
+            for step in pipeline
+        )
+
+    def _heard(
+        self, session: Session, event: Event, given: Definitions
+    ) -> tuple[Session, list[Event]]:
+        after, said = advance(session, event, given)
+        self.lines.append(
+            {
+                "key": event.partition_key(),
+                "state": json.loads(STATE.dump_json(session)),
+                "took": _written(event),
+                "said": [_written(one) for one in said],
+            }
+        )
+        return after, said
+
+    def text(self, given: Definitions) -> str:
+        """The history as a file holds it."""
+        bodies = [
+            {
+                "kind": kind,
+                "version": version,
+                "body": definition.model_dump(mode="json", exclude_unset=True),
+            }
+            for (kind, _, version), definition in given.bodies.items()
+        ]
+        return "".join(
+            json.dumps(line, ensure_ascii=False) + "\n"
+            for line in ({"definitions": bodies}, *self.lines)
+        )
+
+
+def differences(path: Path) -> list[str]:
+    """What this code does otherwise than the recorded one did, a sentence each. Raises BadHistory."""
+    first, *lines = _lines(path)
+    try:
+        given = _given(first["definitions"])
+    except (ValidationError, KeyError) as error:
+        raise BadHistory(
+            f"{path}, line 1: its definitions can no longer be read ({error}): a run under way could not "
+            "go on, so give new fields defaults and keep old ones"
+        ) from error
+    return [*_played(path, lines, given, anew=False), *_played(path, lines, given, anew=True)]
+
+
+def _played(
+    path: Path, lines: list[dict[str, Any]], given: Definitions, anew: bool
+) -> Iterator[str]:
+    """With `anew`, each event is taken in the state as it was written; else in the one that came of
+    those before.
+    """
+    states: dict[str, Session] = {}
+    for nth, line in enumerate(lines, 2):
+        event, wanted = (
+            _read(path, nth, line["took"]),
+            [_lasting(said) for said in line["said"] if not BESIDE & said.keys()],
+        )
+        try:
+            session = (
+                STATE.validate_json(json.dumps(line["state"]))
+                if anew
+                else states.get(line["key"], Session())
+            )
+        except ValidationError as error:
+            yield f"{path}, line {nth}: a session of an older version can no longer be read: {_first(error)}"
+            continue
+        states[line["key"]], said = advance(session, event, given)
+        found = [_lasting(_written(one)) for one in said if type(one).__name__ not in BESIDE]
+        if found != wanted:
+            where = "in its recorded state" if anew else "after what came before"
+            yield f"{path}, line {nth}: {type(event).__name__} {where} says {_shown(found, wanted)}"
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except OSError as error:
+        raise BadHistory(
+            f"{path} cannot be read ({error.strerror}): name a folder of histories, or one of them"
+        ) from error
+    except ValueError as error:
+        raise BadHistory(f"{path} is no history: {error}") from error
+    if (
+        not lines
+        or not all(isinstance(line, dict) for line in lines)
+        or "definitions" not in lines[0]
+    ):
+        raise BadHistory(
+            f"{path} is no history: its first line holds the definitions, each other one what was taken"
+        )
+    return lines
+
+
+def _given(recorded: list[dict[str, Any]]) -> Definitions:
+    bodies, newest = {}, {}
+    for one in recorded:
+        definition = read_body(one["kind"], json.dumps(one["body"]))
+        bodies[one["kind"], definition.name, one["version"]] = definition
+        newest[one["kind"], definition.name] = max(
+            one["version"], newest.get((one["kind"], definition.name), 0)
+        )
+    return Definitions(bodies, newest)
+
+
+def _written(event: Event) -> dict[str, Any]:
+    return {
+        type(event).__name__: {
+            name: value
+            for name, value in json.loads(to_json(event)).items()
+            if value not in (None, "", [], {})
+        }
+    }
+
+
+def _read(path: Path, nth: int, written: dict[str, Any]) -> Event:
+    [(name, fields)] = written.items()
+    kind = event_classes().get(name)
+    if kind is None:
+        raise BadHistory(
+            f"{path}, line {nth}: there is no event {name} any more: a run under way waits for it"
+        )
+    try:
+        return from_json(kind, json.dumps(fields))
+    except Undecodable as error:
+        raise BadHistory(f"{path}, line {nth}: {name} can no longer be read: {error}") from error
+
+
+def _lasting(written: dict[str, Any]) -> dict[str, Any]:
+    [(name, fields)] = written.items()
+    told = {"model"} if name == "RunFinished" else set()  # older versions left it empty
+    return {"event": name} | {
+        field: fields[field] for field in LASTING if field in fields and field not in told
+    }
+
+
+def _shown(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> str:
+    """The first difference."""
+    for now, then in zip(found, wanted, strict=False):
+        for field in dict.fromkeys((*then, *now)):
+            if now.get(field) != then.get(field):
+                return (
+                    f"{now['event']} with {field} {now.get(field)!r}, "
+                    f"it was {then['event']} with {then.get(field)!r}"
+                )
+    return f"{[one['event'] for one in found]}, it was {[one['event'] for one in wanted]}"
+
+
+def _first(error: ValidationError) -> str:
+    one = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, one['loc']))}: {one['msg']}"

@@ -1,0 +1,178 @@
+"""How are real arrivals driven through the pipeline, and when can an analyst see each?
+
+A trace is a CSV with `replay_ms`, `input_tokens` and `output_tokens`. A request's text carries its
+tokens, and the recorded model reports them; so the sums in ClickHouse must be the trace's, to the
+token.
+"""
+
+import csv
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from schemas.definitions.base import Definition
+from schemas.definitions.kinds import Agent, Model, Tenant
+from schemas.definitions.limits import Limits
+from schemas.events.agent.runs import RunFinished
+from schemas.events.base import Event
+from schemas.wire.codec import Codec
+from streams.config import Settings
+from streams.engine.client import Client, now, request
+
+TENANT, AGENT = "traffic", "traffic"
+VISIBLE = """SELECT session, at FROM runs WHERE startsWith(session, {batch:String}) AND at >= {since:DateTime64(3)}"""
+Rows = Callable[[str, dict[str, Any]], list[dict[str, Any]]]
+
+
+class BadTrace(Exception):
+    """A file that is no trace; says the line and what it should be."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    at_ms: int
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass
+class Driven:
+    """What became of a trace: outcomes by kind, seconds from request to result, and from result to
+    queryable.
+    """
+
+    seconds: float = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    result_s: list[float] = field(default_factory=list)
+    queryable_s: list[float] = field(default_factory=list)
+
+
+def read(path: Path, limit: int = 0) -> list[Arrival]:
+    """The arrivals of a file, in order of time, the first one at 0. Raises BadTrace."""
+    with path.open(newline="") as lines:
+        rows = csv.DictReader(lines)
+        try:
+            found = [
+                Arrival(int(r["replay_ms"]), int(r["input_tokens"]), int(r["output_tokens"]))
+                for r in rows
+            ]
+        except (KeyError, ValueError, TypeError) as error:
+            raise BadTrace(
+                f"{path}, line {rows.line_num}: {type(error).__name__}: {error}. A trace is a CSV with the "
+                "columns replay_ms, input_tokens, output_tokens, all whole numbers"
+            ) from error
+    if not found:
+        raise BadTrace(f"{path} has no arrivals")
+    found.sort(key=lambda arrival: arrival.at_ms)
+    return found[:limit] if limit else found
+
+
+def sums(arrivals: Sequence[Arrival]) -> dict[str, int]:
+    return {
+        "requests": len(arrivals),
+        "input_tokens": sum(a.input_tokens for a in arrivals),
+        "output_tokens": sum(a.output_tokens for a in arrivals),
+    }
+
+
+def definitions(service_url: str) -> list[Definition]:
+    """A tenant without a quota, and an agent that asks the recorded model once."""
+    return [
+        Tenant(
+            name=TENANT, requests_per_minute=10_000_000, burst=1_000_000, concurrent_runs=1_000_000
+        ),
+        Model(
+            name="traffic",
+            provider="recorded",
+            base_url=f"{service_url}/v1",
+            upstream="recorded-1",
+            price={"input": "0.5", "output": "1.5"},
+        ),
+        Agent(
+            name=AGENT,
+            prompt="Answer.",
+            model="traffic",
+            limits=Limits(tokens=100_000_000, cost_usd=1_000_000),
+        ),
+    ]
+
+
+def drive(
+    settings: Settings,
+    codec: Codec,
+    arrivals: Sequence[Arrival],
+    speed: float,
+    batch: str,
+    progress: Callable[[int], None],
+    rows: Rows,
+    quiet_s: float = 60,
+) -> Driven:
+    """Sends every arrival at its time, waits for all outcomes and until all are in ClickHouse."""
+    driven, sent, finished = Driven(), {}, {}
+    done = threading.Event()
+
+    def heard(event: Event) -> None:
+        if event.session in sent and event.session not in finished:  # type: ignore[attr-defined]
+            finished[event.session] = time.time()  # type: ignore[attr-defined]
+            driven.outcomes[event.outcome if isinstance(event, RunFinished) else "refused"] += 1  # type: ignore[attr-defined]
+            driven.result_s.append(time.time() - sent[event.session])  # type: ignore[attr-defined]
+
+    began, since = time.monotonic(), now()
+    watcher = threading.Thread(
+        target=_see, args=(rows, batch, since, driven, done, len(arrivals)), daemon=True
+    )
+    with Client(settings, codec, heard) as client:
+        watcher.start()
+        for number, arrival in enumerate(arrivals):
+            wait_s = (arrival.at_ms - arrivals[0].at_ms) / 1000 / speed - (time.monotonic() - began)
+            if wait_s > 0:
+                time.sleep(wait_s)
+            asked = request(
+                TENANT,
+                AGENT,
+                f"tokens {arrival.input_tokens} {arrival.output_tokens}",
+                session=f"{batch}-{number}",
+            )
+            sent[asked.session] = time.time()
+            client.publish(asked)
+            progress(len(finished))
+        client.flush()
+        _await(finished, len(arrivals), progress, quiet_s)
+    driven.seconds = time.monotonic() - began
+    watcher.join(quiet_s)
+    done.set()
+    return driven
+
+
+def _await(
+    finished: dict[str, float], wanted: int, progress: Callable[[int], None], quiet_s: float
+) -> None:
+    """Returns when all are finished, or when none has finished for `quiet_s`."""
+    last, since = -1, time.monotonic()
+    while len(finished) < wanted and time.monotonic() - since < quiet_s:
+        if len(finished) != last:
+            last, since = len(finished), time.monotonic()
+        progress(len(finished))
+        time.sleep(0.05)
+    progress(len(finished))
+
+
+def _see(
+    rows: Rows, batch: str, since: datetime, driven: Driven, done: threading.Event, wanted: int
+) -> None:
+    """Asks ClickHouse over and over which runs it has, and notes how old each was when first seen."""
+    seen: set[str] = set()
+    newest = since
+    while not done.is_set() and len(seen) < wanted:
+        for row in rows(VISIBLE, {"batch": batch + "-", "since": newest}):
+            if row["session"] not in seen:
+                seen.add(row["session"])
+                driven.queryable_s.append(
+                    (now() - row["at"].replace(tzinfo=since.tzinfo)).total_seconds()
+                )
+        done.wait(0.1)

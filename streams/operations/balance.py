@@ -1,0 +1,227 @@
+"""Is every record that was produced in its table, once, or among the dead letters? By topic,
+partition and minute.
+
+Counted three times by three parties: the log says what was produced, the tables what landed, the
+dead letters what could not. The landing's own word is taken for one thing only: how far it has
+written. What stands behind that place and is nowhere is lost; what stands before it is under way.
+Minutes are those in which records were produced.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from confluent_kafka import OFFSET_INVALID, KafkaError, TopicPartition
+
+from schemas.events.base import Event
+from sinks.clickhouse.rows import TABLES
+from streams.cli.output import Problem, percentile
+from streams.config import Settings
+from streams.engine import kafka
+from streams.engine.dead_letters import read_all
+from streams.engine.shapes import kinds
+from streams.topology import SINKS
+
+Rows = Callable[[str, dict[str, Any]], list[dict[str, Any]]]
+Letters = set[tuple[str, int, int]]
+CONSUMER = "landing-clickhouse"
+MINUTE_MS = 60_000
+ANSWER_S = 30
+LANDED = """
+SELECT kafka_partition AS number, kafka_offset AS place, count() AS times,
+       toUnixTimestamp64Milli(max(landed_at)) AS landed_ms
+FROM {table} WHERE kafka_topic = {{topic:String}} AND has({{numbers:Array(UInt32)}}, kafka_partition)
+  AND kafka_offset >= {{least:UInt64}} GROUP BY number, place"""
+
+
+@dataclass
+class Minute:
+    """Records of one topic and partition that were produced in one minute, and what became of them."""
+
+    topic: str
+    partition: int
+    minute: datetime
+    produced: int = 0
+    landed: int = 0
+    dead_lettered: int = 0
+    under_way: int = 0
+    lost: int = 0
+    doubled: int = 0
+
+    @property
+    def balances(self) -> bool:
+        return not (self.lost or self.doubled)
+
+
+@dataclass
+class Balance:
+    """All minutes, the offsets of what is lost, and how long records took from the log into the
+    table, in milliseconds by topic.
+    """
+
+    minutes: list[Minute] = field(default_factory=list)
+    lost: dict[tuple[str, int], list[int]] = field(default_factory=lambda: defaultdict(list))
+    waits_ms: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def off(self) -> list[Minute]:
+        return [minute for minute in self.minutes if not minute.balances]
+
+    def by_topic(self) -> list[dict[str, Any]]:
+        sums: dict[str, Counter[str]] = defaultdict(Counter)
+        for each in self.minutes:
+            sums[each.topic].update({name: getattr(each, name) for name in FIGURES})
+        return [
+            {
+                "topic": topic,
+                **{name: found[name] for name in FIGURES},
+                "landed_after_p50_ms": percentile(self.waits_ms[topic], 0.5),
+                "landed_after_p99_ms": percentile(self.waits_ms[topic], 0.99),
+            }
+            for topic, found in sorted(sums.items())
+        ]
+
+
+FIGURES = ("produced", "landed", "dead_lettered", "under_way", "lost", "doubled")
+
+
+@dataclass(frozen=True)
+class Log:
+    """What the log holds of one partition: offset and minute of each record, and how far the
+    landing has written.
+    """
+
+    records: dict[int, int]
+    written_to: int
+
+
+def balance(settings: Settings, codec: Any, rows: Rows, since: datetime | None = None) -> Balance:
+    """Counts all that was produced since a moment, or all that the log still has."""
+    found = Balance()
+    logs = read_logs(settings, [kind for kind in kinds(SINKS["clickhouse"])], since)
+    dead = {
+        (letter.topic_name, letter.partition, letter.offset)
+        for letter in read_all(settings, codec)
+        if letter.consumer == CONSUMER
+    }
+    for kind, partitions in logs.items():
+        with_records = {number: log for number, log in partitions.items() if log.records}
+        if with_records:
+            landed = rows(
+                LANDED.format(table=TABLES[kind].name),
+                {
+                    "topic": kind.topic(),
+                    "numbers": list(with_records),
+                    "least": min(min(log.records) for log in with_records.values()),
+                },
+            )
+            count(settings.prefix + kind.topic(), with_records, landed, dead, found)
+    return found
+
+
+def count(
+    topic: str, logs: dict[int, Log], landed: Iterable[dict[str, Any]], dead: Letters, into: Balance
+) -> None:
+    """Adds the minutes of one topic. `landed` are rows of LANDED."""
+    there = {(row["number"], row["place"]): (row["times"], row["landed_ms"]) for row in landed}
+    for number, log in sorted(logs.items()):
+        minutes: dict[int, Minute] = {}
+        for offset, at_ms in log.records.items():
+            start = at_ms // MINUTE_MS * MINUTE_MS
+            minute = minutes.get(start)
+            if minute is None:
+                minute = minutes[start] = Minute(
+                    topic, number, datetime.fromtimestamp(start / 1000, UTC)
+                )
+            times, landed_ms = there.get((number, offset), (0, 0))
+            minute.produced += 1
+            minute.landed += times > 0
+            minute.doubled += max(0, times - 1)
+            if times:
+                into.waits_ms[topic].append(max(0, landed_ms - at_ms))
+            elif (topic, number, offset) in dead:
+                minute.dead_lettered += 1
+            elif offset >= log.written_to:
+                minute.under_way += 1
+            else:
+                minute.lost += 1
+                into.lost[topic, number].append(offset)
+        into.minutes += [minutes[start] for start in sorted(minutes)]
+
+
+def read_logs(
+    settings: Settings, events: list[type[Event]], since: datetime | None
+) -> dict[type[Event], dict[int, Log]]:
+    """Every committed record of these classes. How far the landing has written is asked first, so
+    that what it writes meanwhile counts as landed or under way, never as lost.
+    """
+    written = written_to(settings, [settings.prefix + kind.topic() for kind in events])
+    kind_of = {settings.prefix + kind.topic(): kind for kind in events}
+    logs = {kind: {} for kind in events}
+    for topic, number in written:
+        logs[kind_of[topic]][number] = Log({}, written[topic, number])
+    reader = kafka.consumer(settings, "balance", **{"enable.partition.eof": True})
+    try:
+        left = set(written)
+        reader.assign(beginnings(reader, written, since))
+        while left:
+            messages = reader.consume(10_000, 1.0)
+            for message in messages:
+                place = message.topic(), message.partition()
+                if message.error() is None:
+                    logs[kind_of[place[0]]][place[1]].records[message.offset()] = (
+                        message.timestamp()[1]
+                    )
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    left.discard(place)
+                elif kafka.is_fatal(message.error()):
+                    raise Problem(f"Kafka does not let {place[0]} be read: {message.error().str()}")
+    finally:
+        reader.close()
+    return logs
+
+
+def written_to(settings: Settings, topics: list[str]) -> dict[tuple[str, int], int]:
+    """Of each partition, the offset behind which the landing has written everything; 0 where it
+    never did.
+    """
+    asking = kafka.consumer(settings, CONSUMER)
+    try:
+        existing = asking.list_topics(timeout=ANSWER_S).topics
+        missing = [topic for topic in topics if topic not in existing]
+        if missing:
+            raise Problem(f"there is no topic {missing[0]}: `./weir deploy` makes it")
+        places = [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in existing[topic].partitions
+        ]
+        return {
+            (each.topic, each.partition): max(0, each.offset)
+            for each in asking.committed(places, timeout=ANSWER_S)
+        }
+    finally:
+        asking.close()
+
+
+def beginnings(
+    reader: Any, places: Iterable[tuple[str, int]], since: datetime | None
+) -> list[TopicPartition]:
+    """Where to begin: the first record since then; where there is none, at the end."""
+    if since is None:
+        return [
+            TopicPartition(
+                *place, reader.get_watermark_offsets(TopicPartition(*place), timeout=ANSWER_S)[0]
+            )
+            for place in places
+        ]
+    moment = int(since.timestamp() * 1000)
+    found = reader.offsets_for_times(
+        [TopicPartition(*place, moment) for place in places], timeout=ANSWER_S
+    )
+    return [
+        each if each.offset != OFFSET_INVALID else TopicPartition(each.topic, each.partition, -1)
+        for each in found
+    ]

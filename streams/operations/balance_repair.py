@@ -1,0 +1,79 @@
+"""How do records that were lost land again, once?
+
+Those that stand behind where the landing has written and are nowhere are read from the log and
+written as the landing would have. Nothing else will write them: it has passed them. Which they are
+is counted just before, and told again after.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from schemas.events.base import Event
+from sinks.base import Sink
+from streams.config import Settings
+from streams.engine import kafka
+from streams.engine.shapes import kinds
+from streams.engine.sinks.decode import Reader
+from streams.engine.sinks.worker import written_by_steps
+from streams.topology import SINKS
+
+log = logging.getLogger(__name__)
+AT_ONCE = 20_000
+Place = tuple[str, int]
+
+
+def repair(
+    settings: Settings, codec: Any, sink: Sink, lost: Mapping[Place, Sequence[int]], now: datetime
+) -> int:
+    """Lands lost records by topic and partition; how many could be written. What can never be
+    stored is logged.
+    """
+    kind_of = {settings.prefix + kind.topic(): kind for kind in kinds(SINKS["clickhouse"])}
+    reader, landed = Reader(codec, sink, written_by_steps(), settings.retention_days), 0
+    for (topic, partition), offsets in sorted(lost.items()):
+        for begin in range(0, len(offsets), AT_ONCE):
+            landed += _land(
+                settings,
+                reader,
+                sink,
+                (topic, partition),
+                kind_of[topic],
+                sorted(offsets)[begin : begin + AT_ONCE],
+                now,
+            )
+    return landed
+
+
+def _land(
+    settings: Settings,
+    reader: Reader,
+    sink: Sink,
+    place: Place,
+    kind: type[Event],
+    offsets: list[int],
+    now: datetime,
+) -> int:
+    wanted = set(offsets)
+    messages = [
+        message
+        for message in kafka.read_to(settings, *place, offsets[0], offsets[-1] + 1)
+        if message.offset() in wanted
+    ]
+    prepared, bad = reader.read(kind, messages)
+    for each in bad:
+        log.warning(
+            "%s[%d] at %d can never be stored (%s): %s",
+            *place,
+            each.message.offset(),
+            each.reason,
+            each.detail,
+        )
+    if prepared is not None:
+        # The minute is part of it: what is lost anew after a repair is to land anew, and not taken
+        # for a repeat.
+        digest = sha256(",".join(map(str, offsets)).encode()).hexdigest()[:16]
+        sink.write(prepared, f"repair:{place[0]}:{place[1]}:{digest}:{now:%Y%m%d%H%M}")
+    return len(messages) - len(bad)

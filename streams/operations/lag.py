@@ -1,0 +1,105 @@
+"""How far behind is each part of the pipeline: in records, and by the age of the oldest of them?"""
+
+import time
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, TopicPartition
+
+from streams.config import Settings
+from streams.engine import kafka
+from streams.engine.shapes import kinds
+from streams.topology import SINKS, calls, inputs, stages
+
+ANSWER_S = 10
+
+
+@dataclass
+class Delay:
+    """One consumer: records that it has not finished, at most, and the age of the oldest. What is
+    idle is 0 behind.
+    """
+
+    consumer: str
+    behind: int
+    oldest_ms: int
+
+
+def consumers() -> dict[str, list[str]]:
+    """Every part of the pipeline that reads Kafka, with its topics."""
+    found = {
+        f"stage-{key}": [kind.topic() for kind in inputs(steps)] for key, steps in stages().items()
+    }
+    found["calls"] = [kind.topic() for step in calls() for kind in kinds(step.reads)]
+    found |= {
+        f"landing-{sink}": [kind.topic() for kind in kinds(reads)] for sink, reads in SINKS.items()
+    }
+    return found
+
+
+def delays(settings: Settings, only: set[str] | None = None) -> list[Delay]:
+    """Of each consumer that has ever committed; the others have nothing to be behind of."""
+    return [
+        found
+        for name, topics in consumers().items()
+        if only is None or name in only
+        if (found := _delay(settings, name, [settings.prefix + topic for topic in topics]))
+    ]
+
+
+def _delay(settings: Settings, name: str, topics: list[str]) -> Delay | None:
+    reader = kafka.consumer(settings, name)
+    try:
+        existing = reader.list_topics(timeout=ANSWER_S).topics
+        places = [
+            TopicPartition(topic, number)
+            for topic in topics
+            if topic in existing
+            for number in existing[topic].partitions
+        ]
+        committed = [
+            each for each in reader.committed(places, timeout=ANSWER_S) if each.offset >= 0
+        ]
+        if not committed:
+            return None
+        ends = {
+            (each.topic, each.partition): reader.get_watermark_offsets(each, timeout=ANSWER_S)[1]
+            for each in committed
+        }
+        late = {
+            (each.topic, each.partition): each.offset
+            for each in committed
+            if ends[each.topic, each.partition] > each.offset
+        }
+        return Delay(name, *(_oldest(settings, late, ends) if late else (0, 0)))
+    finally:
+        reader.close()
+
+
+def _oldest(
+    settings: Settings, late: dict[tuple[str, int], int], ends: dict[tuple[str, int], int]
+) -> tuple[int, int]:
+    """Records not finished, at most, and the age of the oldest. What a transaction leaves behind
+    its end is no record, so that the first one is looked for: where there is none, nothing is left
+    to do.
+    """
+    behind, oldest_ms, now_ms, deadline = 0, 0, int(time.time() * 1000), time.monotonic() + ANSWER_S
+    reader = kafka.consumer(
+        settings, "delays", **{"enable.partition.eof": True, "queued.min.messages": 1}
+    )
+    try:
+        reader.assign([TopicPartition(*place, offset) for place, offset in late.items()])
+        left = dict(late)
+        while left and time.monotonic() < deadline:
+            for message in reader.consume(1_000, 0.2):
+                place = message.topic(), message.partition()
+                if place not in left:
+                    continue
+                if message.error() is None:
+                    behind += ends[place] - left.pop(place)
+                    oldest_ms = max(oldest_ms, now_ms - message.timestamp()[1])
+                    reader.pause([TopicPartition(*place)])
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    del left[place]
+        return behind + sum(ends[place] - offset for place, offset in left.items()), oldest_ms
+    finally:
+        reader.close()

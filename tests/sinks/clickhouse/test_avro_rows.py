@@ -1,0 +1,182 @@
+"""Are rows made of a record's bytes the same as those made of its values, to the last column?"""
+
+import contextlib
+from collections import defaultdict
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import SimpleNamespace
+from uuid import UUID, uuid4
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
+
+from schemas.events.base import Event, event_classes
+from schemas.events.usage import TokensUsed
+from schemas.events.values import Tokens
+from schemas.wire.codec import HEAD, Codec, LocalIds, from_json
+from sinks.base import Bodies
+from sinks.clickhouse.avro_rows import AvroRows, number, read, takes
+from sinks.clickhouse.rows import TABLES, Columns, columns
+from sinks.clickhouse.sink import ClickHouse, connect, migrate
+from tests.sinks.clickhouse.test_rows import EXAMPLES, batch_of
+from tests.sinks.conftest import TABLES as FOLDER
+
+CODEC = Codec(LocalIds(event_classes()))
+TAKEN = [kind for kind in TABLES if takes(kind)]
+COMMON = {
+    "at": datetime(2026, 5, 5, 12, 0, 0, 7000, UTC),
+    "tenant": "acmé",
+    "run": UUID(int=0),
+    "agent": "a",
+    "agent_version": 2**53,
+    "provider": "p",
+}
+EXTREMES = [
+    TokensUsed(
+        **COMMON,
+        id=UUID(int=2**128 - 1),
+        session="s",
+        model="m" * 200,
+        tokens=Tokens(),
+        cost_usd=Decimal("99999999999.999999999999"),
+    ),
+    TokensUsed(
+        **COMMON,
+        id=UUID(int=1),
+        cause=UUID(int=5),
+        session="\N{ROCKET}\n\0'",
+        user="x" * 9_000,
+        model="m",
+        tokens=Tokens(input_tokens=2**53, output_tokens=128),
+        cost_usd=Decimal(0),
+    ),
+    TokensUsed(
+        **COMMON, id=UUID(int=2), session="s", user="", model="m", tokens=Tokens(output_tokens=64)
+    ),
+]
+
+
+def examples(kind: type[Event]) -> list[Event]:
+    found = [
+        from_json(kind, path.read_text())
+        for path in sorted((EXAMPLES / kind.__name__).glob("*.json"))
+    ]
+    return found + (EXTREMES if kind is TokensUsed else [])
+
+
+def bodies_of(*events: Event) -> Bodies:
+    same = batch_of(*events)
+    return Bodies(
+        same.kind,
+        same.partition,
+        same.offsets,
+        same.seqs,
+        [CODEC.encode(e)[HEAD.size :] for e in events],
+    )
+
+
+def test_most_classes_are_taken_as_they_are():
+    assert {"RunFinished", "SpanEnded", "TokensUsed", "VerdictReached"} <= {
+        kind.__name__ for kind in TAKEN
+    }
+
+
+@pytest.mark.parametrize("kind", TAKEN, ids=lambda kind: kind.__name__)
+def test_bodies_are_read_back_as_the_batch_they_are(kind):
+    assert columns(read(bodies_of(*examples(kind)))) == columns(batch_of(*examples(kind)))
+
+
+@pytest.mark.parametrize(
+    "value, written", [(0, b"\0"), (63, b"\x7e"), (64, b"\x80\x01"), (300, b"\xd8\x04")]
+)
+def test_numbers_are_written_as_avro_writes_them(value, written):
+    assert number(value) == written
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("kind", TAKEN, ids=lambda kind: kind.__name__)
+def test_bytes_and_values_make_the_same_rows(clickhouse_url, kind):
+    events, rows = examples(kind), {}
+    for way, batch in {"bytes": bodies_of(*events), "values": batch_of(*events)}.items():
+        client = database(clickhouse_url)
+        sink = ClickHouse(clickhouse_url, client.database)
+        prepared = sink.prepare(batch)
+        assert isinstance(prepared, AvroRows if way == "bytes" else Columns)
+        for _ in range(2):  # the second is a repeat
+            sink.write(prepared, "token")
+        table = TABLES[kind].name
+        rows[way] = client.query(
+            f"SELECT * EXCEPT landed_at FROM {table} ORDER BY kafka_offset"
+        ).result_rows
+        assert len(rows[way]) == len(events)
+        client.close()
+    assert rows["bytes"] == rows["values"]
+
+
+@pytest.mark.parametrize(
+    ("error", "as_columns"),
+    [
+        (OperationalError("read timed out"), False),
+        (DatabaseError("Code: 73. Unknown format Avro"), True),
+    ],
+)
+def test_a_server_that_is_away_has_refused_no_avro(monkeypatch, error, as_columns):
+    """Else, after an outage, every batch of the table would go the slower way until the worker is
+    started anew.
+    """
+    said = []
+
+    def refuses(*_, **__):
+        raise error
+
+    client = SimpleNamespace(
+        raw_insert=refuses, insert=lambda *_, **__: said.append("columns"), close=lambda: None
+    )
+    monkeypatch.setattr("sinks.clickhouse.sink.connect", lambda *_: client)
+    monkeypatch.setattr(ClickHouse, "_types_of", lambda *_: defaultdict(str))
+    sink = ClickHouse("", "")
+    with contextlib.suppress(OperationalError):
+        sink.write(sink.prepare(bodies_of(*EXTREMES)), "token")
+    assert (said == ["columns"]) == as_columns == bool(sink._no_avro)
+
+
+@pytest.mark.engine
+def test_a_repeat_is_dropped_whichever_way_it_comes(clickhouse_url):
+    client, event = database(clickhouse_url), examples(TokensUsed)[0]
+    sink = ClickHouse(clickhouse_url, client.database)
+    for batch in (bodies_of(event), batch_of(event), bodies_of(event)):
+        sink.write(sink.prepare(batch), "token")
+    assert client.query("SELECT count() FROM token_usage").result_rows == [(1,)]
+    assert client.query("SELECT sum(calls) FROM usage_by_hour").result_rows == [(1,)]
+
+
+@pytest.mark.engine
+def test_a_server_that_refuses_avro_is_given_columns(clickhouse_url, monkeypatch):
+    client, asked = database(clickhouse_url), []
+
+    def refuse(self: Client, table: str, **_: object) -> None:
+        asked.append(table)
+        raise DatabaseError("no such format")
+
+    monkeypatch.setattr(type(client), "raw_insert", refuse)
+    sink = ClickHouse(clickhouse_url, client.database)
+    for nth, event in enumerate(examples(TokensUsed)):
+        sink.write(sink.prepare(bodies_of(event)), f"token {nth}")
+    assert client.query("SELECT count() FROM token_usage").result_rows == [
+        (len(examples(TokensUsed)),)
+    ]
+    assert asked == ["token_usage"], "a server that refused once is not asked again"
+
+
+@pytest.mark.engine
+def test_an_insert_that_neither_way_takes_is_raised(clickhouse_url):
+    sink = ClickHouse(clickhouse_url, f"t{uuid4().hex[:8]}")
+    with pytest.raises(DatabaseError):
+        sink.write(sink.prepare(bodies_of(*EXTREMES)), "token")
+
+
+def database(url: str) -> Client:
+    name = f"t{uuid4().hex[:8]}"
+    migrate(url, name, FOLDER, {"retention_days": "3650"})
+    return connect(url, name)

@@ -1,0 +1,185 @@
+"""Do the tables come to be, say what they are, and take each row once?"""
+
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from schemas.wire.codec import from_json
+from sinks.clickhouse.rows import TABLES as LANDING
+from sinks.clickhouse.rows import columns
+from sinks.clickhouse.sink import ClickHouse, MigrationRefused, connect, migrate, statements
+from tests.sinks.clickhouse.test_rows import EXAMPLES, batch_of, expected
+from tests.sinks.conftest import TABLES
+
+pytestmark = pytest.mark.engine
+TOTALS = {
+    "runs": ("runs_by_hour", "runs"),
+    "spans": ("steps_by_hour", "steps"),
+    "token_usage": ("usage_by_hour", "calls"),
+    "feedback": ("feedback_by_day", "given"),
+}
+
+
+def test_every_table_and_every_column_says_what_it_is(database):
+    tables = database.query(
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND comment = ''"
+    )
+    in_tables = database.query("""SELECT table, name FROM system.columns WHERE database = currentDatabase()
+        AND comment = '' AND NOT endsWith(table, '_view')""")
+    assert (tables.result_rows, in_tables.result_rows) == ([], [])
+
+
+def test_every_table_that_takes_rows_remembers_tokens(database):
+    forgetful = database.query("""SELECT name FROM system.tables WHERE database = currentDatabase()
+        AND engine LIKE '%MergeTree' AND name != 'schema_migrations'
+        AND position(create_table_query, 'non_replicated_deduplication_window = 10000') = 0""")
+    assert forgetful.result_rows == []
+
+
+@pytest.mark.parametrize("name", sorted({table.name for table in LANDING.values()}))
+def test_a_table_has_the_columns_that_its_events_fill_and_no_others(database, name):
+    events = [
+        from_json(kind, (EXAMPLES / kind.__name__ / "full.json").read_text())
+        for kind, table in LANDING.items()
+        if table.name == name
+    ]
+    described = {row[0] for row in database.query(f"DESCRIBE TABLE {name}").result_rows}
+    assert described == {"landed_at"}.union(*(columns(batch_of(event)).names for event in events))
+
+
+@pytest.mark.parametrize("kind", LANDING, ids=lambda kind: kind.__name__)
+def test_an_event_fills_its_table_and_comes_back_as_it_was(database, clickhouse_url, kind):
+    events = [
+        from_json(kind, path.read_text()).model_copy(update={"id": uuid4()})
+        for path in sorted((EXAMPLES / kind.__name__).glob("*.json"))
+    ]
+    sink, table = ClickHouse(clickhouse_url, database.database), LANDING[kind].name
+    prepared = sink.prepare(batch_of(*events))
+    sink.write(prepared, f"examples:{kind.__name__}")
+    for event in events:
+        [row] = database.query(
+            f"SELECT * EXCEPT landed_at FROM {table} WHERE id = {{id:UUID}}",
+            parameters={"id": str(event.id)},
+        ).named_results()
+        wanted = expected(event)
+        got = {name: comparable(row[name], wanted[name]) for name in wanted}
+        assert got == wanted
+
+
+def comparable(got, wanted):
+    if isinstance(got, UUID):
+        return got.int
+    if hasattr(got, "timestamp"):
+        return round(got.timestamp() * 1000)
+    return got.encode() if isinstance(wanted, bytes) and isinstance(got, str) else got
+
+
+@pytest.mark.parametrize(
+    "deduplicate, times", [(True, 1), (False, 3)], ids=["with tokens", "control without"]
+)
+def test_a_batch_that_comes_again_is_there_once_and_in_the_totals_once(
+    clickhouse_url, deduplicate, times
+):
+    name = f"t{uuid4().hex[:8]}"
+    migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
+    sink = ClickHouse(clickhouse_url, name, deduplicate)
+    for kind, table in LANDING.items():
+        event = from_json(kind, (EXAMPLES / kind.__name__ / "full.json").read_text())
+        for _ in range(3):
+            sink.write(columns(batch_of(event)), f"{kind.topic()}:3:100-100:e")
+            sink.write(columns(batch_of(event, first=200)), f"{kind.topic()}:3:200-200:e")
+    with connect(clickhouse_url, name) as client:
+        for kind, table in LANDING.items():
+            rows = client.query(
+                f"SELECT count() FROM {table.name} WHERE kafka_topic = '{kind.topic()}'"
+            ).result_rows
+            assert rows == [(2 * times,)], table.name
+        for table, (total, column) in TOTALS.items():
+            rows = client.query(f"SELECT count() FROM {table}").result_rows
+            assert client.query(f"SELECT sum({column}) FROM {total}").result_rows == rows, total
+
+
+def test_an_error_of_the_server_is_raised_and_the_same_rows_are_taken_afterwards(clickhouse_url):
+    name = f"t{uuid4().hex[:8]}"
+    sink = ClickHouse(clickhouse_url, name)
+    kind = next(iter(LANDING))
+    prepared = sink.prepare(
+        batch_of(from_json(kind, (EXAMPLES / kind.__name__ / "full.json").read_text()))
+    )
+    with pytest.raises(Exception, match=name):
+        sink.write(prepared, "t")
+    migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
+    sink.write(prepared, "t")
+    with connect(clickhouse_url, name) as client:
+        assert client.query("SELECT count() FROM runs").result_rows == [(1,)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "001_a.sql").write_text(
+        "-- first;\nCREATE TABLE IF NOT EXISTS a (x Int8 COMMENT ';') ENGINE = Memory;\n"
+    )
+    (tmp_path / "002_b.sql").write_text(
+        "CREATE TABLE IF NOT EXISTS b (x ${type}) ENGINE = Memory;\n"
+        "CREATE TABLE IF NOT EXISTS c (x Int8) ENGINE = Memory;\n"
+    )
+    return tmp_path
+
+
+def test_migrations_are_applied_once_and_in_order(clickhouse_url, folder):
+    name = f"t{uuid4().hex[:8]}"
+    assert migrate(clickhouse_url, name, folder, {"type": "String"}) == ["001_a.sql", "002_b.sql"]
+    assert migrate(clickhouse_url, name, folder, {"type": "Int64"}) == []
+    (folder / "003_d.sql").write_text("CREATE TABLE IF NOT EXISTS d (x Int8) ENGINE = Memory;\n")
+    assert migrate(clickhouse_url, name, folder, {"type": "String"}) == ["003_d.sql"]
+    with connect(clickhouse_url, name) as client:
+        assert client.query("SHOW TABLES").result_columns == [
+            ["a", "b", "c", "d", "schema_migrations"]
+        ]
+
+
+def test_a_migration_that_was_cut_off_is_begun_again(clickhouse_url, folder):
+    name = f"t{uuid4().hex[:8]}"
+    with pytest.raises(Exception, match="Nonsense"):
+        migrate(clickhouse_url, name, folder, {"type": "Nonsense"})
+    assert migrate(clickhouse_url, name, folder, {"type": "String"}) == ["002_b.sql"]
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        (
+            lambda folder: (folder / "001_a.sql").write_text("SELECT 1;\n"),
+            "001_a.sql was changed after it was applied",
+        ),
+        (
+            lambda folder: (folder / "001_a.sql").unlink(),
+            "001_a.sql was applied to this database and is gone",
+        ),
+        (
+            lambda folder: (folder / "000_z.sql").write_text("SELECT 1;\n"),
+            "000_z.sql comes before 002_b.sql",
+        ),
+    ],
+    ids=["changed", "gone", "too low a number"],
+)
+def test_files_that_do_not_fit_the_database_are_refused(clickhouse_url, folder, change, sentence):
+    name = f"t{uuid4().hex[:8]}"
+    migrate(clickhouse_url, name, folder, {"type": "String"})
+    change(folder)
+    with pytest.raises(MigrationRefused, match=sentence):
+        migrate(clickhouse_url, name, folder, {"type": "String"})
+
+
+def test_statements_are_cut_at_the_ends_of_lines():
+    assert statements("-- note;\nSELECT 1;\n\nSELECT ';'\n  AS x;\n") == [
+        "SELECT 1",
+        "SELECT ';'\n  AS x",
+    ]
+
+
+@pytest.mark.parametrize("url", ["localhost:8123", "ftp://host", ""])
+def test_a_url_that_is_none_is_explained(url):
+    with pytest.raises(ValueError, match="write http"):
+        connect(url, "x")

@@ -1,0 +1,425 @@
+"""Is a folder of YAML read as it is meant, is every mistake in it told with its line, and does the
+sample company work?
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from infra.embedded.scripted import server
+from processors.knowledge.ingest import Document, chunk
+from schemas.definitions.kinds import Definitions
+from schemas.events.agent.runs import Passage, RequestRefused, RunFinished
+from schemas.events.base import Event
+from schemas.events.guardrails import VerdictReached
+from schemas.events.values import Tokens, ToolRequest
+from schemas.ports import (
+    ChatAnswer,
+    ChatQuestion,
+    SearchAnswer,
+    SearchQuestion,
+    ToolAnswer,
+    ToolQuestion,
+)
+from streams.definitions.folder import BadCompany, load
+from streams.engine.client import request
+from streams.engine.in_memory import Local
+from streams.topology import PIPELINE
+from tests.support.processors import NOON
+
+SAMPLE = Path(__file__).parents[3] / "infra" / "company"
+GOOD = {
+    "tenants/acme.yaml": "description: us\n",
+    "models/small.yaml": "provider: openai\nbase_url: http://127.0.0.1:${services_port}/v1\nupstream: gpt-4o-mini\n",
+    "tools/look.yaml": "url: http://tools/look\neffect: pure\nparameters:\n  type: object\n",
+    "policies/guard.yaml": "rules:\n  - {find: card, action: redact}\n",
+    "agents/help.yaml": "prompt: Help.\nmodel: small\ntools: [look]\npolicy: guard\ntenants: [acme]\n",
+    "documents/faq.md": "# Questions\n\nAsk.\n",
+    "documents/acme/own.md": "No heading.\n",
+}
+
+
+def folder_of(tmp_path: Path, **changed: str | None) -> Path:
+    for name, text in (
+        GOOD | {name.replace("__", "/"): text for name, text in changed.items()}
+    ).items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if text is not None:
+            path.write_text(text)
+    return tmp_path
+
+
+def test_a_folder_is_a_company(tmp_path):
+    company = load(folder_of(tmp_path), services_port=8099)
+    assert sorted((d.kind, d.name) for d in company.definitions) == [
+        ("agent", "help"),
+        ("model", "small"),
+        ("policy", "guard"),
+        ("tenant", "acme"),
+        ("tool", "look"),
+    ]
+    assert (
+        Definitions.of(*company.definitions).find("model", "small").base_url
+        == "http://127.0.0.1:8099/v1"
+    )
+    assert [(d.tenant, d.document, d.title) for d in company.documents] == [
+        ("acme", "acme/own.md", "own"),
+        ("acme", "faq.md", "Questions"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "more"),
+    [
+        ("models/gpt-4o.yaml", GOOD["models/small.yaml"] + "direct: true\n"),
+        ("routes/gpt-4o.yaml", "candidates: [{model: small}]\ndirect: true\n"),
+    ],
+)
+def test_a_model_or_route_that_is_direct_is_an_agent_of_its_name(tmp_path, file, more):
+    given = Definitions.of(*load(folder_of(tmp_path, **{file: more})).definitions)
+    agent = given.find("agent", "gpt-4o")
+    assert (agent.model, agent.prompt, agent.tools, agent.pattern) == ("gpt-4o", "", (), "single")
+    asked = []
+
+    def chat(question: ChatQuestion) -> ChatAnswer:
+        asked.append(question.messages)
+        return ChatAnswer(
+            "small",
+            "openai",
+            "gpt-4o-mini",
+            "hello",
+            (),
+            "stop",
+            Tokens(input_tokens=1),
+            NOON,
+            NOON,
+        )
+
+    local = Local(PIPELINE, given, {"chat": chat, "tool": None, "search": None})
+    run = next(
+        event
+        for event in local.send(request("acme", "gpt-4o", "hi"))
+        if isinstance(event, RunFinished)
+    )
+    local.close()
+    assert run.answer == "hello" and [(m.role, m.content) for m in asked[0]] == [("user", "hi")]
+    with pytest.raises(BadCompany, match="agent 'gpt-4o' is defined in"):
+        load(folder_of(tmp_path, **{"agents/gpt-4o.yaml": GOOD["agents/help.yaml"]}))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line", "words"),
+    [
+        (
+            "agents/help.yaml",
+            "prompt: x\nmodel: small\ntolos: [look]\n",
+            3,
+            "unknown key 'tolos': correct or remove it",
+        ),
+        (
+            "agents/help.yaml",
+            "prompt: x\nmodel: big\n",
+            2,
+            "there is no model 'big' (there are: small): correct the name",
+        ),
+        (
+            "agents/help.yaml",
+            "prompt: x\nmodel: small\ntools:\n  - seek\n",
+            3,
+            "there is no tool 'seek'",
+        ),
+        (
+            "agents/help.yaml",
+            "prompt: x\nmodel: small\npolicy: none\n",
+            3,
+            "there is no policy 'none'",
+        ),
+        ("agents/help.yaml", "prompt: x\nmodel: small\nlimits:\n  steps: 0\n", 4, "limits.steps"),
+        ("agents/help.yaml", "model: small\n", 1, "'prompt' is missing: add it"),
+        (
+            "agents/help.yaml",
+            "prompt: x\nmodel: small\nmodel: small\n",
+            3,
+            "'model' is there twice: remove one",
+        ),
+        ("agents/help.yaml", "prompt: [x\nmodel: small\n", 2, "no valid YAML"),
+        ("agents/help.yaml", "- x\n", 1, "a definition is a mapping"),
+        ("agents/help.yaml", "name: a/b\nprompt: x\nmodel: small\n", 1, "name"),
+        (
+            "tenants/acme.yaml",
+            "contract:\n  discount: 0.1\n  currency: EUR\n",
+            3,
+            "there is no currency 'EUR': add currencies/EUR",
+        ),
+        (
+            "tenants/acme.yaml",
+            "budget_usd: {hard: true}\n",
+            1,
+            "say how much: give `month` or `day`",
+        ),
+        (
+            "tenants/acme.yaml",
+            "contract:\n  models:\n    small: {input: -1, output: 2}\n",
+            3,
+            "contract.models.small.input",
+        ),
+        ("currencies/EUR.yaml", "rates:\n  - {since: 2026-01-01, usd: 0}\n", 2, "rates.0.usd"),
+        (
+            "models/small.yaml",
+            "provider: p\nbase_url: http://m\nupstream: u\nprice: {input: 1}\n",
+            4,
+            "'price.output' is missing",
+        ),
+        (
+            "tools/look.yaml",
+            "url: http://t\nparameters:\n  type: objekt\n",
+            2,
+            "no JSON Schema that can be used",
+        ),
+        (
+            "tools/look.yaml",
+            "url: http://t\nparameters: {$ref: 'http://x/y'}\n",
+            2,
+            "nothing is fetched from elsewhere",
+        ),
+        ("tools/look.yaml", "url: ftp://t\n", 1, "is no http address"),
+        (
+            "policies/guard.yaml",
+            "rules:\n  - {find: card, action: redact}\n  - {find: cards, action: redact}\n",
+            3,
+            "rules.1.find",
+        ),
+        ("policies/more.yaml", "name: guard\nrules: []\n", 1, "is defined in"),
+    ],
+)
+def test_a_mistake_is_told_with_file_line_and_what_to_do(tmp_path, name, text, line, words):
+    with pytest.raises(BadCompany) as bad:
+        load(folder_of(tmp_path, **{name.replace("/", "__"): text}))
+    assert f"{tmp_path / name}, line {line}: " in str(bad.value)
+    assert words in str(bad.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        (
+            "webhooks/crm.yaml",
+            "url: https://crm/hook\nsecret: whsec_tR7vK2\nevents: [run.finished]\n",
+            2,
+        ),
+        (
+            "models/small.yaml",
+            "provider: p\nbase_url: http://m\nupstream: u\napi_key: sk-tR7vK2\n",
+            4,
+        ),
+        ("tools/look.yaml", "url: http://t\nheaders: 'authorization: tR7vK2'\n", 2),
+        ("tools/look.yaml", "url: http://t\nheaders: {authorization: tR7vK2}\n", 2),
+        ("tools/look.yaml", "url: http://t\nserver: {url: http://s, env: {X: [tR7vK2]}}\n", 2),
+    ],
+)
+def test_a_secret_that_was_written_by_mistake_is_never_shown(tmp_path, name, text, line):
+    with pytest.raises(BadCompany) as bad:
+        load(folder_of(tmp_path, **{name.replace("/", "__"): text}))
+    assert f"{tmp_path / name}, line {line}: " in str(bad.value) and "write env:NAME" in str(
+        bad.value
+    )
+    assert "tR7vK2" not in str(bad.value)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path):
+    with pytest.raises(BadCompany) as bad:
+        load(
+            folder_of(
+                tmp_path,
+                agents__help="x",
+                **{
+                    "agents__help.yaml": "prompt: x\nmodel: a\npolicy: b\n",
+                    "documents__nobody__x.md": "x",
+                    "agnets__x.yaml": "a: 1\n",
+                },
+            )
+        )
+    assert len(str(bad.value).splitlines()) == 4
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (BOMB, "more than 100,000 values"),
+        ("a: &a [*a]\n", "an alias holds itself"),
+        ("a: " + "[" * 3000 + "]" * 3000, "nested too deep"),
+        ("a: 2020-13-45\n", "month must be"),
+        ("a: " + "9" * 5_000, "no valid YAML"),
+        ("a: \x00", "no valid YAML"),
+        ("a: " + "x" * 1_100_000, "at most 1,048,576"),
+        ("a: !!python/object/apply:os.system ['id']\n", "no valid YAML"),
+    ],
+)
+def test_hostile_yaml_is_told_at_once(tmp_path, text, says):
+    with pytest.raises(BadCompany, match=says):
+        load(folder_of(tmp_path, **{"tenants__acme.yaml": text}))
+
+
+@pytest.mark.parametrize("name", ["tenants/a.yaml", "documents/a.md"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/nowhere")])
+def test_what_is_no_file_is_told(tmp_path, name, make):
+    make(folder_of(tmp_path) / name)
+    with pytest.raises(BadCompany, match="no file that can be read"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("what", ["absent", "empty"])
+def test_no_folder_and_an_empty_one(tmp_path, what):
+    with pytest.raises(BadCompany, match="give one with|defines nothing"):
+        load(tmp_path / "nowhere" if what == "absent" else tmp_path)
+
+
+class Scripted:
+    """The demo's model, tools and search, without a server: the same script answers."""
+
+    def __init__(self, documents):
+        self.script = server.load(SAMPLE / "script.yaml")
+        self.chunks = [
+            piece for d in documents if d.tenant == "fernweh" for piece in chunk(Document(), d)[1]
+        ]
+
+    def chat(self, question: ChatQuestion) -> ChatAnswer:
+        messages = [
+            {
+                "role": m.role,
+                "content": m.content,
+                "name": m.name,
+                "tool_call_id": m.tool_call_id,
+                "tool_calls": [
+                    {"id": c.id, "function": {"name": c.name, "arguments": c.arguments}}
+                    for c in m.tool_calls
+                ],
+            }
+            for m in question.messages
+        ]
+        said = server.answer(self.script, {"model": "scripted-1", "messages": messages})[0]
+        choice = said["choices"][0]
+        calls = tuple(
+            ToolRequest(
+                id=c["id"], name=c["function"]["name"], arguments=c["function"]["arguments"]
+            )
+            for c in choice["message"].get("tool_calls") or ()
+        )
+        tokens = Tokens(
+            input_tokens=said["usage"]["prompt_tokens"],
+            output_tokens=said["usage"]["completion_tokens"],
+        )
+        return ChatAnswer(
+            "small",
+            "scripted",
+            said["model"],
+            choice["message"]["content"],
+            calls,
+            choice["finish_reason"],
+            tokens,
+            NOON,
+            NOON,
+        )
+
+    def tool(self, question: ToolQuestion) -> ToolAnswer:
+        returned, _, _ = server.result_of(
+            self.script, question.tool, json.loads(question.arguments)
+        )
+        return ToolAnswer(json.dumps(returned), NOON, NOON)
+
+    def search(self, question: SearchQuestion) -> SearchAnswer:
+        words = set(question.query.lower().split())
+        best = sorted(
+            self.chunks, key=lambda c: -len(words & set(c.text.lower().replace(".", " ").split()))
+        )
+        return SearchAnswer(
+            tuple(
+                Passage(document=c.document, nth=c.nth, title=c.title, text=c.text, score=0.5)
+                for c in best[: question.limit]
+            ),
+            NOON,
+            NOON,
+        )
+
+
+@pytest.fixture(scope="module")
+def played() -> list[tuple[dict, list[Event]]]:
+    company = load(SAMPLE)
+    world = Scripted(company.documents)
+    local = Local(
+        PIPELINE,
+        Definitions.of(*company.definitions),
+        {"chat": world.chat, "tool": world.tool, "search": world.search},
+    )
+    asked = yaml.safe_load((SAMPLE / "requests.yaml").read_text())
+    said = [(fields, local.send(request(**fields))) for fields in asked]
+    local.close()
+    return said
+
+
+def test_the_sample_company_answers_all_but_what_it_should_not(played):
+    outcomes = [
+        (one.outcome if isinstance(one, RunFinished) else one.reason)
+        for _, said in played
+        for one in said
+        if isinstance(one, RunFinished | RequestRefused)
+    ]
+    assert len(played) == len(outcomes) == 20
+    assert {outcome: outcomes.count(outcome) for outcome in outcomes} == {
+        "completed": 16,
+        "blocked": 1,
+        "unknown_agent": 1,
+        "empty": 1,
+        "quota": 1,
+    }
+    assert not [
+        event for _, said in played for event in said if type(event).__name__ == "DeadLettered"
+    ]
+
+
+def test_the_first_request_shows_a_tool_call_and_every_answer_is_of_the_script(played):
+    assert {"ToolCalled", "ToolReturned", "SpanEnded"} <= {
+        type(event).__name__ for event in played[0][1]
+    }
+    answers = [
+        event.answer
+        for _, said in played
+        for event in said
+        if isinstance(event, RunFinished) and event.answer
+    ]
+    assert server.NO_RULE not in answers
+    assert not [answer for answer in answers if "{" in answer]
+
+
+def test_cards_and_accounts_never_reach_the_model(played):
+    after = "".join(
+        event.model_dump_json()
+        for _, said in played
+        for event in said
+        if type(event).__name__ in ("ModelAsked", "RequestCleared", "RunFinished", "SpanEnded")
+    )
+    rules = {
+        verdict.rule
+        for _, said in played
+        for verdict in said
+        if isinstance(verdict, VerdictReached)
+    }
+    assert rules == {"card", "iban", "email", "secret"}
+    assert not [
+        text for text in ("4111 1111", "3704 0044", "gala.meyer", "tR7vK2") if text in after
+    ]
+
+
+def test_the_sample_folder_survives_a_copy(tmp_path):
+    shutil.copytree(SAMPLE, tmp_path / "copy")
+    assert len(load(tmp_path / "copy").definitions) == len(load(SAMPLE).definitions)

@@ -1,0 +1,131 @@
+"""Are batches cut when they should be, and cut again exactly as they were recorded?"""
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.events.usage import TokensUsed
+from streams.engine.sinks.batches import Lane, Limits, Range, RangeLost, range_of
+
+LIMITS = Limits(rows=3, age_s=1.0, size=100)
+
+
+@dataclass(frozen=True)
+class Record:
+    """As much of a Kafka message as a lane looks at."""
+
+    at: int
+    size: int = 1
+
+    def offset(self) -> int:
+        return self.at
+
+    def __len__(self) -> int:
+        return self.size
+
+
+def lane_with(*records: Record, pending: Range | None = None, now: float = 0.0) -> Lane:
+    lane = Lane(TokensUsed, "t", 0, pending)
+    for record in records:
+        lane.add(record, now)
+    return lane
+
+
+def cut_offsets(lane: Lane, now: float = 0.0, limits: Limits = LIMITS) -> list[int] | None:
+    cut = lane.make_cut(limits, "e1", now)
+    return cut and [record.offset() for record in cut.messages]
+
+
+@pytest.mark.parametrize(
+    "records, now, cut",
+    [
+        ([], 9, None),
+        ([Record(4)], 0.5, None),
+        ([Record(4)], 1.0, [4]),  # old enough
+        (
+            [Record(4), Record(6), Record(9), Record(10)],
+            0,
+            [4, 6, 9],
+        ),  # large enough; offsets have gaps
+        ([Record(4, 60), Record(5, 60)], 0, [4]),  # too many bytes for one
+        ([Record(4, 500)], 0, [4]),  # one that is too large alone still goes
+        ([Record(4, 30), Record(5, 30), Record(6, 30), Record(7, 30)], 0, [4, 5, 6]),
+    ],
+)
+def test_a_cut_is_made_by_size_or_age(records, now, cut):
+    assert cut_offsets(lane_with(*records), now) == cut
+
+
+def test_only_one_cut_at_a_time_and_the_rest_waits_its_own_time():
+    lane = lane_with(*map(Record, range(5)))
+    assert cut_offsets(lane, now=1.0) == [0, 1, 2]
+    assert cut_offsets(lane, now=9.0) is None
+    lane.finish()
+    assert (lane.stored, cut_offsets(lane, now=1.5), cut_offsets(lane, now=2.0)) == (
+        3,
+        None,
+        [3, 4],
+    )
+
+
+@pytest.mark.parametrize(
+    "read, cut",
+    [
+        ([5], None),  # not read whole yet
+        ([5, 7, 8], None),
+        ([5, 7, 8, 11], [5, 7, 8, 11]),
+        (
+            [5, 7, 8, 11, 12, 13],
+            [5, 7, 8, 11],
+        ),  # not one more, though there is more, and more than fits
+    ],
+)
+def test_a_recorded_range_is_replayed_exactly_whatever_else_is_there(read, cut):
+    lane = lane_with(*map(Record, read), pending=Range(5, 11, "old"))
+    assert cut_offsets(lane, now=99) == cut
+    if cut:
+        assert (lane.cut.recorded, lane.cut.range.epoch) == (True, "old")
+
+
+@pytest.mark.parametrize("read", [[6, 11], [5, 12], [12]])
+def test_a_recorded_range_that_is_not_there_any_more_is_said_loudly(read):
+    with pytest.raises(RangeLost, match="records 5 to 11"):
+        cut_offsets(lane_with(*map(Record, read), pending=Range(5, 11, "old")))
+
+
+def test_a_record_that_was_read_before_is_not_taken_twice():
+    assert cut_offsets(lane_with(Record(1), Record(2), Record(2), Record(1)), now=5) == [1, 2]
+
+
+@given(st.integers(0, 2**62), st.integers(0, 2**62), st.text(max_size=20))
+def test_metadata_keeps_a_range(first, last, epoch):
+    assert range_of(Range(first, last, epoch).metadata()) == Range(first, last, epoch)
+
+
+@pytest.mark.parametrize("metadata", ["junk", "{}", '{"f": "x", "l": 1, "e": ""}', "[1]"])
+def test_metadata_of_another_program_is_refused(metadata):
+    with pytest.raises(RangeLost, match="another program"):
+        range_of(metadata)
+
+
+@given(st.lists(st.integers(1, 40), max_size=60), st.lists(st.booleans(), max_size=60))
+def test_cuts_are_a_partition_of_what_was_read_however_it_arrives_and_whatever_crashes(
+    sizes, crashes
+):
+    """A successor starts at the committed offset, with the recorded range or none, and makes the
+    same tokens.
+    """
+    log = [Record(offset, size) for offset, size in enumerate(sizes)]
+    stored: dict[str, list[int]] = {}
+    crashes, position, pending = iter(crashes), 0, None
+    while position < len(log):
+        lane = lane_with(*log[position:], pending=pending)
+        cut = lane.make_cut(LIMITS, "e", now=5)
+        position, pending = cut.range.first, cut.range  # committed
+        offsets = [record.offset() for record in cut.messages]
+        assert stored.setdefault(cut.range.token("t", 0), offsets) == offsets
+        if not next(crashes, False):
+            position, pending = cut.range.last + 1, None
+    assert [offset for offsets in stored.values() for offset in offsets] == list(range(len(log)))

@@ -1,0 +1,105 @@
+"""Are large, slow and too many bodies told to wait, or to be smaller, before they are memory here?"""
+
+import asyncio
+import json
+
+import pytest
+
+from streams.gateway.limits import Room
+from streams.gateway.otlp.wire import BODY_BYTES_MAX
+from streams.http_app import application
+
+ASK = json.dumps({"agent": "support", "text": "x" * 70_000}).encode()
+JSON = {"content-type": "application/json"}
+
+
+async def chunks(body: bytes, size: int = 10_000):
+    for start in range(0, len(body), size):
+        yield body[start : start + size]
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "says"),
+    [
+        ("/v1/requests", 5_000_000, "WEIR_EDGE_BODY_BYTES"),
+        ("/v1/traces", BODY_BYTES_MAX + 1, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_body_that_is_too_large_is_told_how_large_it_may_be(http, path, size, says, whole):
+    body = bytes(size)
+    done = http(
+        lambda client: client.post(
+            path, content=body if whole else chunks(body, 1_000_000), headers=JSON
+        )
+    )
+    assert done.status_code == 413 and says in done.json()["detail"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_large_bodies_wait_for_room(http, app, link, whole):
+    room = app.state.edge.bodies
+
+    def ask(client):
+        return client.post("/v1/requests", content=ASK if whole else chunks(ASK), headers=JSON)
+
+    with room.holding(room.most):
+        full = http(ask)
+        small = http(
+            lambda client: client.post("/v1/requests", json={"agent": "support", "text": "hi"})
+        )
+    assert (full.status_code, full.json()["code"], full.headers["retry-after"]) == (
+        503,
+        "busy",
+        "1",
+    )
+    assert small.status_code == http(ask).status_code == 202
+    assert room.taken == 0 and len(link.taken) == 2
+
+
+def test_a_body_that_does_not_come_gives_its_place_to_others(settings, link, tables):
+    app = application(settings.model_copy(update={"edge_slow_s": 0.02}), link, tables)
+    sent = []
+
+    async def receive():
+        if not sent and not came:
+            came.append(True)
+            return {"type": "http.request", "body": b'{"agent"', "more_body": True}
+        await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    came: list[bool] = []
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/requests",
+        "query_string": b"",
+        "headers": [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"100"),
+            (b"weir-tenant", b"fernweh"),
+        ],
+    }
+    asyncio.run(asyncio.wait_for(app(scope, receive, send), 5))
+    said = json.loads(sent[1]["body"])
+    assert (sent[0]["status"], said["code"]) == (408, "too_slow") and (
+        b"connection",
+        b"close",
+    ) in sent[0]["headers"]
+    assert app.state.edge.metrics.value("weir_edge_in_flight") == 0 and link.taken == []
+
+
+def test_a_request_that_nobody_could_answer_is_counted_as_500(http, app, tables, monkeypatch):
+    monkeypatch.setattr(app.state.edge.link, "given", lambda: 1 / 0)
+    done = http(lambda client: client.get("/v1/models"))
+    assert (done.status_code, done.json()["code"]) == (500, "internal")
+    assert 'status="500"' in app.state.edge.metrics.text().decode()
+
+
+def test_small_bodies_take_no_room():
+    room = Room(10)
+    with room.holding(50):
+        assert room.taken == 50, "one alone always fits"
+    assert room.taken == 0

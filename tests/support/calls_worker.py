@@ -1,0 +1,69 @@
+"""How do tests run a call runner as a real process, to be killed? `python -m
+tests.support.calls_worker SLOT URL`.
+"""
+
+import sys
+
+from processors.models import call
+from processors.tools import call as tools
+from schemas.definitions.kinds import Agent, Definitions, Model, Tool
+from schemas.definitions.tools import Reconcile
+from schemas.events.agent.models import ModelAsked, ModelFailed, ModelResponded
+from schemas.events.agent.runs import ToolCalled, ToolFailed, ToolReturned, ToolUncertain
+from schemas.events.base import event_classes
+from schemas.wire.codec import Codec, LocalIds
+from sinks.objects import Objects
+from streams.config import settings
+from streams.engine.calls import worker as runner
+from streams.engine.shapes import Call, Step
+from streams.engine.worker import Worker, execute, start_logging
+
+STEPS = (
+    Step(
+        "ask_model",
+        ModelAsked,
+        Call(call.ask, "chat", call.tell),
+        ModelResponded | ModelFailed,
+        given=True,
+    ),
+    Step(
+        "use_tool",
+        ToolCalled,
+        Call(tools.ask, "tool", tools.tell),
+        ToolReturned | ToolFailed | ToolUncertain,
+        given=True,
+    ),
+)
+
+
+def defined(url: str) -> Definitions:
+    return Definitions.of(
+        Tool(
+            name="wait",
+            url=f"{url}/tools/wait",
+            parameters={"type": "object"},
+            reconcile=Reconcile(url=f"{url}/tools/happened/{{key}}"),
+        ),
+        Model(name="m", provider="stub", base_url=url, upstream="m"),
+        Model(name="talker", provider="stub", base_url=f"{url}/talk", upstream="m", stream=True),
+        Agent(name="a", prompt="", model="talker"),
+    )
+
+
+class Given(Worker):
+    """A worker whose definitions are told and not followed."""
+
+    def __init__(self, slot: int, url: str):
+        super().__init__(settings(), f"calls-{slot}", ids=LocalIds(event_classes()), follows=False)
+        self.codec = Codec(LocalIds(event_classes()), Objects(settings().object_store()))
+        self._told = defined(url)
+
+    def given(self) -> Definitions:
+        return self._told
+
+
+if __name__ == "__main__":
+    start_logging()
+    slot, url = int(sys.argv[1]), sys.argv[2]
+    worker = Given(slot, url)
+    execute(worker, lambda: runner.run(settings(), slot, worker, STEPS))

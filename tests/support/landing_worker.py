@@ -1,0 +1,29 @@
+"""How do tests run a landing worker as a real process, to be killed? `python -m
+tests.support.landing_worker SINK`.
+
+With `--no-tokens` the sink does not deduplicate: the negative control.
+"""
+
+import sys
+
+from schemas.events.base import event_classes
+from schemas.wire.codec import LocalIds
+from sinks.clickhouse.sink import ClickHouse
+from streams.config import settings
+from streams.engine.shapes import kinds
+from streams.engine.sinks.worker import Landing, sink_of
+from streams.engine.worker import Worker, execute, start_logging
+from streams.topology import SINKS
+
+if __name__ == "__main__":
+    start_logging()
+    name, slot = sys.argv[1], int(sys.argv[2])
+    sink = sink_of(settings(), name)
+    if "--no-tokens" in sys.argv:
+        sink = ClickHouse(
+            settings().clickhouse(), settings().clickhouse_database, deduplicate=False
+        )
+    worker = Worker(
+        settings(), f"landing-{name}-{slot}", ids=LocalIds(event_classes()), follows=False
+    )
+    execute(worker, lambda: Landing(settings(), sink, kinds(SINKS[name]), slot, worker).run())
