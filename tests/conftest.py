@@ -22,7 +22,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 ORDER = (
     "schemas",
     "processors",
-    "test_architecture",
+    "architecture",
     "test_readme",
     "streams",
     "sinks",

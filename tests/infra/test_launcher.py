@@ -38,7 +38,8 @@ def project(folder: Path) -> None:
     for name in ("infra", "streams", ".ci"):
         (folder / name).mkdir()
     (folder / "infra" / "requirements.lock").write_text("# no packages\n")
-    (folder / "streams" / "cli.py").write_text(CLI)
+    (folder / "streams" / "cli").mkdir()
+    (folder / "streams" / "cli" / "main.py").write_text(CLI)
     for name in ("weir", ".ci/run"):
         shutil.copy(ROOT / name, folder / name)
 

@@ -11,7 +11,7 @@ from confluent_kafka import Message
 
 from schemas.events.knowledge import ChunkPrepared, ChunkRetired
 from sinks.clickhouse.sink import append
-from sinks.qdrant import sink
+from sinks.qdrant import sink as qdrant_sink
 from streams.cli.output import AsJson, Problem, err, out, say_json, table
 from streams.config import Settings, settings
 from streams.engine import kafka
@@ -150,7 +150,7 @@ def pieces_of(configured: Settings, waiting: list[Delay]) -> dict[str, int]:
     }
     wanted = chunks_of(log)
     retired = {(event.tenant, event.document, event.nth) for _, event in log[ChunkRetired]} - wanted
-    there = sink.places(
+    there = qdrant_sink.places(
         configured.qdrant(), configured.qdrant_key.get_secret_value(), configured.qdrant_collection
     )
     return {

@@ -13,8 +13,8 @@ from streams.cli.output import AsJson, Problem, say_json
 from streams.cli.runs.ask import print_outcome
 from streams.cli.runs.live_text import Screen
 from streams.config import settings
-from streams.gateway.follow_run import BACK, Piece, Place
-from streams.gateway.follow_run import follow as pieces_of
+from streams.engine.follow_run import BACK, Piece, Place
+from streams.engine.follow_run import follow as pieces_of
 from streams.operations.connections import codec_of
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from schemas.events.base import Event
 from schemas.events.model_chunks import ModelChunk
 from streams.cli.output import err
-from streams.gateway.follow_run import Piece, Reader
+from streams.engine.follow_run import Piece, Reader
 
 
 class Screen:

@@ -22,7 +22,7 @@ from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model
 from streams.cli.output import percentile
 from streams.config import Settings
-from streams.gateway.follow_run import Piece, follow
+from streams.engine.follow_run import Piece, follow
 from streams.lab.bench_engine.broker import Unmeasured
 from streams.operations.connections import codec_of
 

@@ -18,7 +18,7 @@ VERBS = {"count": "counter", "gauge": "gauge", "observe": "histogram", "timed": 
 def told() -> list[tuple[str, str, tuple[str, ...], str]]:
     """Every call that shows a number: its name, its kind, its labels, where it stands."""
     found = []
-    for path in [*ROOT.glob("streams/**/*.py"), *ROOT.glob("sinks/*.py")]:
+    for path in [*ROOT.glob("streams/**/*.py"), *ROOT.glob("sinks/**/*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if (
                 isinstance(node, ast.Call)

@@ -24,7 +24,7 @@ from schemas.ports import ChatQuestion
 from schemas.wire.topics import topic_of
 from streams.engine import kafka
 from streams.engine.client import OUTCOMES, now
-from streams.gateway.follow_run import Piece, Place, Reader, follow
+from streams.engine.follow_run import Piece, Place, Reader, follow
 from streams.ports.chunk_publisher import Hearing
 from tests.support.calls import WORDS, asked, runners
 from tests.support.stages import until
