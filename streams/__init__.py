@@ -1,0 +1,3 @@
+"""Engine, wiring, gateway, console and command line of Weir."""
+
+__version__ = "0.1.0"

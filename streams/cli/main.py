@@ -9,10 +9,12 @@ import importlib
 import keyword
 import signal
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
+
+from streams import __version__
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": (
@@ -20,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Start everything, send twenty requests, show what became of them.",
     ),
     "test": ("streams.cli.develop.tests", "Run every test, on the embedded engines."),
+    "lint": ("streams.cli.develop.lint", "Check format, rules, types and dead code."),
     "up": ("streams.cli.operate.stack", "Start the stack in the background."),
     "down": ("streams.cli.operate.stack", "Stop it; its data stays."),
     "status": ("streams.cli.operate.stack", "Which services run, since when, how often restarted."),
@@ -83,6 +86,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Command, its module, its help line. `./weir COMMAND --help` has the rest."""
 
 
+def print_version(wanted: bool) -> None:
+    """`weir --version` prints the version and ends."""
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 def application(only: str | None = None) -> typer.Typer:
     """The command line; with `only`, that command whole, and the others by name."""
     app = typer.Typer(
@@ -92,6 +102,7 @@ def application(only: str | None = None) -> typer.Typer:
         pretty_exceptions_enable=False,
         help="LLM agents in production, exactly once, on Kafka.",
     )
+    app.callback()(root_options)
     for name, (module, words) in COMMANDS.items():
         if only is None or name == only:
             found = getattr(importlib.import_module(module), name + "_" * keyword.iskeyword(name))
@@ -101,6 +112,14 @@ def application(only: str | None = None) -> typer.Typer:
         else:
             app.command(name, help=words)(_never)
     return app
+
+
+def root_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="The version.")
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
 
 
 def extra_of(name: str) -> dict[str, Any]:

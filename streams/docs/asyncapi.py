@@ -5,8 +5,6 @@ Weir's side is described, as the standard asks: `receive` is what Weir takes fro
 what it tells.
 """
 
-import tomllib
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,6 +12,7 @@ import yaml
 from schemas.events.base import Event
 from schemas.wire.avro_schema import schema_of
 from schemas.wire.topics import Topic, topics
+from streams import __version__
 from streams.config import Settings
 from streams.docs.readme import readers, writers
 from streams.engine.shapes import kinds
@@ -35,17 +34,19 @@ HEADERS = {
 }
 
 
+DESCRIPTION = "LLM agents in production, run as an exactly-once streaming pipeline on Kafka."
+
+
 def document(settings: Settings) -> dict[str, Any]:
     """The AsyncAPI document as JSON values."""
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     known = topics(settings.partitions).values()
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Weir",
-            "version": project["version"],
-            "description": project["description"],
-            "license": {"name": project["license"]},
+            "version": __version__,
+            "description": DESCRIPTION,
+            "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/vnd.apache.avro",
         "servers": {"kafka": _server(settings)},

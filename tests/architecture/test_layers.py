@@ -81,6 +81,7 @@ def upward_imports() -> set[str]:
     for path in python_files("streams"):
         own = path.relative_to(ROOT).with_suffix("").parts[1]
         imported = {name.split(".")[1] for name in imports_of(path) if name.startswith("streams.")}
+        imported -= {"__version__"}
         higher = {package for package in imported if layer_of(package) > layer_of(own)}
         found |= {f"{name_of(path)} -> {package}" for package in higher}
     return found
