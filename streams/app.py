@@ -85,12 +85,12 @@ def engine(name: str, module: ModuleType, home: Path, port: int) -> Service:
 
 def workers(settings: Settings, slots: int = 1) -> list[Service]:
     """The pipeline: one worker a stage and slot, call runners, a worker a sink, the live views, the
-    edge, who balances.
+    gateway, who balances.
     """
     names = [("stage", key, slot) for key in stages() for slot in range(slots)]
     names += [("calls", "", slot) for slot in range(slots)]
-    names += [("landing", sink, 0) for sink in SINKS if sink != "otlp" or settings.otlp_endpoint]
-    names += [("live", "", 0), ("edge", "", 0), ("balancing", "", 0)]
+    names += [("sink", sink, 0) for sink in SINKS if sink != "otlp" or settings.otlp_endpoint]
+    names += [("live", "", 0), ("gateway", "", 0), ("balancing", "", 0)]
     return [
         worker(settings, *name, port=settings.metrics_port + place)
         for place, name in enumerate(names)
@@ -100,9 +100,9 @@ def workers(settings: Settings, slots: int = 1) -> list[Service]:
 def worker(settings: Settings, kind: str, what: str, slot: int, port: int) -> Service:
     name = "-".join(filter(None, (kind, what, str(slot))))
     more = [what] if what else []
-    slots = [] if kind in ("live", "edge", "balancing") else ["--slot", str(slot)]
+    slots = [] if kind in ("live", "gateway", "balancing") else ["--slot", str(slot)]
     argv = (sys.executable, "-m", "streams.engine.worker", kind, *more, *slots, "--port", str(port))
-    ports = (port, settings.edge_port) if kind == "edge" else (port,)
+    ports = (port, settings.gateway_port) if kind == "gateway" else (port,)
     return Service(
         name,
         argv,
@@ -223,7 +223,7 @@ def await_definitions(settings: Settings, wanted: int, timeout_s: float = 30) ->
     late = [
         name
         for name in embedded.status(settings.home.resolve())["services"]
-        if name.startswith(("stage", "calls", "edge"))
+        if name.startswith(("stage", "calls", "gateway"))
     ]
     while late:
         known = embedded.status(settings.home.resolve())["services"]

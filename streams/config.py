@@ -47,36 +47,36 @@ class Settings(BaseSettings):
     services_port: Port = Field(
         8090, description="port of the scripted model and tools of the demo"
     )
-    edge_port: Port = Field(
+    gateway_port: Port = Field(
         8080,
-        description="port of the edge: HTTP for requests, results, OpenAI's and Anthropic's clients",
+        description="port of the gateway: HTTP for requests, results, OpenAI's and Anthropic's clients",
     )
-    edge_host: str = Field(
+    gateway_host: str = Field(
         "127.0.0.1",
-        description="address that the edge listens on; another than this needs API keys",
+        description="address that the gateway listens on; another than this needs API keys",
     )
-    edge_keys: bool = Field(
+    gateway_keys: bool = Field(
         False, description="API keys on this machine too; elsewhere they are always needed"
     )
-    edge_accept_s: float = Field(
+    gateway_accept_s: float = Field(
         2.0, gt=0, description="longest wait for Kafka to take a request, before 503"
     )
-    edge_wait_s: float = Field(
+    gateway_wait_s: float = Field(
         120, gt=0, description="longest wait for a run's outcome in one HTTP request, before 504"
     )
-    edge_in_flight: Annotated[int, Field(ge=1)] = Field(
+    gateway_in_flight: Annotated[int, Field(ge=1)] = Field(
         1_000, description="most HTTP requests at once, before 503"
     )
-    edge_body_bytes: Annotated[int, Field(ge=1)] = Field(
+    gateway_body_bytes: Annotated[int, Field(ge=1)] = Field(
         4 * 1024 * 1024, description="largest HTTP body, before 413"
     )
-    edge_slow_s: float = Field(
+    gateway_slow_s: float = Field(
         30,
         gt=0,
         description="how long a reader of a stream may take nothing, and a body may take to come",
     )
-    edge_memory_mb: Annotated[int, Field(ge=1)] = Field(
-        64, description="what the edge keeps of runs in memory"
+    gateway_memory_mb: Annotated[int, Field(ge=1)] = Field(
+        64, description="what the gateway keeps of runs in memory"
     )
     metrics_port: Port = Field(
         9400, description="first port of the workers' /healthz, /readyz and /metrics"
@@ -126,8 +126,8 @@ class Settings(BaseSettings):
         description="fsspec URL of the store of what is too large for an event, e.g. s3://bucket/weir; empty: the folder "
         "objects in WEIR_HOME",
     )
-    landing_rows: Annotated[int, Field(ge=1)] = Field(20_000, description="most rows in one insert")
-    landing_age_s: float = Field(
+    sink_rows: Annotated[int, Field(ge=1)] = Field(20_000, description="most rows in one insert")
+    sink_age_s: float = Field(
         1.0, gt=0, description="longest wait of an event for others of its insert"
     )
     retention_days: Annotated[int, Field(ge=1)] = Field(

@@ -1,5 +1,5 @@
-"""What is the edge made of? One application out of one router a group of routes; a new group is two
-lines here.
+"""What is the gateway made of? One application out of one router a group of routes; a new group is
+two lines here.
 
 `application(settings, link, tables)` is complete without Kafka or ClickHouse: both are given to it.
 """
@@ -13,7 +13,7 @@ from streams.console.page import error_page
 from streams.console.request import SignIn
 from streams.engine.monitoring.telemetry import Metrics
 from streams.gateway import errors, limits
-from streams.gateway.context import Edge, Tables
+from streams.gateway.context import Gateway, Tables
 from streams.gateway.kafka_link import Link
 from streams.gateway.openapi import PROBLEMS, described
 from streams.gateway.otlp import routes
@@ -60,7 +60,7 @@ RFC 9457. Where one says 503, ask again after `Retry-After` seconds, with the sa
 def application(
     settings: Settings, link: Link, tables: Tables, metrics: Metrics | None = None
 ) -> FastAPI:
-    """The whole edge, as an ASGI application."""
+    """The whole gateway, as an ASGI application."""
     app = FastAPI(
         title="Weir",
         version="1",
@@ -69,13 +69,16 @@ def application(
         redoc_url=None,
         responses=PROBLEMS,
     )
-    app.state.edge = Edge(settings, link, tables, metrics or Metrics())
+    app.state.gateway = Gateway(settings, link, tables, metrics or Metrics())
     errors.handled(app, error_page)
     app.add_exception_handler(SignIn, lambda request, error: sign_in_page(str(error)))
     for router in ROUTERS:
         app.include_router(router)
     described(app)
     app.add_middleware(
-        limits.Limits, settings=settings, metrics=app.state.edge.metrics, room=app.state.edge.bodies
+        limits.Limits,
+        settings=settings,
+        metrics=app.state.gateway.metrics,
+        room=app.state.gateway.bodies,
     )
     return app

@@ -1,6 +1,6 @@
 -- Totals of all kinds of tokens by hour and by minute, conversations, people, and a search in questions and answers.
 -- What is in the tables already is added up first, under tokens, so that a migration that was cut off adds nothing
--- twice; a view takes over after it. Landing workers are stopped while this runs: `weir up` begins them after `deploy`.
+-- twice; a view takes over after it. Sink workers are stopped while this runs: `weir up` begins them after `deploy`.
 ALTER TABLE usage_by_hour
     ADD COLUMN IF NOT EXISTS cache_write_1h_tokens SimpleAggregateFunction(sum, UInt64) COMMENT 'Those of the tokens written to a cache that it keeps for an hour',
     ADD COLUMN IF NOT EXISTS input_audio_tokens SimpleAggregateFunction(sum, UInt64) COMMENT 'Input tokens of sound',

@@ -3,9 +3,9 @@ CREATE TABLE IF NOT EXISTS balance
     minute DateTime('UTC') CODEC(Delta, ZSTD(1)) COMMENT 'Minute in which the records were produced, UTC',
     topic LowCardinality(String) COMMENT 'Topic of the records',
     partition UInt32 COMMENT 'Its partition',
-    produced UInt64 CODEC(T64, ZSTD(1)) COMMENT 'Records on the log behind the place to which the landing has written',
+    produced UInt64 CODEC(T64, ZSTD(1)) COMMENT 'Records on the log behind the place to which the sink worker has written',
     landed UInt64 CODEC(T64, ZSTD(1)) COMMENT 'Those of them that stand in their table',
-    dead_lettered UInt64 CODEC(T64, ZSTD(1)) COMMENT 'Those of them that are dead letters of the landing',
+    dead_lettered UInt64 CODEC(T64, ZSTD(1)) COMMENT 'Those of them that are dead letters of the sink worker',
     lost UInt64 CODEC(T64, ZSTD(1)) COMMENT 'Those of them that are in neither: always 0, or there is an alarm',
     doubled UInt64 CODEC(T64, ZSTD(1)) COMMENT 'Rows beyond the first of a record: always 0, or there is an alarm',
     landed_after_ms UInt64 CODEC(T64, ZSTD(1)) COMMENT 'Longest time from the log into the table in milliseconds',
@@ -21,7 +21,7 @@ COMMENT 'Produced = landed + dead-lettered, by topic, partition and minute; read
 CREATE TABLE IF NOT EXISTS delays
 (
     at DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)) COMMENT 'When it was looked at',
-    consumer LowCardinality(String) COMMENT 'Stage, call runner or landing',
+    consumer LowCardinality(String) COMMENT 'Stage, call runner or sink worker',
     behind UInt64 CODEC(T64, ZSTD(1)) COMMENT 'Records that it had not finished, at most',
     oldest_ms UInt64 CODEC(T64, ZSTD(1)) COMMENT 'Milliseconds since the oldest of them was produced; 0 where none was left'
 )

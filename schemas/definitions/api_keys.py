@@ -1,4 +1,4 @@
-"""Who may call the edge over HTTP, and to do what?"""
+"""Who may call the gateway over HTTP, and to do what?"""
 
 from typing import Annotated, ClassVar, Literal, get_args
 
@@ -14,8 +14,8 @@ Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{32,64}$")]
 
 
 class ApiKey(Definition):
-    """Who may call the edge, for which tenant, to do what. The secret is not here: only SHA-256 of
-    salt and secret.
+    """Who may call the gateway, for which tenant, to do what. The secret is not here: only SHA-256
+    of salt and secret.
 
     `subject` is the person whose key it is: their word on an approval is that of this name, else of
     the key's. `roles` are those of the people whose words on approvals come with this key.

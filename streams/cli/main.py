@@ -64,7 +64,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "query": ("streams.cli.operate.query", "Ask ClickHouse: SQL, or a ready query."),
     "topics": ("streams.cli.operate.query", "List the topics."),
     "schema": ("streams.cli.operate.query", "Print an event's Avro schema."),
-    "keys": ("streams.cli.operate.keys", "Make, list and revoke API keys of the edge."),
+    "keys": ("streams.cli.operate.keys", "Make, list and revoke API keys of the gateway."),
     "webhooks": (
         "streams.cli.operate.webhooks",
         "See webhooks and their deliveries, send again what was given up.",

@@ -115,7 +115,8 @@ async def live(look: Reading) -> JSONResponse:
     try:
         async with httpx.AsyncClient(timeout=2) as http:
             told = await http.get(
-                f"http://127.0.0.1:{look.edge.settings.live_port}/api/live", params={"minutes": 60}
+                f"http://127.0.0.1:{look.gateway.settings.live_port}/api/live",
+                params={"minutes": 60},
             )
         total = told.raise_for_status().json()["total"]
     except (httpx.HTTPError, ValueError, KeyError) as error:
@@ -155,7 +156,7 @@ async def decide(approval: UUID, form: Form, look: Reading) -> Response:
         note=form.get("note", ""),
         arguments=form.get("arguments", "").strip() or None,
     )
-    await look.edge.publish(
+    await look.gateway.publish(
         approvals.word_of(look.caller, tenant, approval, form.get("session", ""), said)
     )
     return RedirectResponse("/console/approvals", 303)
@@ -171,7 +172,7 @@ async def give_back(form: Form, look: Reading) -> Response:
     wanted = {form["source"]} if form.get("source") else shown
 
     def back() -> int:
-        settings = look.edge.settings
+        settings = look.gateway.settings
         letters = [
             letter
             for letter in dead_letters.read_all(settings, Codec(Registry(settings)))
@@ -194,7 +195,7 @@ async def fork(run: UUID, form: Form, look: Reading) -> HTMLResponse:
     found = await look.rows("run", run=str(run))
     if not found:
         raise Problem(404, "unknown_run", f"there is no finished run {run} here")
-    settings, row = look.edge.settings, found[0]
+    settings, row = look.gateway.settings, found[0]
 
     def history() -> list[Event]:
         codec = Codec(Registry(settings), Objects(settings.object_store()))
@@ -207,10 +208,10 @@ async def fork(run: UUID, form: Form, look: Reading) -> HTMLResponse:
         try:
             made = await forking.fork(
                 past,
-                look.edge.link.given(),
+                look.gateway.link.given(),
                 change,
                 ports_over(settings, http, http)["chat"],
-                look.edge.publish,
+                look.gateway.publish,
             )
         except forking.Unforkable as why:
             raise Problem(409, "unforkable", f"run {run} cannot be forked: {why}") from why

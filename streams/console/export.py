@@ -53,7 +53,7 @@ async def export(name: str, form: str, request: Request, look: Reading) -> Strea
     )
     try:
         client, rows = await asyncio.to_thread(
-            opened, look.edge.settings, ROWS[name].sql, given, kind
+            opened, look.gateway.settings, ROWS[name].sql, given, kind
         )
     except Exception as error:  # whatever its client raises; the class differs by what is away
         raise Problem(

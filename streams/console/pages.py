@@ -181,7 +181,7 @@ async def run(run: UUID, look: Reading) -> HTMLResponse:
         trace=trace,
         tables=tables,
         more=len(spans) > SPANS_SHOWN,
-        models=models(look.edge.link.given()),
+        models=models(look.gateway.link.given()),
         figures=[
             Tile("Took", f"{row['wait_ms']:,} ms"),
             _cost(row),
@@ -225,7 +225,7 @@ async def trace_of(look: Look, run: UUID, tenant: str) -> str:
     """The trace that a run's spans stand in; the run's own id where it has none yet. Of that
     tenant: others may name the run.
     """
-    found = await look.edge.rows(
+    found = await look.gateway.rows(
         f"SELECT any(trace) AS trace FROM spans WHERE run = {{run:UUID}} AND {MINE}",
         run=str(run),
         tenant=tenant,
@@ -393,7 +393,7 @@ async def letters(look: Reading, said: str = "") -> HTMLResponse:
 
 @router.get("/definitions")
 async def definitions(look: Reading) -> HTMLResponse:
-    given = look.edge.link.given()
+    given = look.gateway.link.given()
     return render(
         look,
         "definitions.html",

@@ -43,7 +43,8 @@ class Rates:
         self._at, self._before, self._told = 0.0, {}, {"rates": {}, "behind": {}}
 
     async def told(self) -> dict[str, Any]:
-        """Events a second by name, and records behind by consumer; nothing where no worker answers."""
+        """Events a second by name, and records behind by consumer; nothing where no worker answers.
+        """
         async with self._lock:
             if (now := time.monotonic()) - self._at < LEAST_S:
                 return self._told
@@ -106,5 +107,5 @@ async def topology(look: Reading, request: Request) -> JSONResponse:
         return JSONResponse({"rates": {}, "behind": {}})
     state = request.app.state
     if not hasattr(state, "rates"):
-        state.rates = Rates(look.edge.settings)
+        state.rates = Rates(look.gateway.settings)
     return JSONResponse(await state.rates.told())

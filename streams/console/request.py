@@ -1,6 +1,6 @@
 """Who looks at the console, at what of it, and what do the tables say to that?
 
-A reader is known as at the rest of the edge: by an API key, kept in a cookie that no script can
+A reader is known as at the rest of the gateway: by an API key, kept in a cookie that no script can
 read and no other site can send, or on the embedded stack of this machine by nothing at all. A key
 sees its own tenant.
 """
@@ -16,7 +16,7 @@ from schemas.definitions.api_keys import Scope
 from streams.console.queries import BUCKETS, OF_ALL, ROWS, ROWS_SHOWN
 from streams.gateway.auth import FORM, Caller, at_home, keys_needed
 from streams.gateway.auth import checked as of_key
-from streams.gateway.context import Edge
+from streams.gateway.context import Gateway
 from streams.gateway.errors import Problem
 
 COOKIE = "weir_key"
@@ -36,7 +36,7 @@ class Look:
     """A reader, and what the page's address asks for."""
 
     caller: Caller
-    edge: Edge
+    gateway: Gateway
     tenant: str
     hours: int
     filters: dict[str, str]
@@ -57,7 +57,7 @@ class Look:
         """The rows of a table of the console. Raises Problem 503 where ClickHouse is away."""
         if name in OF_ALL and not self.sees_all:
             return []
-        return await self.edge.rows(ROWS[name].sql, **self.parameters(**ROWS[name].given | more))
+        return await self.gateway.rows(ROWS[name].sql, **self.parameters(**ROWS[name].given | more))
 
     async def all(self, *names: str, **more: Any) -> list[list[dict[str, Any]]]:
         return await asyncio.gather(*(self.rows(name, **more) for name in names))
@@ -91,8 +91,8 @@ class Look:
 
 async def look_of(request: Request) -> Look:
     """Who looks at what. Raises SignIn."""
-    edge, asked = request.app.state.edge, request.query_params
-    caller = _caller(request, edge)
+    gateway, asked = request.app.state.gateway, request.query_params
+    caller = _caller(request, gateway)
     if not caller.may("read"):
         raise Problem(
             403,
@@ -106,7 +106,7 @@ async def look_of(request: Request) -> Look:
     )
     return Look(
         caller,
-        edge,
+        gateway,
         caller.tenant or asked.get("tenant", "").strip(),
         hours,
         filters,
@@ -115,14 +115,14 @@ async def look_of(request: Request) -> Look:
     )
 
 
-def _caller(request: Request, edge: Edge) -> Caller:
+def _caller(request: Request, gateway: Gateway) -> Caller:
     found = FORM.fullmatch(request.cookies.get(COOKIE, ""))
     if found:
         try:
-            return of_key(edge.link.given().find("key", found[1]), found[2])
+            return of_key(gateway.link.given().find("key", found[1]), found[2])
         except Problem as problem:
             raise SignIn(problem.detail) from problem
-    if keys_needed(edge.settings):
+    if keys_needed(gateway.settings):
         raise SignIn("")
     at_home(request)
     return Caller("")  # this machine's own stack: every tenant

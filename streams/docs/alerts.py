@@ -64,19 +64,19 @@ NEW = "(sum by (consumer, reason) ({0}) unless sum by (consumer, reason) ({0} of
 """A counter that was not there ten minutes ago: its first count is no increase to Prometheus."""
 OBJECTIVES = (
     Objective(
-        "edge_answers",
+        "gateway_answers",
         99.9,
-        _rate("weir_edge_requests_total", '{status=~"5.."}'),
-        _rate("weir_edge_requests_total"),
-        "HTTP requests that the edge answers without an error of its own",
-        "`./weir status`, and the log of edge-0: 503 says that Kafka or the place for more is missing",
+        _rate("weir_gateway_requests_total", '{status=~"5.."}'),
+        _rate("weir_gateway_requests_total"),
+        "HTTP requests that the gateway answers without an error of its own",
+        "`./weir status`, and the log of gateway-0: 503 says that Kafka or the place for more is missing",
     ),
     Objective(
-        "edge_accepts_soon",
+        "gateway_accepts_soon",
         99,
-        f"({_rate('weir_edge_accept_seconds_count')} - "
-        f"{_rate('weir_edge_accept_seconds_bucket', SOON)})",
-        _rate("weir_edge_accept_seconds_count"),
+        f"({_rate('weir_gateway_accept_seconds_count')} - "
+        f"{_rate('weir_gateway_accept_seconds_bucket', SOON)})",
+        _rate("weir_gateway_accept_seconds_count"),
         "requests over HTTP that all replicas of Kafka have within 250 ms",
         "`./weir balance` for who is behind; the broker's disk",
     ),

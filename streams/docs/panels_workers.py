@@ -95,14 +95,14 @@ WORKERS = (
     Panel(
         "HTTP requests by status",
         "timeseries",
-        _rate("weir_edge_requests_total", "status"),
+        _rate("weir_gateway_requests_total", "status"),
         "reqps",
         legend="{{status}}",
     ),
     Panel(
         "HTTP requests, 95 % within",
         "timeseries",
-        _within(0.95, "weir_edge_seconds", "path"),
+        _within(0.95, "weir_gateway_seconds", "path"),
         "s",
         legend="{{path}}",
     ),

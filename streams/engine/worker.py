@@ -35,9 +35,9 @@ REPEAT_S = 10.0
 KINDS = {
     "stage": "streams.engine.stages.worker",
     "calls": "streams.engine.calls.worker",
-    "landing": "streams.engine.sinks.worker",
+    "sink": "streams.engine.sinks.worker",
     "live": "streams.live.views",
-    "edge": "streams.gateway",
+    "gateway": "streams.gateway",
     "balancing": "streams.operations.balance_worker",
 }
 """The module of each kind of worker."""
@@ -175,9 +175,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     for kind, what in (
         ("stage", "key"),
         ("calls", None),
-        ("landing", "sink"),
+        ("sink", "sink"),
         ("live", None),
-        ("edge", None),
+        ("gateway", None),
         ("balancing", None),
     ):
         one = kinds.add_parser(kind)
@@ -200,9 +200,9 @@ def main(argv: list[str] | None = None) -> None:
         configured,
         name,
         configured.metrics_port if asked.port is None else asked.port,
-        follows=asked.kind in ("stage", "calls", "edge"),
+        follows=asked.kind in ("stage", "calls", "gateway"),
     )
-    slot = [] if asked.kind in ("live", "edge", "balancing") else [asked.slot]
+    slot = [] if asked.kind in ("live", "gateway", "balancing") else [asked.slot]
     execute(worker, lambda: runner(asked.kind)(configured, *which, *slot, worker))
 
 

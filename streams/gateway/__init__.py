@@ -1,7 +1,7 @@
-"""How does the edge's process begin and end? `python -m streams.engine.worker edge` serves HTTP at
-`edge_host:edge_port`.
+"""How does the gateway's process begin and end? `python -m streams.engine.worker gateway` serves
+HTTP at `gateway_host:gateway_port`.
 
-What it needs is imported when it runs: a part of it can be imported alone, and a killed edge is
+What it needs is imported when it runs: a part of it can be imported alone, and a killed gateway is
 back within a second.
 """
 
@@ -19,7 +19,7 @@ BACKLOG = 2_048
 
 
 def run(settings: Settings, worker: Any) -> None:
-    """The edge worker: `streams/engine/worker.py` calls this in its process."""
+    """The gateway worker: `streams/engine/worker.py` calls this in its process."""
     import uvloop
 
     worker.given()
@@ -63,17 +63,19 @@ async def _serve(settings: Settings, worker: Any) -> None:
 
 
 def _bound(settings: Settings) -> socket.socket:
-    """A socket on the edge's address. The protocol is named, because only then is TCP_NODELAY set."""
-    family = socket.AF_INET6 if ":" in settings.edge_host else socket.AF_INET
+    """A socket on the gateway's address. The protocol is named, because only then is TCP_NODELAY
+    set.
+    """
+    family = socket.AF_INET6 if ":" in settings.gateway_host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        sock.bind((settings.edge_host, settings.edge_port))
+        sock.bind((settings.gateway_host, settings.gateway_port))
     except OSError as error:
         sock.close()
         raise SystemExit(
-            f"the edge cannot listen on {settings.edge_host}:{settings.edge_port} ({error.strerror}): end "
-            "what listens there, or set WEIR_EDGE_PORT"
+            f"the gateway cannot listen on {settings.gateway_host}:{settings.gateway_port} ({error.strerror}): end "
+            "what listens there, or set WEIR_GATEWAY_PORT"
         ) from error
-    log.info("edge listens on http://%s:%d", settings.edge_host, settings.edge_port)
+    log.info("gateway listens on http://%s:%d", settings.gateway_host, settings.gateway_port)
     return sock

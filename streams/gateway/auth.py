@@ -77,17 +77,17 @@ def hashed(salt: str, secret: str) -> str:
 
 def keys_needed(settings: Settings) -> bool:
     """False only where nobody but this machine can call, and the stack is the embedded one."""
-    return settings.edge_keys or settings.edge_host not in LOOPBACK or bool(settings.kafka)
+    return settings.gateway_keys or settings.gateway_host not in LOOPBACK or bool(settings.kafka)
 
 
 def caller_of(request: Request) -> Caller:
     """Who calls. Raises Problem 401."""
-    edge = request.app.state.edge
+    gateway = request.app.state.gateway
     given = _given(request)
     found = FORM.fullmatch(given)
     if found:
-        return checked(edge.link.given().find("key", found[1]), found[2])
-    if keys_needed(edge.settings):
+        return checked(gateway.link.given().find("key", found[1]), found[2])
+    if keys_needed(gateway.settings):
         raise Problem(
             401,
             "no_key" if not given else "bad_key",
@@ -118,7 +118,7 @@ def at_home(request: Request) -> None:
             403,
             "other_host",
             f"without API keys this is served at http://localhost only, not at {name[:100]!r}: "
-            "use that address, or set WEIR_EDGE_KEYS=true and make a key with `weir keys add`",
+            "use that address, or set WEIR_GATEWAY_KEYS=true and make a key with `weir keys add`",
         )
 
 

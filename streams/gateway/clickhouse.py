@@ -1,4 +1,4 @@
-"""How does the edge ask ClickHouse, which may be away when the edge starts and come later?"""
+"""How does the gateway ask ClickHouse, which may be away when the gateway starts and come later?"""
 
 import threading
 from typing import Any
@@ -25,7 +25,8 @@ class Tables:
             raise
 
     def _connected(self) -> Any:
-        """One client for all threads: it keeps no session, and its pool of connections is its own."""
+        """One client for all threads: it keeps no session, and its pool of connections is its own.
+        """
         with self._lock:
             if self._client is None:
                 self._client = sink.connect(

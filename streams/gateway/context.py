@@ -1,4 +1,4 @@
-"""What do all routes of the edge use: its settings, the way to Kafka, and the way to ClickHouse?
+"""What do all routes of the gateway use: its settings, the way to Kafka, and the way to ClickHouse?
 
 Each may be away for a while, which is a problem with a status and a `Retry-After`, never an error
 of ours.
@@ -26,7 +26,7 @@ thread.
 
 
 @dataclass
-class Edge:
+class Gateway:
     """What all routes use."""
 
     settings: Settings
@@ -60,8 +60,8 @@ class Edge:
             raise Problem(503, "kafka_away", str(error), retry_after_s=2) from error
 
 
-def edge_of(request: Request) -> Edge:
-    return request.app.state.edge
+def gateway_of(request: Request) -> Gateway:
+    return request.app.state.gateway
 
 
-Shared = Annotated[Edge, Depends(edge_of)]
+Shared = Annotated[Gateway, Depends(gateway_of)]

@@ -1,5 +1,5 @@
-"""How does the edge say that something is wrong, so that a person and a program both know what to
-do?
+"""How does the gateway say that something is wrong, so that a person and a program both know what
+to do?
 
 Every error is one problem of RFC 9457, with a member `error` in the shape that the OpenAI and
 Anthropic clients read.
@@ -99,7 +99,8 @@ def answer(problem: Problem, path: str = "") -> JSONResponse:
 
 
 def first_mistake(error: RequestValidationError, media_type: str = "application/json") -> Problem:
-    """What is wrong with a request, in one sentence with its place; all mistakes are in `errors`."""
+    """What is wrong with a request, in one sentence with its place; all mistakes are in `errors`.
+    """
     found = [
         {"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()
     ]
@@ -153,7 +154,7 @@ def handled(app: FastAPI, page: Callable[[Problem], Response]) -> None:
             Problem(
                 500,
                 "internal",
-                f"{type(error).__name__} in the edge: its log says more; the same "
+                f"{type(error).__name__} in the gateway: its log says more; the same "
                 "request with the same Idempotency-Key is safe to send again",
             ),
         )

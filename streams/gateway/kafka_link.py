@@ -1,8 +1,8 @@
-"""How does the edge speak with Kafka: when is something taken, and how is it told what became of
+"""How does the gateway speak with Kafka: when is something taken, and how is it told what became of
 it?
 
 Taken means that all in-sync replicas have it. Nothing is retried behind the caller's back for
-longer than `edge_accept_s`: what has not been acknowledged by then is given up and said so, and
+longer than `gateway_accept_s`: what has not been acknowledged by then is given up and said so, and
 because a request's id derives from its Idempotency-Key, asking again cannot double it. `Link` is
 all that the routes know; tests put the pipeline in memory behind it.
 """
@@ -73,7 +73,7 @@ answer that is still written (ModelChunk) are screened by nobody: `streams.gatew
 says who may hear them.
 """
 REMEMBERED = timedelta(minutes=10)
-"""How far back a started edge reads, so that it knows the runs under way."""
+"""How far back a started gateway reads, so that it knows the runs under way."""
 BATCH = 1_000
 
 
@@ -103,16 +103,16 @@ class KafkaLink:
     ):
         self._settings, self._codec, self.given, self._metrics = settings, codec, given, metrics
         self._loop, self._stop = asyncio.get_running_loop(), threading.Event()
-        self.stories = Stories(self._decoded, settings.edge_memory_mb * 1024 * 1024)
+        self.stories = Stories(self._decoded, settings.gateway_memory_mb * 1024 * 1024)
         self._producer = kafka.producer(
             settings,
             **{
-                "delivery.timeout.ms": int(settings.edge_accept_s * 1000),
+                "delivery.timeout.ms": int(settings.gateway_accept_s * 1000),
                 "queue.buffering.max.messages": 50_000,
             },
         )
         self._kinds = {settings.prefix + kind.topic(): kind for kind in TOLD}
-        self._consumer = kafka.consumer(settings, f"edge-{uuid4().hex[:12]}", **LONG_FETCH)
+        self._consumer = kafka.consumer(settings, f"gateway-{uuid4().hex[:12]}", **LONG_FETCH)
         since = milliseconds(now() - REMEMBERED)
         self._consumer.assign(
             kafka.patiently(lambda: places(self._consumer, self._kinds, since), lambda: None)
@@ -128,7 +128,7 @@ class KafkaLink:
         if not events:
             return
         taken = Taken(self._loop, len(events))
-        with self._metrics.timed("weir_edge_accept_seconds"):
+        with self._metrics.timed("weir_gateway_accept_seconds"):
             for event in events:
                 self._produce(event, taken)
             await taken.all
@@ -174,7 +174,7 @@ class KafkaLink:
 
     def close(self) -> None:
         """Waits until what was produced is acknowledged, or given up."""
-        self._producer.flush(self._settings.edge_accept_s)
+        self._producer.flush(self._settings.gateway_accept_s)
         self._stop.set()
         for thread in self._threads:
             thread.join(5)

@@ -1,8 +1,8 @@
-"""How much may a caller ask of the edge at once, before it is told to wait instead of filling
+"""How much may a caller ask of the gateway at once, before it is told to wait instead of filling
 memory?
 
 Plain ASGI, because it runs around every request: counts those under way, and bounds their heads and
-bodies before anything reads them. A body has `edge_slow_s` to come, so that no slow sender holds
+bodies before anything reads them. A body has `gateway_slow_s` to come, so that no slow sender holds
 another's place.
 """
 
@@ -50,16 +50,16 @@ class Room:
 
 
 class Limits:
-    """503 above `edge_in_flight` requests at once, 413 above `edge_body_bytes`, 431 for a head that
-    is too large, 408 for a body that does not come.
+    """503 above `gateway_in_flight` requests at once, 413 above `gateway_body_bytes`, 431 for a
+    head that is too large, 408 for a body that does not come.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, room: Room):
         self._app, self._metrics, self._room = app, metrics, room
         self._most, self._bytes, self._slow_s = (
-            settings.edge_in_flight,
-            settings.edge_body_bytes,
-            settings.edge_slow_s,
+            settings.gateway_in_flight,
+            settings.gateway_body_bytes,
+            settings.gateway_slow_s,
         )
         self._now = 0
 
@@ -71,11 +71,11 @@ class Limits:
                 503,
                 "busy",
                 f"{self._most} requests are under way already: ask again in a moment, or raise "
-                "WEIR_EDGE_IN_FLIGHT",
+                "WEIR_GATEWAY_IN_FLIGHT",
                 retry_after_s=1,
             )
             self._metrics.count(
-                "weir_edge_requests", path="other", status="503"
+                "weir_gateway_requests", path="other", status="503"
             )  # no route has been looked for
             return await errors.answer(busy, scope["path"])(scope, receive, send)
         self._now += 1
@@ -86,7 +86,7 @@ class Limits:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 self._metrics.observe(
-                    "weir_edge_seconds", time.perf_counter() - began, path=_path(scope)
+                    "weir_gateway_seconds", time.perf_counter() - began, path=_path(scope)
                 )
             await send(message)
 
@@ -99,8 +99,8 @@ class Limits:
                 await self._app(scope, bounded, watched)
         finally:
             self._now -= 1
-            self._metrics.count("weir_edge_requests", path=_path(scope), status=str(status))
-            self._metrics.gauge("weir_edge_in_flight", self._now)
+            self._metrics.count("weir_gateway_requests", path=_path(scope), status=str(status))
+            self._metrics.gauge("weir_gateway_in_flight", self._now)
 
     def _timely(self, receive: Receive) -> Receive:
         """The request as it comes. Raises Problem 408 where its body is not there in time."""
@@ -118,7 +118,7 @@ class Limits:
                     408,
                     "too_slow",
                     f"the body did not come within {self._slow_s:g} s: send it faster, or raise "
-                    "WEIR_EDGE_SLOW_S",
+                    "WEIR_GATEWAY_SLOW_S",
                 ) from error
             whole = not message.get("more_body", False)
             return message
@@ -186,7 +186,7 @@ def large_body(path: str, most: int) -> Problem:
     return Problem(
         413,
         "too_large",
-        f"the body has more than {most:,} bytes: send less, or raise WEIR_EDGE_BODY_BYTES",
+        f"the body has more than {most:,} bytes: send less, or raise WEIR_GATEWAY_BODY_BYTES",
     )
 
 

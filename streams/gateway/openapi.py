@@ -1,5 +1,5 @@
-"""What does the edge's OpenAPI document say that the routes' types do not: who may ask, what else
-is answered, examples?
+"""What does the gateway's OpenAPI document say that the routes' types do not: who may ask, what
+else is answered, examples?
 """
 
 from typing import Any
@@ -135,11 +135,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         headers=RETRY,
     ),
     "500": problem(
-        "A mistake of the edge's own",
+        "A mistake of the gateway's own",
         "internal",
         500,
         "Internal Server Error",
-        "KeyError in the edge: its log says more; the same request with the same Idempotency-Key is safe to "
+        "KeyError in the gateway: its log says more; the same request with the same Idempotency-Key is safe to "
         "send again",
     ),
     "503": problem(

@@ -1,7 +1,7 @@
 """How are events sent to a reader as they happen, without its slowness becoming anybody's memory?
 
 Nothing is queued for a reader: it is a generator over what is remembered anyway, and goes on when
-the socket has taken the part before. One that takes nothing for `edge_slow_s` is cut off; with
+the socket has taken the part before. One that takes nothing for `gateway_slow_s` is cut off; with
 Last-Event-ID it goes on where it was.
 """
 

@@ -21,7 +21,7 @@ from schemas.events.base import Event
 from schemas.events.model_chunks import ModelChunk
 from streams.gateway import sse, submit
 from streams.gateway.auth import Caller
-from streams.gateway.context import Edge
+from streams.gateway.context import Gateway
 from streams.gateway.errors import Problem
 from streams.gateway.recent_runs import ENDS, OUTCOMES
 from streams.gateway.submit import Asked
@@ -128,12 +128,12 @@ class Spoken:
         return between + more
 
 
-async def begun(edge: Edge, asked: Asked) -> None:
+async def begun(gateway: Gateway, asked: Asked) -> None:
     """Returns when the run has begun, so that a refusal is an answer of its own and not the end of
     a stream that looked well. Raises Problem; a run that is not heard of for `BEGIN_S` is waited
     for in the stream.
     """
-    stories, until = edge.link.stories, asyncio.get_running_loop().time() + BEGIN_S
+    stories, until = gateway.link.stories, asyncio.get_running_loop().time() + BEGIN_S
     known = stories.find(asked.run)
     if known is None:
         return
@@ -150,23 +150,23 @@ async def begun(edge: Edge, asked: Asked) -> None:
 
 
 async def spoken(
-    edge: Edge, caller: Caller, asked: Asked, agent: str
+    gateway: Gateway, caller: Caller, asked: Asked, agent: str
 ) -> AsyncIterator[str | None | dict[str, Any]]:
     """The answer's text in parts as it comes, None where nothing came for a while, then the result.
 
     Raises Problem for a run that ends without an answer.
     """
-    stories = edge.link.stories
+    stories = gateway.link.stories
     known = stories.find(asked.run)
     if known is None:
-        result = submit.completed(await submit.result_of(edge, caller, asked))
+        result = submit.completed(await submit.result_of(gateway, caller, asked))
         yield result["answer"] or ""
         yield result
         return
-    words, shows, ended = Spoken(), may_show(edge.link.given(), agent), None
+    words, shows, ended = Spoken(), may_show(gateway.link.given(), agent), None
     kinds = WORDS if shows else ENDS
     loop, place = asyncio.get_running_loop(), known.since
-    until = loop.time() + edge.settings.edge_wait_s
+    until = loop.time() + gateway.settings.gateway_wait_s
     with stories.reading(known) as story:
         while ended is None:
             for number, event in stories.events(known, asked.run, place, kinds):
@@ -179,7 +179,7 @@ async def spoken(
                     yield more
             if ended is None and not await story.change(min(sse.BEAT_S, until - loop.time())):
                 if loop.time() >= until:
-                    raise submit.late(edge, asked.run)
+                    raise submit.late(gateway, asked.run)
                 yield None
         if (
             shows and not words.whole and await story.change(LAST_S)

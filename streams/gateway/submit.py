@@ -17,7 +17,7 @@ from schemas.events.base import NAMESPACE_OID, derived_id
 from schemas.wire.codec import first_error
 from streams.engine.client import now
 from streams.gateway.auth import Caller
-from streams.gateway.context import Edge
+from streams.gateway.context import Gateway
 from streams.gateway.errors import Problem
 from streams.gateway.routes.objects import whole
 
@@ -54,7 +54,8 @@ Made = TypeVar("Made", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Asked:
-    """A run that was asked for; `again` where it had been before, under the same Idempotency-Key."""
+    """A run that was asked for; `again` where it had been before, under the same Idempotency-Key.
+    """
 
     run: UUID
     session: str
@@ -89,7 +90,7 @@ def event(kind: type[Made], **fields: Any) -> Made:
         raise Problem(422, "invalid_request", f"{first_error(error)}: change it") from error
 
 
-async def ask(edge: Edge, request: Request, caller: Caller, body: dict[str, Any]) -> Asked:
+async def ask(gateway: Gateway, request: Request, caller: Caller, body: dict[str, Any]) -> Asked:
     """Publishes an AgentRequested and returns when Kafka has it; a repeat under its key is not
     published again.
     """
@@ -105,32 +106,32 @@ async def ask(edge: Edge, request: Request, caller: Caller, body: dict[str, Any]
     session = asked.session or str(run)
     digest = _digest(asked, session) if derived else ""
     if derived:
-        before = await _before(edge, caller, run, digest)
+        before = await _before(gateway, caller, run, digest)
         if before is not None:
             return before
     # Known before it is sent: the outcome may be heard before the acknowledgement.
-    known = edge.link.stories.expect(run, caller.tenant, session, digest)
-    await edge.publish(asked)
+    known = gateway.link.stories.expect(run, caller.tenant, session, digest)
+    await gateway.publish(asked)
     known.taken = True
     return Asked(run, session)
 
 
 def _digest(asked: AgentRequested | RequestAdmitted, session: str) -> str:
-    """Of what a caller says. An edge that took the request itself has it; another finds it in what
-    was admitted.
+    """Of what a caller says. A gateway that took the request itself has it; another finds it in
+    what was admitted.
     """
     said = [session, *(getattr(asked, name) for name in SAID), sorted(asked.metadata.items())]
     return hashlib.sha256(repr(said).encode()).hexdigest()
 
 
-async def _before(edge: Edge, caller: Caller, run: UUID, digest: str) -> Asked | None:
+async def _before(gateway: Gateway, caller: Caller, run: UUID, digest: str) -> Asked | None:
     """The run that was asked for under the same key already. Raises Problem 422 where it was
     another request.
     """
-    known = edge.link.stories.find(run)
-    if known is not None and edge.link.stories.heard_of(run):
+    known = gateway.link.stories.find(run)
+    if known is not None and gateway.link.stories.heard_of(run):
         if not known.digest:
-            admitted = edge.link.stories.events(known, run, known.since, (RequestAdmitted,))
+            admitted = gateway.link.stories.events(known, run, known.since, (RequestAdmitted,))
             known.digest = next((_digest(one, one.session) for _, one in admitted), "")
         if known.digest and known.digest != digest:
             raise Problem(
@@ -143,32 +144,34 @@ async def _before(edge: Edge, caller: Caller, run: UUID, digest: str) -> Asked |
     if known is not None:
         return None  # it was asked for, and Kafka did not take it
     try:
-        found = await edge.rows(RUN, run=str(run), tenant=caller.tenant)
+        found = await gateway.rows(RUN, run=str(run), tenant=caller.tenant)
     except Problem:
         return None  # admission knows the newest requests' ids and says nothing twice
     return Asked(run, found[0]["session"], again=True) if found else None
 
 
-async def result_of(edge: Edge, caller: Caller, asked: Asked) -> dict[str, Any]:
+async def result_of(gateway: Gateway, caller: Caller, asked: Asked) -> dict[str, Any]:
     """The run's outcome, in the shape of `GET /v1/runs/{id}`. Raises Problem 504 where none came in
     time.
     """
-    if edge.link.stories.find(asked.run) is None:  # of former times, asked for again
+    if gateway.link.stories.find(asked.run) is None:  # of former times, asked for again
         return landed(
-            await whole(edge, (await edge.rows(RUN, run=str(asked.run), tenant=caller.tenant))[0])
+            await whole(
+                gateway, (await gateway.rows(RUN, run=str(asked.run), tenant=caller.tenant))[0]
+            )
         )
-    found = await edge.link.stories.wait(asked.run, edge.settings.edge_wait_s)
+    found = await gateway.link.stories.wait(asked.run, gateway.settings.gateway_wait_s)
     if found is None:
-        raise late(edge, asked.run)
+        raise late(gateway, asked.run)
     return finished_as(found)
 
 
-def late(edge: Edge, run: UUID) -> Problem:
+def late(gateway: Gateway, run: UUID) -> Problem:
     return Problem(
         504,
         "no_outcome_yet",
         f"the run goes on, its outcome did not come within "
-        f"{edge.settings.edge_wait_s:g} s: see GET /v1/runs/{run}",
+        f"{gateway.settings.gateway_wait_s:g} s: see GET /v1/runs/{run}",
         run=str(run),
     )
 
@@ -193,14 +196,14 @@ def completed(result: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-async def place_of(edge: Edge, caller: Caller, run: UUID, session: str = "") -> str:
+async def place_of(gateway: Gateway, caller: Caller, run: UUID, session: str = "") -> str:
     """The session of a run of the caller's tenant. Raises Problem 404."""
-    known = edge.link.stories.find(run)
+    known = gateway.link.stories.find(run)
     if known is not None and known.tenant == caller.tenant:
         return known.session
     if session:
         return session
-    found = await edge.rows(RUN, run=str(run), tenant=caller.tenant)
+    found = await gateway.rows(RUN, run=str(run), tenant=caller.tenant)
     if not found:
         raise unknown(run)
     return found[0]["session"]

@@ -58,7 +58,7 @@ def own_settings(home: Path, **more: Any) -> Settings:
             "qdrant_port": first + 4,
             "live_port": first + 5,
             "services_port": first + 6,
-            "edge_port": first + 7,
+            "gateway_port": first + 7,
             "metrics_port": first + 8,
         }
         | more

@@ -2,7 +2,7 @@
 partition and minute.
 
 Counted three times by three parties: the log says what was produced, the tables what landed, the
-dead letters what could not. The landing's own word is taken for one thing only: how far it has
+dead letters what could not. The sink worker's own word is taken for one thing only: how far it has
 written. What stands behind that place and is nowhere is lost; what stands before it is under way.
 Minutes are those in which records were produced.
 """
@@ -26,7 +26,7 @@ from streams.topology import SINKS
 
 Rows = Callable[[str, dict[str, Any]], list[dict[str, Any]]]
 Letters = set[tuple[str, int, int]]
-CONSUMER = "landing-clickhouse"
+CONSUMER = "sink-clickhouse"
 MINUTE_MS = 60_000
 ANSWER_S = 30
 LANDED = """
@@ -38,7 +38,8 @@ FROM {table} WHERE kafka_topic = {{topic:String}} AND has({{numbers:Array(UInt32
 
 @dataclass
 class Minute:
-    """Records of one topic and partition that were produced in one minute, and what became of them."""
+    """Records of one topic and partition that were produced in one minute, and what became of them.
+    """
 
     topic: str
     partition: int
@@ -90,7 +91,7 @@ FIGURES = ("produced", "landed", "dead_lettered", "under_way", "lost", "doubled"
 @dataclass(frozen=True)
 class Log:
     """What the log holds of one partition: offset and minute of each record, and how far the
-    landing has written.
+    sink worker has written.
     """
 
     records: dict[int, int]
@@ -154,8 +155,8 @@ def count(
 def read_logs(
     settings: Settings, events: list[type[Event]], since: datetime | None
 ) -> dict[type[Event], dict[int, Log]]:
-    """Every committed record of these classes. How far the landing has written is asked first, so
-    that what it writes meanwhile counts as landed or under way, never as lost.
+    """Every committed record of these classes. How far the sink worker has written is asked first,
+    so that what it writes meanwhile counts as landed or under way, never as lost.
     """
     written = written_to(settings, [settings.prefix + kind.topic() for kind in events])
     kind_of = {settings.prefix + kind.topic(): kind for kind in events}
@@ -184,7 +185,7 @@ def read_logs(
 
 
 def written_to(settings: Settings, topics: list[str]) -> dict[tuple[str, int], int]:
-    """Of each partition, the offset behind which the landing has written everything; 0 where it
+    """Of each partition, the offset behind which the sink worker has written everything; 0 where it
     never did.
     """
     asking = kafka.consumer(settings, CONSUMER)

@@ -1,8 +1,8 @@
 """How do records that were lost land again, once?
 
-Those that stand behind where the landing has written and are nowhere are read from the log and
-written as the landing would have. Nothing else will write them: it has passed them. Which they are
-is counted just before, and told again after.
+Those that stand behind where the sink worker has written and are nowhere are read from the log and
+written as the sink worker would have. Nothing else will write them: it has passed them. Which they
+are is counted just before, and told again after.
 """
 
 import logging

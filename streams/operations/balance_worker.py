@@ -1,7 +1,7 @@
 """Does it balance, all the time? Once a minute what has settled since is counted, kept, and alarmed
 about.
 
-Each record of the log is read once, when the landing says that it has written it: it is in its
+Each record of the log is read once, when the sink worker says that it has written it: it is in its
 table then, or among the dead letters, or lost. While ClickHouse is away nothing is read, so that
 memory stays as it is. A restart counts the last minutes anew, and the later count of a minute
 holds.
@@ -140,7 +140,8 @@ class Ledger:
         self._unsaved: dict[tuple[str, int, datetime], tuple[Minute, int]] = {}
 
     def turn(self) -> Counted:
-        """Counts what has settled since the last turn, keeps it, and returns it with who is behind."""
+        """Counts what has settled since the last turn, keeps it, and returns it with who is behind.
+        """
         written = written_to(self._settings, list(self._kinds))
         self._read(written)
         for one, longest in self.settle(
@@ -174,7 +175,9 @@ class Ledger:
     def take(
         self, topic: str, partition: int, offset: int, at_ms: int, value: bytes | None = None
     ) -> None:
-        """A record of the log. The landing's dead letters are remembered for their records' sake."""
+        """A record of the log. The sink worker's dead letters are remembered for their records'
+        sake.
+        """
         self._waiting.setdefault((topic, partition), {})[offset] = at_ms
         if self._kinds[topic] is DeadLettered:
             try:
@@ -185,7 +188,9 @@ class Ledger:
                 self._dead.add((letter.topic_name, letter.partition, letter.offset))
 
     def settle(self, written: dict[Place, int], rows: Rows) -> list[tuple[Minute, int]]:
-        """Counts what stands behind where the landing has written; the minutes that changed, whole."""
+        """Counts what stands behind where the sink worker has written; the minutes that changed,
+        whole.
+        """
         changed: dict[tuple[str, int, datetime], None] = {}
         for topic, kind in self._kinds.items():
             settled = {
@@ -232,8 +237,8 @@ class Ledger:
             del self._minutes[place]
 
     def _read(self, written: dict[Place, int]) -> None:
-        """Everything new that the landing has written. Its dead letters are read to their end: they
-        excuse records that are settled before the letters themselves are.
+        """Everything new that the sink worker has written. Its dead letters are read to their end:
+        they excuse records that are settled before the letters themselves are.
         """
         if self._reader is None:
             self._reader = kafka.consumer(
@@ -275,8 +280,8 @@ class Ledger:
                     left.discard(place)
 
     def _starts(self, written: dict[Place, int]) -> list[kafka.TopicPartition]:
-        """A quarter of an hour ago, or where the landing stands, if that is longer ago: it may have
-        stood still.
+        """A quarter of an hour ago, or where the sink worker stands, if that is longer ago: it may
+        have stood still.
         """
         since = (self._now() - LOOK_BACK).replace(second=0, microsecond=0)
         return [

@@ -100,7 +100,7 @@ def await_documents(settings: Settings, company: Company, timeout_s: float = 60)
         if wanted and time.monotonic() > deadline:
             raise StackError(
                 f"{len(wanted)} documents did not come to Qdrant within {timeout_s:.0f} s: see "
-                ".weir/log/landing-qdrant-0.log"
+                ".weir/log/sink-qdrant-0.log"
             )
         if wanted:
             time.sleep(0.1)

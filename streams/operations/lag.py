@@ -31,7 +31,7 @@ def consumers() -> dict[str, list[str]]:
     }
     found["calls"] = [kind.topic() for step in calls() for kind in kinds(step.reads)]
     found |= {
-        f"landing-{sink}": [kind.topic() for kind in kinds(reads)] for sink, reads in SINKS.items()
+        f"sink-{sink}": [kind.topic() for kind in kinds(reads)] for sink, reads in SINKS.items()
     }
     return found
 

@@ -77,7 +77,7 @@ KNOWN_TWICE: set[str] = {
     "Body",
     "Column",
     "Conversation",
-    "Edge",
+    "Gateway",
     "Hearing",
     "Kept",
     "Known",

@@ -46,7 +46,7 @@ def stack(
     """All workers, as `./weir up` starts them: on the embedded engines, and on real servers where
     Docker is there.
     """
-    home, quick = tmp_path_factory.mktemp("stack"), {"idle_close_s": 1.0, "landing_age_s": 0.3}
+    home, quick = tmp_path_factory.mktemp("stack"), {"idle_close_s": 1.0, "sink_age_s": 0.3}
     with contextlib.ExitStack() as opened:
         settings = (
             own_settings(home, **quick)

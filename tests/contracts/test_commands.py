@@ -111,7 +111,7 @@ def test_what_was_asked_is_charged_and_all_of_it_balances(weir, stack):
     found = weir("balance", "--json")
     assert found["balanced"] and found["produced"] > 0
     assert found["produced"] == found["landed"] + found["dead_lettered"] + found["under_way"]
-    assert {"stage-tenant", "stage-session", "calls", "landing-clickhouse"} <= {
+    assert {"stage-tenant", "stage-session", "calls", "sink-clickhouse"} <= {
         one["consumer"] for one in found["delays"]
     }
 

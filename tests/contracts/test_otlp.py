@@ -60,12 +60,12 @@ def headers(stack, world):
 def test_what_comes_twice_lands_once(stack, headers):
     bodies = [gzip.compress(export.SerializeToString()) for export in exports(SPANS)]
     with httpx.Client(
-        base_url=f"http://127.0.0.1:{stack.edge_port}", timeout=60, headers=headers
+        base_url=f"http://127.0.0.1:{stack.gateway_port}", timeout=60, headers=headers
     ) as http:
         until(
             lambda: http.post("/v1/traces", content=gzip.compress(b"")).status_code == 200,
             20,
-            lambda: "the edge does not know the key",
+            lambda: "the gateway does not know the key",
         )
         for body in (*bodies, *bodies):
             assert (

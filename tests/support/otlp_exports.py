@@ -57,7 +57,7 @@ def attach(item: Message, attributes: dict[str, str | int]) -> None:
 
 @contextlib.contextmanager
 def served(app: Any) -> Iterator[str]:
-    """The app on a free port, by uvicorn, as the edge runs."""
+    """The app on a free port, by uvicorn, as the gateway runs."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()

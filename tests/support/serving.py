@@ -1,4 +1,4 @@
-"""How does a test have the edge on a socket, in its own event loop?"""
+"""How does a test have the gateway on a socket, in its own event loop?"""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from streams.gateway.http_protocol import Heads
 
 @contextlib.asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[int]:
-    """The app as the edge runs it; its port."""
+    """The app as the gateway runs it; its port."""
     server = uvicorn.Server(
         uvicorn.Config(
             app, http=Heads, port=0, log_level="error", lifespan="off", ws="none", backlog=BACKLOG

@@ -100,7 +100,7 @@ def analytics(
 
 
 @bench.command(
-    "otlp", help="Spans of other applications: taken by the edge, mapped, landed in ClickHouse."
+    "otlp", help="Spans of other applications: taken by the gateway, mapped, landed in ClickHouse."
 )
 def otlp(
     seconds: Annotated[
@@ -161,9 +161,10 @@ def print_whole(found: dict) -> None:
 
 
 @bench.command(
-    "edge", help="The edge before a scripted model, and LiteLLM's proxy beside it, in one run."
+    "gateway",
+    help="The gateway before a scripted model, and LiteLLM's proxy beside it, in one run.",
 )
-def edge(
+def gateway(
     seconds: Annotated[float, typer.Option(help="How long each measurement takes.")] = 15,
     rate: Annotated[float, typer.Option(help="Requests a second, steadily.", min=1)] = 50,
     connections: Annotated[

@@ -136,7 +136,7 @@ def pieces_of(configured: Settings, waiting: list[Delay]) -> dict[str, int]:
     """Pieces in force by what the log still has, and how Qdrant differs. A Problem while some are
     on their way.
     """
-    behind = next((one.behind for one in waiting if one.consumer == "landing-qdrant"), 0)
+    behind = next((one.behind for one in waiting if one.consumer == "sink-qdrant"), 0)
     if behind:
         raise Problem(f"{behind} pieces are on their way to Qdrant: ask again in a moment")
     codec = codec_of(configured)

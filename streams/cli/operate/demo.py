@@ -188,7 +188,7 @@ def await_rows(runs: set[UUID], timeout_s: float = 20) -> dict[str, int]:
             }
         threading.Event().wait(0.1)
     raise Problem(
-        f"not all runs came to ClickHouse within {timeout_s:.0f} s: see .weir/log/landing-clickhouse-0.log"
+        f"not all runs came to ClickHouse within {timeout_s:.0f} s: see .weir/log/sink-clickhouse-0.log"
     )
 
 

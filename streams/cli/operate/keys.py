@@ -1,4 +1,4 @@
-"""How does a person give somebody a key of the edge, see which there are, and take one back?"""
+"""How does a person give somebody a key of the gateway, see which there are, and take one back?"""
 
 import secrets
 from datetime import timedelta
@@ -113,7 +113,7 @@ def listed(
     )
 
 
-@keys.command("revoke", help="Take a key back; the edge refuses it within a second.")
+@keys.command("revoke", help="Take a key back; the gateway refuses it within a second.")
 def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None:
     codec = codec_of(settings())
     given = definitions_topic.read_all(settings(), codec)

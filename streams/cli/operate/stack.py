@@ -46,8 +46,8 @@ def up(slots: Slots = 1) -> None:
 def print_ports(chosen: Settings) -> None:
     rows = [
         (
-            "edge",
-            f"http://{chosen.edge_host}:{chosen.edge_port}/v1",
+            "gateway",
+            f"http://{chosen.gateway_host}:{chosen.gateway_port}/v1",
             "OpenAI's and Anthropic's clients; /openapi.json",
         ),
         ("Kafka", chosen.bootstrap(), "any Kafka client"),

@@ -71,7 +71,7 @@ METRICS: dict[str, Metric] = {
     "weir_cache_lookups": Metric(
         "counter", "Looks into the response cache: hit or miss", ("outcome",)
     ),
-    "weir_edge_requests": Metric("counter", "HTTP requests to the edge", ("path", "status")),
+    "weir_gateway_requests": Metric("counter", "HTTP requests to the gateway", ("path", "status")),
     "weir_partitions_owned": Metric("gauge", "Partitions in this worker's hands", ("consumer",)),
     "weir_lag_records": Metric("gauge", "Records not yet taken", ("consumer", "topic")),
     "weir_late_events": Metric(
@@ -101,7 +101,7 @@ METRICS: dict[str, Metric] = {
         "1 where a model or tool is not asked, 0.5 while it is probed",
         ("provider", "model"),
     ),
-    "weir_edge_in_flight": Metric("gauge", "HTTP requests under way"),
+    "weir_gateway_in_flight": Metric("gauge", "HTTP requests under way"),
     "weir_transaction_seconds": Metric(
         "histogram", "From the begin of a transaction until it is committed", ("consumer",)
     ),
@@ -115,10 +115,10 @@ METRICS: dict[str, Metric] = {
     "weir_insert_seconds": Metric(
         "histogram", "How long writing to a sink takes", ("consumer", "table")
     ),
-    "weir_edge_accept_seconds": Metric(
+    "weir_gateway_accept_seconds": Metric(
         "histogram", "Until all replicas of Kafka have what an HTTP request brought"
     ),
-    "weir_edge_seconds": Metric(
+    "weir_gateway_seconds": Metric(
         "histogram", "From an HTTP request to the head of its answer", ("path",)
     ),
 }

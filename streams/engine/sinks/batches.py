@@ -50,7 +50,7 @@ def range_of(metadata: str | None) -> Range | None:
         return Range(int(found["f"]), int(found["l"]), str(found["e"]))
     except (ValueError, TypeError, KeyError) as error:
         raise RangeLost(
-            f"the offset commit's metadata {metadata[:100]!r} is not of a landing worker: another program "
+            f"the offset commit's metadata {metadata[:100]!r} is not of a sink worker: another program "
             "uses this consumer group. Stop it, or set WEIR_PREFIX."
         ) from error
 

@@ -1,4 +1,4 @@
-"""How does a landing worker tell the broker what it is about to write, and how far it has written?
+"""How does a sink worker tell the broker what it is about to write, and how far it has written?
 
 An offset commit says one of two things of a partition: "these records are being written" (the
 offset of the first, and the range as metadata), or "all before this offset is written". What it

@@ -52,7 +52,7 @@ HIGH = 4
 
 def run(settings: Settings, sink: str, slot: int, worker: Any) -> None:
     """Lands all that the topology says for this sink, until the worker is told to stop."""
-    Landing(settings, sink_of(settings, sink, worker), kinds(SINKS[sink]), slot, worker).run()
+    SinkWorker(settings, sink_of(settings, sink, worker), kinds(SINKS[sink]), slot, worker).run()
 
 
 def sink_of(settings: Settings, name: str, worker: Any = None) -> Sink:
@@ -99,15 +99,15 @@ def written_by_steps() -> set[type[Event]]:
     return {DeadLettered} | {kind for step in PIPELINE for kind in kinds(step.writes)}
 
 
-class Landing:
+class SinkWorker:
     """One worker of one sink. The main thread reads, cuts and records; one other thread writes."""
 
     def __init__(
         self, settings: Settings, sink: Sink, events: Iterable[type[Event]], slot: int, worker: Any
     ):
-        self._sink, self._worker, self._name = sink, worker, f"landing-{sink.name}"
+        self._sink, self._worker, self._name = sink, worker, f"sink-{sink.name}"
         self._kinds = {settings.prefix + kind.topic(): kind for kind in events}
-        self._limits = Limits(min(settings.landing_rows, sink.rows_max), settings.landing_age_s)
+        self._limits = Limits(min(settings.sink_rows, sink.rows_max), settings.sink_age_s)
         self._reader = Reader(worker.codec, sink, written_by_steps(), settings.retention_days)
         self._consumer_group = settings.prefix + self._name
         self._consumer = kafka.consumer(settings, self._name, slot, **GATHERED)
@@ -210,7 +210,7 @@ class Landing:
         asked by the writer.
 
         Raises SystemExit with a sentence where it holds some: the group's offsets were lost, and
-        with them the ranges and tokens that keep a row from landing twice.
+        with them the ranges and tokens that keep a row from being written twice.
         """
         if not lane.buffer:
             return False

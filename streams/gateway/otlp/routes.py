@@ -32,7 +32,7 @@ from processors.common.text import clean
 from schemas.events.tracing import SpanReceived
 from streams.engine.client import now
 from streams.gateway.auth import Caller, Teller
-from streams.gateway.context import Edge, Shared
+from streams.gateway.context import Gateway, Shared
 from streams.gateway.errors import Problem, media_type
 from streams.gateway.openapi import PROBLEMS
 from streams.gateway.otlp.spans import received, received_event
@@ -106,8 +106,8 @@ Read = Callable[[Part, str, datetime, datetime], SpanReceived]
     openapi_extra=BODIES,
     responses=ANSWERS,
 )
-async def traces(request: Request, edge: Shared, caller: Teller) -> Response:
-    done = await _answered(request, edge, caller, "traces", spans_of, received)
+async def traces(request: Request, gateway: Shared, caller: Teller) -> Response:
+    done = await _answered(request, gateway, caller, "traces", spans_of, received)
     if isinstance(done, Response):
         return done
     count, words = done
@@ -127,8 +127,8 @@ async def traces(request: Request, edge: Shared, caller: Teller) -> Response:
     openapi_extra=BODIES,
     responses=ANSWERS,
 )
-async def logs(request: Request, edge: Shared, caller: Teller) -> Response:
-    done = await _answered(request, edge, caller, "logs", logs_of, received_event)
+async def logs(request: Request, gateway: Shared, caller: Teller) -> Response:
+    done = await _answered(request, gateway, caller, "logs", logs_of, received_event)
     if isinstance(done, Response):
         return done
     count, words = done
@@ -144,7 +144,7 @@ async def logs(request: Request, edge: Shared, caller: Teller) -> Response:
 
 async def _answered(
     request: Request,
-    edge: Edge,
+    gateway: Gateway,
     caller: Caller,
     signal: str,
     parts_of: Callable[[bytes, bool], Any],
@@ -156,12 +156,12 @@ async def _answered(
         request.headers.get("content-encoding", "").strip().lower(),
     )
     try:
-        with edge.bodies.holding(_size(request)):
+        with gateway.bodies.holding(_size(request)):
             body = await request.body()
             text = await asyncio.to_thread(opened, body, packing)
-            with edge.bodies.holding(len(text) if packing else 0):
+            with gateway.bodies.holding(len(text) if packing else 0):
                 parts = await asyncio.to_thread(parts_of, text, as_json)
-                return await _taken(edge, caller.tenant, signal, parts, read)
+                return await _taken(gateway, caller.tenant, signal, parts, read)
     except Unreadable as error:
         return _response(Status(code=INVALID_ARGUMENT, message=str(error)), error.status, as_json)
     except Problem as problem:
@@ -184,17 +184,17 @@ def _size(request: Request) -> int:
 
 
 async def _taken(
-    edge: Edge, tenant: str, signal: str, parts: Iterable[Part], read: Read
+    gateway: Gateway, tenant: str, signal: str, parts: Iterable[Part], read: Read
 ) -> tuple[int, str]:
     """Gives Kafka all that can be taken. Returns how many cannot, and why."""
     at = now()
-    oldest = at - timedelta(days=edge.settings.retention_days)
+    oldest = at - timedelta(days=gateway.settings.retention_days)
     taken, rejected, why, events = 0, 0, {}, []
 
     async def publish() -> None:
         nonlocal taken
         if events:
-            await edge.publish(*events)
+            await gateway.publish(*events)
         taken += len(events)
         events.clear()
         await asyncio.sleep(0)
@@ -209,10 +209,10 @@ async def _taken(
         if nth % AT_ONCE == 0:
             await publish()
     await publish()
-    edge.metrics.count("weir_otlp_items", taken, signal=signal, outcome="taken")
+    gateway.metrics.count("weir_otlp_items", taken, signal=signal, outcome="taken")
     if not rejected:
         return 0, ""
-    edge.metrics.count("weir_otlp_items", rejected, signal=signal, outcome="rejected")
+    gateway.metrics.count("weir_otlp_items", rejected, signal=signal, outcome="rejected")
     more = f"; and {len(why) - NAMED} other reasons" if len(why) > NAMED else ""
     return rejected, clean(
         f"{rejected} of {rejected + taken} were not taken: {'; '.join(list(why)[:NAMED])}{more}"

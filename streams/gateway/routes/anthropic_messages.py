@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from streams.gateway import sse, submit
 from streams.gateway.auth import Caller, Requester
-from streams.gateway.context import Edge, Shared
+from streams.gateway.context import Gateway, Shared
 from streams.gateway.errors import TYPES, Problem
 from streams.gateway.openapi import IDEMPOTENT, answers
 from streams.gateway.routes import chat_messages, openai_chat
@@ -71,14 +71,14 @@ class Messages(BaseModel):
     responses=answers(EXAMPLE, STREAM),
     openapi_extra=IDEMPOTENT,
 )
-async def answer(body: Messages, request: Request, edge: Shared, caller: Requester) -> Response:
+async def answer(body: Messages, request: Request, gateway: Shared, caller: Requester) -> Response:
     """Asks an agent and answers when its run has ended, or as the answer is written."""
     said = body.model_dump()
     chat_messages.check(said)
     text, history = chat_messages.split(body.messages, chat_messages.text_of(body.system, "system"))
     user = (body.metadata or {}).get("user_id")
     asked = await openai_chat.asked_in(
-        edge, request, caller, body.model, text, history, str(user) if user else None, {}
+        gateway, request, caller, body.model, text, history, str(user) if user else None, {}
     )
     headers = (
         openai_chat.run_headers(asked)
@@ -86,11 +86,11 @@ async def answer(body: Messages, request: Request, edge: Shared, caller: Request
         | {"request-id": str(asked.run)}
     )
     if body.stream:
-        await begun(edge, asked)
+        await begun(gateway, asked)
         return sse.Stream(
-            _events(edge, caller, asked, body.model), edge.settings.edge_slow_s, headers
+            _events(gateway, caller, asked, body.model), gateway.settings.gateway_slow_s, headers
         )
-    result = submit.completed(await submit.result_of(edge, caller, asked))
+    result = submit.completed(await submit.result_of(gateway, caller, asked))
     return JSONResponse(message(result, body.model), headers=headers)
 
 
@@ -133,7 +133,9 @@ def _empty(run: UUID, model: str) -> dict[str, Any]:
     }
 
 
-async def _events(edge: Edge, caller: Caller, asked: Asked, model: str) -> AsyncIterator[bytes]:
+async def _events(
+    gateway: Gateway, caller: Caller, asked: Asked, model: str
+) -> AsyncIterator[bytes]:
     def event(kind: str, **fields: Any) -> bytes:
         return sse.event(kind, {"type": kind} | fields)
 
@@ -145,7 +147,7 @@ async def _events(edge: Edge, caller: Caller, asked: Asked, model: str) -> Async
     )
     said = False
     try:
-        async for part in spoken(edge, caller, asked, model):
+        async for part in spoken(gateway, caller, asked, model):
             if part is None:
                 yield event("ping")
             elif isinstance(part, str):

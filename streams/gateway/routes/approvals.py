@@ -19,7 +19,7 @@ from sinks.clickhouse.queries.catalogue import by_name
 from streams.engine.client import now
 from streams.gateway import submit
 from streams.gateway.auth import Approver, Caller, Reader
-from streams.gateway.context import Edge, Shared
+from streams.gateway.context import Gateway, Shared
 from streams.gateway.errors import Problem
 
 router = APIRouter(tags=["approvals"])
@@ -65,23 +65,23 @@ class Decide(BaseModel):
 
 
 @router.get("/v1/approvals", response_model=list[Waiting])
-async def waiting(edge: Shared, caller: Reader) -> list[dict[str, Any]]:
+async def waiting(gateway: Shared, caller: Reader) -> list[dict[str, Any]]:
     """The calls of the caller's tenant that wait for somebody's word, oldest first; as of a second
     ago.
     """
-    return await edge.rows(OPEN, tenant=caller.tenant)
+    return await gateway.rows(OPEN, tenant=caller.tenant)
 
 
 @router.post("/v1/approvals/{approval}", status_code=202)
 async def decide(
-    approval: UUID, body: Decide, request: Request, edge: Shared, caller: Approver
+    approval: UUID, body: Decide, request: Request, gateway: Shared, caller: Approver
 ) -> dict[str, str]:
     """Gives a word on an approval. The first valid one counts; whether it did is told in the run's
     events.
     """
-    session = body.session or await _session(edge, caller, approval)
+    session = body.session or await _session(gateway, caller, approval)
     word = word_of(caller, caller.tenant, approval, session, body)
-    await edge.publish(word)
+    await gateway.publish(word)
     return {"id": str(word.id), "approval": str(approval), "status": "accepted"}
 
 
@@ -112,11 +112,11 @@ def word_of(
     )
 
 
-async def _session(edge: Edge, caller: Caller, approval: UUID) -> str:
-    known = edge.link.stories.find(approval)
+async def _session(gateway: Gateway, caller: Caller, approval: UUID) -> str:
+    known = gateway.link.stories.find(approval)
     if known is not None and known.tenant == caller.tenant:
         return known.session
-    found = await edge.rows(ONE, approval=str(approval), tenant=caller.tenant)
+    found = await gateway.rows(ONE, approval=str(approval), tenant=caller.tenant)
     if not found:
         raise Problem(
             404,

@@ -66,14 +66,14 @@ BODY = {
 
 
 @router.post("/v1/events", status_code=202, openapi_extra=BODY)
-async def take(request: Request, edge: Shared, caller: Anyone) -> dict[str, Any]:
+async def take(request: Request, gateway: Shared, caller: Anyone) -> dict[str, Any]:
     """Takes events. 202 when all replicas of Kafka have all of them."""
     given = _given(request.headers, media_type(request), await request.body())
     events = [_event(one, caller, f"events.{nth}") for nth, one in enumerate(given)]
     for event in events:
         if isinstance(event, AgentRequested):
-            edge.link.stories.expect(event.id, caller.tenant, event.session or str(event.id))
-    await edge.publish(*events)
+            gateway.link.stories.expect(event.id, caller.tenant, event.session or str(event.id))
+    await gateway.publish(*events)
     return {
         "accepted": [
             {

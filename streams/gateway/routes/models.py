@@ -84,9 +84,9 @@ def entry(agent: Agent) -> dict[str, Any]:
         }
     ),
 )
-async def models(edge: Shared, caller: Requester) -> dict[str, Any]:
+async def models(gateway: Shared, caller: Requester) -> dict[str, Any]:
     """The agents that the caller's tenant may ask."""
-    data = [entry(agent) for agent in agents_of(edge.link.given(), caller.tenant)]
+    data = [entry(agent) for agent in agents_of(gateway.link.given(), caller.tenant)]
     return {
         "object": "list",
         "data": data,
@@ -97,9 +97,9 @@ async def models(edge: Shared, caller: Requester) -> dict[str, Any]:
 
 
 @router.get("/v1/models/{name}", responses=answers(MODEL))
-async def model(name: str, edge: Shared, caller: Requester) -> dict[str, Any]:
+async def model(name: str, gateway: Shared, caller: Requester) -> dict[str, Any]:
     """One of them."""
-    for agent in agents_of(edge.link.given(), caller.tenant):
+    for agent in agents_of(gateway.link.given(), caller.tenant):
         if agent.name == name:
             return entry(agent)
     raise Problem(
@@ -129,7 +129,7 @@ def embedder() -> Any:
         }
     ),
 )
-async def embed(body: Embed, edge: Shared, caller: Requester) -> dict[str, Any]:
+async def embed(body: Embed, gateway: Shared, caller: Requester) -> dict[str, Any]:
     """Vectors of length 1 by the model that the knowledge is stored with: 384 numbers of the first
     256 tokens.
     """

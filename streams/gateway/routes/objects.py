@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Response
 
 from schemas.wire.large_bodies import NoBody, StoreAway, key_of
 from streams.gateway.auth import Reader
-from streams.gateway.context import Edge, Shared
+from streams.gateway.context import Gateway, Shared
 from streams.gateway.errors import Problem
 
 router = APIRouter(tags=["runs"])
@@ -27,19 +27,19 @@ TEXT = "text/plain; charset=utf-8"
 )
 async def body(
     sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="the last part of its key")],
-    edge: Shared,
+    gateway: Shared,
     caller: Reader,
 ) -> Response:
     """What an event of the caller's tenant names by its key: a long result of a tool, question or
     answer.
     """
-    return Response(await kept(edge, key_of(caller.tenant, sha256)), media_type=TEXT)
+    return Response(await kept(gateway, key_of(caller.tenant, sha256)), media_type=TEXT)
 
 
-async def kept(edge: Edge, key: str) -> bytes:
+async def kept(gateway: Gateway, key: str) -> bytes:
     """A body. Raises Problem 404 or 503."""
     try:
-        return await asyncio.to_thread(edge.objects.get, key)
+        return await asyncio.to_thread(gateway.objects.get, key)
     except NoBody as missing:
         raise Problem(
             404,
@@ -50,7 +50,7 @@ async def kept(edge: Edge, key: str) -> bytes:
         raise Problem(503, "objects_away", f"{away}", retry_after_s=2) from away
 
 
-async def whole(edge: Edge, row: dict[str, Any]) -> dict[str, Any]:
+async def whole(gateway: Gateway, row: dict[str, Any]) -> dict[str, Any]:
     """A row of the table of runs with its answer whole; with the beginning, which it has, where the
     rest is gone.
     """
@@ -58,6 +58,6 @@ async def whole(edge: Edge, row: dict[str, Any]) -> dict[str, Any]:
     if not key:
         return row
     try:
-        return row | {"answer": (await kept(edge, key)).decode("utf-8", "replace")}
+        return row | {"answer": (await kept(gateway, key)).decode("utf-8", "replace")}
     except Problem:
         return row

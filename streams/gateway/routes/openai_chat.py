@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from streams.gateway import sse, submit
 from streams.gateway.auth import Caller, Requester
-from streams.gateway.context import Edge, Shared
+from streams.gateway.context import Gateway, Shared
 from streams.gateway.errors import Problem, answer
 from streams.gateway.openapi import IDEMPOTENT, answers
 from streams.gateway.routes import chat_messages
@@ -87,7 +87,7 @@ class Chat(BaseModel):
 
 
 async def asked_in(
-    edge: Edge,
+    gateway: Gateway,
     request: Request,
     caller: Caller,
     agent: str,
@@ -102,7 +102,7 @@ async def asked_in(
         session or unquote(request.headers.get("weir-session", "")) or metadata.pop("session", "")
     )
     return await submit.ask(
-        edge,
+        gateway,
         request,
         caller,
         {
@@ -130,7 +130,7 @@ def run_headers(asked: Asked) -> dict[str, str]:
     responses=answers(EXAMPLE, STREAM),
     openapi_extra=IDEMPOTENT,
 )
-async def complete(body: Chat, request: Request, edge: Shared, caller: Requester) -> Response:
+async def complete(body: Chat, request: Request, gateway: Shared, caller: Requester) -> Response:
     """Asks an agent and answers when its run has ended, or, with `stream`, as the answer is
     written.
     """
@@ -138,18 +138,18 @@ async def complete(body: Chat, request: Request, edge: Shared, caller: Requester
     chat_messages.check(said)
     text, history = chat_messages.split(body.messages)
     asked = await asked_in(
-        edge, request, caller, body.model, text, history, body.user, dict(body.metadata or {})
+        gateway, request, caller, body.model, text, history, body.user, dict(body.metadata or {})
     )
     headers = run_headers(asked) | chat_messages.ignored(said)
     if body.stream:
-        await begun(edge, asked)
+        await begun(gateway, asked)
         wants_usage = bool((body.stream_options or {}).get("include_usage"))
         return sse.Stream(
-            _chunks(edge, caller, asked, body.model, wants_usage),
-            edge.settings.edge_slow_s,
+            _chunks(gateway, caller, asked, body.model, wants_usage),
+            gateway.settings.gateway_slow_s,
             headers,
         )
-    result = submit.completed(await submit.result_of(edge, caller, asked))
+    result = submit.completed(await submit.result_of(gateway, caller, asked))
     return JSONResponse(completion(result, body.model), headers=headers)
 
 
@@ -195,7 +195,7 @@ def _finish(result: dict[str, Any]) -> str:
 
 
 async def _chunks(
-    edge: Edge, caller: Caller, asked: Asked, model: str, wants_usage: bool
+    gateway: Gateway, caller: Caller, asked: Asked, model: str, wants_usage: bool
 ) -> AsyncIterator[bytes]:
     head = _head(asked.run, model, "chat.completion.chunk")
 
@@ -207,7 +207,7 @@ async def _chunks(
 
     yield chunk({"role": "assistant", "content": ""})
     try:
-        async for part in spoken(edge, caller, asked, model):
+        async for part in spoken(gateway, caller, asked, model):
             if part is None:
                 yield sse.BEAT
             elif isinstance(part, str):

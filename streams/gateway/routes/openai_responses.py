@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from processors.common.text import clean
 from streams.gateway import sse, submit
 from streams.gateway.auth import Caller, Reader, Requester
-from streams.gateway.context import Edge, Shared
+from streams.gateway.context import Gateway, Shared
 from streams.gateway.errors import Problem
 from streams.gateway.openapi import IDEMPOTENT, answers
 from streams.gateway.routes import chat_messages as conversation
@@ -105,14 +105,14 @@ class Respond(BaseModel):
     responses=answers(EXAMPLE, STREAM),
     openapi_extra=IDEMPOTENT,
 )
-async def respond(body: Respond, request: Request, edge: Shared, caller: Requester) -> Response:
+async def respond(body: Respond, request: Request, gateway: Shared, caller: Requester) -> Response:
     """Asks an agent and answers when its run has ended, or as the answer is written."""
     said = body.model_dump()
     conversation.check(said)
     items = [{"role": "user", "content": body.input}] if isinstance(body.input, str) else body.input
     text, history = conversation.split(items, body.instructions or "")
     asked = await openai_chat.asked_in(
-        edge,
+        gateway,
         request,
         caller,
         body.model,
@@ -120,29 +120,31 @@ async def respond(body: Respond, request: Request, edge: Shared, caller: Request
         history,
         body.user,
         dict(body.metadata or {}),
-        await _session(edge, caller, body),
+        await _session(gateway, caller, body),
     )
     headers = openai_chat.run_headers(asked) | conversation.ignored(said)
     if body.stream:
-        await begun(edge, asked)
-        return sse.Stream(_events(edge, caller, asked, body), edge.settings.edge_slow_s, headers)
-    result = submit.completed(await submit.result_of(edge, caller, asked))
+        await begun(gateway, asked)
+        return sse.Stream(
+            _events(gateway, caller, asked, body), gateway.settings.gateway_slow_s, headers
+        )
+    result = submit.completed(await submit.result_of(gateway, caller, asked))
     return JSONResponse(
         response(result, body.model, body.previous_response_id, body.metadata), headers=headers
     )
 
 
 @router.get("/v1/responses/{name}", responses=answers(EXAMPLE))
-async def look(name: str, edge: Shared, caller: Reader) -> dict[str, Any]:
+async def look(name: str, gateway: Shared, caller: Reader) -> dict[str, Any]:
     """A response, by its id."""
-    found = await runs.look(_run(name), edge, caller)
+    found = await runs.look(_run(name), gateway, caller)
     return response(found, found.get("agent", ""))
 
 
-async def _session(edge: Edge, caller: Caller, body: Respond) -> str:
+async def _session(gateway: Gateway, caller: Caller, body: Respond) -> str:
     """The session to go on with; empty for a new one."""
     if body.previous_response_id:
-        return await submit.place_of(edge, caller, _run(body.previous_response_id))
+        return await submit.place_of(gateway, caller, _run(body.previous_response_id))
     given = (
         body.conversation.get("id") if isinstance(body.conversation, dict) else body.conversation
     )
@@ -236,7 +238,9 @@ def _text(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-async def _events(edge: Edge, caller: Caller, asked: Asked, body: Respond) -> AsyncIterator[bytes]:
+async def _events(
+    gateway: Gateway, caller: Caller, asked: Asked, body: Respond
+) -> AsyncIterator[bytes]:
     """The stream in the protocol's own events, each with its number."""
     numbers = iter(range(1_000_000_000))
     at = {"item_id": f"msg_{asked.run.hex}", "output_index": 0, "content_index": 0}
@@ -258,7 +262,7 @@ async def _events(edge: Edge, caller: Caller, asked: Asked, body: Respond) -> As
     yield event("response.content_part.added", part=_text(""), **at)
     said = ""
     try:
-        async for part in spoken(edge, caller, asked, body.model):
+        async for part in spoken(gateway, caller, asked, body.model):
             if part is None:
                 yield sse.BEAT
             elif isinstance(part, str):

@@ -21,7 +21,7 @@ from schemas.events.values import Label
 from streams.engine.client import now
 from streams.gateway import sse, submit
 from streams.gateway.auth import Caller, Judge, Reader, Requester
-from streams.gateway.context import Edge, Shared
+from streams.gateway.context import Gateway, Shared
 from streams.gateway.errors import Problem
 from streams.gateway.recent_runs import OUTCOMES, Known
 from streams.gateway.routes import objects
@@ -133,7 +133,7 @@ async def ask(
     body: Ask,
     request: Request,
     response: Response,
-    edge: Shared,
+    gateway: Shared,
     caller: Requester,
     prefer: Annotated[
         str, Header(description="`wait=10`: answer with the outcome, where it comes in time")
@@ -143,46 +143,46 @@ async def ask(
     """Asks an agent. 202 when all replicas of Kafka have the request; the same Idempotency-Key is
     the same run.
     """
-    asked = await submit.ask(edge, request, caller, body.model_dump())
+    asked = await submit.ask(gateway, request, caller, body.model_dump())
     response.headers["Location"] = f"/v1/runs/{asked.run}"
     if asked.again:
         response.headers["Idempotency-Replayed"] = "true"
     found = WAIT.search(prefer)
-    if found and edge.link.stories.find(asked.run):
-        outcome = await edge.link.stories.wait(
-            asked.run, min(float(found[1]), edge.settings.edge_wait_s)
+    if found and gateway.link.stories.find(asked.run):
+        outcome = await gateway.link.stories.wait(
+            asked.run, min(float(found[1]), gateway.settings.gateway_wait_s)
         )
         if outcome is not None:
             response.status_code = 200
             return submit.finished_as(outcome)
     if asked.again:
-        return await look(asked.run, edge, caller)
+        return await look(asked.run, gateway, caller)
     return submit.shown(asked.run, caller.tenant, asked.session, "running", agent=body.agent)
 
 
 @router.get("/v1/runs/{run}", response_model=Run)
-async def look(run: UUID, edge: Shared, caller: Reader) -> dict[str, Any]:
+async def look(run: UUID, gateway: Shared, caller: Reader) -> dict[str, Any]:
     """The run: its outcome, or that it is still running."""
-    known = edge.link.stories.find(run)
+    known = gateway.link.stories.find(run)
     if known is not None and known.tenant == caller.tenant:
-        outcome = edge.link.stories.outcome(run)
+        outcome = gateway.link.stories.outcome(run)
         if outcome is not None:
             return submit.finished_as(outcome)
-    found = await _landed(edge, caller, run, known is not None)
+    found = await _landed(gateway, caller, run, known is not None)
     if found is not None:
         return found
     if known is None or known.tenant != caller.tenant:
         raise submit.unknown(run)
-    waits = _waits_for(edge, known, run)
+    waits = _waits_for(gateway, known, run)
     return submit.shown(
         run, known.tenant, known.session, "waiting" if waits else "running", waits_for=waits
     )
 
 
-def _waits_for(edge: Edge, known: Known, run: UUID) -> list[dict[str, Any]]:
+def _waits_for(gateway: Gateway, known: Known, run: UUID) -> list[dict[str, Any]]:
     """The people's words that the run waits for, as far as the last minutes tell."""
     waits: dict[UUID, dict[str, Any]] = {}
-    for _, event in edge.link.stories.events(
+    for _, event in gateway.link.stories.events(
         known, run, known.since, (ApprovalAsked, ApprovalResolved, UserAsked)
     ):
         if isinstance(event, ApprovalResolved):
@@ -206,15 +206,17 @@ def _waits_for(edge: Edge, known: Known, run: UUID) -> list[dict[str, Any]]:
     return list(waits.values())
 
 
-async def _landed(edge: Edge, caller: Caller, run: UUID, known: bool) -> dict[str, Any] | None:
+async def _landed(
+    gateway: Gateway, caller: Caller, run: UUID, known: bool
+) -> dict[str, Any] | None:
     """The run out of ClickHouse; a run of the last minutes is known without it."""
     try:
-        rows = await edge.rows(submit.RUN, run=str(run), tenant=caller.tenant)
+        rows = await gateway.rows(submit.RUN, run=str(run), tenant=caller.tenant)
     except Problem:
         if known:
             return None
         raise
-    return submit.landed(await objects.whole(edge, rows[0])) if rows else None
+    return submit.landed(await objects.whole(gateway, rows[0])) if rows else None
 
 
 @router.get(
@@ -234,20 +236,20 @@ async def _landed(edge: Edge, caller: Caller, run: UUID, known: bool) -> dict[st
 )
 async def follow(
     run: UUID,
-    edge: Shared,
+    gateway: Shared,
     caller: Reader,
     last_event_id: Annotated[str, Header(description="go on behind this event")] = "",
 ) -> Response:
     """The run's events as server-sent events, from its beginning or behind Last-Event-ID, until its
     outcome.
     """
-    known = edge.link.stories.find(run)
+    known = gateway.link.stories.find(run)
     if known is None or known.tenant != caller.tenant:
-        spans = await edge.rows(SPANS, run=str(run), tenant=caller.tenant)
+        spans = await gateway.rows(SPANS, run=str(run), tenant=caller.tenant)
         if not spans:
             raise submit.unknown(run)
-        return sse.Stream(_told(spans, last_event_id), edge.settings.edge_slow_s)
-    return sse.Stream(_story(edge, run, last_event_id), edge.settings.edge_slow_s)
+        return sse.Stream(_told(spans, last_event_id), gateway.settings.gateway_slow_s)
+    return sse.Stream(_story(gateway, run, last_event_id), gateway.settings.gateway_slow_s)
 
 
 async def _told(spans: list[dict[str, Any]], last: str) -> AsyncIterator[bytes]:
@@ -257,11 +259,11 @@ async def _told(spans: list[dict[str, Any]], last: str) -> AsyncIterator[bytes]:
         yield sse.event("SpanEnded", span, span["id"])
 
 
-async def _story(edge: Edge, run: UUID, last: str) -> AsyncIterator[bytes]:
+async def _story(gateway: Gateway, run: UUID, last: str) -> AsyncIterator[bytes]:
     """The run's events behind the one that the reader had last; all of them where that one is not
     known.
     """
-    stories, known, ended = edge.link.stories, edge.link.stories.find(run), None
+    stories, known, ended = gateway.link.stories, gateway.link.stories.find(run), None
     behind = [
         number for number, event in stories.events(known, run, known.since) if str(event.id) == last
     ]
@@ -282,7 +284,7 @@ async def _story(edge: Edge, run: UUID, last: str) -> AsyncIterator[bytes]:
                 place, last = number, str(event.id)
                 if isinstance(event, OUTCOMES):
                     ended = event
-                elif not isinstance(event, ModelChunk) or _may_hear(edge, known, run):
+                elif not isinstance(event, ModelChunk) or _may_hear(gateway, known, run):
                     yield sse.event(type(event).__name__, event, last)
             if not await story.change(LAST_S if ended else sse.BEAT_S):
                 if ended:
@@ -291,35 +293,35 @@ async def _story(edge: Edge, run: UUID, last: str) -> AsyncIterator[bytes]:
                 yield sse.BEAT
 
 
-def _may_hear(edge: Edge, known: Known, run: UUID) -> bool:
+def _may_hear(gateway: Gateway, known: Known, run: UUID) -> bool:
     """Whether parts of the answer may be heard before it is screened."""
     admitted = next(
         (
             event
-            for _, event in edge.link.stories.events(known, run, known.since, (RequestAdmitted,))
+            for _, event in gateway.link.stories.events(known, run, known.since, (RequestAdmitted,))
         ),
         None,
     )
-    return admitted is not None and may_show(edge.link.given(), admitted.agent)
+    return admitted is not None and may_show(gateway.link.given(), admitted.agent)
 
 
 @router.post("/v1/runs/{run}/cancel", status_code=202, response_model=Run)
 async def cancel(
-    run: UUID, edge: Shared, caller: Requester, body: Cancel = Cancel()
+    run: UUID, gateway: Shared, caller: Requester, body: Cancel = Cancel()
 ) -> dict[str, Any]:
     """Asks that the run ends, wherever it stands; its children end with it."""
     if (
-        (found := edge.link.stories.find(run))
+        (found := gateway.link.stories.find(run))
         and found.tenant == caller.tenant
-        and edge.link.stories.outcome(run)
+        and gateway.link.stories.outcome(run)
     ):
         raise Problem(
             409,
             "run_is_over",
             f"the run {run} has ended already: GET /v1/runs/{run} has its outcome",
         )
-    session = await submit.place_of(edge, caller, run, body.session)
-    await edge.publish(
+    session = await submit.place_of(gateway, caller, run, body.session)
+    await gateway.publish(
         submit.event(
             RunCancelled,
             id=derived_id(run, "cancel"),
@@ -338,22 +340,22 @@ async def cancel(
 async def judge(
     body: Feedback,
     request: Request,
-    edge: Shared,
+    gateway: Shared,
     caller: Judge,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> dict[str, str]:
     """Takes a person's word on a run, from -1 (bad) to 1 (good)."""
-    session = await submit.place_of(edge, caller, body.run, body.session)
+    session = await submit.place_of(gateway, caller, body.run, body.session)
     given, _ = submit.run_id(request, caller)
     given = derived_id(NAMESPACE_OID, f"feedback/{given}")
-    await edge.publish(
+    await gateway.publish(
         submit.event(
             FeedbackGiven,
             id=given,
             at=now(),
             tenant=caller.tenant,
             session=session,
-            source=caller.key or "edge",
+            source=caller.key or "gateway",
             **body.model_dump(exclude={"session"}),
         )
     )

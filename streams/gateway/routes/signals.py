@@ -33,7 +33,7 @@ async def signal(
     session: str,
     name: str,
     request: Request,
-    edge: Shared,
+    gateway: Shared,
     caller: Requester,
     body: Signal = Signal(),
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
@@ -48,7 +48,7 @@ async def signal(
         if isinstance(body.payload, str)
         else json.dumps(body.payload, ensure_ascii=False)
     )
-    await edge.publish(
+    await gateway.publish(
         submit.event(
             Signalled,
             id=told,

@@ -51,14 +51,14 @@ EXAMPLE = {
 )
 async def trace(
     trace: Annotated[str, Path(pattern="^[0-9a-fA-F]{32}$", description="32 hex digits")],
-    edge: Shared,
+    gateway: Shared,
     caller: Reader,
     limit: Annotated[int, Query(ge=1, le=SPANS_MOST, description="most spans")] = SPANS_MOST,
 ) -> Response:
     """The spans of the caller's tenant with this trace id. Money is text, so that no digit is lost;
     null is a price that nobody knows. `more` says that there are more spans than were asked for.
     """
-    spans = await edge.rows(SPANS, trace=trace.lower(), tenant=caller.tenant, limit=limit + 1)
+    spans = await gateway.rows(SPANS, trace=trace.lower(), tenant=caller.tenant, limit=limit + 1)
     if not spans:
         raise Problem(
             404,

@@ -1,6 +1,6 @@
 """How fast do the dashboards answer over millions of spans, on a ClickHouse of its own?
 
-Thirty days of spans, calls and runs are made inside ClickHouse, in batches as the landing makes
+Thirty days of spans, calls and runs are made inside ClickHouse, in batches as the sink worker makes
 them, so that the totals are made by their views. Then every query of every Grafana dashboard is
 asked for all tenants and all thirty days.
 """

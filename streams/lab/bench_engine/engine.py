@@ -14,7 +14,7 @@ from typing import Any
 from rich.table import Table
 
 from streams.config import Settings
-from streams.lab.bench_engine import broker, comparison, landing
+from streams.lab.bench_engine import broker, comparison, sink
 
 Progress = Callable[[int, int, str], None]
 WHOLE = (
@@ -74,8 +74,8 @@ TARGETS = {
         Target("window", "tumbling window with changelog", "events/s", least=15_000, times=8),
         Target("window_cpu", "the same by processor", "events/cpu-s"),
         Target("restore", "restore of a stage's state", "records/s", least=100_000),
-        Target("landing", "decode to row in ClickHouse", "rows/s", least=50_000),
-        Target("landing_cpu", "the same by processor", "rows/cpu-s"),
+        Target("sink", "decode to row in ClickHouse", "rows/s", least=50_000),
+        Target("sink_cpu", "the same by processor", "rows/cpu-s"),
         Target("result_p50", "request to result, p50", "ms", most=60),
         Target("result_p99", "request to result, p99", "ms", most=250),
         Target("queryable_p99", "event to queryable, p99", "s", most=5),
@@ -87,7 +87,7 @@ TARGETS = {
 }
 PARTS = {
     "beside": ("fold", "fold_cpu", "restore", "window", "window_cpu"),
-    "landing": ("landing", "landing_cpu"),
+    "sink": ("sink", "sink_cpu"),
     "whole": WHOLE,
 }
 
@@ -98,7 +98,7 @@ def run(
     """Measures and returns {"cores", "load_before", "seconds", "rows": [{name, unit, ours, peer,
     ratio, target, met}]}.
 
-    `only` names rows or parts (beside, landing, whole); `seconds` is about how long each
+    `only` names rows or parts (beside, sink, whole); `seconds` is about how long each
     measurement takes. Raises Unmeasured, SystemExit or StackError with a sentence.
     """
     wanted = chosen(only or [])
@@ -109,7 +109,7 @@ def run(
         progress(told, total, words)
 
     figures: dict[str, tuple[float, float | None]] = {}
-    for part in (_beside, _landing, _whole):
+    for part in (_beside, _sink, _whole):
         figures |= part(settings, seconds, wanted, say)
         told = len(figures.keys() & wanted)
     progress(total, total, "done")
@@ -158,12 +158,10 @@ def _beside(
     return found
 
 
-def _landing(
-    settings: Settings, seconds: float, wanted: set[str], say: Callable[[str], None]
-) -> dict:
-    if not wanted & {*PARTS["landing"]}:
+def _sink(settings: Settings, seconds: float, wanted: set[str], say: Callable[[str], None]) -> dict:
+    if not wanted & {*PARTS["sink"]}:
         return {}
-    figures = landing.measure(settings, _home(settings, "landing"), seconds, say)
+    figures = sink.measure(settings, _home(settings, "sink"), seconds, say)
     return {name: (value, None) for name, value in figures.items()}
 
 

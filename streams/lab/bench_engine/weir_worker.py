@@ -1,7 +1,7 @@
 """How do our own workers do the work of the benchmark? As in production, only without a registry.
 
 `python -m streams.lab.bench_engine.weir_worker fold` is a stage worker with the work's one step as
-its pipeline, and `python -m streams.lab.bench_engine.weir_worker landing` the worker that lands in
+its pipeline, and `python -m streams.lab.bench_engine.weir_worker sink` the worker that lands in
 ClickHouse.
 """
 
@@ -26,7 +26,7 @@ def main() -> None:
         ids=LocalIds(event_classes()),
         follows=False,
     )
-    if name == "landing":
+    if name == "sink":
         execute(worker, lambda: land.run(configured, "clickhouse", 0, worker))
     else:
         work = WORKS[name]

@@ -1,11 +1,11 @@
-"""What does the edge add to a model's own time, through Kafka exactly once, and how many requests a
-second are most?
+"""What does the gateway add to a model's own time, through Kafka exactly once, and how many
+requests a second are most?
 
-The scripted model is asked directly, through the edge, and through LiteLLM's proxy (one worker)
+The scripted model is asked directly, through the gateway, and through LiteLLM's proxy (one worker)
 where that is installed in `.weir/litellm` (`python -m venv .weir/litellm && .weir/litellm/bin/pip
 install 'litellm[proxy]'`), all in one run, by one generator of load: first at a steady rate, then
 by as many connections as are asked for, each with one request after the other. A model's answer
-through the edge is a whole run: admitted, screened, asked, priced, traced, recorded.
+through the gateway is a whole run: admitted, screened, asked, priced, traced, recorded.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ def run(home: Path, seconds: float, rate: float, connections: int, say: Say) -> 
         with peer(scripted, home) as (litellm, process):
             asked = [
                 ("model alone", scripted, {}),
-                ("edge", f"http://127.0.0.1:{ours.edge_port}", services(ours)),
+                ("gateway", f"http://127.0.0.1:{ours.gateway_port}", services(ours)),
             ]
             for what, url, pids in [
                 *asked,
@@ -289,4 +289,4 @@ def _await(url: str, process: subprocess.Popen, log: Path) -> None:
 
 def of_settings(settings: Settings) -> Path:
     """The folder of the benchmark's own stack."""
-    return settings.home.resolve() / "bench-edge"
+    return settings.home.resolve() / "bench-gateway"

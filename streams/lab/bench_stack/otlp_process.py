@@ -1,10 +1,10 @@
 """How many spans of other applications does one process take, and how many does one process make
 into rows' events?
 
-In this process, without Kafka, ClickHouse or a socket: `take` is the edge from a gzipped export to
-the records that it would give Kafka (keys, schemas, headers), `map` is the stage from such a record
-to those that it would write, with its changelog. Beside them stand the broker's and the table's own
-figures (`weir bench engine`).
+In this process, without Kafka, ClickHouse or a socket: `take` is the gateway from a gzipped export
+to the records that it would give Kafka (keys, schemas, headers), `map` is the stage from such a
+record to those that it would write, with its changelog. Beside them stand the broker's and the
+table's own figures (`weir bench engine`).
 """
 
 import asyncio
@@ -31,7 +31,7 @@ SPANS_S_LEAST = 3_000
 
 
 class Memory:
-    """Kafka's place: what the edge gives it is encoded as it would be, and kept."""
+    """Kafka's place: what the gateway gives it is encoded as it would be, and kept."""
 
     def __init__(self) -> None:
         self.codec, self.records = Codec(LocalIds(event_classes())), []
@@ -89,13 +89,13 @@ async def _take(settings: Settings, memory: Memory, bodies: list[bytes]) -> None
     }
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(
-        transport=transport, base_url="http://edge", headers=headers
+        transport=transport, base_url="http://gateway", headers=headers
     ) as http:
         for body in bodies:
             answer = await http.post("/v1/traces", content=body)
             if answer.status_code != 200 or answer.content:
                 raise RuntimeError(
-                    f"the edge answered {answer.status_code}: {answer.content[:200]!r}"
+                    f"the gateway answered {answer.status_code}: {answer.content[:200]!r}"
                 )
 
 

@@ -55,7 +55,7 @@ def run(home: Path, seconds: float, rate: int, say: Say) -> dict[str, Any]:
     say("starting a stack")
     with running(home) as ours:
         apply_and_wait(ours, Company([Tenant(name=TENANT)], ()))
-        sender = Sender(f"http://127.0.0.1:{ours.edge_port}/v1/traces")
+        sender = Sender(f"http://127.0.0.1:{ours.gateway_port}/v1/traces")
         say(f"warming up with {WARM_SPANS:,} spans")
         asyncio.run(sender.send(bodies_of(WARM_SPANS, WARM_SEED), 0))
         await_landed(ours, WARM_SPANS)
@@ -150,7 +150,7 @@ class Sender:
         if answer.status_code in (429, 502, 503, 504):
             return False
         raise Unmeasured(
-            f"the edge answered {answer.status_code} to an export: {answer.content[:200]!r}"
+            f"the gateway answered {answer.status_code} to an export: {answer.content[:200]!r}"
         )
 
 

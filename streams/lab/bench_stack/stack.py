@@ -180,7 +180,7 @@ def queryable_p99_s(settings: Settings, least: int) -> float:
             return row["p99_s"]
         time.sleep(0.2)
     raise Unmeasured(
-        f"only {row['rows']} of {least} runs came to ClickHouse within 30 s: see landing-clickhouse's log"
+        f"only {row['rows']} of {least} runs came to ClickHouse within 30 s: see sink-clickhouse's log"
     )
 
 

@@ -87,7 +87,7 @@ def _one(settings: Settings, tenant: str) -> dict[str, Arrived]:
     """One answer, and when its words came to each reader."""
     heard: dict[str, Arrived] = {"kafka": [], "events": [], "openai": []}
     runs: SimpleQueue[UUID] = SimpleQueue()
-    url, headers = f"http://127.0.0.1:{settings.edge_port}", {"weir-tenant": tenant}
+    url, headers = f"http://127.0.0.1:{settings.gateway_port}", {"weir-tenant": tenant}
 
     def openai() -> None:
         body = {

@@ -20,7 +20,7 @@ from streams.lab.isolated_stack import resident_mb
 from streams.operations.connections import rows_of
 
 ENGINE = "clickhouse"
-WAITING = {"landing": "landing-clickhouse-0", "broker": "kafka", "balancing": "balancing-0"}
+WAITING = {"sink": "sink-clickhouse-0", "broker": "kafka", "balancing": "balancing-0"}
 LOOK_S = 1.0
 CATCHING_UP_S = 900.0
 Figures = dict[str, float | None | dict[str, float]]

@@ -57,7 +57,7 @@ BOUNDARIES = (
     Boundary(ToolCalled, "calls", MID_CALL_S),
     Boundary(ToolReturned, "stage-session"),
     Boundary(RunFinished, "stage-tenant"),
-    Boundary(RunFinished, "landing-clickhouse"),
+    Boundary(RunFinished, "sink-clickhouse"),
 )
 
 

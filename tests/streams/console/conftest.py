@@ -1,4 +1,4 @@
-"""What do the tests of the console share: tables filled by the sample company, and the edge over
+"""What do the tests of the console share: tables filled by the sample company, and the gateway over
 them.
 """
 
@@ -71,7 +71,7 @@ def link():
 
 @pytest.fixture
 def console(landed, clickhouse_url, link):
-    """A client of the edge that looks at those tables; `console.link` has what was published."""
+    """A client of the gateway that looks at those tables; `console.link` has what was published."""
     settings = Settings(clickhouse_url=clickhouse_url, clickhouse_database=landed[0])
     app = application(settings, link, Tables(settings))
     http = httpx.AsyncClient(

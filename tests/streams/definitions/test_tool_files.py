@@ -260,7 +260,7 @@ def test_more_tools_than_a_provider_takes(tmp_path):
 
 
 def test_every_operation_of_a_real_document_becomes_a_tool():
-    """The edge's own, as its framework writes it."""
+    """The gateway's own, as its framework writes it."""
     document = application(Settings(), None, list).openapi()
     spec, seen = Spec(document, "https://weir/openapi.json"), set()
     for path, item in document["paths"].items():

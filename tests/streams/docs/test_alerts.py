@@ -51,8 +51,10 @@ def test_every_alarm_says_what_is_wrong_and_where_to_look():
 
 
 def test_budgets_burn_in_two_windows_each_by_the_usual_factors():
-    of_edge = [rule for rule in RULES if rule.get("labels", {}).get("objective") == "edge_answers"]
-    assert [rule["expr"].replace("weir:edge_answers:bad_share_", "") for rule in of_edge] == [
+    of_gateway = [
+        rule for rule in RULES if rule.get("labels", {}).get("objective") == "gateway_answers"
+    ]
+    assert [rule["expr"].replace("weir:gateway_answers:bad_share_", "") for rule in of_gateway] == [
         "1h > 0.0144 and 5m > 0.0144",
         "6h > 0.006 and 30m > 0.006",
         "1d > 0.003 and 2h > 0.003",

@@ -58,11 +58,11 @@ def test_names_follow_the_rules_of_prometheus():
 def test_the_page_says_what_a_number_means():
     metrics = Metrics()
     metrics.count("weir_runs_ended", 3, outcome="completed")
-    metrics.observe("weir_edge_accept_seconds", 0.2)
+    metrics.observe("weir_gateway_accept_seconds", 0.2)
     text = metrics.text().decode()
     assert "# HELP weir_runs_ended_total Runs that ended: completed" in text
     assert 'weir_runs_ended_total{outcome="completed"} 3.0' in text
-    assert 'weir_edge_accept_seconds_bucket{le="0.25"} 1.0' in text
+    assert 'weir_gateway_accept_seconds_bucket{le="0.25"} 1.0' in text
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -45,7 +45,7 @@ def test_the_opt_in_of_opentelemetry_is_honoured_and_reaches_the_workers(
 @pytest.mark.parametrize(("endpoint", "runs"), [("", False), ("http://collector:4318", True)])
 def test_the_worker_that_sends_spans_runs_where_they_have_somewhere_to_go(endpoint, runs, tmp_path):
     names = {service.name for service in workers(Settings(home=tmp_path, otlp_endpoint=endpoint))}
-    assert ("landing-otlp-0" in names) == runs and "stage-trace-0" in names
+    assert ("sink-otlp-0" in names) == runs and "stage-trace-0" in names
 
 
 def test_without_a_collector_a_measurement_goes_nowhere():

@@ -100,7 +100,7 @@ def test_values_are_sums_over_labels():
     [
         (["stage", "session", "--slot", "2", "--port", "9401"], "stage", "session", 2, 9401),
         (["calls", "--slot", "1"], "calls", None, 1, None),
-        (["landing", "clickhouse"], "landing", "clickhouse", 0, None),
+        (["sink", "clickhouse"], "sink", "clickhouse", 0, None),
         (["live", "--port", "0"], "live", None, 0, 0),
     ],
 )

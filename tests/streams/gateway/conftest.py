@@ -1,5 +1,5 @@
-"""What do the tests of the edge share: the whole edge over the whole pipeline in memory, with no
-broker?
+"""What do the tests of the gateway share: the whole gateway over the whole pipeline in memory, with
+no broker?
 """
 
 import asyncio
@@ -94,7 +94,7 @@ def tables() -> Callable:
 
 @pytest.fixture
 def settings(tmp_path) -> Settings:
-    return Settings(home=tmp_path, edge_wait_s=5)
+    return Settings(home=tmp_path, gateway_wait_s=5)
 
 
 @pytest.fixture
@@ -104,15 +104,15 @@ def app(settings, link, tables):
 
 @pytest.fixture
 def http(app):
-    """A client of the edge, of tenant fernweh on this machine: `run(lambda http: ...)` awaits what
-    it returns.
+    """A client of the gateway, of tenant fernweh on this machine: `run(lambda http: ...)` awaits
+    what it returns.
     """
 
     def run(asked, **more):
         async def within():
             transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
             async with httpx.AsyncClient(
-                transport=transport, base_url="http://edge", headers=TENANT | more
+                transport=transport, base_url="http://gateway", headers=TENANT | more
             ) as client:
                 return await asked(client)
 

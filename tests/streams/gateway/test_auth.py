@@ -108,7 +108,7 @@ def test_without_a_key_a_tenant_has_to_be_named_and_only_on_this_machine(http, s
         http(lambda client: client.get("/v1/models", headers={"weir-tenant": ""})).json()["code"]
         == "no_tenant"
     )
-    object.__setattr__(settings, "edge_keys", True)
+    object.__setattr__(settings, "gateway_keys", True)
     assert http(lambda client: client.get("/v1/models")).json()["code"] == "no_key"
     told = http(
         lambda client: client.get("/v1/models", headers={"Authorization": "Bearer sk-something"})
@@ -120,9 +120,9 @@ def test_without_a_key_a_tenant_has_to_be_named_and_only_on_this_machine(http, s
     "more, needed",
     [
         ({}, False),
-        ({"edge_host": "::1"}, False),
-        ({"edge_host": "0.0.0.0"}, True),
-        ({"edge_keys": True}, True),
+        ({"gateway_host": "::1"}, False),
+        ({"gateway_host": "0.0.0.0"}, True),
+        ({"gateway_keys": True}, True),
         ({"kafka": {"bootstrap.servers": "broker:9092"}}, True),
     ],
 )

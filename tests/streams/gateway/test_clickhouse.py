@@ -1,5 +1,5 @@
-"""Do the edge's own questions to ClickHouse find a run, its steps, its approvals and the messages
-that were given up?
+"""Do the gateway's own questions to ClickHouse find a run, its steps, its approvals and the
+messages that were given up?
 """
 
 from datetime import UTC, datetime, timedelta
@@ -69,7 +69,8 @@ def message(kind, number, **more):
 
 @pytest.fixture
 def tables(clickhouse_url):
-    """The edge's access to a database of its own, with a run, two approvals and three messages."""
+    """The gateway's access to a database of its own, with a run, two approvals and three messages.
+    """
     name = f"t{uuid4().hex[:8]}"
     migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
     sink = ClickHouse(clickhouse_url, name)

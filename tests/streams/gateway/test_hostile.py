@@ -1,4 +1,6 @@
-"""Is every text that can be sent answered with a sentence, and never with the edge's own mistake?"""
+"""Is every text that can be sent answered with a sentence, and never with the gateway's own
+mistake?
+"""
 
 import copy
 import gzip
@@ -228,7 +230,8 @@ def spoilt(body, place, worse):
 )
 @given(st.data())
 def test_whatever_stands_in_a_body_it_is_answered(http, data):
-    """A right body with one place spoilt, at each route; what is taken has been through the codec."""
+    """A right body with one place spoilt, at each route; what is taken has been through the codec.
+    """
     bodies = {
         path: spoilt(
             body, data.draw(st.sampled_from(list(places(body)))), data.draw(st.sampled_from(WORSE))
@@ -267,7 +270,7 @@ def test_whatever_stands_in_a_body_it_is_answered(http, data):
         ("/v1/requests", ("metadata",), {"\ud800": 1}, 422),
     ],
 )
-def test_what_was_once_answered_with_an_error_of_the_edges_own(http, path, place, worse, status):
+def test_what_was_once_answered_with_an_error_of_the_gateways_own(http, path, place, worse, status):
     body = json.dumps(spoilt(ROUTES[path], place, worse)).encode()
     assert sent(http, path, body, EVENT if path == "/v1/events" else JSON).status_code == status
 

@@ -11,13 +11,13 @@ import pytest
 from streams.gateway import http_protocol
 from tests.support.serving import serving
 
-ASKED = b"GET /v1/models HTTP/1.1\r\nhost: edge\r\nweir-tenant: fernweh\r\n"
+ASKED = b"GET /v1/models HTTP/1.1\r\nhost: gateway\r\nweir-tenant: fernweh\r\n"
 END = b"\r\n\r\n"
 
 
 @pytest.fixture
 def say(app):
-    """Sends bytes over a socket, keeps it open, and returns the answers that came until the edge
+    """Sends bytes over a socket, keeps it open, and returns the answers that came until the gateway
     closed it.
     """
 
@@ -51,7 +51,7 @@ def problem(answered: bytes) -> dict:
     [
         ((b"\x16\x03\x01\x02\x00\x01\x00" + END,), 400, "not_http"),
         (
-            (b"POST /v1/requests HTTP/1.1\r\nhost: edge\r\ncontent-length: -5\r\n\r\n",),
+            (b"POST /v1/requests HTTP/1.1\r\nhost: gateway\r\ncontent-length: -5\r\n\r\n",),
             400,
             "not_http",
         ),

@@ -1,4 +1,4 @@
-"""Does the edge say within two seconds that Kafka is away, whatever is sent, and is it back by
+"""Does the gateway say within two seconds that Kafka is away, whatever is sent, and is it back by
 itself?
 """
 

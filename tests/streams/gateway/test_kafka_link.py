@@ -1,4 +1,5 @@
-"""Does the edge say in time that Kafka is away, and is what waited for Kafka given up with it?"""
+"""Does the gateway say in time that Kafka is away, and is what waited for Kafka given up with it?
+"""
 
 import asyncio
 import time
@@ -22,7 +23,7 @@ def test_kafka_away_is_said_within_the_time_and_nothing_is_left_to_be_sent_later
         linked, "places", lambda *_: []
     )  # where to read is asked of Kafka, before it goes away
     settings = Settings(
-        home=tmp_path, kafka={"bootstrap.servers": "127.0.0.1:1"}, edge_accept_s=0.3
+        home=tmp_path, kafka={"bootstrap.servers": "127.0.0.1:1"}, gateway_accept_s=0.3
     )
 
     async def within():

@@ -1,4 +1,5 @@
-"""Are large, slow and too many bodies told to wait, or to be smaller, before they are memory here?"""
+"""Are large, slow and too many bodies told to wait, or to be smaller, before they are memory here?
+"""
 
 import asyncio
 import json
@@ -21,7 +22,7 @@ async def chunks(body: bytes, size: int = 10_000):
 @pytest.mark.parametrize(
     ("path", "size", "says"),
     [
-        ("/v1/requests", 5_000_000, "WEIR_EDGE_BODY_BYTES"),
+        ("/v1/requests", 5_000_000, "WEIR_GATEWAY_BODY_BYTES"),
         ("/v1/traces", BODY_BYTES_MAX + 1, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
     ],
 )
@@ -38,7 +39,7 @@ def test_a_body_that_is_too_large_is_told_how_large_it_may_be(http, path, size, 
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_large_bodies_wait_for_room(http, app, link, whole):
-    room = app.state.edge.bodies
+    room = app.state.gateway.bodies
 
     def ask(client):
         return client.post("/v1/requests", content=ASK if whole else chunks(ASK), headers=JSON)
@@ -58,7 +59,7 @@ def test_large_bodies_wait_for_room(http, app, link, whole):
 
 
 def test_a_body_that_does_not_come_gives_its_place_to_others(settings, link, tables):
-    app = application(settings.model_copy(update={"edge_slow_s": 0.02}), link, tables)
+    app = application(settings.model_copy(update={"gateway_slow_s": 0.02}), link, tables)
     sent = []
 
     async def receive():
@@ -88,14 +89,14 @@ def test_a_body_that_does_not_come_gives_its_place_to_others(settings, link, tab
         b"connection",
         b"close",
     ) in sent[0]["headers"]
-    assert app.state.edge.metrics.value("weir_edge_in_flight") == 0 and link.taken == []
+    assert app.state.gateway.metrics.value("weir_gateway_in_flight") == 0 and link.taken == []
 
 
 def test_a_request_that_nobody_could_answer_is_counted_as_500(http, app, tables, monkeypatch):
-    monkeypatch.setattr(app.state.edge.link, "given", lambda: 1 / 0)
+    monkeypatch.setattr(app.state.gateway.link, "given", lambda: 1 / 0)
     done = http(lambda client: client.get("/v1/models"))
     assert (done.status_code, done.json()["code"]) == (500, "internal")
-    assert 'status="500"' in app.state.edge.metrics.text().decode()
+    assert 'status="500"' in app.state.gateway.metrics.text().decode()
 
 
 def test_small_bodies_take_no_room():

@@ -1,4 +1,6 @@
-"""Does the edge stand a thousand callers at once, and readers that stop reading, on real sockets?"""
+"""Does the gateway stand a thousand callers at once, and readers that stop reading, on real
+sockets?
+"""
 
 import asyncio
 import json
@@ -44,9 +46,9 @@ def test_a_thousand_are_served_at_once_and_the_others_told_to_wait(app, link):
     others, first = asyncio.run(asyncio.wait_for(within(), 60))
     link._local = local
     assert (Counter(others), Counter(first)) == ({503: MORE}, {202: MOST})
-    metrics = app.state.edge.metrics
-    assert metrics.value("weir_edge_in_flight") == 0
-    assert metrics.value("weir_edge_requests", path="other", status="503") == MORE
+    metrics = app.state.gateway.metrics
+    assert metrics.value("weir_gateway_in_flight") == 0
+    assert metrics.value("weir_gateway_requests", path="other", status="503") == MORE
 
 
 def test_a_reader_that_reads_nothing_more_is_cut_off_and_nothing_is_kept_for_it(caplog):

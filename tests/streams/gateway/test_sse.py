@@ -10,7 +10,7 @@ import pytest
 
 from schemas.events.model_chunks import ModelChunk
 from streams.gateway import recent_runs, sse
-from streams.gateway.context import Edge
+from streams.gateway.context import Gateway
 from streams.gateway.routes import runs
 from streams.gateway.sse import Stream
 
@@ -19,7 +19,8 @@ RUN = UUID(int=1)
 
 
 class Reader:
-    """An ASGI server's side of a stream: what was sent, and a reader that leaves or stops taking."""
+    """An ASGI server's side of a stream: what was sent, and a reader that leaves or stops taking.
+    """
 
     def __init__(self, takes: int = 1_000):
         self.sent, self.takes, self.gone = [], takes, asyncio.Event()
@@ -88,7 +89,7 @@ def test_a_reader_that_fell_behind_is_told_where_to_resume(link, settings, table
 
     async def within():
         link.stories.expect(RUN, "fernweh", "s")
-        parts = runs._story(Edge(settings, link, tables), RUN, "")
+        parts = runs._story(Gateway(settings, link, tables), RUN, "")
         chunks = [
             ModelChunk(
                 id=UUID(int=n + 10),

@@ -67,7 +67,7 @@ def test_a_row_is_judged(
 
 def test_rows_are_chosen_by_name_or_part():
     assert chosen([]) == set(TARGETS)
-    assert chosen(["landing", "whole"]) == {"landing", "landing_cpu", *engine.WHOLE}
+    assert chosen(["sink", "whole"]) == {"sink", "sink_cpu", *engine.WHOLE}
     with pytest.raises(SystemExit, match="no row speed"):
         chosen(["speed"])
 

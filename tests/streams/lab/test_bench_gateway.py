@@ -1,4 +1,4 @@
-"""Does the benchmark of the edge count what it asked, what failed, and what processes used?"""
+"""Does the benchmark of the gateway count what it asked, what failed, and what processes used?"""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from streams.lab.bench_stack.gateway import Load, cpu_s, definitions
 def loaded(answer, use):
     async def within():
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-            load = Load(http, "http://edge")
+            load = Load(http, "http://gateway")
             return await use(load), load
 
     return asyncio.run(within())

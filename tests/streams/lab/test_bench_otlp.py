@@ -47,7 +47,7 @@ def test_a_steady_rate_is_landed_where_nothing_piles_up_and_memory_stays(
             "taken_s": taken_s,
             "landed_whole_s": landed_s,
             "late_s": late_s,
-            "workers": {"edge-0": {"memory_mb": mb}, "clickhouse": {"memory_mb": [1, 9]}},
+            "workers": {"gateway-0": {"memory_mb": mb}, "clickhouse": {"memory_mb": [1, 9]}},
         }
     )
     assert (found["met"], found["memory_grew"]) == (met, round(mb[1] / mb[0] - 1, 2))

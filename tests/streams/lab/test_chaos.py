@@ -33,8 +33,8 @@ NAMES = [
     "stage-session-1",
     "stage-document-0",
     "calls-0",
-    "landing-clickhouse-0",
-    "landing-qdrant-0",
+    "sink-clickhouse-0",
+    "sink-qdrant-0",
     "live-0",
 ]
 

@@ -15,7 +15,7 @@ from streams.lab.chaos import outage
 
 @pytest.fixture
 def machine(monkeypatch):
-    """A machine on which the landing grows by a megabyte a look, ClickHouse is restarted once, and
+    """A machine on which the sink worker grows by a megabyte a look, ClickHouse is restarted once, and
     rows come back.
     """
     said, grown, looks = [], itertools.count(), itertools.count()
@@ -41,7 +41,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(
         outage,
         "resident_mb",
-        lambda pid: 80.4 + next(grown) if pid == "landing-clickhouse-0" else 300.0,
+        lambda pid: 80.4 + next(grown) if pid == "sink-clickhouse-0" else 300.0,
     )
     monkeypatch.setattr(outage, "rows_of", rows_of)
     monkeypatch.setattr(outage.time, "monotonic", lambda: float(next(looks)))
@@ -61,8 +61,8 @@ def test_an_outage_is_told_to_its_end(machine, tmp_path):
         and found["caught_up_s"] > 0
         and found["restarts"]["clickhouse"] == 1
     )
-    assert found["mb_before"] == {"landing": 80, "broker": 300, "balancing": 300}
-    megabytes = [found[f"mb_{when}"]["landing"] for when in ("before", "half", "most", "after")]
+    assert found["mb_before"] == {"sink": 80, "broker": 300, "balancing": 300}
+    megabytes = [found[f"mb_{when}"]["sink"] for when in ("before", "half", "most", "after")]
     assert megabytes == sorted(set(megabytes)), "it grows by one at each look"
     assert "ClickHouse stands still" in words[0]
 

@@ -143,7 +143,7 @@ def test_pieces_of_documents_are_those_in_force(monkeypatch, there, missing, too
         "too_many": too_many,
     }
     with pytest.raises(Problem, match="3 pieces are on their way"):
-        command.pieces_of(Settings(), [Delay("landing-qdrant", 3, 1)])
+        command.pieces_of(Settings(), [Delay("sink-qdrant", 3, 1)])
 
 
 def test_every_part_of_the_pipeline_may_be_behind():
@@ -151,8 +151,8 @@ def test_every_part_of_the_pipeline_may_be_behind():
         "stage-tenant",
         "stage-session",
         "calls",
-        "landing-clickhouse",
-        "landing-qdrant",
+        "sink-clickhouse",
+        "sink-qdrant",
     } <= consumers().keys()
     assert all(consumers().values())
 
@@ -208,7 +208,7 @@ def test_a_real_log_is_counted_by_transactions_marks_and_all(own_settings, monke
         "lost": 1,
         "doubled": 0,
     }
-    [late] = delays(own_settings, {"landing-clickhouse"})
+    [late] = delays(own_settings, {"sink-clickhouse"})
     assert late.behind > 0
     assert balance(own_settings, CODEC, rows, datetime.now(UTC) + timedelta(hours=1)).minutes == []
     ledger, sums = Ledger(own_settings, CODEC), []

@@ -119,7 +119,7 @@ def test_the_count_names_the_offsets_that_are_repaired(shelf, monkeypatch):
 
 @pytest.mark.engine
 def test_what_is_lost_lands_out_of_a_real_log(own_settings, clickhouse_url, monkeypatch):
-    """Three records, the landing says that it has written two, none is there: those two are lost,
+    """Three records, the sink worker says that it has written two, none is there: those two are lost,
     and land; not the third.
     """
     monkeypatch.setitem(SINKS, "clickhouse", TokensUsed | DeadLettered)

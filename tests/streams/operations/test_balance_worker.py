@@ -79,8 +79,8 @@ def test_what_has_not_settled_waits_and_a_minute_grows(ledger):
     assert figures(ledger.settle({(USED, 0): 9}, landed(0, 1, 2, 3))) == [(4, 4, 0, 0, 40)]
 
 
-def test_only_the_landings_own_letters_excuse_a_record(ledger):
-    ledger.take(LETTERS, 0, 0, NOON_MS, letter("landing-clickhouse", 2))
+def test_only_the_sink_workers_own_letters_excuse_a_record(ledger):
+    ledger.take(LETTERS, 0, 0, NOON_MS, letter("sink-clickhouse", 2))
     ledger.take(LETTERS, 0, 1, NOON_MS, letter("stage-session", 3))
     ledger.take(LETTERS, 0, 2, NOON_MS, b"no letter")
     assert figures(ledger.settle({(USED, 0): 4}, landed(0, 1))) == [(4, 2, 1, 1, 40)]

@@ -66,7 +66,7 @@ class Bed:
                 [
                     sys.executable,
                     "-m",
-                    "tests.support.landing_worker",
+                    "tests.support.sink_worker",
                     self.sink,
                     str(slot),
                     *self.more,
@@ -199,7 +199,7 @@ def disturb(
 
 
 def test_kills_of_workers_and_of_clickhouse_lose_nothing_and_double_nothing(bed):
-    at = bed("clickhouse", clickhouse_server, landing_rows=500, landing_age_s=0.2)
+    at = bed("clickhouse", clickhouse_server, sink_rows=500, sink_age_s=0.2)
     migrate(
         at.settings.clickhouse(), "weir", ROOT / "infra" / "clickhouse", {"retention_days": 3650}
     )
@@ -246,7 +246,7 @@ def test_kills_of_workers_and_of_clickhouse_lose_nothing_and_double_nothing(bed)
 
 def test_without_tokens_the_same_is_found_out(bed):
     """The control: a repeat must show, or the test above proves nothing."""
-    at = bed("clickhouse", clickhouse_server, "--no-tokens", landing_rows=300, landing_age_s=0.1)
+    at = bed("clickhouse", clickhouse_server, "--no-tokens", sink_rows=300, sink_age_s=0.1)
     migrate(
         at.settings.clickhouse(), "weir", ROOT / "infra" / "clickhouse", {"retention_days": 3650}
     )
@@ -269,7 +269,7 @@ def test_without_tokens_the_same_is_found_out(bed):
 
 
 def test_clickhouse_may_be_away_and_the_rest_waits_for_it(bed):
-    at = bed("clickhouse", clickhouse_server, landing_rows=300, landing_age_s=0.1)
+    at = bed("clickhouse", clickhouse_server, sink_rows=300, sink_age_s=0.1)
     at.start(0)  # before there is a table: it must try again until there is
     at.publish(*map(used, range(1_000)))
     at.producer.flush()
@@ -282,7 +282,7 @@ def test_clickhouse_may_be_away_and_the_rest_waits_for_it(bed):
 
 
 def test_too_many_dead_letters_stop_the_worker_and_pass_nothing_over(bed):
-    at = bed("clickhouse", clickhouse_server, landing_age_s=0.1)
+    at = bed("clickhouse", clickhouse_server, sink_age_s=0.1)
     migrate(
         at.settings.clickhouse(), "weir", ROOT / "infra" / "clickhouse", {"retention_days": 3650}
     )
@@ -296,7 +296,7 @@ def test_too_many_dead_letters_stop_the_worker_and_pass_nothing_over(bed):
 
 
 def test_without_offsets_and_with_rows_it_does_not_begin_again(bed):
-    at = bed("clickhouse", clickhouse_server, landing_age_s=0.1)
+    at = bed("clickhouse", clickhouse_server, sink_age_s=0.1)
     migrate(
         at.settings.clickhouse(), "weir", ROOT / "infra" / "clickhouse", {"retention_days": 3650}
     )
@@ -314,7 +314,7 @@ def test_without_offsets_and_with_rows_it_does_not_begin_again(bed):
 
 
 def test_the_last_word_on_each_chunk_stands_after_kills(bed):
-    at = bed("qdrant", qdrant_server, landing_age_s=0.1)
+    at = bed("qdrant", qdrant_server, sink_age_s=0.1)
     key, name = "", at.settings.qdrant_collection
     qdrant.prepare(at.settings.qdrant(), key, name)
     at.start(0)

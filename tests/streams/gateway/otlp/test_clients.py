@@ -1,4 +1,4 @@
-"""Do OpenTelemetry's own exporter, the edge and our own exports understand each other?"""
+"""Do OpenTelemetry's own exporter, the gateway and our own exports understand each other?"""
 
 import json
 
@@ -72,7 +72,9 @@ def test_an_exporter_told_to_come_again_does(app, link, monkeypatch):
 
 
 def test_our_own_spans_mean_the_same_when_they_come_back(app, link):
-    """A run's spans leave by the sink; the edge, as their collector, reads them as another Weir's."""
+    """A run's spans leave by the sink; the gateway, as their collector, reads them as another
+    Weir's.
+    """
     http = httpx.Client()
     run = Local(PIPELINE, link.given, link._local._ports).send(
         request("fernweh", "support", "Where is order A-1001?")

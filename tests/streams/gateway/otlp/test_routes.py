@@ -1,4 +1,5 @@
-"""Is what exporters send taken span by span, and is what is no export turned away with a sentence?"""
+"""Is what exporters send taken span by span, and is what is no export turned away with a sentence?
+"""
 
 import asyncio
 import gzip
@@ -253,7 +254,7 @@ def test_an_export_of_nothing_is_fine(http):
 
 @pytest.mark.parametrize("full", [False, True])
 def test_when_kafka_is_away_or_memory_full_it_says_when_to_come_again(http, app, link, full):
-    link.away, room = "" if full else "Kafka did not take it", app.state.edge.bodies
+    link.away, room = "" if full else "Kafka did not take it", app.state.gateway.bodies
     with room.holding(room.most if full else 0):
         answer = sent(http, export({}).SerializeToString())
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1" if full else "2")
@@ -263,7 +264,7 @@ def test_when_kafka_is_away_or_memory_full_it_says_when_to_come_again(http, app,
 
 def test_what_is_packed_counts_by_what_it_holds(http, app, link):
     room, body = (
-        app.state.edge.bodies,
+        app.state.gateway.bodies,
         export({"attributes": {"a": "x" * 50_000}}).SerializeToString(),
     )
     with room.holding(room.most - len(body)):

@@ -1,4 +1,5 @@
-"""Do the unmodified clients of OpenAI's responses and Anthropic's messages work with the edge?"""
+"""Do the unmodified clients of OpenAI's responses and Anthropic's messages work with the gateway?
+"""
 
 import asyncio
 
@@ -25,7 +26,7 @@ def run(app):
             http = lib.AsyncClient(
                 transport=lib.ASGITransport(app=app, raise_app_exceptions=False), headers=TENANT
             )
-            base = "http://edge/v1" if kind is openai.AsyncOpenAI else "http://edge"
+            base = "http://gateway/v1" if kind is openai.AsyncOpenAI else "http://gateway"
             async with kind(
                 api_key="none", base_url=base, http_client=http, max_retries=0, **more
             ) as client:

@@ -13,7 +13,7 @@ LONG = "order A-1001, late\n" * 50_000
 @pytest.fixture
 def body(app):
     made, data = body_of("fernweh", LONG)
-    app.state.edge.objects.put(made.key, data)
+    app.state.gateway.objects.put(made.key, data)
     return made
 
 

@@ -1,4 +1,4 @@
-"""Does the unmodified `openai` client work with the edge: answers, streams, embeddings, lists,
+"""Does the unmodified `openai` client work with the gateway: answers, streams, embeddings, lists,
 mistakes?
 """
 
@@ -18,14 +18,14 @@ ORDER = [{"role": "user", "content": "Where is order A-1001?"}]
 
 @pytest.fixture
 def client(app):
-    """Runs `asked(openai client)` against the edge."""
+    """Runs `asked(openai client)` against the gateway."""
 
     def run(asked, **more):
         async def within():
             transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
             http = httpx.AsyncClient(transport=transport, headers=TENANT)
             async with openai.AsyncOpenAI(
-                api_key="none", base_url="http://edge/v1", http_client=http, **more
+                api_key="none", base_url="http://gateway/v1", http_client=http, **more
             ) as made:
                 return await asked(made)
 

@@ -93,7 +93,7 @@ def test_the_same_key_is_the_same_run_and_is_sent_once(http, link):
     assert len(link.taken) == 1
 
 
-def test_another_edge_knows_the_key_too_and_what_it_was_for(http, link, settings, tables):
+def test_another_gateway_knows_the_key_too_and_what_it_was_for(http, link, settings, tables):
     other = LocalLink(link.definitions)
     heard = link.heard
     link.heard = lambda *events: (heard(*events), other.heard(*events))
@@ -103,7 +103,7 @@ def test_another_edge_knows_the_key_too_and_what_it_was_for(http, link, settings
     async def asked():
         transport = httpx.ASGITransport(app=application(settings, other, tables))
         async with httpx.AsyncClient(
-            transport=transport, base_url="http://edge", headers=TENANT | key
+            transport=transport, base_url="http://gateway", headers=TENANT | key
         ) as client:
             return [
                 await client.post("/v1/requests", json=body)
@@ -230,7 +230,7 @@ def test_a_run_is_cancelled_judged_and_no_other_tenants(http, link):
         (ORDER | {"metadata": {"a": 1}}, 422, "metadata.a is wrong"),
         ("{", 400, "not JSON"),
         (ORDER | {"text": "x" * 300_000}, 413, "at most"),
-        (ORDER | {"text": "x" * 5_000_000}, 413, "WEIR_EDGE_BODY_BYTES"),
+        (ORDER | {"text": "x" * 5_000_000}, 413, "WEIR_GATEWAY_BODY_BYTES"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(http, body, status, says):
@@ -252,7 +252,7 @@ def test_what_is_wrong_is_said_with_its_place(http, body, status, says):
 
 
 def test_too_many_at_once_are_told_to_wait(http, link, app, settings):
-    object.__setattr__(settings, "edge_in_flight", 2)
+    object.__setattr__(settings, "gateway_in_flight", 2)
 
     async def asked(client):
         link.held = asyncio.Event()

@@ -84,7 +84,7 @@ def test_a_trace_of_ten_thousand_spans_opens_within_a_second_and_is_its_tenants_
 
     async def opened():
         async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=app), base_url="http://edge"
+            transport=httpx.ASGITransport(app=app), base_url="http://gateway"
         ) as client:
             took = []
             for _ in range(3):

@@ -1,4 +1,4 @@
-"""Does the edge do on Kafka what it does in memory: with a key, with OpenAI's client, and a stream
+"""Does the gateway do on Kafka what it does in memory: with a key, with OpenAI's client, and a stream
 that resumes?
 """
 
@@ -49,11 +49,11 @@ def keyed(stack, world):
 @pytest.fixture(scope="module")
 def http(stack, keyed):
     with httpx.Client(
-        base_url=f"http://127.0.0.1:{stack.edge_port}",
+        base_url=f"http://127.0.0.1:{stack.gateway_port}",
         timeout=30,
         headers={"authorization": f"Bearer {keyed['key']}"},
     ) as made:
-        for _ in range(100):  # the edge follows the definitions
+        for _ in range(100):  # the gateway follows the definitions
             if made.get("/v1/models").status_code == 200:
                 break
         yield made
@@ -87,7 +87,7 @@ def test_a_run_is_asked_for_once_followed_and_looked_up(http):
 
 def test_the_openai_client_needs_another_base_url_and_nothing_else(stack, http, keyed):
     with openai.OpenAI(
-        base_url=f"http://127.0.0.1:{stack.edge_port}/v1", api_key=keyed["key"]
+        base_url=f"http://127.0.0.1:{stack.gateway_port}/v1", api_key=keyed["key"]
     ) as client:
         assert (
             client.chat.completions.create(model="asks-good", messages=HI)

@@ -1,5 +1,5 @@
-"""How do tests run a landing worker as a real process, to be killed? `python -m
-tests.support.landing_worker SINK`.
+"""How do tests run a sink worker as a real process, to be killed? `python -m
+tests.support.sink_worker SINK`.
 
 With `--no-tokens` the sink does not deduplicate: the negative control.
 """
@@ -11,7 +11,7 @@ from schemas.wire.codec import LocalIds
 from sinks.clickhouse.sink import ClickHouse
 from streams.config import settings
 from streams.engine.shapes import kinds
-from streams.engine.sinks.worker import Landing, sink_of
+from streams.engine.sinks.worker import SinkWorker, sink_of
 from streams.engine.worker import Worker, execute, start_logging
 from streams.topology import SINKS
 
@@ -23,7 +23,5 @@ if __name__ == "__main__":
         sink = ClickHouse(
             settings().clickhouse(), settings().clickhouse_database, deduplicate=False
         )
-    worker = Worker(
-        settings(), f"landing-{name}-{slot}", ids=LocalIds(event_classes()), follows=False
-    )
-    execute(worker, lambda: Landing(settings(), sink, kinds(SINKS[name]), slot, worker).run())
+    worker = Worker(settings(), f"sink-{name}-{slot}", ids=LocalIds(event_classes()), follows=False)
+    execute(worker, lambda: SinkWorker(settings(), sink, kinds(SINKS[name]), slot, worker).run())

@@ -30,7 +30,7 @@ SELECT count(), countIf(landed_at > first), dateDiff('millisecond', first, max(l
 def measure(
     settings: Settings, home: Path, seconds: float, say: Callable[[str], None]
 ) -> dict[str, float]:
-    """Rows a second, by the clock and by the worker's own processor time: `landing`, `landing_cpu`.
+    """Rows a second, by the clock and by the worker's own processor time: `sink`, `sink_cpu`.
     Raises Unmeasured.
     """
     work, count = WORKS["window"], int(seconds * ABOUT_A_SECOND)
@@ -47,23 +47,25 @@ def measure(
             if topic.event in kinds(SINKS["clickhouse"])
         ]
         kafka.create_topics(ours, landed)
-        say(f"landing: producing {count:,} events")
+        say(f"sink: producing {count:,} events")
         broker.produce(ours, work, events(work, count))
-        say(f"landing: {count:,} rows into ClickHouse")
+        say(f"sink: {count:,} rows into ClickHouse")
         client = sink.connect(ours.clickhouse(), ours.clickhouse_database)
         try:
-            with broker.child(ours, "streams.lab.bench_engine.weir_worker", "landing") as worker:
+            with broker.child(ours, "streams.lab.bench_engine.weir_worker", "sink") as worker:
                 worker.wait_until(
                     lambda: client.query(ASK).result_rows[0][0] >= count,
                     60 + seconds * LIMIT_TIMES,
-                    f"landing {count} rows",
+                    f"sink {count} rows",
                 )
                 cpu_s = worker.cpu_s()
             rows, after_first, took_ms = client.query(ASK).result_rows[0]
         finally:
             client.close()
     if rows != count:
-        raise Unmeasured(f"{count} events became {rows} rows: landing is not exact, see its log")
+        raise Unmeasured(
+            f"{count} events became {rows} rows: the sink worker is not exact, see its log"
+        )
     if not took_ms:
         raise Unmeasured("all rows came in one insert: give the benchmark more --seconds")
-    return {"landing": after_first / took_ms * 1000, "landing_cpu": rows / cpu_s}
+    return {"sink": after_first / took_ms * 1000, "sink_cpu": rows / cpu_s}
