@@ -43,8 +43,7 @@ class Rates:
         self._at, self._before, self._told = 0.0, {}, {"rates": {}, "behind": {}}
 
     async def told(self) -> dict[str, Any]:
-        """Events a second by name, and records behind by consumer; nothing where no worker answers.
-        """
+        """Events a second by name, and records behind by consumer; nothing where no worker answers."""
         async with self._lock:
             if (now := time.monotonic()) - self._at < LEAST_S:
                 return self._told

@@ -299,6 +299,13 @@ def readme_blocks(text: str) -> str:
     return filled
 
 
+def documents(root: Path) -> list[Path]:
+    """Every document of the project: the README, one of each folder, and the handbook."""
+    folders = ("infra", "processors", "schemas", "sinks", "streams", "tests")
+    found = (path for folder in folders for path in (root / folder).rglob("*.md"))
+    return [root / "README.md", *sorted(found)]
+
+
 def rewrite_readme(path: Path) -> bool:
     """`weir describe --readme`: fills the file's blocks. Returns whether it changed."""
     before = path.read_text()

@@ -25,8 +25,7 @@ class Tables:
             raise
 
     def _connected(self) -> Any:
-        """One client for all threads: it keeps no session, and its pool of connections is its own.
-        """
+        """One client for all threads: it keeps no session, and its pool of connections is its own."""
         with self._lock:
             if self._client is None:
                 self._client = sink.connect(

@@ -99,8 +99,7 @@ def answer(problem: Problem, path: str = "") -> JSONResponse:
 
 
 def first_mistake(error: RequestValidationError, media_type: str = "application/json") -> Problem:
-    """What is wrong with a request, in one sentence with its place; all mistakes are in `errors`.
-    """
+    """What is wrong with a request, in one sentence with its place; all mistakes are in `errors`."""
     found = [
         {"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()
     ]

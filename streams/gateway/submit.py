@@ -54,8 +54,7 @@ Made = TypeVar("Made", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Asked:
-    """A run that was asked for; `again` where it had been before, under the same Idempotency-Key.
-    """
+    """A run that was asked for; `again` where it had been before, under the same Idempotency-Key."""
 
     run: UUID
     session: str

@@ -38,8 +38,7 @@ FROM {table} WHERE kafka_topic = {{topic:String}} AND has({{numbers:Array(UInt32
 
 @dataclass
 class Minute:
-    """Records of one topic and partition that were produced in one minute, and what became of them.
-    """
+    """Records of one topic and partition that were produced in one minute, and what became of them."""
 
     topic: str
     partition: int

@@ -140,8 +140,7 @@ class Ledger:
         self._unsaved: dict[tuple[str, int, datetime], tuple[Minute, int]] = {}
 
     def turn(self) -> Counted:
-        """Counts what has settled since the last turn, keeps it, and returns it with who is behind.
-        """
+        """Counts what has settled since the last turn, keeps it, and returns it with who is behind."""
         written = written_to(self._settings, list(self._kinds))
         self._read(written)
         for one, longest in self.settle(

@@ -61,12 +61,13 @@ def describe(
         ),
     ] = False,
     readme: Annotated[
-        bool, typer.Option("--readme", help="Write the README's generated blocks anew.")
+        bool, typer.Option("--readme", help="Write the generated blocks of all documents anew.")
     ] = False,
 ) -> None:
     """Prints what the code says of itself."""
     if readme:
-        drawn.rewrite_readme(ROOT / "README.md")
+        for path in drawn.documents(ROOT):
+            drawn.rewrite_readme(path)
     for path in (*dashboards.write(), *alerts.write()) if dashboards_ else ():
         err.print(f"{path.relative_to(ROOT)} written")
     for wanted, made in (

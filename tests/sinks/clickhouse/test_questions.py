@@ -1,6 +1,4 @@
-"""Do the five questions of the README's analysts run as they are written, and is what came back
-what stands there?
-"""
+"""The five questions of the handbook's analysts run as they are written, with the results beside them."""
 
 import re
 from collections import defaultdict
@@ -20,7 +18,9 @@ from tests.sinks.clickhouse.test_rows import batch_of
 pytestmark = pytest.mark.engine
 ROOT = Path(__file__).parents[3]
 COMPANY = ROOT / "infra" / "company"
-SECTION = (ROOT / "README.md").read_text().split("## Ask ClickHouse")[1].split("## ")[0]
+SECTION = (
+    (ROOT / "infra/handbook/analytics.md").read_text().split("## Ask ClickHouse")[1].split("## ")[0]
+)
 [FIRST] = re.findall(r'^ask\("(SELECT .*)"\)$', SECTION, re.M)
 ROWS = re.findall(r"^\| ([^|]+\?) \| (?:`([^|]*)`|as above) \| (.*) \|$", SECTION, re.M)
 

@@ -69,8 +69,7 @@ def message(kind, number, **more):
 
 @pytest.fixture
 def tables(clickhouse_url):
-    """The gateway's access to a database of its own, with a run, two approvals and three messages.
-    """
+    """The gateway's access to a database of its own, with a run, two approvals and three messages."""
     name = f"t{uuid4().hex[:8]}"
     migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
     sink = ClickHouse(clickhouse_url, name)

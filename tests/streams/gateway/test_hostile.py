@@ -230,8 +230,7 @@ def spoilt(body, place, worse):
 )
 @given(st.data())
 def test_whatever_stands_in_a_body_it_is_answered(http, data):
-    """A right body with one place spoilt, at each route; what is taken has been through the codec.
-    """
+    """A right body with one place spoilt, at each route; what is taken has been through the codec."""
     bodies = {
         path: spoilt(
             body, data.draw(st.sampled_from(list(places(body)))), data.draw(st.sampled_from(WORSE))

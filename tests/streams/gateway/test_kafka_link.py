@@ -1,5 +1,4 @@
-"""Does the gateway say in time that Kafka is away, and is what waited for Kafka given up with it?
-"""
+"""Does the gateway say in time that Kafka is away, and is what waited for Kafka given up with it?"""
 
 import asyncio
 import time

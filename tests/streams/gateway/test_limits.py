@@ -1,5 +1,4 @@
-"""Are large, slow and too many bodies told to wait, or to be smaller, before they are memory here?
-"""
+"""Are large, slow and too many bodies told to wait, or to be smaller, before they are memory here?"""
 
 import asyncio
 import json

@@ -19,8 +19,7 @@ RUN = UUID(int=1)
 
 
 class Reader:
-    """An ASGI server's side of a stream: what was sent, and a reader that leaves or stops taking.
-    """
+    """An ASGI server's side of a stream: what was sent, and a reader that leaves or stops taking."""
 
     def __init__(self, takes: int = 1_000):
         self.sent, self.takes, self.gone = [], takes, asyncio.Event()

@@ -1,5 +1,4 @@
-"""Is what exporters send taken span by span, and is what is no export turned away with a sentence?
-"""
+"""Is what exporters send taken span by span, and is what is no export turned away with a sentence?"""
 
 import asyncio
 import gzip

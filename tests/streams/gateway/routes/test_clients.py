@@ -1,5 +1,4 @@
-"""Do the unmodified clients of OpenAI's responses and Anthropic's messages work with the gateway?
-"""
+"""Do the unmodified clients of OpenAI's responses and Anthropic's messages work with the gateway?"""
 
 import asyncio
 
