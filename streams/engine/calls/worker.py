@@ -39,6 +39,7 @@ from streams.engine.calls.dispatcher import (
     unreadable,
 )
 from streams.engine.calls.lease import Lease
+from streams.engine.calls.pacing import wait_s
 from streams.engine.dead_letters import ShareLimit, letter
 from streams.engine.shapes import Step, kinds
 from streams.engine.transactions import Aborted, Lost, Transactions
@@ -46,10 +47,9 @@ from streams.engine.worker import Worker
 
 log = logging.getLogger(__name__)
 
-IDLE_S, BUSY_S = (
-    0.005,
-    0.001,
-)  # between two looks for questions; the shorter one while there lately were some
+REST_S = 0.1
+"""How long the Kafka thread waits for a record where no call is under way."""
+PUMP_S = 0.005
 GAP_S, READ_MAX = 0.01, 500
 OPEN_BYTES_MAX = 128 * 1024 * 1024
 RECORD_BYTES_MAX = MESSAGE_BYTES_MAX - 65_536
@@ -92,7 +92,7 @@ class Calls:
         )
         self._finished: list[tuple[Finished, list[Record]]] = []
         self._marks: list[Mark] = []
-        self._committed_at = self._lag_at = self._busy_until = 0.0
+        self._committed_at = self._lag_at = self._moved_at = 0.0
         check_topics(settings, steps, worker)
         log.info(
             "start worker=%s slot=%d reads=%s writes=%s",
@@ -125,8 +125,8 @@ class Calls:
             self._transactions.init()
             while not self._worker.stopping.is_set():
                 self._given = self._worker.given()
-                self._pump(BUSY_S if time.monotonic() < self._busy_until else IDLE_S)
-                self._take()
+                self._take(self._wait_s())
+                self._pump(0)
             self._worker.ready(False)
             self._drain(hold.parts.values(), DRAIN_S)
         except Lost as error:
@@ -138,13 +138,23 @@ class Calls:
         self._lanes.close()
         hold.close()
 
-    def _take(self) -> None:
-        """Reads questions, as many as there is room for, and gives them to their lanes."""
+    def _wait_s(self) -> float:
+        """How long to wait for a record: long at rest, shorter where an answer may come meanwhile."""
+        if self._finished or self._marks or self._holding.new:
+            return max(0.0, self._committed_at + GAP_S - time.monotonic())
+        if not self._holding.open:
+            return REST_S
+        return wait_s(time.monotonic() - self._moved_at)
+
+    def _take(self, wait_s: float) -> None:
+        """Waits for questions, reads as many as there is room for, and gives them to their lanes."""
         hold = self._holding
         free = 2 * self._settings.calls_at_once - hold.open
         hold.pace(self._consumer, free > 0 and hold.open_bytes < OPEN_BYTES_MAX)
         questions, skipped = [], []
-        for message in self._consumer.consume(max(1, min(READ_MAX, free)), 0):
+        first = self._consumer.poll(wait_s)
+        more = self._consumer.consume(max(1, min(READ_MAX, free)), 0) if first else []
+        for message in (first, *more) if first else ():
             if message.error() is not None:
                 self._heed(message)
                 continue
@@ -158,7 +168,7 @@ class Calls:
             else:
                 skipped.append(Place(part.topic, part.partition, message.offset()))
         if questions:
-            self._busy_until = time.monotonic() + LAG_S
+            self._moved_at = time.monotonic()
             self._lanes.dispatch(questions)
         if skipped:
             self._lanes.forget(skipped)
@@ -199,6 +209,7 @@ class Calls:
             self._commit()
 
     def _sort(self, done: Finished | Mark | Exception) -> None:
+        self._moved_at = time.monotonic()
         if isinstance(done, Mark):
             self._marks.append(done)
         elif isinstance(done, Finished):
@@ -356,7 +367,7 @@ class Calls:
         while time.monotonic() < deadline and (
             any(part.running for part in parts) or self._finished
         ):
-            self._pump(IDLE_S)
+            self._pump(PUMP_S)
         self._committed_at = 0.0
         self._pump(0.001)
 
