@@ -11,6 +11,7 @@ what was read. Bytes that this code is not sure of are read again as plain value
 import io
 import json
 import struct
+import zlib
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Protocol
@@ -53,17 +54,24 @@ class Ids(Protocol):
 
 
 class LocalIds:
-    """Ids without a registry: a class's place in the alphabet. For tests, and for runs in memory."""
+    """Ids without a registry, for tests and for runs in memory: a checksum of the class's name, so
+    that two processes agree whatever else each of them has loaded.
+    """
 
     def __init__(self, classes: Mapping[str, type[Event]]):
-        self._classes = list(classes.values())
+        self._classes = {local_id(kind): kind for kind in classes.values()}
 
     def id_of(self, kind: type[Event]) -> int:
-        return self._classes.index(kind) + 1
+        return local_id(kind)
 
     def schema_with(self, schema_id: int) -> dict[str, Any] | None:
-        known = 0 < schema_id <= len(self._classes)
-        return schema_of(self._classes[schema_id - 1]) if known else None
+        kind = self._classes.get(schema_id)
+        return None if kind is None else schema_of(kind)
+
+
+def local_id(kind: type[Event]) -> int:
+    """The id of a class for `LocalIds`."""
+    return zlib.crc32(kind.__name__.encode()) & 0x7FFFFFFF
 
 
 class Codec:
