@@ -60,8 +60,12 @@ class Refusal(Exception):
         begun: bool = False,
     ):
         super().__init__(detail)
-        self.reason, self.detail, self.again, self.unsure = reason, detail, again, unsure
-        self.retry_after_s, self.begun = retry_after_s, begun
+        self.reason = reason
+        self.detail = detail
+        self.again = again
+        self.unsure = unsure
+        self.retry_after_s = retry_after_s
+        self.begun = begun
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,8 @@ async def whole(
     """The answer with its whole body; of an error only as much as is told. `grown` is waited for
     before a large one is read on.
     """
-    parts, size = [], 0
+    parts = []
+    size = 0
     async for part in answer.aiter_bytes():
         parts.append(part)
         size += len(part)

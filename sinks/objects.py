@@ -22,7 +22,8 @@ from schemas.wire.large_bodies import BODY_BYTES_MAX, NoBody, StoreAway, digest_
 
 FRESH = timedelta(days=1)
 USER = re.compile("//[^/@]*@")
-SEEN_S, SEEN_MAX = 3_600.0, 10_000
+SEEN_S = 3_600.0
+SEEN_MAX = 10_000
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Objects:
     """
 
     def __init__(self, url: str):
-        self._url, self.name = url, USER.sub("//…@", url)
+        self._url = url
+        self.name = USER.sub("//…@", url)
         self._seen: dict[str, float] = {}
 
     @cached_property

@@ -28,11 +28,14 @@ class Webhooks:
     def __init__(
         self, http: httpx.AsyncClient, secret: Secret, now: Callable[[], datetime] = now_utc
     ):
-        self._http, self._secret, self._now = http, secret, now
+        self._http = http
+        self._secret = secret
+        self._now = now
         self._under_way: Counter[str] = Counter()
 
     async def __call__(self, question: WebhookQuestion) -> WebhookAnswer | Failure:
-        started_at, name = self._now(), question.webhook
+        started_at = self._now()
+        name = question.webhook
         if self._under_way[name] >= AT_ONCE:
             return Failure(
                 "busy",

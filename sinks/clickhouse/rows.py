@@ -37,7 +37,8 @@ from sinks.clickhouse.retention import Kept, usual
 
 Values = list[Any]
 SCALE = -12
-UUID_END, COUNT_END = 2**128, 2**63
+UUID_END = 2**128
+COUNT_END = 2**63
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def columns(batch: Batch, kept: Kept = usual) -> Columns:
     """The rows of a batch. Raises ValueError, TypeError or OverflowError for a value that no column
     can hold.
     """
-    table, size = TABLES[batch.kind], len(batch.fields)
+    table = TABLES[batch.kind]
+    size = len(batch.fields)
     made: dict[str, Values] = {}
     for column in columns_of(batch.kind):
         made[column.name] = column.convert(_values_at(column.path, batch.fields))
@@ -152,7 +154,8 @@ def epoch() -> str:
 def _flat(fields: list[dict[str, Any]], path: tuple[str, ...]) -> list[Column]:
     made: list[Column] = []
     for each in fields:
-        kind, here = each["type"], (*path, each["name"])
+        kind = each["type"]
+        here = (*path, each["name"])
         if isinstance(kind, dict) and kind["type"] == "record":
             made.extend(_flat(kind["fields"], here))
         else:

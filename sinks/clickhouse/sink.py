@@ -174,11 +174,13 @@ class ClickHouse:
         off, so that repeats show.
         """
         self.epoch = epoch()
-        self._url, self._database = url, database
+        self._url = url
+        self._database = database
         self._settings = (
             ONCE if deduplicate else {"async_insert": 0, "deduplicate_insert": "disable"}
         )
-        self._deduplicate, self._kept = deduplicate, kept
+        self._deduplicate = deduplicate
+        self._kept = kept
         self._client: Client | None = None
         self._types: dict[str, dict[str, Any]] = {}
         self._no_avro: set[str] = set()

@@ -19,8 +19,11 @@ from typing import Any, Protocol
 
 from schemas.ports import Moved
 
-WINDOW_S, CALLS_MIN, FAILING_SHARE = 30.0, 10, 0.5
-OPEN_S, OPEN_MAX_S = 5.0, 60.0
+WINDOW_S = 30.0
+CALLS_MIN = 10
+FAILING_SHARE = 0.5
+OPEN_S = 5.0
+OPEN_MAX_S = 60.0
 
 
 class State(StrEnum):
@@ -104,7 +107,10 @@ class Moves:
     def __init__(
         self, kind: str, now: Callable[[], datetime], meter: Meter | None = None, runner: str = ""
     ):
-        self._kind, self._now, self._meter, self._runner = kind, now, meter, runner
+        self._kind = kind
+        self._now = now
+        self._meter = meter
+        self._runner = runner
         self._untold: list[Moved] = []
 
     def __call__(self, provider: str, name: str, state: State, open_s: float) -> None:
@@ -129,7 +135,8 @@ class Moves:
 
     def take(self) -> tuple[Moved, ...]:
         """What was not told yet."""
-        told, self._untold = tuple(self._untold), []
+        told = tuple(self._untold)
+        self._untold = []
         return told
 
 

@@ -53,15 +53,20 @@ class ModelApi:
         ) -> dict[str, Any]:
             return await attempt.ask(http, endpoint, question, secret, left_s, hear)
 
-        self._now, self._cache, self._meter = now, cache, meter
-        self._moves, self._budgets = Moves("model", now, meter, runner), HedgeBudgets()
+        self._now = now
+        self._cache = cache
+        self._meter = meter
+        self._moves = Moves("model", now, meter, runner)
+        self._budgets = HedgeBudgets()
         self._turns = Turns(ask or over_http, heard, sleep, chance, self._moves, meter)
 
     async def __call__(self, question: ChatQuestion) -> ChatAnswer | Failure:
         kept = self._kept(question)
         if kept:
             return kept
-        loop, started_at, ways = asyncio.get_running_loop(), self._now(), question.ways
+        loop = asyncio.get_running_loop()
+        started_at = self._now()
+        ways = question.ways
         inquiry = Inquiry(question, loop.time(), loop.time() + question.timeout_ms / 1000)
         waiting = deque(self._ordered(question, loop.time()))
         preferred = waiting[0].name if waiting else ""

@@ -23,7 +23,10 @@ class Race:
     def __init__(
         self, inquiry: Inquiry, waiting: deque[Endpoint], turns: Turns, budgets: HedgeBudgets
     ):
-        self._inquiry, self._waiting, self._turns, self._budgets = inquiry, waiting, turns, budgets
+        self._inquiry = inquiry
+        self._waiting = waiting
+        self._turns = turns
+        self._budgets = budgets
         self._ways = inquiry.question.ways
         self._racing: dict[Turn, Endpoint] = {}
         self.last: Endpoint | None = None
@@ -48,7 +51,8 @@ class Race:
                     if not isinstance(error, Refusal):
                         raise error
                     if refused is None or error.reason != "breaker_open":
-                        refused, self.last = error, endpoint
+                        refused = error
+                        self.last = endpoint
                     if error.begun and not self._inquiry.unheard(endpoint):
                         # somebody reads its text already: another model's would contradict it
                         raise error

@@ -11,7 +11,8 @@ WEIGHT = 0.3
 FORGET_S = 300.0
 """After so long without an answer a model is unknown again, and tried: nobody stays slow for ever.
 """
-SAVED_MAX, ROUNDED = 10.0, 1e-9
+SAVED_MAX = 10.0
+ROUNDED = 1e-9
 """Ten times a tenth is a little less than one."""
 
 

@@ -19,7 +19,8 @@ from schemas.ports import ChatAnswer, Kept
 
 log = logging.getLogger(__name__)
 LOCK_S = 0.2
-ROWS_MAX, SWEEP_EVERY = 100_000, 200
+ROWS_MAX = 100_000
+SWEEP_EVERY = 200
 TABLE = """CREATE TABLE IF NOT EXISTS responses
 (key TEXT PRIMARY KEY, tenant TEXT NOT NULL, expires_at REAL NOT NULL, answer TEXT NOT NULL) WITHOUT ROWID"""
 INDEX = "CREATE INDEX IF NOT EXISTS by_expiry ON responses (expires_at)"
@@ -30,7 +31,9 @@ class ResponseCache:
     """Opened when it is first used; one for a process and its one thread of calls."""
 
     def __init__(self, path: Path):
-        self._path, self._db, self._kept = path, None, 0
+        self._path = path
+        self._db = None
+        self._kept = 0
 
     def find(self, kept: Kept, now: datetime) -> ChatAnswer | None:
         """The answer, as of now and without attempts; None where there is none that has not

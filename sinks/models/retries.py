@@ -41,14 +41,13 @@ class Turns:
         moved: Tell,
         meter: Meter | None = None,
     ):
-        self._ask, self._heard, self._sleep, self._chance, self._meter = (
-            ask,
-            heard,
-            sleep,
-            chance,
-            meter,
-        )
-        self.breakers, self.paces = Breakers(moved), Paces()
+        self._ask = ask
+        self._heard = heard
+        self._sleep = sleep
+        self._chance = chance
+        self._meter = meter
+        self.breakers = Breakers(moved)
+        self.paces = Paces()
 
     async def take(
         self, inquiry: Inquiry, endpoint: Endpoint, hedge: bool = False
@@ -79,19 +78,24 @@ class Turns:
         self, inquiry: Inquiry, endpoint: Endpoint, left_s: float, probe: bool, hedge: bool
     ) -> tuple[dict[str, Any], int]:
         """Whatever becomes of it, it is booked, and the breaker knows."""
-        clock, nth = asyncio.get_running_loop().time, inquiry.begin()
-        began, reason, unsure, good, tokens = clock(), "cancelled", True, None, None
+        clock = asyncio.get_running_loop().time
+        nth = inquiry.begin()
+        began = clock()
+        reason = "cancelled"
+        unsure = True
+        good = None
+        tokens = None
         try:
             hear = inquiry.hearing(endpoint, self._heard(inquiry.question, nth))
             said = await self._ask(endpoint, inquiry.question, left_s, hear)
-            reason, good, tokens = "", True, said["tokens"]
+            reason = ""
+            good = True
+            tokens = said["tokens"]
             return said, nth
         except Refusal as refusal:
-            reason, unsure, good = (
-                refusal.reason,
-                may_be_billed(refusal),
-                judged(refusal, endpoint, left_s),
-            )
+            reason = refusal.reason
+            unsure = may_be_billed(refusal)
+            good = judged(refusal, endpoint, left_s)
             raise
         finally:
             took_s = clock() - began

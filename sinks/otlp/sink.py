@@ -67,11 +67,10 @@ class Otlp:
             "content-encoding": "gzip",
             **(headers or {}),
         }
-        self._latest, self._content = latest, content
-        self._measure, self._http = (
-            measure or (lambda *_: None),
-            http or httpx.Client(timeout=TIMEOUT_S),
-        )
+        self._latest = latest
+        self._content = content
+        self._measure = measure or (lambda *_: None)
+        self._http = http or httpx.Client(timeout=TIMEOUT_S)
 
     def greatest_offset(self, kind: type[Event], partition: int) -> int | None:
         return None
@@ -131,7 +130,8 @@ class Otlp:
         return ExportTraceServiceRequest(resource_spans=[around]).SerializeToString()
 
     def _span(self, fields: Plain) -> Span:
-        end_ms, failed = fields["at"], fields["status"] == "error"
+        end_ms = fields["at"]
+        failed = fields["status"] == "error"
         span = Span(
             trace_id=bytes.fromhex(fields["trace"]),
             span_id=bytes.fromhex(fields["span"]),

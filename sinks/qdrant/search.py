@@ -47,7 +47,9 @@ class Search:
         self._client = AsyncQdrantClient(
             url=url, api_key=key or None, timeout=timeout_s, check_compatibility=False
         )
-        self._collection, self._embedder, self._now = collection, embedder or Embedder(), now
+        self._collection = collection
+        self._embedder = embedder or Embedder()
+        self._now = now
 
     async def __call__(self, question: SearchQuestion) -> SearchAnswer | Failure:
         started_at = self._now()

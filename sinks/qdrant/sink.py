@@ -20,7 +20,8 @@ from schemas.wire.plain_values import Plain
 from sinks.base import Batch
 from sinks.qdrant.embedder import DIMENSIONS, MODEL, Embedder
 
-DENSE, SPARSE = "dense", "bm25"
+DENSE = "dense"
+SPARSE = "bm25"
 INDEXES: dict[str, Any] = {
     "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
     "document": models.PayloadSchemaType.KEYWORD,
@@ -89,7 +90,8 @@ class Qdrant:
 
     def __init__(self, url: str, key: str, collection: str, embedder: Embedder | None = None):
         self._client = client_of(url, key)
-        self._collection, self._embedder = collection, embedder or Embedder()
+        self._collection = collection
+        self._embedder = embedder or Embedder()
 
     def takes_bytes(self, kind: type[Event]) -> bool:
         return False  # what is embedded has to be read
@@ -166,7 +168,9 @@ def places(url: str, key: str, collection: str) -> set[tuple[str, str, int]]:
     """Every chunk that is stored and not retired: tenant, document, number. For counting, not for
     serving.
     """
-    client, found, offset = client_of(url, key), set(), None
+    client = client_of(url, key)
+    found = set()
+    offset = None
     try:
         while True:
             points, offset = client.scroll(

@@ -38,7 +38,9 @@ class HttpTools:
         fresh: httpx.AsyncClient,
         room: Callable[[str], Awaitable[None]],
     ):
-        self._http, self._fresh, self._room = http, fresh, room
+        self._http = http
+        self._fresh = fresh
+        self._room = room
 
     async def __call__(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
         own, url, content = request_of(question)
@@ -139,7 +141,9 @@ def placed(
     """A request with every argument where its place says; one that has no place is left out."""
     headers: dict[str, str] = {}
     query: list[tuple[str, str]] = []
-    cookies, body, whole = [], {}, None
+    cookies = []
+    body = {}
+    whole = None
     for argument, value in arguments.items():
         place = places.get(argument)
         if place is None:

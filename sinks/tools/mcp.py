@@ -23,8 +23,11 @@ from sinks.tools.mcp_session import (
 )
 from sinks.tools.results import Result, as_text, short_enough
 
-CONNECTION_CLOSED, REQUEST_TIMEOUT, PARSE_ERROR = -32000, -32001, -32700
-PAGES_MAX, IDLE_S = 50, 600.0
+CONNECTION_CLOSED = -32000
+REQUEST_TIMEOUT = -32001
+PARSE_ERROR = -32700
+PAGES_MAX = 50
+IDLE_S = 600.0
 
 
 class McpTools:
@@ -33,12 +36,14 @@ class McpTools:
     """
 
     def __init__(self, programs: tuple[str, ...] = (), transport: Any = None):
-        self._programs, self._transport = programs, transport
+        self._programs = programs
+        self._transport = transport
         self._sessions: dict[tuple[Any, ...], Session] = {}
 
     async def __call__(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
         session = self._session(question.server, secret)
-        arguments, meta = json.loads(question.arguments or "{}"), meta_of(question)
+        arguments = json.loads(question.arguments or "{}")
+        meta = meta_of(question)
         clock = asyncio.get_running_loop().time
         ends_at = clock() + left_s
         for again in (False, True):
@@ -160,7 +165,8 @@ def _refusal(error: Exception) -> Refusal:
     """What an error of the client says of the call: not sent, not answered, or answered with an
     error.
     """
-    ours, code = said_of(error) or {}, getattr(error, "code", None)
+    ours = said_of(error) or {}
+    code = getattr(error, "code", None)
     words = f"{error}"[:DETAIL_CHARS]
     if REFUSED in ours:
         return Refusal("refused", words, again=True)

@@ -24,7 +24,10 @@ from sinks.http import DETAIL_CHARS, RETRIED_STATUS, Refusal
 from sinks.tools import mcp_relay
 
 OURS = "weir"
-REFUSED, LOST, GONE, STATUS = "refused", "lost", "gone", "status"
+REFUSED = "refused"
+LOST = "lost"
+GONE = "gone"
+STATUS = "status"
 INTERNAL_ERROR = -32603
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 """Of one answer. How much of it is taken the tool says."""
@@ -42,7 +45,9 @@ class Live:
 
     def __init__(self) -> None:
         self.ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.over, self.users, self.dropped = asyncio.Event(), 0, False
+        self.over = asyncio.Event()
+        self.users = 0
+        self.dropped = False
         self.task: asyncio.Task[None] | None = None
 
     def leave(self) -> None:
@@ -271,7 +276,8 @@ class Limited(httpx2.AsyncByteStream):
 
 
 async def _beginning(answer: httpx2.Response) -> bytes:
-    parts, size = [], 0
+    parts = []
+    size = 0
     async for part in answer.stream:
         parts.append(part)
         size += len(part)

@@ -35,7 +35,8 @@ class PythonTools:
     """
 
     def __init__(self, allowed: tuple[str, ...]):
-        self._allowed, self._running = allowed, 0
+        self._allowed = allowed
+        self._running = 0
 
     async def __call__(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
         module = question.entry.partition(":")[0]
@@ -73,7 +74,8 @@ class PythonTools:
                 answered.set_exception(error) if error else answered.set_result(text)
 
         def work() -> None:
-            error, text = None, ""
+            error = None
+            text = ""
             try:
                 text = returned(question, left_s)
             except Refusal as refusal:

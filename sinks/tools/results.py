@@ -10,7 +10,8 @@ from sinks.http import Refusal, Secret
 
 CHARS_HIDDEN_MIN = 6
 LARGE_AT_ONCE = 8
-NOT_DONE, UNDER_WAY = ("http_404", "http_410"), ("http_202", "http_409", "http_425")
+NOT_DONE = ("http_404", "http_410")
+UNDER_WAY = ("http_202", "http_409", "http_425")
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ class Discreet:
     """Resolves secrets, remembers what it gave, and takes it out of every text that goes further."""
 
     def __init__(self, secret: Secret):
-        self._secret, self._given = secret, {}
+        self._secret = secret
+        self._given = {}
 
     def __call__(self, reference: str) -> str:
         value = self._secret(reference)
@@ -106,7 +108,8 @@ class Room:
     """So many large results are in memory at once; whoever reads another one waits."""
 
     def __init__(self, places: int = LARGE_AT_ONCE):
-        self._free, self._taken = asyncio.Semaphore(places), set[str]()
+        self._free = asyncio.Semaphore(places)
+        self._taken = set[str]()
 
     async def take(self, key: str) -> None:
         """A place for the call of this key, which may have one already."""

@@ -54,10 +54,14 @@ class ToolRunner:
         runner: str = "",
         keep: Keep | None = None,
     ):
-        self._room, self._keep = Room(), keep
+        self._room = Room()
+        self._keep = keep
         self._web = HttpTools(http, fresh or http, self._room.take)
         self._kinds: dict[str, Kind] = {"http": self._web, "openapi": self._web, **(more or {})}
-        self._secret, self._now, self._sleep, self._chance = secret, now, sleep, chance
+        self._secret = secret
+        self._now = now
+        self._sleep = sleep
+        self._chance = chance
         self._moves = Moves("tool", now, meter, runner)
         self._breakers = Breakers(self._moves)
         self._places: dict[tuple[str, int], asyncio.Semaphore] = {}
@@ -76,7 +80,8 @@ class ToolRunner:
         return replace(answer, moved=self._moves.take())
 
     async def _settled(self, question: ToolQuestion) -> ToolAnswer | Failure | Uncertain:
-        started_at, secret = self._now(), Discreet(self._secret)
+        started_at = self._now()
+        secret = Discreet(self._secret)
         call = Attempts(question, asyncio.get_running_loop().time() + question.timeout_ms / 1000)
         try:
             async with self._place(call):
@@ -93,7 +98,8 @@ class ToolRunner:
         secret: Discreet,
         started_at: datetime,
     ) -> Failure | Uncertain:
-        detail, repeatable = secret.hide(last.detail), question.effect in REPEATABLE
+        detail = secret.hide(last.detail)
+        repeatable = question.effect in REPEATABLE
         if last.unsure and not repeatable:
             return Uncertain(
                 f"{last.reason}: {detail}. Whether {question.tool} was carried out is not known",
@@ -109,7 +115,8 @@ class ToolRunner:
         """Waits until fewer calls of this tool are under way than it allows. Raises Refusal when
         time is over.
         """
-        limit, tool = call.question.concurrency, call.question.tool
+        limit = call.question.concurrency
+        tool = call.question.tool
         if limit is None:
             yield
             return
@@ -130,7 +137,8 @@ class ToolRunner:
 
     async def _through(self, call: "Attempts", secret: Secret) -> Result:
         """The result, after as many attempts as the tool's effect allows. Raises the last Refusal."""
-        question, begun = call.question, call.question.begun
+        question = call.question
+        begun = call.question.begun
         while True:
             if begun:
                 found = await self._happened(question, secret)
@@ -166,7 +174,9 @@ class ToolRunner:
 
     async def _once(self, call: "Attempts", secret: Secret) -> Result:
         """One attempt, unless the tool failed so often lately that its breaker is open."""
-        clock, name, good = asyncio.get_running_loop().time, call.question.tool, None
+        clock = asyncio.get_running_loop().time
+        name = call.question.tool
+        good = None
         probe = self._breakers.admit(NOBODY, name, clock())
         if probe is None:
             raise Refusal(
@@ -206,7 +216,8 @@ class ToolRunner:
                 unsure=True,
             )
         clock = asyncio.get_running_loop().time
-        deadline, tried = clock() + RECONCILE_S, 0
+        deadline = clock() + RECONCILE_S
+        tried = 0
         while True:
             try:
                 try:
@@ -215,7 +226,8 @@ class ToolRunner:
                     asked = refusal
                 return settled(asked)
             except Refusal as refusal:
-                pause_s, tried = PAUSE_S * 2**tried * (0.5 + self._chance()), tried + 1
+                pause_s = PAUSE_S * 2**tried * (0.5 + self._chance())
+                tried = tried + 1
                 if not refusal.again or pause_s >= deadline - clock():
                     raise
                 await self._sleep(pause_s)
@@ -239,7 +251,9 @@ class Attempts:
     """One call, how often it was sent, and how long it may still take."""
 
     def __init__(self, question: ToolQuestion, deadline: float):
-        self.question, self._deadline, self.sent = question, deadline, 0
+        self.question = question
+        self._deadline = deadline
+        self.sent = 0
 
     def left_s(self) -> float:
         return self._deadline - asyncio.get_running_loop().time()

@@ -195,7 +195,8 @@ async def fork(run: UUID, form: Form, look: Reading) -> HTMLResponse:
     found = await look.rows("run", run=str(run))
     if not found:
         raise Problem(404, "unknown_run", f"there is no finished run {run} here")
-    settings, row = look.gateway.settings, found[0]
+    settings = look.gateway.settings
+    row = found[0]
 
     def history() -> list[Event]:
         codec = Codec(Registry(settings), Objects(settings.object_store()))

@@ -13,7 +13,8 @@ from streams.console.page import Tile
 
 BEHIND_MS = 60_000
 UNCOUNTED = timedelta(minutes=5)
-FAILED_SHARE, FAILED_LEAST = 0.1, 5
+FAILED_SHARE = 0.1
+FAILED_LEAST = 5
 Row = dict[str, Any]
 
 
@@ -40,7 +41,8 @@ def completeness(balance: Sequence[Row], now: datetime) -> Tile:
     """
     if not balance:
         return Tile("Completeness", "not counted yet", "counted once a minute")
-    produced, off = sum(row["produced"] for row in balance), wrong(balance)
+    produced = sum(row["produced"] for row in balance)
+    off = wrong(balance)
     last = max(row["last_counted"] for row in balance).replace(tzinfo=UTC)
     old = f", last at {last:%H:%M} UTC" if now - last > UNCOUNTED else ""
     return Tile(

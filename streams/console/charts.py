@@ -11,7 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from html import escape
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 230, 58, 24, 10
+WIDTH = 720
+HEIGHT = 230
+LEFT = 58
+BOTTOM = 24
+TOP = 10
 SERIES_MAX = 8
 BAR_MAX = 60
 TICKS = 6
@@ -84,7 +88,8 @@ class Chart:
             name: [0.0 if self.stacked else None] * len(moments) for name in self.names
         }
         for at, name, value in self.rows:
-            of, place = found[name if name in found else OTHERS], places[_utc(at)]
+            of = found[name if name in found else OTHERS]
+            place = places[_utc(at)]
             of[place] = (of[place] or 0) + float(value)
         return moments, found
 
@@ -145,7 +150,8 @@ def _x(place: float, count: int) -> float:
 def _grid(top: float, unit: str) -> str:
     lines = []
     for part in range(5):
-        value, y = top * part / 4, _y(top * part / 4, top)
+        value = top * part / 4
+        y = _y(top * part / 4, top)
         lines.append(
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(value)}{escape(unit)}</text>'
@@ -166,12 +172,15 @@ def _times(moments: list[datetime]) -> str:
 def _bars(
     chart: Chart, moments: list[datetime], series: dict[str, list[float | None]], top: float
 ) -> list[str]:
-    made, width = [], min(BAR_MAX, (WIDTH - LEFT - 8) / len(moments) * 0.8)
-    below, colours = [0.0] * len(moments), chart.colours
+    made = []
+    width = min(BAR_MAX, (WIDTH - LEFT - 8) / len(moments) * 0.8)
+    below = [0.0] * len(moments)
+    colours = chart.colours
     for name, values in series.items():
         for place, value in enumerate(values):
             if value and value > 0:
-                y, under = _y(below[place] + value, top), _y(below[place], top)
+                y = _y(below[place] + value, top)
+                under = _y(below[place], top)
                 made.append(
                     f'<rect class="s{colours[name]}" x="{_x(place, len(moments)) - width / 2:.1f}" y="{y:.1f}" '
                     f'width="{width:.1f}" height="{max(under - y, 0.5):.1f}"><title>{escape(name)}, '
@@ -187,12 +196,14 @@ def _lines(
     """A line from point to point; it stops where there is none and goes on at the next."""
     made = []
     for name, values in series.items():
-        colour, parts = f"s{chart.colours[name]}", [""]
+        colour = f"s{chart.colours[name]}"
+        parts = [""]
         for place, (at, value) in enumerate(zip(moments, values, strict=True)):
             if value is None:
                 parts.append("")
                 continue
-            x, y = _x(place, len(moments)), _y(value, top)
+            x = _x(place, len(moments))
+            y = _y(value, top)
             parts[-1] += f" {x:.1f},{y:.1f}"
             made.append(
                 f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"><title>{escape(name)}, '

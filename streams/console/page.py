@@ -41,7 +41,8 @@ PAGES = (
 )
 NUMBERS = (int, float, Decimal)
 EXACT = "exact, from ClickHouse"
-WORD_CHARS, TEXT_CHARS = 32, 220
+WORD_CHARS = 32
+TEXT_CHARS = 220
 """What is longer is text: it is broken into lines, and cut."""
 UNSEEN = re.compile("[\u200b\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
 """Characters that nobody sees and that make a text look like another: they turn its direction

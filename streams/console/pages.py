@@ -162,12 +162,11 @@ async def run(run: UUID, look: Reading) -> HTMLResponse:
     if not found:
         return await under_way(look, run)
     [row] = found
-    trace, own = await trace_of(look, run, row["tenant"]), row["tenant"]
-    spans, family, verdicts = (
-        await look.rows("spans_shown", trace=trace, tenant=own),
-        await look.rows("family", run=str(run), parent=str(row["parent_run"]), tenant=own),
-        await look.rows("verdicts_of_run", run=str(run), tenant=own),
-    )
+    trace = await trace_of(look, run, row["tenant"])
+    own = row["tenant"]
+    spans = await look.rows("spans_shown", trace=trace, tenant=own)
+    family = await look.rows("family", run=str(run), parent=str(row["parent_run"]), tenant=own)
+    verdicts = await look.rows("verdicts_of_run", run=str(run), tenant=own)
     tables = [Table("Guardrails", verdicts, empty="The guardrails found nothing in this run.")] + (
         [Table("Asked by, and asked in turn", family)] if len(family) > 1 else []
     )
@@ -195,7 +194,8 @@ async def run(run: UUID, look: Reading) -> HTMLResponse:
 
 def _cost(row: dict[str, Any]) -> Tile:
     """What a run cost, and with the agents that it asked where it asked any."""
-    own, total = row["cost_usd"], row["total_cost_usd"]
+    own = row["cost_usd"]
+    total = row["total_cost_usd"]
     return Tile(
         "Cost", _usd(own), "" if total == own else f"{_usd(total)} with the agents that it asked"
     )

@@ -39,8 +39,11 @@ class Rates:
     """What the workers said last, and the time of it."""
 
     def __init__(self, settings: Settings):
-        self._settings, self._lock = settings, asyncio.Lock()
-        self._at, self._before, self._told = 0.0, {}, {"rates": {}, "behind": {}}
+        self._settings = settings
+        self._lock = asyncio.Lock()
+        self._at = 0.0
+        self._before = {}
+        self._told = {"rates": {}, "behind": {}}
 
     async def told(self) -> dict[str, Any]:
         """Events a second by name, and records behind by consumer; nothing where no worker answers."""
@@ -54,7 +57,9 @@ class Rates:
                 for topic, count in sums.items()
                 if topic in EVENTS and topic in self._before
             }
-            self._at, self._before, self._told = now, sums, {"rates": rates, "behind": behind}
+            self._at = now
+            self._before = sums
+            self._told = {"rates": rates, "behind": behind}
             return self._told
 
     async def _pages(self) -> list[str]:

@@ -91,7 +91,8 @@ class Look:
 
 async def look_of(request: Request) -> Look:
     """Who looks at what. Raises SignIn."""
-    gateway, asked = request.app.state.gateway, request.query_params
+    gateway = request.app.state.gateway
+    asked = request.query_params
     caller = _caller(request, gateway)
     if not caller.may("read"):
         raise Problem(

@@ -15,7 +15,10 @@ from streams.console.page import seen
 
 DEPTH_SHOWN = 8
 NODES_SHOWN = 60
-BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y = 218, 40, 46, 10
+BOX_WIDTH = 218
+BOX_HEIGHT = 40
+GAP_X = 46
+GAP_Y = 10
 NAME_CHARS = 30
 Span = dict[str, Any]
 
@@ -153,15 +156,15 @@ def graph(spans: Sequence[Span]) -> str:
 
 
 def _line(column: int, y: float, below: float) -> str:
-    x, at, to = column * (BOX_WIDTH + GAP_X) + BOX_WIDTH, y + BOX_HEIGHT / 2, below + BOX_HEIGHT / 2
+    x = column * (BOX_WIDTH + GAP_X) + BOX_WIDTH
+    at = y + BOX_HEIGHT / 2
+    to = below + BOX_HEIGHT / 2
     return f'<path class="edge" d="M{x} {at} h{GAP_X / 2} V{to} h{GAP_X / 2}"/>'
 
 
 def _box(column: int, y: float, node: Node) -> str:
-    x, short = (
-        column * (BOX_WIDTH + GAP_X) + 1,
-        node.name if len(node.name) <= NAME_CHARS else node.name[: NAME_CHARS - 1] + "…",
-    )
+    x = column * (BOX_WIDTH + GAP_X) + 1
+    short = node.name if len(node.name) <= NAME_CHARS else node.name[: NAME_CHARS - 1] + "…"
     return (
         f'<g class="{escape(node.operation)}{" error" if node.errors else ""}"><title>{escape(node.name)}: {node.told}</title>'
         f'<rect class="box" x="{x}" y="{y + 1}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="6"/>'

@@ -59,7 +59,8 @@ def made(
     name: str, tenant: str, scopes: tuple[Scope, ...], expires: datetime | None = None, **more: Any
 ) -> tuple[str, ApiKey]:
     """A new key for its owner, and its definition."""
-    secret, salt = secrets.token_hex(32), secrets.token_hex(16)
+    secret = secrets.token_hex(32)
+    salt = secrets.token_hex(16)
     return f"weir_{name}_{secret}", ApiKey(
         name=name,
         tenant=tenant,

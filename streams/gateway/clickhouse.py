@@ -15,7 +15,9 @@ class Tables:
     """
 
     def __init__(self, settings: Settings):
-        self._settings, self._lock, self._client = settings, threading.Lock(), None
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._client = None
 
     def __call__(self, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
         try:

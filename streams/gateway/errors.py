@@ -50,13 +50,11 @@ class Problem(Exception):
         self, status: int, code: str, detail: str, retry_after_s: float | None = None, **more: Any
     ):
         super().__init__(detail)
-        self.status, self.code, self.detail, self.retry_after_s, self.more = (
-            status,
-            code,
-            detail,
-            retry_after_s,
-            more,
-        )
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+        self.more = more
 
 
 def not_json(what: str, error: Exception) -> Problem:

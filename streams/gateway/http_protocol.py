@@ -32,7 +32,10 @@ class Heads(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **more: Any):
         super().__init__(*args, **more)
-        self._size, self._begun, self._over, self._waiting = 0, False, False, None
+        self._size = 0
+        self._begun = False
+        self._over = False
+        self._waiting = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -57,7 +60,8 @@ class Heads(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._size, self._begun = 0, True
+        self._size = 0
+        self._begun = True
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)

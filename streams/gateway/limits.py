@@ -30,7 +30,8 @@ class Room:
     """How many bytes of large bodies may be in memory at once, packed and unpacked."""
 
     def __init__(self, most: int = 4 * BODY_BYTES_MAX):
-        self.most, self.taken = most, 0
+        self.most = most
+        self.taken = 0
 
     @contextmanager
     def holding(self, size: int) -> Iterator[None]:
@@ -55,12 +56,12 @@ class Limits:
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, room: Room):
-        self._app, self._metrics, self._room = app, metrics, room
-        self._most, self._bytes, self._slow_s = (
-            settings.gateway_in_flight,
-            settings.gateway_body_bytes,
-            settings.gateway_slow_s,
-        )
+        self._app = app
+        self._metrics = metrics
+        self._room = room
+        self._most = settings.gateway_in_flight
+        self._bytes = settings.gateway_body_bytes
+        self._slow_s = settings.gateway_slow_s
         self._now = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,7 +80,9 @@ class Limits:
             )  # no route has been looked for
             return await errors.answer(busy, scope["path"])(scope, receive, send)
         self._now += 1
-        began, status = time.perf_counter(), 500  # of a request that nobody could answer
+        # of a request that nobody could answer
+        began = time.perf_counter()
+        status = 500
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -104,7 +107,8 @@ class Limits:
 
     def _timely(self, receive: Receive) -> Receive:
         """The request as it comes. Raises Problem 408 where its body is not there in time."""
-        until, whole = asyncio.get_running_loop().time() + self._slow_s, False
+        until = asyncio.get_running_loop().time() + self._slow_s
+        whole = False
 
         async def timely() -> Message:
             nonlocal whole
@@ -133,7 +137,8 @@ class Limits:
         if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES_MAX:
             raise large_head()
         headers = dict(scope["headers"])
-        length, path = headers.get(b"content-length", b""), scope["path"]
+        length = headers.get(b"content-length", b"")
+        path = scope["path"]
         most = LARGER.get(path, self._bytes)
         if length.isdigit():
             if int(length) > most:
@@ -162,7 +167,9 @@ class Limits:
 
 async def _read(receive: Receive, most: int) -> tuple[list[Message], int]:
     """A body in the parts in which it came, up to the first that is too many."""
-    parts, size, more = [], 0, True
+    parts = []
+    size = 0
+    more = True
     while more and size <= most:
         message = await receive()
         parts.append(message)

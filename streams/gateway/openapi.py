@@ -8,7 +8,8 @@ from fastapi import FastAPI
 
 from streams.gateway.errors import MEDIA_TYPE
 
-JSON, EVENTS = "application/json", "text/event-stream"
+JSON = "application/json"
+EVENTS = "text/event-stream"
 PROBLEM = {
     "type": "object",
     "description": "A problem (RFC 9457): what is wrong, and what to do",

@@ -92,11 +92,13 @@ class Stories:
     """What was heard, by session. `decode` gives the event of a record, or None where it is none."""
 
     def __init__(self, decode: Callable[[Heard], Event | None], bytes_max: int):
-        self._decode, self._bytes_max = decode, bytes_max
+        self._decode = decode
+        self._bytes_max = bytes_max
         self._stories: OrderedDict[bytes, Story] = OrderedDict()
         self._runs: OrderedDict[UUID, Known] = OrderedDict()
         self._mine: dict[bytes, int] = {}
-        self._next, self.size = 0, 0
+        self._next = 0
+        self.size = 0
 
     def take(self, batch: list[Heard]) -> None:
         touched = set()
@@ -145,8 +147,10 @@ class Stories:
         """The run's outcome, or the agent's question to whoever asked; None where none came in
         time.
         """
-        known, loop = self._runs[run], asyncio.get_running_loop()
-        place, until = known.since, loop.time() + within_s
+        known = self._runs[run]
+        loop = asyncio.get_running_loop()
+        place = known.since
+        until = loop.time() + within_s
         with self.reading(known) as story:
             while True:
                 for _, event in self.events(known, run, place, ENDS):

@@ -44,7 +44,8 @@ class Stream(Response):
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"} | (headers or {})
         )
         del self.headers["content-length"]
-        self._parts, self._slow_s = parts, slow_s
+        self._parts = parts
+        self._slow_s = slow_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sending = asyncio.ensure_future(self._send(send))

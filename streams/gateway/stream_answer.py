@@ -108,23 +108,29 @@ class Spoken:
         if chunk.step > self.step:
             self._at(chunk.step)
         if attempt != self.attempt:
-            self.attempt, self.text = attempt, ""
+            self.attempt = attempt
+            self.text = ""
         if chunk.offset > len(self.text):
             return ""  # one was lost: the whole response will say it
-        self.text, self.whole = self.text[: chunk.offset] + chunk.text, False
+        self.text = self.text[: chunk.offset] + chunk.text
+        self.whole = False
         return self._upto(self.text)
 
     def _at(self, step: int) -> None:
         if step > self.step:
             self.before = self.before or bool(self.sent)
-            self.step, self.sent, self.text, self.attempt = step, "", "", ()
+            self.step = step
+            self.sent = ""
+            self.text = ""
+            self.attempt = ()
 
     def _upto(self, text: str) -> str:
         """What of the text has not been sent, where it goes on from what has been."""
         if not text.startswith(self.sent) or len(text) == len(self.sent):
             return ""
         between = BETWEEN if self.before and not self.sent else ""
-        more, self.sent = text[len(self.sent) :], text
+        more = text[len(self.sent) :]
+        self.sent = text
         return between + more
 
 
@@ -133,7 +139,8 @@ async def begun(gateway: Gateway, asked: Asked) -> None:
     a stream that looked well. Raises Problem; a run that is not heard of for `BEGIN_S` is waited
     for in the stream.
     """
-    stories, until = gateway.link.stories, asyncio.get_running_loop().time() + BEGIN_S
+    stories = gateway.link.stories
+    until = asyncio.get_running_loop().time() + BEGIN_S
     known = stories.find(asked.run)
     if known is None:
         return
@@ -163,9 +170,12 @@ async def spoken(
         yield result["answer"] or ""
         yield result
         return
-    words, shows, ended = Spoken(), may_show(gateway.link.given(), agent), None
+    words = Spoken()
+    shows = may_show(gateway.link.given(), agent)
+    ended = None
     kinds = WORDS if shows else ENDS
-    loop, place = asyncio.get_running_loop(), known.since
+    loop = asyncio.get_running_loop()
+    place = known.since
     until = loop.time() + gateway.settings.gateway_wait_s
     with stories.reading(known) as story:
         while ended is None:

@@ -179,12 +179,15 @@ def completed(result: dict[str, Any]) -> dict[str, Any]:
     """A result that is an answer, a question back, or was withheld by a policy. Raises Problem for
     every other end.
     """
-    status, run = result["status"], result["id"]
+    status = result["status"]
+    run = result["id"]
     if status in ("completed", "blocked", "waiting"):
         return result
     if status == "refused":
-        code, wait_ms = REFUSED.get(result["reason"], 422), result.get("retry_after_ms")
-        wait_s = wait_ms / 1000 if wait_ms is not None else 1 if code == 429 else None
+        code = REFUSED.get(result["reason"], 422)
+        wait_ms = result.get("retry_after_ms")
+        default_wait_s = 1 if code == 429 else None
+        wait_s = default_wait_s if wait_ms is None else wait_ms / 1000
         raise Problem(code, result["reason"], result["detail"] or result["reason"], wait_s, run=run)
     raise Problem(
         409 if status == "cancelled" else 502,

@@ -47,7 +47,8 @@ class Hearing:
     """Makes the listener of an attempt, as `sinks.models.client.Heard`."""
 
     def __init__(self, tell: Tell, gap_s: float = GAP_S):
-        self._tell, self._gap_s = tell, gap_s
+        self._tell = tell
+        self._gap_s = gap_s
 
     def __call__(self, question: ChatQuestion, attempt: int) -> Hear:
         if not question.audible or not question.context.keys() >= NEEDED:
@@ -59,11 +60,16 @@ class Listener:
     """The text of one attempt so far, and what of it was told."""
 
     def __init__(self, tell: Tell, gap_s: float, question: ChatQuestion, attempt: int):
-        self._tell, self._gap_s, self._attempt = tell, gap_s, attempt
-        self._cause, self._context = UUID(question.idempotency_key), question.context
-        self._run, self._step = UUID(question.context["run"]), int(question.context["step"])
+        self._tell = tell
+        self._gap_s = gap_s
+        self._attempt = attempt
+        self._cause = UUID(question.idempotency_key)
+        self._context = question.context
+        self._run = UUID(question.context["run"])
+        self._step = int(question.context["step"])
         self._started_at = datetime.now(UTC)
-        self._offset, self._waiting = 0, []
+        self._offset = 0
+        self._waiting = []
         self._timer: asyncio.TimerHandle | None = None
 
     def __call__(self, text: str, last: bool) -> None:
@@ -79,8 +85,10 @@ class Listener:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        text, self._waiting = clean("".join(self._waiting)), []
-        context, offset = self._context, self._offset
+        text = clean("".join(self._waiting))
+        self._waiting = []
+        context = self._context
+        offset = self._offset
         self._offset += len(text)
         self._tell(
             ModelChunk(
@@ -107,7 +115,8 @@ class Chunks:
     """Puts chunks on Kafka. What Kafka does not take at once is lost, and counted as lost."""
 
     def __init__(self, settings: Settings, codec: Codec, metrics: Metrics):
-        self._codec, self._metrics = codec, metrics
+        self._codec = codec
+        self._metrics = metrics
         self._topic = settings.prefix + ModelChunk.topic()
         self._producer = kafka.producer(settings, **AT_MOST_ONCE)
         threading.Thread(target=self._warm, name="chunks", daemon=True).start()

@@ -29,7 +29,9 @@ log = logging.getLogger(__name__)
 
 CORRELATION = ("correlation-id", "kafka_correlationId", "weir-correlation-id")
 TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-POLL_S, LISTEN_S, GROWN_S = 0.1, 10.0, 30.0
+POLL_S = 0.1
+LISTEN_S = 10.0
+GROWN_S = 30.0
 OWN = "weir."
 
 
@@ -67,7 +69,8 @@ class Replies:
 
 def call_headers(question: ToolQuestion) -> list[tuple[str, bytes]]:
     """What a call's record bears besides its arguments."""
-    key, reply_topic = question.idempotency_key, question.reply_topic
+    key = question.idempotency_key
+    reply_topic = question.reply_topic
     ours = {
         "correlation-id": key,
         "idempotency-key": key,
@@ -104,7 +107,9 @@ class KafkaTools:
     """
 
     def __init__(self, settings: Settings):
-        self._settings, self._lock, self._closing = settings, asyncio.Lock(), threading.Event()
+        self._settings = settings
+        self._lock = asyncio.Lock()
+        self._closing = threading.Event()
         self._producer: Producer | None = None
         self._listening: dict[str, Replies] = {}
         self._threads: list[threading.Thread] = []
@@ -117,7 +122,8 @@ class KafkaTools:
                     f"{topic!r} can be no topic of a service: Weir's own are not, and a name has "
                     "letters, digits, '.', '_' and '-'",
                 )
-        sent, begun = asyncio.get_running_loop().create_future(), False
+        sent = asyncio.get_running_loop().create_future()
+        begun = False
         try:
             async with asyncio.timeout(left_s):
                 replies = await self._replies(question)
@@ -219,7 +225,8 @@ class KafkaTools:
 
     def _read(self, consumer: Consumer, topic: str, loop: asyncio.AbstractEventLoop) -> None:
         """The thread of a reply topic, which also hears of what was delivered."""
-        replies, looked_at = self._listening[topic], time.monotonic()
+        replies = self._listening[topic]
+        looked_at = time.monotonic()
         while not self._closing.is_set():
             try:
                 message = consumer.poll(POLL_S)

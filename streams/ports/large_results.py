@@ -26,7 +26,8 @@ class Keeping:
     """What a tool runner does with such a result (`keep`)."""
 
     def __init__(self, objects: Objects, now: Callable[[], datetime] = now_utc):
-        self._objects, self._now = objects, now
+        self._objects = objects
+        self._now = now
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def __call__(self, question: ToolQuestion, answer: ToolAnswer) -> ToolAnswer | Failure:

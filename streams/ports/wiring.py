@@ -92,7 +92,9 @@ class LateSearch:
     """
 
     def __init__(self, settings: Settings):
-        self._settings, self._lock, self._search = settings, asyncio.Lock(), None
+        self._settings = settings
+        self._lock = asyncio.Lock()
+        self._search = None
 
     async def __call__(self, question: SearchQuestion) -> SearchAnswer | Failure:
         if self._search is None:

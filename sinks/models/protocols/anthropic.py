@@ -94,7 +94,8 @@ def messages_body(messages: Any) -> list[dict[str, Any]]:
     """Messages of the user and the assistant in turn: neighbours of one role are one message."""
     made: list[dict[str, Any]] = []
     for message in messages:
-        role, blocks = ("assistant" if message.role == "assistant" else "user"), blocks_of(message)
+        role = "assistant" if message.role == "assistant" else "user"
+        blocks = blocks_of(message)
         if blocks and made and made[-1]["role"] == role:
             made[-1]["content"] += blocks
         elif blocks:
@@ -155,12 +156,11 @@ def answer_of(said: Any) -> dict[str, Any]:
             for block in said["content"]
             if block["type"] == "tool_use"
         )
-        content, model = "".join(texts), said.get("model") or ""
+        content = "".join(texts)
+        model = said.get("model") or ""
         stopped = said.get("stop_reason") or ("tool_use" if calls else "end_turn")
-        tokens, service_tier = (
-            tokens_of(said.get("usage") or {}),
-            (said.get("usage") or {}).get("service_tier"),
-        )
+        tokens = tokens_of(said.get("usage") or {})
+        service_tier = (said.get("usage") or {}).get("service_tier")
         finish_reason = FINISH.get(stopped, stopped)
     except (KeyError, IndexError, TypeError, AttributeError, ValidationError) as error:
         raise Refusal(
@@ -187,10 +187,8 @@ def _arguments(block: dict[str, Any]) -> str:
 def tokens_of(usage: dict[str, Any]) -> Tokens:
     """Tokens by kind. The protocol's input tokens are those beside the cache; ours are all of them."""
     by_age = usage.get("cache_creation") or {}
-    written, read = (
-        usage.get("cache_creation_input_tokens"),
-        usage.get("cache_read_input_tokens") or 0,
-    )
+    written = usage.get("cache_creation_input_tokens")
+    read = usage.get("cache_read_input_tokens") or 0
     written = sum(by_age.values()) if written is None else written
     thought = (usage.get("output_tokens_details") or {}).get("thinking_tokens") or 0
     return Tokens.model_validate(
@@ -212,8 +210,10 @@ class Stream:
     """
 
     def __init__(self) -> None:
-        self.over, self.size = False, 0
-        self._model, self._stop_reason = "", None
+        self.over = False
+        self.size = 0
+        self._model = ""
+        self._stop_reason = None
         self._usage: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._parts: dict[int, list[str]] = {}
@@ -225,8 +225,10 @@ class Stream:
                 self._model = event["message"].get("model") or ""
                 self._add_usage(event["message"].get("usage"))
             case "content_block_start":
-                index, block = int(event["index"]), event["content_block"]
-                self._blocks[index], self._parts[index] = block, []
+                index = int(event["index"])
+                block = event["content_block"]
+                self._blocks[index] = block
+                self._parts[index] = []
                 return self._more(index, block.get("text") or "")
             case "content_block_delta":
                 return self._delta(int(event["index"]), event["delta"])

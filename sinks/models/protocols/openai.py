@@ -107,7 +107,8 @@ def answer_of(said: Any) -> dict[str, Any]:
         content = message.get("refusal") if content is None else content
         finish_reason = choice.get("finish_reason") or ("tool_calls" if calls else "stop")
         model = said.get("model") or ""
-        tokens, service_tier = tokens_of(said.get("usage") or {}), said.get("service_tier")
+        tokens = tokens_of(said.get("usage") or {})
+        service_tier = said.get("service_tier")
     except (KeyError, IndexError, TypeError, AttributeError, ValidationError) as error:
         raise Refusal(
             "bad_answer",
@@ -137,10 +138,8 @@ def tokens_of(usage: dict[str, Any]) -> Tokens:
     """Tokens by kind. Raises ValidationError for counts that are none, TypeError or AttributeError
     for no object.
     """
-    read, written = (
-        usage.get("prompt_tokens_details") or {},
-        usage.get("completion_tokens_details") or {},
-    )
+    read = usage.get("prompt_tokens_details") or {}
+    written = usage.get("completion_tokens_details") or {}
     counts = {
         "input_tokens": usage.get("prompt_tokens"),
         "output_tokens": usage.get("completion_tokens"),
@@ -163,8 +162,12 @@ class Stream:
     """
 
     def __init__(self) -> None:
-        self.over, self.size = False, 0
-        self._model, self._usage, self._service_tier, self._finish_reason = "", {}, None, None
+        self.over = False
+        self.size = 0
+        self._model = ""
+        self._usage = {}
+        self._service_tier = None
+        self._finish_reason = None
         self._text: list[str] = []
         self._calls: list[dict[str, Any]] = []
         self._by_index: dict[int, dict[str, Any]] = {}
@@ -176,10 +179,8 @@ class Stream:
         chunk = json.loads(data)
         if chunk.get("error"):
             raise error_in(chunk["error"])
-        self._model, self._usage = (
-            chunk.get("model") or self._model,
-            chunk.get("usage") or self._usage,
-        )
+        self._model = chunk.get("model") or self._model
+        self._usage = chunk.get("usage") or self._usage
         self._service_tier = chunk.get("service_tier") or self._service_tier
         if not chunk.get("choices"):
             return None
@@ -201,7 +202,8 @@ class Stream:
         """A call comes in parts that share an index; some providers leave it out and send each call
         whole.
         """
-        index, function = part.get("index"), part.get("function") or {}
+        index = part.get("index")
+        function = part.get("function") or {}
         call = self._by_index.get(index) if index is not None else None
         if call is None and index is None and not part.get("id") and self._calls:
             call = self._calls[-1]

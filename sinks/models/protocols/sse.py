@@ -68,7 +68,9 @@ async def listen(
     A server that knows no streams answers in one piece: there is no first token then.
     """
     clock = asyncio.get_running_loop().time
-    began, first_ms, heard = clock(), None, False
+    began = clock()
+    first_ms = None
+    heard = False
     end = began + waits.all_s
     try:
         async with asyncio.timeout_at(min(end, began + waits.first_s)) as alarm:
@@ -142,9 +144,12 @@ async def _linger(coming: AsyncIterator[Any]) -> None:
 
 async def events(received: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, str]]:
     """Name and data of each server-sent event; comments and fields that nobody needs are left out."""
-    rest, name, data = bytearray(), "", []
+    rest = bytearray()
+    name = ""
+    data = []
     async for part in received:
-        start, begin = max(0, len(rest) - 1), 0
+        start = max(0, len(rest) - 1)
+        begin = 0
         rest += part
         while found := LINE_END.search(rest, start):
             line = _text(rest[begin : found.start()])
@@ -158,7 +163,8 @@ async def events(received: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, str
             elif not line:
                 if data:
                     yield name, "\n".join(data)
-                name, data = "", []
+                name = ""
+                data = []
         del rest[:begin]
         if len(rest) + sum(map(len, data)) > BODY_BYTES_MAX:
             raise Refusal(

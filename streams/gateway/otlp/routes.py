@@ -48,10 +48,12 @@ from streams.gateway.otlp.wire import (
 )
 
 router = APIRouter(tags=["telemetry"])
-PROTOBUF, JSON = "application/x-protobuf", "application/json"
+PROTOBUF = "application/x-protobuf"
+JSON = "application/json"
 AT_ONCE = 500
 """Spans read, and given to Kafka, before other requests have their turn."""
-REASONS_MAX, NAMED = 100, 3
+REASONS_MAX = 100
+NAMED = 3
 """Reasons that are counted, and those that an answer names, of spans that were not taken."""
 BODIES = {
     "requestBody": {
@@ -151,10 +153,8 @@ async def _answered(
     read: Read,
 ) -> Response | tuple[int, str]:
     """How many were rejected and why; or the answer where nothing was taken, as OTLP says it."""
-    as_json, packing = (
-        _is_json(request),
-        request.headers.get("content-encoding", "").strip().lower(),
-    )
+    as_json = _is_json(request)
+    packing = request.headers.get("content-encoding", "").strip().lower()
     try:
         with gateway.bodies.holding(_size(request)):
             body = await request.body()
@@ -189,7 +189,10 @@ async def _taken(
     """Gives Kafka all that can be taken. Returns how many cannot, and why."""
     at = now()
     oldest = at - timedelta(days=gateway.settings.retention_days)
-    taken, rejected, why, events = 0, 0, {}, []
+    taken = 0
+    rejected = 0
+    why = {}
+    events = []
 
     async def publish() -> None:
         nonlocal taken

@@ -35,8 +35,10 @@ DETAILS = "gen_ai.client.inference.operation.details"
 
 def received(part: Part, tenant: str, now: datetime, oldest: datetime) -> SpanReceived:
     """The event of a span. Raises Rejected with a sentence."""
-    span, repaired = _item(part), []
-    trace, own = _id(span.trace_id, 16, "trace id", span), _id(span.span_id, 8, "span id", span)
+    span = _item(part)
+    repaired = []
+    trace = _id(span.trace_id, 16, "trace id", span)
+    own = _id(span.span_id, 8, "span id", span)
     start_ms, end_ms = _times(span, repaired)
     start_ms, end_ms = _placed(
         own, start_ms, end_ms, milliseconds(now), milliseconds(oldest), repaired
@@ -87,7 +89,8 @@ def received_event(part: Part, tenant: str, now: datetime, oldest: datetime) -> 
     """The event of a log record that tells of a model's call: a moment inside its span. Raises
     Rejected.
     """
-    record, repaired = _item(part), []
+    record = _item(part)
+    repaired = []
     attributes = values(record.attributes, repaired)
     name = record.event_name or str(attributes.get("event.name", ""))
     if not name.startswith("gen_ai."):
@@ -104,9 +107,10 @@ def received_event(part: Part, tenant: str, now: datetime, oldest: datetime) -> 
     at_ms = (record.time_unix_nano or record.observed_time_unix_nano) // 1_000_000
     at_ms, _ = _placed(name, at_ms, at_ms, milliseconds(now), milliseconds(oldest), repaired)
     body = value(record.body, repaired)
-    within = attributes | (
-        body if isinstance(body, dict) else {} if body is None else {"content": body}
-    )
+    if body is None:
+        content = {}
+    else:
+        content = body if isinstance(body, dict) else {"content": body}
     alone = name == DETAILS and around is None  # no span tells of this call: it counts here
     return _made(
         part,
@@ -115,7 +119,7 @@ def received_event(part: Part, tenant: str, now: datetime, oldest: datetime) -> 
         trace,
         digest[-16:],
         attributes,
-        [{"name": name, "attributes": within}],
+        [{"name": name, "attributes": attributes | content}],
         repaired,
         parent=around,
         name=label(name),
@@ -177,7 +181,8 @@ def _id(value: bytes, length: int, what: str, span: Span) -> str:
 
 
 def _times(span: Span, repaired: list[str]) -> tuple[int, int]:
-    start_ns, end_ns = span.start_time_unix_nano, span.end_time_unix_nano
+    start_ns = span.start_time_unix_nano
+    end_ns = span.end_time_unix_nano
     if not start_ns and not end_ns:
         raise Rejected(f"{span.span_id.hex()} has neither start nor end")
     if not end_ns:
@@ -188,7 +193,8 @@ def _times(span: Span, repaired: list[str]) -> tuple[int, int]:
     elif end_ns < start_ns:
         repaired.append("ends_before_start")
         end_ns = start_ns
-    start_ns, end_ns = start_ns or end_ns, end_ns or start_ns
+    start_ns = start_ns or end_ns
+    end_ns = end_ns or start_ns
     wait_ms = (end_ns - start_ns) // 1_000_000
     return start_ns // 1_000_000, start_ns // 1_000_000 + wait_ms
 
@@ -202,7 +208,8 @@ def _placed(
     ahead_ms = end_ms - now_ms
     if ahead_ms > CLOCKS_DIFFER_MS:
         repaired.append(f"clock_ahead_{ahead_ms // 1000}s")
-        start_ms, end_ms = max(start_ms - ahead_ms, EARLIEST_MS), now_ms
+        start_ms = max(start_ms - ahead_ms, EARLIEST_MS)
+        end_ms = now_ms
     if end_ms < oldest_ms or start_ms < EARLIEST_MS:
         raise Rejected(
             f"{name} is older than rows are kept: it ended at {_moment(end_ms).isoformat()}"

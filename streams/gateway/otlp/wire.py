@@ -122,13 +122,15 @@ def _parts(
             f"the body is not an {request.__name__} of OTLP in protobuf: check the exporter's "
             "protocol (http/protobuf) and address",
         ) from error
-    return (
-        Part(item, resource, scoped.scope.name)
-        for each in getattr(export, outer)
-        for resource in (as_json(values(each.resource.attributes)),)
-        for scoped in getattr(each, middle)
-        for item in getattr(scoped, inner)
-    )
+    return _parts_of_protobuf(export, outer, middle, inner)
+
+
+def _parts_of_protobuf(export: Any, outer: str, middle: str, inner: str) -> Iterator[Part]:
+    for each in getattr(export, outer):
+        resource = as_json(values(each.resource.attributes))
+        for scoped in getattr(each, middle):
+            for item in getattr(scoped, inner):
+                yield Part(item, resource, scoped.scope.name)
 
 
 def _parts_of_json(

@@ -44,7 +44,8 @@ NAMES = {
 }
 OURS = {"id", "at", "cause", "tenant", "parent", "roles"}
 BATCH_MAX = 1_000
-ONE, MANY = "application/cloudevents+json", "application/cloudevents-batch+json"
+ONE = "application/cloudevents+json"
+MANY = "application/cloudevents-batch+json"
 EXAMPLE = {
     "specversion": "1.0",
     "type": "AgentRequested",

@@ -171,7 +171,8 @@ def completion(result: dict[str, Any], model: str) -> dict[str, Any]:
 
 
 def usage(result: dict[str, Any]) -> dict[str, Any]:
-    read, written = result["input_tokens"], result["output_tokens"]
+    read = result["input_tokens"]
+    written = result["output_tokens"]
     return {
         "prompt_tokens": read,
         "completion_tokens": written,

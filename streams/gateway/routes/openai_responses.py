@@ -173,7 +173,8 @@ def response(
     metadata: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """A run as a response object."""
-    run, status = UUID(result["id"]), STATUS.get(result["status"], "failed")
+    run = UUID(result["id"])
+    status = STATUS.get(result["status"], "failed")
     failed = {"code": "server_error", "message": f"{result.get('reason')}: {result.get('detail')}"}
     return _empty(run, model, previous, metadata) | {
         "status": status,

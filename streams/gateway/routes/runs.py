@@ -263,7 +263,9 @@ async def _story(gateway: Gateway, run: UUID, last: str) -> AsyncIterator[bytes]
     """The run's events behind the one that the reader had last; all of them where that one is not
     known.
     """
-    stories, known, ended = gateway.link.stories, gateway.link.stories.find(run), None
+    stories = gateway.link.stories
+    known = gateway.link.stories.find(run)
+    ended = None
     behind = [
         number for number, event in stories.events(known, run, known.since) if str(event.id) == last
     ]
@@ -281,7 +283,8 @@ async def _story(gateway: Gateway, run: UUID, last: str) -> AsyncIterator[bytes]
                 )
                 return
             for number, event in stories.events(known, run, place):
-                place, last = number, str(event.id)
+                place = number
+                last = str(event.id)
                 if isinstance(event, OUTCOMES):
                     ended = event
                 elif not isinstance(event, ModelChunk) or _may_hear(gateway, known, run):

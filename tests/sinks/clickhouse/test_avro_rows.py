@@ -97,7 +97,8 @@ def test_numbers_are_written_as_avro_writes_them(value, written):
 @pytest.mark.engine
 @pytest.mark.parametrize("kind", TAKEN, ids=lambda kind: kind.__name__)
 def test_bytes_and_values_make_the_same_rows(clickhouse_url, kind):
-    events, rows = examples(kind), {}
+    events = examples(kind)
+    rows = {}
     for way, batch in {"bytes": bodies_of(*events), "values": batch_of(*events)}.items():
         client = database(clickhouse_url)
         sink = ClickHouse(clickhouse_url, client.database)
@@ -143,7 +144,8 @@ def test_a_server_that_is_away_has_refused_no_avro(monkeypatch, error, as_column
 
 @pytest.mark.engine
 def test_a_repeat_is_dropped_whichever_way_it_comes(clickhouse_url):
-    client, event = database(clickhouse_url), examples(TokensUsed)[0]
+    client = database(clickhouse_url)
+    event = examples(TokensUsed)[0]
     sink = ClickHouse(clickhouse_url, client.database)
     for batch in (bodies_of(event), batch_of(event), bodies_of(event)):
         sink.write(sink.prepare(batch), "token")
@@ -153,7 +155,8 @@ def test_a_repeat_is_dropped_whichever_way_it_comes(clickhouse_url):
 
 @pytest.mark.engine
 def test_a_server_that_refuses_avro_is_given_columns(clickhouse_url, monkeypatch):
-    client, asked = database(clickhouse_url), []
+    client = database(clickhouse_url)
+    asked = []
 
     def refuse(self: Client, table: str, **_: object) -> None:
         asked.append(table)

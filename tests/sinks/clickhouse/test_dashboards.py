@@ -4,6 +4,7 @@ the code says?
 
 import json
 import re
+from itertools import product
 
 import pytest
 import yaml
@@ -148,13 +149,11 @@ def test_the_sources_of_the_dashboards_are_provisioned():
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem)
 def test_no_two_panels_overlap(path):
-    cells = [
-        (x, y)
-        for panel in json.loads(path.read_text())["panels"]
-        for box in [panel["gridPos"]]
-        for x in range(box["x"], box["x"] + box["w"])
-        for y in range(box["y"], box["y"] + box["h"])
-    ]
+    cells = []
+    for panel in json.loads(path.read_text())["panels"]:
+        box = panel["gridPos"]
+        columns = range(box["x"], box["x"] + box["w"])
+        cells += product(columns, range(box["y"], box["y"] + box["h"]))
     assert len(cells) == len(set(cells)) and max(x for x, _ in cells) < 24
 
 

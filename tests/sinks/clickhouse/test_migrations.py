@@ -40,7 +40,8 @@ def upgraded(clickhouse_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
 
 def filled(clickhouse_url: str, tmp_path_factory: pytest.TempPathFactory) -> Client:
     """A database of the version before, with rows."""
-    name, old = f"t{uuid4().hex[:8]}", tmp_path_factory.mktemp("before")
+    name = f"t{uuid4().hex[:8]}"
+    old = tmp_path_factory.mktemp("before")
     for path in TABLES.glob("*.sql"):
         if path.name[:3] <= BEFORE:
             shutil.copy(path, old)

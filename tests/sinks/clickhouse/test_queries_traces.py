@@ -26,7 +26,10 @@ def rows(database, name: str, **given) -> list[dict]:
 @pytest.fixture(scope="module")
 def landed(database, clickhouse_url):
     """The same conversation in every dialect, each a trace of its own, and of one more tenant."""
-    sink, at, spans, used = ClickHouse(clickhouse_url, database.database), now(), [], []
+    sink = ClickHouse(clickhouse_url, database.database)
+    at = now()
+    spans = []
+    used = []
     files = sorted(DIALECTS.glob("*.json"))
     for number, (path, tenant) in enumerate(
         [(path, "acme") for path in files] + [(files[0], "other")]

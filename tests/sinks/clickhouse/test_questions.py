@@ -50,7 +50,8 @@ def filled(database, clickhouse_url):
     requests = [
         request(**fields) for fields in yaml.safe_load((COMPANY / "requests.yaml").read_text())
     ]
-    events, sink = defaultdict(list), ClickHouse(clickhouse_url, database.database)
+    events = defaultdict(list)
+    sink = ClickHouse(clickhouse_url, database.database)
     for tenant in ("fernweh", "fernweh-outlet"):
         desk = desks.Desk(Settings(), COMPANY, "support", tenant)
         for one in requests:
@@ -74,5 +75,6 @@ def test_what_came_back_stands_in_the_readme(asked, question, sql, result):
     found = [[str(value) for value in row] for row in asked.query(sql or FIRST).result_rows]
     said = [row.split(", ") for row in result.split("; ")]
     if not sql:
-        found, said = [row[:3] for row in found], [row[:3] for row in said]
+        found = [row[:3] for row in found]
+        said = [row[:3] for row in said]
     assert found == said

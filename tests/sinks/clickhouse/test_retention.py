@@ -5,6 +5,7 @@ of the version before?
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from uuid import uuid4
 
 import pytest
@@ -76,7 +77,8 @@ def test_a_definition_decides_and_else_the_setting():
 @pytest.fixture(scope="module")
 def upgraded(clickhouse_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A database of the version before, with rows, and then today's."""
-    name, old = f"t{uuid4().hex[:8]}", tmp_path_factory.mktemp("before")
+    name = f"t{uuid4().hex[:8]}"
+    old = tmp_path_factory.mktemp("before")
     for path in FOLDER.glob("*.sql"):
         if path.name < "067_retention.sql":
             shutil.copy(path, old)
@@ -91,12 +93,7 @@ def upgraded(clickhouse_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.mark.engine
 def test_rows_go_when_their_tenant_said_and_no_mutation_is_made(upgraded, clickhouse_url):
     sink = ClickHouse(clickhouse_url, upgraded.database, kept=KEPT)
-    rows = [
-        used(tenant, days, nth)
-        for tenant in ("brief", "usual")
-        for days in (1, 3)
-        for nth in range(5)
-    ]
+    rows = [used(*one) for one in product(("brief", "usual"), (1, 3), range(5))]
     sink.write(sink.prepare(bodies_of(*rows)), "one")
     for table in ("token_usage", "spans", "runs", "user_days"):
         upgraded.command(f"OPTIMIZE TABLE {table} FINAL")

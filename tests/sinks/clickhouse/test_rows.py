@@ -39,7 +39,8 @@ def batch_of(*events: Event, partition: int = 3, first: int = 100) -> Batch:
 
 def expected(event: Event) -> dict[str, Any]:
     """The row by the event's own fields, worked out another way than the code does."""
-    table, row = TABLES[type(event)], {}
+    table = TABLES[type(event)]
+    row = {}
     for name, value in event.model_dump().items():
         known = {**type(event).model_fields, **Took.model_fields}
         for column, each in (

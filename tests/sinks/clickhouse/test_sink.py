@@ -54,7 +54,8 @@ def test_an_event_fills_its_table_and_comes_back_as_it_was(database, clickhouse_
         from_json(kind, path.read_text()).model_copy(update={"id": uuid4()})
         for path in sorted((EXAMPLES / kind.__name__).glob("*.json"))
     ]
-    sink, table = ClickHouse(clickhouse_url, database.database), LANDING[kind].name
+    sink = ClickHouse(clickhouse_url, database.database)
+    table = LANDING[kind].name
     prepared = sink.prepare(batch_of(*events))
     sink.write(prepared, f"examples:{kind.__name__}")
     for event in events:

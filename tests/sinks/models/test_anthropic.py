@@ -82,7 +82,8 @@ def test_the_prefix_stays_as_it_is_from_step_to_step():
     later = replace(
         QUESTION, messages=(*QUESTION.messages, Message(role="assistant", content="At sea."))
     )
-    first, second = request_body(ENDPOINT, QUESTION), request_body(ENDPOINT, later)
+    first = request_body(ENDPOINT, QUESTION)
+    second = request_body(ENDPOINT, later)
     assert (first["system"], first["tools"]) == (second["system"], second["tools"])
     assert second["messages"][: len(first["messages"])] == first["messages"]
 
@@ -94,10 +95,8 @@ def test_a_schema_is_held_to_where_it_can_be():
         "required": ["a"],
         "additionalProperties": False,
     }
-    asked, strict = (
-        replace(QUESTION, output_schema=json.dumps(closed)),
-        replace(ENDPOINT, json_schema=True, stream=True),
-    )
+    asked = replace(QUESTION, output_schema=json.dumps(closed))
+    strict = replace(ENDPOINT, json_schema=True, stream=True)
     body = request_body(strict, asked)
     TypeAdapter(MessageCreateParams).validate_python(body)
     assert (

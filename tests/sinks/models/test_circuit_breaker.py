@@ -14,7 +14,8 @@ from sinks.models.circuit_breaker import (
     ended,
 )
 
-SHUT, FAILING = Breaker(), Breaker(calls=CALLS_MIN - 1, failed=CALLS_MIN - 1)
+SHUT = Breaker()
+FAILING = Breaker(calls=CALLS_MIN - 1, failed=CALLS_MIN - 1)
 OPEN = Breaker(until=10.0, times=1)
 PROBED = Breaker(until=10.0, times=1, probing=True)
 

@@ -15,7 +15,8 @@ from sinks.models.client import ModelApi
 from sinks.models.protocols.openai import answer_of, message_body
 from tests.support.model_faults import GOOD, faulty
 
-LOOP, HTTP = asyncio.Runner(), client(10)
+LOOP = asyncio.Runner()
+HTTP = client(10)
 SECRETS = {"env:KEY": "sesame"}
 CALL = ToolRequest(id="c1", name="look", arguments='{"order": "A-1"}')
 QUESTION = ChatQuestion(
@@ -96,7 +97,8 @@ def ask(question, *urls, timeout_ms=2_000, each_ms=1_000, key=None, pauses=None)
     ],
 )
 def test_a_fault_becomes_a_failure_with_a_reason(server, fault, reason, attempts):
-    began, before = time.monotonic(), server.asked[fault]
+    began = time.monotonic()
+    before = server.asked[fault]
     failure = ask(
         QUESTION,
         f"{server.url}/{fault}",
@@ -150,10 +152,8 @@ def test_the_fallback_answers(server, fault, attempts):
 
 
 def test_a_slow_one_gets_a_rival_over_real_connections_and_is_let_go(server):
-    began, hedged = (
-        time.monotonic(),
-        replace(QUESTION, ways=Ways("r", hedge_ms=50, hedge_budget=1.0)),
-    )
+    began = time.monotonic()
+    hedged = replace(QUESTION, ways=Ways("r", hedge_ms=50, hedge_budget=1.0))
     answer = ask(
         hedged, f"{server.url}/hang", f"{server.url}/good", timeout_ms=20_000, each_ms=20_000
     )

@@ -12,7 +12,9 @@ from schemas.wire.codec import HEAD, Codec, LocalIds
 from sinks.base import Bodies
 from sinks.clickhouse.sink import ClickHouse
 
-INSERTS, MOST, LOOKED_AT = 220, 200, 20
+INSERTS = 220
+MOST = 200
+LOOKED_AT = 20
 CODEC = Codec(LocalIds(event_classes()))
 NOW = datetime.now(UTC).replace(microsecond=0)
 PARTS = """SELECT table, partition, count() AS parts FROM system.parts
@@ -37,7 +39,8 @@ def bodies_of(nth: int) -> Bodies:
 
 @pytest.mark.engine
 def test_no_partition_has_more_than_two_hundred_parts(database, clickhouse_url):
-    sink, most = ClickHouse(clickhouse_url, database.database), 0
+    sink = ClickHouse(clickhouse_url, database.database)
+    most = 0
     for nth in range(INSERTS):
         sink.write(sink.prepare(bodies_of(nth)), f"{nth}")
         if nth % LOOKED_AT == 0:

@@ -14,12 +14,14 @@ from schemas.ports import ChatAnswer, ChatQuestion, Endpoint, Failure
 from sinks.http import client
 from sinks.models.client import ModelApi
 
-LOOP, HTTP = asyncio.Runner(), client(10)
+LOOP = asyncio.Runner()
+HTTP = client(10)
 LIMIT_MS = 80
 
 # What became of it: requests at the failing endpoint, and the reason where no other endpoint may
 # answer any more.
-NEXT_AT_ONCE, NEXT_AFTER_THREE = (1, ""), (3, "")
+NEXT_AT_ONCE = (1, "")
+NEXT_AFTER_THREE = (3, "")
 ENDS = {
     #  fault               plain             streamed
     "refused": (NEXT_AFTER_THREE, NEXT_AFTER_THREE),
@@ -92,7 +94,10 @@ def test_the_table_is_whole():
 @pytest.mark.parametrize("fault", ENDS)
 def test_a_fault_has_its_end(server, fault, stream, provider):
     wanted, reason = ENDS[fault][stream]
-    began, before, heard, pauses = time.monotonic(), server.asked.copy(), [], []
+    began = time.monotonic()
+    before = server.asked.copy()
+    heard = []
+    pauses = []
     said = ask(
         endpoint("ill", server.at(fault), provider, stream, fault),
         endpoint("well", server.at("good"), provider, stream),
@@ -195,7 +200,8 @@ def test_httpx_says_of_a_fault_what_aiohttp_says(server, fault, plain, streamed,
     ],
 )
 def test_only_words_that_were_heard_bind_to_a_model(server, words, attempts, asked_the_other):
-    before, said = server.asked.copy(), "".join(f"data: {word}\n\n" for word in words).encode()
+    before = server.asked.copy()
+    said = "".join(f"data: {word}\n\n" for word in words).encode()
     with faulty(says=said) as own:
         answer = ask(
             endpoint("ill", own.at("raw"), "openai", True),

@@ -31,7 +31,9 @@ class World:
     """
 
     def __init__(self, **scripts):
-        self.scripts, self.asked, self.heard = scripts, [], []
+        self.scripts = scripts
+        self.asked = []
+        self.heard = []
         self.virtual = Virtual()
         self.meter = Meter()
         self.port = ModelApi(
@@ -94,7 +96,8 @@ class World:
 
 class Meter:
     def __init__(self):
-        self.counts, self.gauges = [], {}
+        self.counts = []
+        self.gauges = {}
 
     def count(self, name, by=1, **labels):
         self.counts.append((name, *labels.values()))

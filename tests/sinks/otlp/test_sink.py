@@ -37,23 +37,18 @@ class Collector:
     """Answers with the statuses given, one after the other, and keeps what it took."""
 
     def __init__(self, *statuses: int, answer: bytes = b""):
-        self.statuses, self.answer, self.sizes, self.spans, self.headers = (
-            list(statuses),
-            answer,
-            [],
-            [],
-            {},
-        )
+        self.statuses = list(statuses)
+        self.answer = answer
+        self.sizes = []
+        self.spans = []
+        self.headers = {}
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         sent = ExportTraceServiceRequest.FromString(gzip.decompress(request.content))
-        spans = [
-            span
-            for each in sent.resource_spans
-            for scoped in each.scope_spans
-            for span in scoped.spans
-        ]
-        status, self.headers = self.statuses.pop(0) if self.statuses else 200, request.headers
+        scopes = [scoped for each in sent.resource_spans for scoped in each.scope_spans]
+        spans = [span for scoped in scopes for span in scoped.spans]
+        status = self.statuses.pop(0) if self.statuses else 200
+        self.headers = request.headers
         self.sizes.append(len(spans))
         self.spans += spans if status == 200 else []
         return httpx.Response(
@@ -182,7 +177,8 @@ def test_what_genai_has_no_name_for_is_called_ours():
 
 
 def test_what_was_said_leaves_only_where_it_is_asked_for():
-    new, old = Collector(), Collector()
+    new = Collector()
+    old = Collector()
     sent(new, FINE, latest=True, content=True)
     sent(old, FINE, content=True)
     said = json.loads(attributes_of(new.spans[0])["gen_ai.output.messages"])
@@ -207,10 +203,8 @@ def test_a_call_is_measured_as_the_conventions_name_it():
 
 
 def test_the_first_part_of_a_streamed_answer_is_measured_where_the_newest_names_are_asked_for():
-    streamed, name = (
-        FINE.model_copy(update={"first_token_ms": 312}),
-        "gen_ai.client.operation.time_to_first_chunk",
-    )
+    streamed = FINE.model_copy(update={"first_token_ms": 312})
+    name = "gen_ai.client.operation.time_to_first_chunk"
     assert [
         value for named, value, _ in sent(Collector(), streamed, latest=True) if named == name
     ] == [0.312]
@@ -221,12 +215,8 @@ def test_the_first_part_of_a_streamed_answer_is_measured_where_the_newest_names_
 
 @pytest.mark.parametrize("latest", [True, False])
 def test_every_name_is_one_of_the_conventions(latest):
-    known = {
-        name
-        for module in (gen_ai_attributes, gen_ai_metrics)
-        for name in vars(module).values()
-        if isinstance(name, str)
-    }
+    values = [*vars(gen_ai_attributes).values(), *vars(gen_ai_metrics).values()]
+    known = {name for name in values if isinstance(name, str)}
     collector = Collector()
     full = FULL.model_copy(update={"operation": "chat", "first_token_ms": 5})
     measured = sent(

@@ -18,7 +18,8 @@ from sinks.qdrant.search import Search
 from sinks.qdrant.sink import Qdrant, prepare
 
 EMBEDDER = Embedder()
-QUESTIONS, PASSAGES = 16, 60
+QUESTIONS = 16
+PASSAGES = 60
 
 
 def test_like_texts_lie_nearer_than_others_and_vectors_have_length_one():
@@ -34,7 +35,8 @@ def test_like_texts_lie_nearer_than_others_and_vectors_have_length_one():
 
 def test_a_text_s_vector_hardly_depends_on_its_company():
     texts = ["short", "a somewhat longer text about refunds " * 20, "x " * 2_000]
-    together, alone = EMBEDDER.dense(texts), [EMBEDDER.dense([text])[0] for text in texts]
+    together = EMBEDDER.dense(texts)
+    alone = [EMBEDDER.dense([text])[0] for text in texts]
     assert all(np.dot(a, b) > 0.98 for a, b in zip(together, alone, strict=True))
 
 
@@ -113,7 +115,8 @@ def lines(path: Path) -> list[dict]:
 async def scores(
     search: Search, queries: list[dict], wanted: dict[str, set[str]]
 ) -> tuple[float, float]:
-    recalls, gains = [], []
+    recalls = []
+    gains = []
     for query in queries:
         right = wanted.get(query["_id"], set())
         if right:

@@ -14,7 +14,9 @@ from schemas.ports import Failure, ToolAnswer, ToolQuestion, Uncertain
 from sinks.tools.python import PythonTools
 from sinks.tools.runner import ToolRunner
 
-HERE, RELEASE, BOOKED = __name__, threading.Event(), {}
+HERE = __name__
+RELEASE = threading.Event()
+BOOKED = {}
 
 
 @dataclass

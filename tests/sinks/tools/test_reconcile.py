@@ -32,7 +32,8 @@ class Shop:
     """Answers POSTs and GETs each with the next of a list."""
 
     def __init__(self, posts=(), gets=()):
-        self.left, self.asked = {"POST": list(posts), "GET": list(gets)}, []
+        self.left = {"POST": list(posts), "GET": list(gets)}
+        self.asked = []
 
     def __call__(self, request):
         self.asked.append(
@@ -167,7 +168,8 @@ def test_of_twenty_megabytes_no_more_is_read_than_the_limit(status, reason):
 
 
 def test_no_more_calls_of_a_tool_are_under_way_than_it_allows():
-    under_way, most = [], []
+    under_way = []
+    most = []
 
     async def shop(request):
         under_way.append(request)

@@ -31,7 +31,10 @@ class Bank:
     """
 
     def __init__(self, calls, asked):
-        self.calls, self.asked, self.done, self.sent = list(calls), list(asked), 0, 0
+        self.calls = list(calls)
+        self.asked = list(asked)
+        self.done = 0
+        self.sent = 0
 
     def __call__(self, request):
         return self._pay(request) if request.method == "POST" else self._tell(request)

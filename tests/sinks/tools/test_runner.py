@@ -13,7 +13,9 @@ from sinks.tools.http import query_of
 from sinks.tools.runner import ToolRunner
 from tests.support.model_faults import FAULTS, faulty, reply
 
-LOOP, HTTP, FRESH = asyncio.Runner(), client(10), client(10, reuse=False)
+LOOP = asyncio.Runner()
+HTTP = client(10)
+FRESH = client(10, reuse=False)
 
 
 @pytest.fixture(scope="module")

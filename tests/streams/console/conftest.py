@@ -34,7 +34,8 @@ class Link:
     """Keeps what is published; knows the sample company."""
 
     def __init__(self, definitions):
-        self.definitions, self.published = definitions, []
+        self.definitions = definitions
+        self.published = []
         codec = Codec(LocalIds(event_classes()))
         self.stories = Stories(lambda heard: codec.decode(heard.kind, heard.value), 1_000)
 
@@ -51,7 +52,8 @@ def landed(clickhouse_url):
     name = f"t{uuid4().hex[:8]}"
     migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
     desk = Desk(Settings(), COMPANY, "support", "fernweh")
-    by_kind, sink = defaultdict(list), ClickHouse(clickhouse_url, name)
+    by_kind = defaultdict(list)
+    sink = ClickHouse(clickhouse_url, name)
     for text in SAID:
         for event in desk.say(text):
             by_kind[type(event)].append(event)
@@ -78,5 +80,6 @@ def console(landed, clickhouse_url, link):
         transport=httpx.ASGITransport(app=app, raise_app_exceptions=False),
         base_url="http://localhost:8080",
     )
-    http.link, http.runs = link, landed[1][RunFinished]
+    http.link = link
+    http.runs = landed[1][RunFinished]
     return http

@@ -20,13 +20,11 @@ class Seen(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.open, self.wrong, self.headings, self.ids, self.landmarks = (
-            [],
-            [],
-            [],
-            Counter(),
-            Counter(),
-        )
+        self.open = []
+        self.wrong = []
+        self.headings = []
+        self.ids = Counter()
+        self.landmarks = Counter()
         self.words = {}
 
     def handle_starttag(self, tag, given):

@@ -57,7 +57,8 @@ def test_a_trace_that_is_none_is_told(console, odd):
 
 
 def test_a_trace_of_hostile_spans_is_shown_as_text(console, write):
-    trace, evil = uuid4().hex, '"><script>alert(1)</script>\u202e\x00'
+    trace = uuid4().hex
+    evil = '"><script>alert(1)</script>\u202e\x00'
     write(
         run=uuid4(),
         trace=trace,

@@ -53,7 +53,7 @@ def contrast(one, other):
             for ground in ("paper", "panel")
         ),
         ("paper", "accent", 4.5),
-        ("gateway", "paper", 3),
+        ("edge", "paper", 3),
         *((f"c{nth}", "paper", 3) for nth in range(8)),
     ],
 )

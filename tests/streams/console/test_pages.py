@@ -233,10 +233,8 @@ def test_no_text_is_a_formula_in_a_spreadsheet(landed, clickhouse_url, text):
 
 
 def test_a_word_on_an_approval_is_published_once_and_only_from_here(console):
-    path, body = (
-        "/console/approvals/7f3c1d2e-0000-5000-8000-000000000001",
-        "tenant=fernweh&session=s&by=kim&decision=approve",
-    )
+    path = "/console/approvals/7f3c1d2e-0000-5000-8000-000000000001"
+    body = "tenant=fernweh&session=s&by=kim&decision=approve"
     assert posted(console, path, body).status_code == 303
     [word] = console.link.published
     assert isinstance(word, ApprovalDecided) and (word.tenant, word.by, word.decision) == (
@@ -299,7 +297,8 @@ def test_an_expired_key_is_told_so(console):
 
 
 def test_definitions_show_their_history(console):
-    given, model = console.link.definitions, console.link.definitions.find("model", "small")
+    given = console.link.definitions
+    model = console.link.definitions.find("model", "small")
     dearer = model.model_copy(update={"timeout_ms": 7_777})
     console.link.definitions = given.having(definitions_topic.plan(given, [dearer], NOON)).having(
         [definitions_topic.removal(given, "tool", "refund_order", NOON)]

@@ -28,7 +28,8 @@ def test_what_is_made_counts_where_it_is_made_and_once():
 
 
 def test_two_looks_make_a_rate_and_many_readers_share_one(monkeypatch, tmp_path):
-    clock, pages = [100.0], [[FIRST], [FIRST.replace(" 10", " 30")], []]
+    clock = [100.0]
+    pages = [[FIRST], [FIRST.replace(" 10", " 30")], []]
     monkeypatch.setattr(rates.time, "monotonic", lambda: clock[0])
     look = Rates(Settings(home=tmp_path))
 

@@ -39,9 +39,13 @@ class LocalLink:
         app = server.application(self.script)
         http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app))
         ports = {"chat": ModelApi(http, str), "tool": ToolRunner(http, str), "search": None}
-        self.definitions, self.taken, self.away, self.held = definitions, [], "", None
+        self.definitions = definitions
+        self.taken = []
+        self.away = ""
+        self.held = None
         self.stories = Stories(lambda heard: codec.decode(heard.kind, heard.value), memory_bytes)
-        self._local, self._codec = Local(PIPELINE, self.given, ports), codec
+        self._local = Local(PIPELINE, self.given, ports)
+        self._codec = codec
         self._thread = ThreadPoolExecutor(1)
 
     def given(self) -> Definitions:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-JSON, EVENT = "application/json", "application/cloudevents+json"
+JSON = "application/json"
+EVENT = "application/cloudevents+json"
 SAID = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
 ASK = {
     "agent": "support",
@@ -203,13 +204,11 @@ WORSE = (
 
 def places(value, here=()):
     """Every place in a body, the outermost last."""
-    for name, each in (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    ):
+    if isinstance(value, dict):
+        members = list(value.items())
+    else:
+        members = list(enumerate(value)) if isinstance(value, list) else []
+    for name, each in members:
         yield from places(each, (*here, name))
         yield *here, name
 

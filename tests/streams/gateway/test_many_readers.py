@@ -16,7 +16,8 @@ ASK = (
     b"POST /v1/requests HTTP/1.1\r\nhost: localhost\r\nweir-tenant: fernweh\r\nconnection: close\r\n"
     b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(BODY)
 ) + BODY
-MOST, MORE = 1_000, 20
+MOST = 1_000
+MORE = 20
 
 
 async def asked(port: int) -> int:
@@ -28,10 +29,9 @@ async def asked(port: int) -> int:
 
 
 def test_a_thousand_are_served_at_once_and_the_others_told_to_wait(app, link):
-    local, link._local = (
-        link._local,
-        SimpleNamespace(send=lambda *events: []),
-    )  # what becomes of them is not the question
+    # what becomes of them is not the question
+    local = link._local
+    link._local = SimpleNamespace(send=lambda *events: [])
 
     async def within():
         link.held = asyncio.Event()

@@ -22,7 +22,9 @@ class Reader:
     """An ASGI server's side of a stream: what was sent, and a reader that leaves or stops taking."""
 
     def __init__(self, takes: int = 1_000):
-        self.sent, self.takes, self.gone = [], takes, asyncio.Event()
+        self.sent = []
+        self.takes = takes
+        self.gone = asyncio.Event()
 
     async def send(self, message):
         if len(self.sent) > self.takes:
@@ -49,7 +51,8 @@ async def endless(ended):
 
 def test_a_reader_that_goes_away_ends_its_stream():
     async def within():
-        reader, ended = Reader(), []
+        reader = Reader()
+        ended = []
         stream = asyncio.ensure_future(Stream(endless(ended), 5)({}, reader.receive, reader.send))
         while len(reader.sent) < 5:
             await asyncio.sleep(0)
@@ -62,7 +65,8 @@ def test_a_reader_that_goes_away_ends_its_stream():
 
 def test_a_reader_that_takes_nothing_is_cut_off():
     async def within():
-        reader, ended = Reader(takes=3), []
+        reader = Reader(takes=3)
+        ended = []
         await asyncio.wait_for(Stream(endless(ended), 0.02)({}, reader.receive, reader.send), 2)
         return ended, reader
 

@@ -1,6 +1,7 @@
 """Is an answer that is shown while it is written always the beginning of the one that is given?"""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from uuid import UUID
 
 import pytest
@@ -96,7 +97,7 @@ def test_an_attempt_that_was_given_up_is_never_joined_to_another():
 @given(st.text(min_size=1, max_size=40), st.data())
 def test_however_chunks_are_lost_or_doubled_the_answer_comes_whole(answer, data):
     cuts = sorted(data.draw(st.sets(st.integers(0, len(answer)), max_size=6)) | {0, len(answer)})
-    parts = [chunk(answer[a:b], a) for a, b in zip(cuts, cuts[1:], strict=False)]
+    parts = [chunk(answer[a:b], a) for a, b in pairwise(cuts)]
     heard = [part for part in parts for _ in range(data.draw(st.sampled_from([0, 1, 1, 2])))]
     if data.draw(st.booleans()):
         heard.insert(data.draw(st.integers(0, len(heard))), cleared(answer))

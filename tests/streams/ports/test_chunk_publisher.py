@@ -29,7 +29,8 @@ from streams.ports.chunk_publisher import Hearing
 from tests.support.calls import WORDS, asked, runners
 from tests.support.stages import until
 
-RUN, CAUSE = UUID(int=1), UUID(int=2)
+RUN = UUID(int=1)
+CAUSE = UUID(int=2)
 CONTEXT = {"tenant": "acme", "session": "s1", "run": str(RUN), "step": "3", "agent": "a"}
 QUESTION = ChatQuestion(
     (),

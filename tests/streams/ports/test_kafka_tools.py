@@ -126,7 +126,8 @@ def test_without_kafka_nothing_was_asked(monkeypatch):
 
 @pytest.mark.engine
 def test_a_service_answers_over_kafka(own_settings):
-    requests, answers = own_settings.prefix + "orders", own_settings.prefix + "answers"
+    requests = own_settings.prefix + "orders"
+    answers = own_settings.prefix + "answers"
     admin = kafka.admin(own_settings)
     [
         future.result(20)
@@ -135,7 +136,8 @@ def test_a_service_answers_over_kafka(own_settings):
     over = threading.Event()
 
     def serve():
-        reader, writer = kafka.consumer(own_settings, "service"), kafka.producer(own_settings)
+        reader = kafka.consumer(own_settings, "service")
+        writer = kafka.producer(own_settings)
         reader.subscribe([requests])
         while not over.is_set():
             message = reader.poll(0.05)

@@ -106,7 +106,8 @@ def test_a_result_of_20_mb_ends_well_and_kafka_carries_little_of_it(objects):
     assert len(LARGE) > 20_000_000
     events = played(objects, result=LARGE)
     assert one(events, RunFinished).answer == "I was told 100000 characters"
-    codec, said = Codec(LocalIds(event_classes()), objects), one(events, ToolReturned)
+    codec = Codec(LocalIds(event_classes()), objects)
+    said = one(events, ToolReturned)
     assert max(len(codec.encode(event)) for event in events) < EVENT_BYTES_MAX
     assert (
         objects.get(said.whole.key).decode() == LARGE
@@ -179,7 +180,8 @@ def test_a_tool_that_ends_the_run_answers_with_all_that_it_said(objects):
 def test_a_long_request_and_the_conversation_are_whole_where_the_model_is_asked(objects):
     text = "Where is order A-1001? " * 40_000
     events = played(objects, text=text)
-    codec, asked = Codec(LocalIds(event_classes()), objects), one(events, ModelAsked)
+    codec = Codec(LocalIds(event_classes()), objects)
+    asked = one(events, ModelAsked)
     assert (
         codec.decode(ModelAsked, codec.encode(asked)) == asked
         and asked.messages[-1].content == text
@@ -189,7 +191,9 @@ def test_a_long_request_and_the_conversation_are_whole_where_the_model_is_asked(
 
 
 def test_so_many_large_results_are_read_at_once_and_no_more():
-    reading, most, calls = [0], [0], 30
+    reading = [0]
+    most = [0]
+    calls = 30
 
     class Slow(httpx.AsyncByteStream):
         async def __aiter__(self):

@@ -52,7 +52,8 @@ def test_the_sdks_own_exporter_is_understood(app, link):
 
 
 def test_an_exporter_told_to_come_again_does(app, link, monkeypatch):
-    publish, tries = link.publish, []
+    publish = link.publish
+    tries = []
 
     async def away_at_first(*events):
         tries.append(events)
@@ -118,10 +119,12 @@ def test_measurements_arrive_with_the_conventions_names_and_bounds(tmp_path):
 
     async def collector(scope, receive, send):
         if scope["type"] == "http":
-            body, more = b"", True
+            body = b""
+            more = True
             while more:
                 message = await receive()
-                body, more = body + message.get("body", b""), message.get("more_body", False)
+                body = body + message.get("body", b"")
+                more = message.get("more_body", False)
             taken.append((scope["path"], dict(scope["headers"]).get(b"x-key"), body))
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b""})
@@ -136,12 +139,8 @@ def test_measurements_arrive_with_the_conventions_names_and_bounds(tmp_path):
         metrics.measure("gen_ai.client.token.usage", 812, {"gen_ai.token.type": "input"})
         outward.close()
     [(_, key, body)] = [each for each in taken if each[0] == "/v1/metrics"]
-    found = {
-        metric.name: metric
-        for each in ExportMetricsServiceRequest.FromString(body).resource_metrics
-        for scoped in each.scope_metrics
-        for metric in scoped.metrics
-    }
+    [resource] = ExportMetricsServiceRequest.FromString(body).resource_metrics
+    found = {metric.name: metric for scoped in resource.scope_metrics for metric in scoped.metrics}
     duration, tokens = (found[name] for name in list(GENAI)[:2])
     assert (key, duration.unit, tokens.unit) == (b"k", "s", "{token}")
     assert list(tokens.histogram.data_points[0].explicit_bounds) == [4**n for n in range(14)]

@@ -36,7 +36,8 @@ def sent(http, body: bytes, path: str = "/v1/traces", **headers: str):
 @pytest.fixture(autouse=True)
 def only_taken(link):
     """What became of the events is another test's question."""
-    local, link._local = link._local, SimpleNamespace(send=lambda *events: [])
+    local = link._local
+    link._local = SimpleNamespace(send=lambda *events: [])
     yield
     link._local = local
 
@@ -253,7 +254,8 @@ def test_an_export_of_nothing_is_fine(http):
 
 @pytest.mark.parametrize("full", [False, True])
 def test_when_kafka_is_away_or_memory_full_it_says_when_to_come_again(http, app, link, full):
-    link.away, room = "" if full else "Kafka did not take it", app.state.gateway.bodies
+    link.away = "" if full else "Kafka did not take it"
+    room = app.state.gateway.bodies
     with room.holding(room.most if full else 0):
         answer = sent(http, export({}).SerializeToString())
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1" if full else "2")
@@ -262,10 +264,8 @@ def test_when_kafka_is_away_or_memory_full_it_says_when_to_come_again(http, app,
 
 
 def test_what_is_packed_counts_by_what_it_holds(http, app, link):
-    room, body = (
-        app.state.gateway.bodies,
-        export({"attributes": {"a": "x" * 50_000}}).SerializeToString(),
-    )
+    room = app.state.gateway.bodies
+    body = export({"attributes": {"a": "x" * 50_000}}).SerializeToString()
     with room.holding(room.most - len(body)):
         assert sent(http, gzip.compress(body), **{"content-encoding": "gzip"}).status_code == 503
     assert sent(http, gzip.compress(body), **{"content-encoding": "gzip"}).status_code == 200
@@ -288,7 +288,8 @@ def logs(*records: dict) -> bytes:
     request = ExportLogsServiceRequest()
     scope = request.resource_logs.add().scope_logs.add()
     for fields in records:
-        attributes, body = fields.pop("attributes", {}), fields.pop("body", "")
+        attributes = fields.pop("attributes", {})
+        body = fields.pop("body", "")
         record = scope.log_records.add(**({"time_unix_nano": NOW_NS} | fields))
         record.body.string_value = body
         attach(record, attributes)

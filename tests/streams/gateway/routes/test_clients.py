@@ -38,10 +38,8 @@ def run(app):
 
 def test_a_response_goes_on_with_the_one_before(run, link):
     heard = []
-    send, link._local.send = (
-        link._local.send,
-        lambda *events: heard.extend(more := send(*events)) or more,
-    )
+    send = link._local.send
+    link._local.send = lambda *events: heard.extend(more := send(*events)) or more
 
     async def asked(client):
         first = await client.responses.create(

@@ -74,7 +74,8 @@ def test_the_whole_conversation_may_come_each_time(client, link):
         *ORDER,
     ]
     heard = []
-    send, link._local.send = link._local.send, lambda *events: heard.extend(send(*events)) or heard
+    send = link._local.send
+    link._local.send = lambda *events: heard.extend(send(*events)) or heard
     client(lambda openai: openai.chat.completions.create(model="support", messages=said))
     first = next(event for event in heard if isinstance(event, ModelAsked))
     assert [m.content for m in first.messages[1:]] == [
@@ -176,7 +177,7 @@ def test_a_run_that_fails_is_said_once_and_not_tried_again(client, link):
     link.definitions = Definitions(
         {**link.definitions.bodies, ("agent", "support", 1): agent}, link.definitions.newest
     )
-    with pytest.raises(openai.InternalServerError, match="limits.steps"):
+    with pytest.raises(openai.InternalServerError, match=r"limits\.steps"):
         client(
             lambda openai: openai.chat.completions.create(model="support", messages=ORDER),
             max_retries=2,
@@ -189,7 +190,7 @@ def test_a_run_that_fails_is_said_once_and_not_tried_again(client, link):
         ):
             pass
 
-    with pytest.raises(openai.APIError, match="limits.steps"):
+    with pytest.raises(openai.APIError, match=r"limits\.steps"):
         client(streamed)
 
 

@@ -17,7 +17,9 @@ from streams.http_app import application
 from tests.sinks.clickhouse.test_rows import batch_of
 from tests.sinks.conftest import TABLES
 
-TRACE, NOW, MANY = "ab" * 16, datetime.now(UTC).replace(microsecond=0), 10_000
+TRACE = "ab" * 16
+NOW = datetime.now(UTC).replace(microsecond=0)
+MANY = 10_000
 QUIET_S = 1.0
 
 
