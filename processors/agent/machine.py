@@ -30,19 +30,35 @@ from processors.agent.state import (
 from processors.agent.workflow import run as workflow
 from processors.prompts import render
 from schemas.definitions.kinds import Agent, Definitions
-from schemas.events.agent.approvals import ApprovalDecided
-from schemas.events.agent.models import ModelFailed, ResponseBlocked, ResponseCleared
+from schemas.events.agent.approvals import (
+    ApprovalAsked,
+    ApprovalDecided,
+    ApprovalRefused,
+    ApprovalResolved,
+    UserAsked,
+)
+from schemas.events.agent.models import (
+    ModelAsked,
+    ModelFailed,
+    ResponseBlocked,
+    ResponseCleared,
+)
 from schemas.events.agent.runs import (
+    AgentRequested,
+    PassagesAsked,
     RequestBlocked,
     RequestCleared,
     ResultCleared,
     RunCancelled,
+    RunFinished,
+    RunsHeld,
+    ToolCalled,
     ToolFailed,
     ToolUncertain,
     Woke,
 )
-from schemas.events.agent.signals import Signalled
-from schemas.events.agent.subagents import CallHeld
+from schemas.events.agent.signals import Signalled, SignalRefused
+from schemas.events.agent.subagents import CallHeld, ChildCancelled, ChildFinished, ChildHeld
 from schemas.events.base import Event
 
 WAITING_MAX = 20
@@ -63,9 +79,26 @@ Heard = (
     | Signalled
     | Woke
 )
+Decided = (
+    ModelAsked
+    | ToolCalled
+    | PassagesAsked
+    | AgentRequested
+    | ApprovalAsked
+    | ApprovalResolved
+    | ApprovalRefused
+    | UserAsked
+    | SignalRefused
+    | RunFinished
+    | ChildFinished
+    | ChildCancelled
+    | ChildHeld
+    | RunsHeld
+)
+"""All events that the agent writes."""
 
 
-def advance(session: Session, event: Heard, given: Definitions) -> tuple[Session, list[Event]]:
+def advance(session: Session, event: Heard, given: Definitions) -> tuple[Session, list[Decided]]:
     """Take one event. When a run has ended, the request that waited longest begins."""
     move = NEXT.get((session.phase, type(event)))
     if move is None:

@@ -3,12 +3,11 @@ mean?
 """
 
 from processors.common.text import clean, label, ms_between
-from schemas.definitions.kinds import Definitions
 from schemas.events.agent.runs import PassagesAsked, PassagesFound, ToolFailed
 from schemas.ports import Failure, Impossible, SearchAnswer, SearchQuestion, Uncertain
 
 
-def ask(asked: PassagesAsked, given: Definitions) -> SearchQuestion | Impossible:
+def ask(asked: PassagesAsked) -> SearchQuestion | Impossible:
     """A tenant's own knowledge only: the tenant is the event's, never the model's to choose."""
     if not asked.query.strip():
         return Impossible("empty_query", "the query has no text: say what to search for")
@@ -16,7 +15,7 @@ def ask(asked: PassagesAsked, given: Definitions) -> SearchQuestion | Impossible
 
 
 def tell(
-    asked: PassagesAsked, answer: SearchAnswer | Failure | Uncertain, given: Definitions
+    asked: PassagesAsked, answer: SearchAnswer | Failure | Uncertain
 ) -> list[PassagesFound | ToolFailed]:
     times = {
         "at": answer.at,

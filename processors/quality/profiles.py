@@ -89,6 +89,3 @@ def close(tenant: str, start: datetime, end: datetime, hour: Hour) -> list[HourP
         )
         for agent, features in sorted(hour.agents.items())
     ]
-
-
-Total = Hour

@@ -22,7 +22,7 @@ from streams.cli.main import COMMANDS
 from streams.config import Settings
 from streams.engine.monitoring import metric_names
 from streams.engine.shapes import Call, Each, Fold, Kinds, Step, Window, kinds
-from streams.topology import FROM_SERVICES, HINTS, PIPELINE, SINKS, stages
+from streams.topology import FROM_SERVICES, PIPELINE, SINKS, stages
 
 Pipeline = tuple[Step, ...]
 Sinks = dict[str, Kinds]
@@ -51,11 +51,16 @@ def writers(pipeline: Pipeline = PIPELINE) -> dict[type[Event], list[str]]:
             found.setdefault(kind, []).append(step.name)
         if isinstance(step.by, Fold) and step.by.wakes:
             found.setdefault(step.by.wakes, []).append(f"{step.name} (timer)")
-    for name, hints in HINTS.items():
-        if any(step.name == name for step in pipeline):
-            found.setdefault(hints, []).append(name)
+    for step, hints in _hints(pipeline):
+        found.setdefault(hints, []).append(step.name)
     found.setdefault(DeadLettered, []).append("any worker")
     return found
+
+
+def _hints(pipeline: Pipeline) -> list[tuple[Step, type[Event]]]:
+    """The steps that send hints while a request is under way, and which."""
+    calls = ((step, step.by) for step in pipeline if isinstance(step.by, Call))
+    return [(step, call.hints) for step, call in calls if call.hints]
 
 
 def readers(pipeline: Pipeline = PIPELINE, sinks: Sinks = SINKS) -> dict[type[Event], list[str]]:
@@ -93,11 +98,7 @@ def mermaid(pipeline: Pipeline = PIPELINE, sinks: Sinks = SINKS) -> str:
             "-.->" if target in watchers else "-->" if _fused(source, target, pipeline) else "==>"
         )
         lines.append(f"  {source} {arrow}{label} {target}")
-    lines += [
-        f"  {step.name} ==>|{HINTS[step.name].__name__}| {OUTSIDE}"
-        for step in pipeline
-        if step.name in HINTS
-    ]
+    lines += [f"  {step.name} ==>|{hints.__name__}| {OUTSIDE}" for step, hints in _hints(pipeline)]
     return "\n".join(lines)
 
 
@@ -113,11 +114,9 @@ def overview(pipeline: Pipeline = PIPELINE, sinks: Sinks = SINKS) -> str:
         ends = box_of.get(source, source), box_of.get(target, target)
         told = arrows.setdefault(ends, [])
         told += [name for name in names if name not in told]
-    for step in pipeline:
-        if step.name in HINTS:
-            arrows.setdefault((box_of.get(step.name, step.name), OUTSIDE), []).append(
-                HINTS[step.name].__name__
-            )
+    for step, hints in _hints(pipeline):
+        ends = box_of.get(step.name, step.name), OUTSIDE
+        arrows.setdefault(ends, []).append(hints.__name__)
     lines = [
         "flowchart LR",
         f"  {OUTSIDE}([your services])",

@@ -30,21 +30,21 @@ class Local:
     """A pipeline in memory. `ports` answer the Calls: name -> callable of a question, plain or
     async.
 
-    `given` is a snapshot of the definitions, or a function that returns the one in force. `heard`
+    `definitions` is a snapshot of the definitions, or a function that returns the one in force. `heard`
     is told of every event as soon as it is made.
     """
 
     def __init__(
         self,
         pipeline: tuple[Step, ...],
-        given: Definitions | Callable[[], Definitions] = Definitions,
+        definitions: Definitions | Callable[[], Definitions] = Definitions,
         ports: Mapping[str, Callable[[Any], Any]] | None = None,
         heard: Callable[[Event], None] = lambda event: None,
     ):
         self._heard = heard
-        self._given = given if callable(given) else lambda: given
+        self._newest = definitions if callable(definitions) else lambda: definitions
         self._ports = {"webhook": _nobody} | dict(ports or {})
-        self._cores = {key: Core(steps, self._given) for key, steps in stages(pipeline).items()}
+        self._cores = {key: Core(steps, self._newest) for key, steps in stages(pipeline).items()}
         self._stages_of: dict[type[Event], list[str]] = {}
         for key, steps in stages(pipeline).items():
             for kind in inputs(steps):
@@ -120,16 +120,16 @@ class Local:
         return caused
 
     def _call(self, step: Step, event: Event) -> list[Event]:
-        more = (self._given(),) if step.given else ()
+        definitions = self._newest()
         try:
-            question = step.by.ask(event, *more)
+            question = step.by.run_ask(event, definitions)
             if isinstance(question, ChatQuestion):
                 question = self._conversations.whole(question)
             if isinstance(question, Impossible):
                 answer = Failure(question.reason, question.detail, started_at=self.now, at=self.now)
             else:
                 answer = self._answer(self._ports[step.by.port](question))
-            return list(step.by.tell(event, answer, *more))
+            return list(step.by.run_tell(event, answer, definitions))
         except Exception as error:
             return [self._letter(step.name, event, error)]
 

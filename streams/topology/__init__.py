@@ -23,34 +23,14 @@ from schemas.events.agent.approvals import (
     ApprovalResolved,
     UserAsked,
 )
-from schemas.events.agent.models import (
-    ModelAsked,
-    ModelFailed,
-    ModelResponded,
-    ResponseBlocked,
-    ResponseCleared,
-)
 from schemas.events.agent.runs import (
     AgentRequested,
-    PassagesAsked,
-    PassagesFound,
-    RequestAdmitted,
-    RequestBlocked,
-    RequestCleared,
     RequestRefused,
-    ResultCleared,
     RunCancelled,
     RunFinished,
-    RunSettled,
-    RunsHeld,
-    ToolCalled,
-    ToolFailed,
-    ToolReturned,
-    ToolUncertain,
     Woke,
 )
 from schemas.events.agent.signals import Signalled, SignalRefused
-from schemas.events.agent.subagents import CallHeld, ChildCancelled, ChildFinished, ChildHeld
 from schemas.events.attempts import AttemptEnded
 from schemas.events.base import Event
 from schemas.events.feedback import FeedbackGiven, FeedbackJoined
@@ -69,73 +49,57 @@ from schemas.events.usage import BudgetAlerted, TokensUsed, UsageTotalled
 from schemas.events.webhooks import (
     WebhookDelivered,
     WebhookDropped,
-    WebhookDue,
     WebhookFailed,
     WebhookRested,
 )
 from streams.engine.shapes import Call, Each, Fold, Step, Tumbling, Window, kinds
 
-
-def per_minute(of) -> Window:
-    return Window(
-        of.Total, of.add, of.close, Tumbling(timedelta(minutes=1)), grace=timedelta(seconds=10)
-    )
-
-
-def per_hour(of) -> Window:
-    """What comes late is counted and in no profile: after a standstill the runs blocked in it are
-    hours older than others.
-    """
-    return Window(
-        of.Total,
-        of.add,
-        of.close,
-        Tumbling(timedelta(hours=1)),
-        grace=timedelta(minutes=5),
-        letters=False,
-    )
-
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+TOTAL_USAGE = Window(
+    metering.Total, metering.add, metering.close, Tumbling(MINUTE), grace=timedelta(seconds=10)
+)
+PROFILE = Window(
+    profiles.Hour,
+    profiles.add,
+    profiles.close,
+    Tumbling(HOUR),
+    grace=timedelta(minutes=5),
+    late_to_dead_letters=False,
+)
+"""A run that settles late is counted and in no profile: after a standstill the runs that were
+blocked in it are hours older than others.
+"""
 
 # fmt: off
 FROM_SERVICES = (AgentRequested | RunCancelled | ApprovalDecided | FeedbackGiven | DocumentPublished | DocumentWithdrawn
                  | SpanReceived | Signalled)
-TO_AGENT = (RequestCleared | RequestBlocked | ResponseCleared | ResponseBlocked | ResultCleared | ModelFailed
-            | ToolFailed | ToolUncertain | ApprovalDecided | CallHeld | RunCancelled | Signalled | Woke)
-FROM_AGENT = (ModelAsked | ToolCalled | PassagesAsked | AgentRequested | ApprovalAsked | ApprovalResolved | ApprovalRefused
-              | UserAsked | SignalRefused | RunFinished | ChildFinished | ChildCancelled | ChildHeld
-              | RunsHeld)
-TO_TRACE = (RequestAdmitted | RequestCleared | RequestBlocked | VerdictReached | ModelResponded | ResponseCleared
-            | ResponseBlocked | ModelFailed | ToolCalled | ToolReturned | PassagesFound | ResultCleared | ToolFailed
-            | ToolUncertain | ApprovalResolved | RunFinished)
 
 PIPELINE = (
-    # step               reads                              by
-    # writes
-    Step("admit",           AgentRequested | RunSettled | RunsHeld | TokensUsed, Fold(admission.Bucket, admission.admit), RequestAdmitted | RequestRefused | ToolFailed | BudgetAlerted, given=True),
-    Step("screen_request",  RequestAdmitted,                   Each(screen.screen_request),                     VerdictReached | RequestCleared | RequestBlocked, given=True),
-    Step("screen_response", ModelResponded,                    Each(screen.screen_response),                    VerdictReached | ResponseCleared | ResponseBlocked, given=True),
-    Step("screen_result",   ToolReturned | PassagesFound,      Each(screen.screen_result),                      VerdictReached | ResultCleared, given=True),
-    Step("agent",           TO_AGENT,                          Fold(machine.Session, machine.advance, wakes=Woke),      FROM_AGENT, given=True),
-    Step("ask_model",       ModelAsked,                        Call(call.ask, "chat", call.tell, ordered=False),  ModelResponded | ModelFailed | BreakerMoved, given=True),
-    Step("use_tool",        ToolCalled,                        Call(tools.ask, "tool", tools.tell, ordered=False),  ToolReturned | ToolFailed | ToolUncertain | BreakerMoved, given=True),
-    Step("search",          PassagesAsked,                     Call(retrieve.ask, "search", retrieve.tell, ordered=False), PassagesFound | ToolFailed, given=True),
-    Step("return_child",    ChildFinished,                     Each(subagents.result),                               ToolReturned | ToolFailed),
-    Step("hold_parent",     ChildHeld,                         Each(subagents.hold),                                CallHeld),
-    Step("cancel_child",    ChildCancelled,                    Each(subagents.cancel),                               RunCancelled),
-    Step("trace",           TO_TRACE,                          Fold(spans.Open, spans.trace),                   SpanEnded),
-    Step("join_feedback",   RunFinished | FeedbackGiven,       Fold(feedback.Runs, feedback.join),                  FeedbackJoined),
-    Step("meter",           ModelResponded | ModelFailed,      Each(metering.meter),                                   TokensUsed, given=True),
-    Step("book_attempts",   ModelResponded | ModelFailed,      Each(attempts.book),                                 AttemptEnded),
-    Step("settle",          RunFinished,                       Each(metering.settle),                                  RunSettled),
-    Step("total_usage",     TokensUsed,                        per_minute(metering),                                   UsageTotalled),
-    Step("profile",         RunSettled,                        per_hour(profiles),                                  HourProfiled),
-    Step("watch_drift",     HourProfiled,                      Fold(drift.Reference, drift.watch),                  DriftFound, given=True),
-    Step("map_span",        SpanReceived | TraceRested,        Fold(foreign_spans.Seen, foreign_spans.map_span, wakes=TraceRested), SpanEnded | TokensUsed, given=True),
-    Step("announce",        RunFinished | RequestRefused | ApprovalAsked, Each(delivery.announce),                  WebhookDue, given=True),
-    Step("announce_alert",  BudgetAlerted | DriftFound,        Each(delivery.announce_alert),                       WebhookDue, given=True),
-    Step("deliver",         WebhookDue,                        Call(delivery.ask, "webhook", delivery.tell, ordered=False), WebhookDelivered | WebhookFailed, given=True),
-    Step("deliver_again",   WebhookFailed | WebhookRested,     Fold(delivery.Resting, delivery.rest, wakes=WebhookRested), WebhookDue | WebhookDropped, given=True),
-    Step("chunk",           DocumentPublished | DocumentWithdrawn, Fold(ingest.Document, ingest.chunk),             ChunkPrepared | ChunkRetired),
+    Step("admit",           Fold(admission.Bucket, admission.admit)),
+    Step("screen_request",  Each(screen.screen_request)),
+    Step("screen_response", Each(screen.screen_response)),
+    Step("screen_result",   Each(screen.screen_result)),
+    Step("agent",           Fold(machine.Session, machine.advance, wakes=Woke)),
+    Step("ask_model",       Call(call.ask, "chat", call.tell, ordered=False, hints=ModelChunk)),
+    Step("use_tool",        Call(tools.ask, "tool", tools.tell, ordered=False)),
+    Step("search",          Call(retrieve.ask, "search", retrieve.tell, ordered=False)),
+    Step("return_child",    Each(subagents.result)),
+    Step("hold_parent",     Each(subagents.hold)),
+    Step("cancel_child",    Each(subagents.cancel)),
+    Step("trace",           Fold(spans.Open, spans.trace)),
+    Step("join_feedback",   Fold(feedback.Runs, feedback.join)),
+    Step("meter",           Each(metering.meter)),
+    Step("book_attempts",   Each(attempts.book)),
+    Step("settle",          Each(metering.settle)),
+    Step("total_usage",     TOTAL_USAGE),
+    Step("profile",         PROFILE),
+    Step("watch_drift",     Fold(drift.Reference, drift.watch)),
+    Step("map_span",        Fold(foreign_spans.Seen, foreign_spans.map_span, wakes=TraceRested)),
+    Step("announce",        Each(delivery.announce)),
+    Step("announce_alert",  Each(delivery.announce_alert)),
+    Step("deliver",         Call(delivery.ask, "webhook", delivery.tell, ordered=False)),
+    Step("deliver_again",   Fold(delivery.Resting, delivery.rest, wakes=WebhookRested)),
+    Step("chunk",           Fold(ingest.Document, ingest.chunk)),
 )
 
 SINKS = {
@@ -146,11 +110,6 @@ SINKS = {
     "otlp": SpanEnded,
 }
 # fmt: on
-
-HINTS = {"ask_model": ModelChunk}
-"""What a Call tells while it is under way: at most once, outside of its transaction, to whoever
-reads along.
-"""
 
 
 def stages(pipeline: tuple[Step, ...] = PIPELINE) -> dict[str, tuple[Step, ...]]:

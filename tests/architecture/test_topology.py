@@ -5,7 +5,7 @@ import pytest
 from schemas.events.base import event_classes
 from schemas.wire.topics import topics
 from streams.engine.shapes import Call, Fold, Window, kinds
-from streams.topology import FROM_SERVICES, HINTS, PIPELINE, SINKS, inputs, stages
+from streams.topology import FROM_SERVICES, PIPELINE, SINKS, inputs, stages
 
 
 def test_a_class_has_one_topic_and_the_other_way_round():
@@ -48,7 +48,7 @@ def test_nothing_is_said_in_vain():
 def test_every_class_is_somewhere_in_the_picture():
     used = {kind for step in PIPELINE for kind in (*kinds(step.reads), *kinds(step.writes))}
     used |= {kind for sink in SINKS.values() for kind in kinds(sink)}
-    used |= {*HINTS.values()}
+    used |= {step.by.hints for step in PIPELINE if isinstance(step.by, Call)}
     assert {kind.__name__ for kind in event_classes().values() if kind not in used} == {
         "DefinitionApplied"
     }

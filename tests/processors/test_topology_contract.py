@@ -56,22 +56,18 @@ def knowing(event: Event) -> Definitions:
     )
 
 
-def results(step: Step, event: Event, given_: Definitions) -> list[Event]:
+def results(step: Step, event: Event, known: Definitions) -> list[Event]:
     """All that a step can say to an event, from its first state."""
-    more = (given_,) if step.given else ()
     match step.by:
-        case Each(on):
-            return [*on(event, *more)]
-        case Fold(start, on):
-            return [*on(start(), event, *more)[1]]
-        case Window(start=start, add=add, close=close):
-            return [
-                *close(
-                    event.partition_key(), THEN, THEN + timedelta(minutes=1), add(start(), event)
-                )
-            ]
-        case Call(ask, port, tell):
-            question = ask(event, *more)
+        case Each(run=run):
+            return [*run(event, known)]
+        case Fold(start=start, run=run):
+            return [*run(start(), event, known)[1]]
+        case Window(start=start, run_add=add, run_close=close):
+            total, end = add(start(), event, known), THEN + timedelta(minutes=1)
+            return [*close(event.partition_key(), THEN, end, total, known)]
+        case Call(run_ask=ask, port=port, run_tell=tell):
+            question = ask(event, known)
             answer = (
                 Failure(question.reason, question.detail, THEN, THEN)
                 if isinstance(question, Impossible)
@@ -79,7 +75,7 @@ def results(step: Step, event: Event, given_: Definitions) -> list[Event]:
             )
             said = []
             for one in [answer] if answer else answers(port):
-                said += tell(event, one, *more)
+                said += tell(event, one, known)
             return said
 
 
@@ -144,9 +140,9 @@ def test_any_valid_event_is_taken_or_unprocessable(kind, data):
     event = data.draw(events_of(kind))
     for step in PIPELINE:
         if kind in kinds(step.reads):
-            for given_ in (knowing(event), Definitions()):
+            for known in (knowing(event), Definitions()):
                 try:
-                    said = results(step, event, given_)
+                    said = results(step, event, known)
                 except Unprocessable:
                     continue
                 assert all(type(one) in kinds(step.writes) for one in said)

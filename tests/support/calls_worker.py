@@ -8,8 +8,6 @@ from processors.models import call
 from processors.tools import call as tools
 from schemas.definitions.kinds import Agent, Definitions, Model, Tool
 from schemas.definitions.tools import Reconcile
-from schemas.events.agent.models import ModelAsked, ModelFailed, ModelResponded
-from schemas.events.agent.runs import ToolCalled, ToolFailed, ToolReturned, ToolUncertain
 from schemas.events.base import event_classes
 from schemas.wire.codec import Codec, LocalIds
 from sinks.objects import Objects
@@ -19,20 +17,8 @@ from streams.engine.shapes import Call, Step
 from streams.engine.worker import Worker, execute, start_logging
 
 STEPS = (
-    Step(
-        "ask_model",
-        ModelAsked,
-        Call(call.ask, "chat", call.tell),
-        ModelResponded | ModelFailed,
-        given=True,
-    ),
-    Step(
-        "use_tool",
-        ToolCalled,
-        Call(tools.ask, "tool", tools.tell),
-        ToolReturned | ToolFailed | ToolUncertain,
-        given=True,
-    ),
+    Step("ask_model", Call(call.ask, "chat", call.tell)),
+    Step("use_tool", Call(tools.ask, "tool", tools.tell)),
 )
 
 

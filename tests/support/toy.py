@@ -43,7 +43,9 @@ class Waiting(BaseModel):
     woke: int = 0
 
 
-def count(seen: Seen, event: AgentRequested | RunSettled):
+def count(
+    seen: Seen, event: AgentRequested | RunSettled
+) -> tuple[Seen, list[RequestAdmitted | TokensUsed]]:
     text = getattr(event, "text", "")
     if text == "unprocessable":
         raise Unprocessable("nobody can")
@@ -70,7 +72,7 @@ def count(seen: Seen, event: AgentRequested | RunSettled):
     ]
 
 
-def refuse_thirds(used: TokensUsed):
+def refuse_thirds(used: TokensUsed) -> list[RequestRefused]:
     if used.tokens.input_tokens % 3 == 0:
         return [
             used.then(RequestRefused, text="", reason="quota", detail=str(used.tokens.input_tokens))
@@ -82,7 +84,7 @@ def add(total: Total, used: TokensUsed) -> Total:
     return Total(calls=total.calls + 1, tokens=total.tokens + used.tokens.input_tokens)
 
 
-def close(tenant: str, start: datetime, end: datetime, total: Total):
+def close(tenant: str, start: datetime, end: datetime, total: Total) -> list[UsageTotalled]:
     return [
         UsageTotalled.about(
             tenant,
@@ -98,7 +100,7 @@ def close(tenant: str, start: datetime, end: datetime, total: Total):
     ]
 
 
-def remind(state: Waiting, event: RunCancelled | Woke):
+def remind(state: Waiting, event: RunCancelled | Woke) -> tuple[Waiting, list[RequestBlocked]]:
     if isinstance(event, Woke):
         return Waiting(woke=state.woke + 1), [
             event.then(
@@ -109,15 +111,13 @@ def remind(state: Waiting, event: RunCancelled | Woke):
 
 
 TOY = (
-    Step("count", AgentRequested | RunSettled, Fold(Seen, count), RequestAdmitted | TokensUsed),
-    Step("thirds", TokensUsed, Each(refuse_thirds), RequestRefused),
+    Step("count", Fold(Seen, count)),
+    Step("thirds", Each(refuse_thirds)),
     Step(
         "total",
-        TokensUsed,
         Window(
             Total, add, close, Tumbling(timedelta(seconds=1)), grace=timedelta(milliseconds=500)
         ),
-        UsageTotalled,
     ),
-    Step("remind", RunCancelled | Woke, Fold(Waiting, remind, wakes=Woke), RequestBlocked),
+    Step("remind", Fold(Waiting, remind, wakes=Woke)),
 )

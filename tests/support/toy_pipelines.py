@@ -1,5 +1,6 @@
 """What small events and steps do the tests of the engine run? Counting pings, and windows of them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -63,7 +64,7 @@ def ping(
     )
 
 
-def count(state: Count, event: Ping | Rang):
+def count(state: Count, event: Ping | Rang) -> tuple[Count | None, list[Counted]]:
     """Counts; sleeps when told; forgets the key at a total of 0."""
     if isinstance(event, Rang):
         return replace(state, rung=state.rung + 1, wake_at=None), [
@@ -75,7 +76,7 @@ def count(state: Count, event: Ping | Rang):
     return (state if state.total else None), [event.then(Counted, total=state.total)]
 
 
-def double(event: Counted):
+def double(event: Counted) -> Iterator[Doubled]:
     """Reads what `count` says, after it: a poison here must undo what `count` did."""
     if event.total % 13 == 0 and event.total:
         raise Unprocessable("unlucky")
@@ -90,7 +91,7 @@ def append(numbers: tuple[int, ...], event: Ping) -> tuple[int, ...]:
     return (*numbers, event.n)
 
 
-def speak(key: str, start: datetime, end: datetime, numbers: tuple[int, ...]):
+def speak(key: str, start: datetime, end: datetime, numbers: tuple[int, ...]) -> Iterator[Grouped]:
     yield Grouped.about(
         key,
         start,
@@ -110,7 +111,7 @@ def join(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
 
 def grouping(spans, grace_ms: int = 0, close=speak) -> Step:
     window = Window(none, append, close, spans, timedelta(milliseconds=grace_ms), merge=join)
-    return Step("group", Ping, window, Grouped)
+    return Step("group", window)
 
 
-COUNT = Step("count", Ping | Rang, Fold(Count, count, wakes=Rang), Counted)
+COUNT = Step("count", Fold(Count, count, wakes=Rang))

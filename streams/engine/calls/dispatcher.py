@@ -209,7 +209,7 @@ class Lanes:
                 return None
             given = self._given()
             try:
-                asked = self._with(given, question, question.part.step.by.ask)
+                asked = question.part.step.by.run_ask(question.event, given)
             except Exception as error:
                 return await self._ended(question, _dead(error))
             if question.started:
@@ -223,7 +223,7 @@ class Lanes:
     def _may_be_asked(self, question: Question) -> bool:
         """Whether of a call that was begun before a crash somebody can say if it happened."""
         try:
-            asked = self._with(self._given(), question, question.part.step.by.ask)
+            asked = question.part.step.by.run_ask(question.event, self._given())
         except Exception as error:
             log.error("what was begun before a crash cannot be asked about", exc_info=error)
             return False
@@ -272,15 +272,10 @@ class Lanes:
 
     async def _told(self, question: Question, answer: Any, given: Definitions) -> Outcome:
         try:
-            return Outcome(tuple(self._with(given, question, question.part.step.by.tell, answer)))
+            told = question.part.step.by.run_tell(question.event, answer, given)
+            return Outcome(tuple(told))
         except Exception as error:
             return _outcome_of(error)
-
-    @staticmethod
-    def _with(
-        given: Definitions, question: Question, function: Callable[..., Any], *more: Any
-    ) -> Any:
-        return function(question.event, *more, *((given,) if question.part.step.given else ()))
 
     def _forget(self, places: tuple[Place, ...]) -> None:
         for place in places:
@@ -309,12 +304,8 @@ def unreadable(step: Step, error: Undecodable, given: Definitions) -> Outcome:
         return Outcome(dead=(error.reason, str(error)))
     at = datetime.now(UTC)
     try:
-        told = step.by.tell(
-            error.event,
-            Failure(error.reason, error.detail, at, at),
-            *((given,) if step.given else ()),
-        )
-        return Outcome(tuple(told))
+        failure = Failure(error.reason, error.detail, at, at)
+        return Outcome(tuple(step.by.run_tell(error.event, failure, given)))
     except Exception as raised:
         return _outcome_of(raised)
 

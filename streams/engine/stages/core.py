@@ -44,9 +44,11 @@ class Core:
     them.
     """
 
-    def __init__(self, steps: tuple[Step, ...], given: Callable[[], Definitions] = Definitions):
+    def __init__(
+        self, steps: tuple[Step, ...], definitions: Callable[[], Definitions] = Definitions
+    ):
         self.seq, self.watermark = 0, NEVER
-        self._given, self._definitions = given, Definitions()
+        self._newest, self._definitions = definitions, Definitions()
         self._journal = Journal()
         self._folds = {s.name: Folds(s, self._journal) for s in steps if isinstance(s.by, Fold)}
         self._windows = {
@@ -65,22 +67,20 @@ class Core:
 
     def _runner(self, step: Step) -> Run:
         match step.by:
-            case Each(on) if step.given:
-                return lambda event, key: on(event, self._definitions)
-            case Each(on):
-                return lambda event, key: on(event)
+            case Each(run=run):
+                return lambda event, key: run(event, self._definitions)
             case Fold():
                 folds = self._folds[step.name]
                 return lambda event, key: folds.take(event, key, self._definitions)
-            case Window(letters=letters):
-                return lambda event, key: self._add(step.name, event, key, letters)
+            case Window(late_to_dead_letters=wanted):
+                return lambda event, key: self._add(step.name, event, key, wanted)
         raise TypeError(
             f"{step.name}: a {type(step.by).__name__} does not run in a stage; "
             f"the call runner has Calls"
         )
 
-    def _add(self, name: str, event: Event, key: str, letters: bool) -> tuple:
-        if not self._windows[name].take(event, key, self._definitions) and letters:
+    def _add(self, name: str, event: Event, key: str, late_wanted: bool) -> tuple[Event, ...]:
+        if not self._windows[name].take(event, key, self._definitions) and late_wanted:
             self._late.append((name, event))
         return ()
 
@@ -88,7 +88,7 @@ class Core:
         """All that the event causes inside this stage, in order. Where a step raises, nothing has
         changed.
         """
-        self._definitions = self._given()
+        self._definitions = self._newest()
         late = len(self._late)
         try:
             caused = self._follow([event], event.partition_key())
@@ -104,7 +104,7 @@ class Core:
         """The wake events of the timers due at `now`, oldest first, each followed by what it
         causes.
         """
-        self._definitions = self._given()
+        self._definitions = self._newest()
         made: list[Event] = []
         for wake_at, name, key in sorted(
             timer for folds in self._folds.values() for timer in folds.due(now)
@@ -128,7 +128,7 @@ class Core:
 
     def pass_time(self, to: datetime) -> list[Event]:
         """Moves the watermark of an idle partition on. The windows that are over by then speak."""
-        self._definitions = self._given()
+        self._definitions = self._newest()
         self.watermark, self._changed = max(self.watermark, to), True
         for windows in self._windows.values():
             windows.pass_time(milliseconds(to))
@@ -266,6 +266,6 @@ class Core:
 
 def _undeclared(step: str, made: object) -> TypeError:
     return TypeError(
-        f"{step} said a {type(made).__name__}, which its row in the table does not list "
-        f"under writes"
+        f"{step} wrote a {type(made).__name__}, which its function does not declare: add it to the "
+        f"annotation of what it returns"
     )

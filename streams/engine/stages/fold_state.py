@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from schemas.definitions.kinds import Definitions
 from schemas.events.base import Event
-from streams.engine.shapes import Step
+from streams.engine.shapes import Fold, Step
 from streams.engine.stages.chunked_state import Parts
 
 GONE: Any = object()
@@ -60,7 +60,9 @@ class Folds:
     """
 
     def __init__(self, step: Step, journal: Journal):
-        self.name, self.fold, self._given = step.name, step.by, step.given
+        if not isinstance(step.by, Fold):
+            raise TypeError(f"{step.name} is no Fold")
+        self.name, self.fold = step.name, step.by
         self._journal = journal
         self._parts = Parts(step.by.start, adapter_of(step.by.start))
         self._states: dict[str, Any] = {}
@@ -73,9 +75,7 @@ class Folds:
         """The step's function, run on the key's state; returns what it says."""
         before = self._states.get(key)
         state = self.fold.start() if before is None else before
-        state, events = (
-            self.fold.on(state, event, definitions) if self._given else self.fold.on(state, event)
-        )
+        state, events = self.fold.run(state, event, definitions)
         if state is not before:
             self._journal.put(self._states, key, GONE if state is None else state)
             self._dirty[key] = None

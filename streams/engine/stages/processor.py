@@ -27,7 +27,7 @@ from streams.config import Settings
 from streams.engine import dead_letters
 from streams.engine.monitoring.telemetry import Metrics
 from streams.engine.schema_registry import NotRegistered, RegistryAway
-from streams.engine.shapes import Fold, Session, Step, Window
+from streams.engine.shapes import Fold, SessionGap, Step, Window
 from streams.engine.stages.changelog import PLACE, Place
 from streams.engine.stages.core import Core, Failed
 from streams.engine.stages.partitioner import Partitioner
@@ -135,7 +135,7 @@ class Taker:
         """Takes the newest definitions: between transactions, so that what cannot be read stops the
         worker.
         """
-        if any(step.given for step in self._steps):
+        if any(step.needs_definitions for step in self._steps):
             self._definitions = given()
 
     def refuse(self, message: Message, why: str) -> None:
@@ -334,7 +334,7 @@ class Taker:
 
 def span_of(window: Window) -> timedelta:
     """How long after its last event a window may stay open, in event time."""
-    length = window.spans.gap if isinstance(window.spans, Session) else window.spans.size
+    length = window.spans.gap if isinstance(window.spans, SessionGap) else window.spans.size
     return length + window.grace
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from schemas.definitions.kinds import Definitions
 from schemas.events.base import EPOCH, MILLISECOND, Event, milliseconds
-from streams.engine.shapes import Hopping, Session, Step, Tumbling, Window
+from streams.engine.shapes import Hopping, SessionGap, Step, Tumbling, Window
 from streams.engine.stages.fold_state import GONE, Journal, adapter_of
 
 Span = tuple[int, int]
@@ -62,8 +62,10 @@ class Windows:
     """
 
     def __init__(self, step: Step, journal: Journal):
-        window: Window = step.by
-        self.name, self._window, self._given, self._journal = step.name, window, step.given, journal
+        window = step.by
+        if not isinstance(window, Window):
+            raise TypeError(f"{step.name} is no Window")
+        self.name, self._window, self._journal = step.name, window, journal
         self._adapter = adapter_of(window.start)
         self._grace_ms = length_ms("grace", window.grace, least_ms=0)
         self._place = self._placing(window)
@@ -74,7 +76,7 @@ class Windows:
         self._dirty: dict[Cell, None] = {}
         self._stored: set[Cell] = set()
 
-    def _placing(self, window: Window) -> Callable[[Event, str, int, tuple], bool]:
+    def _placing(self, window: Window) -> Callable[[Event, str, int, Definitions], bool]:
         match window.spans:
             case Tumbling(size):
                 self._size_ms = self._step_ms = length_ms("size", size)
@@ -82,14 +84,14 @@ class Windows:
             case Hopping(size, step):
                 self._size_ms, self._step_ms = length_ms("size", size), length_ms("step", step)
                 return self._add_to_each
-            case Session(gap):
+            case SessionGap(gap):
                 self._gap_ms = length_ms("gap", gap)
                 if window.merge is None:
                     raise ValueError(
                         f"{self.name}: sessions meet, so the window needs merge(total, total)"
                     )
                 return self._add_to_session
-        raise TypeError(f"{self.name}: {window.spans!r} is none of Tumbling, Hopping, Session")
+        raise TypeError(f"{self.name}: {window.spans!r} is none of Tumbling, Hopping, SessionGap")
 
     def take(self, event: Event, key: str, definitions: Definitions) -> bool:
         """Adds the event to its windows and moves the watermark. False: it is late, and was added
@@ -97,25 +99,25 @@ class Windows:
         """
         at_ms = milliseconds(event.at)
         counts, put = self.counts, self._journal.put
-        accepted = self._place(event, key, at_ms, (definitions,) if self._given else ())
+        accepted = self._place(event, key, at_ms, definitions)
         name = "accepted" if accepted else "late"
         put(counts, name, counts[name] + 1)
         if at_ms > counts["watermark"]:
             put(counts, "watermark", at_ms)
         return accepted
 
-    def _add_to_each(self, event: Event, key: str, at_ms: int, more: tuple) -> bool:
+    def _add_to_each(self, event: Event, key: str, at_ms: int, definitions: Definitions) -> bool:
         watermark_ms, accepted = self.counts["watermark"], True
         for start_ms, end_ms in hops(at_ms, self._size_ms, self._step_ms):
             accepted = end_ms + self._grace_ms > watermark_ms
             if accepted:
                 cell = key, start_ms, end_ms
-                self._set(cell, self._window.add(self._total(cell), event, *more))
+                self._set(cell, self._window.run_add(self._total(cell), event, definitions))
         # The newest window is the last to be over, so it alone says whether the event came too late
         # for all.
         return accepted
 
-    def _add_to_session(self, event: Event, key: str, at_ms: int, more: tuple) -> bool:
+    def _add_to_session(self, event: Event, key: str, at_ms: int, definitions: Definitions) -> bool:
         watermark_ms, window, sessions = (
             self.counts["watermark"],
             self._window,
@@ -130,7 +132,8 @@ class Windows:
             max([at_ms + self._gap_ms, *(e for _, e in joined)]),
         )
         totals = [self._total((key, *old)) for old in joined]
-        total = window.add(reduce(window.merge, totals) if totals else window.start(), event, *more)
+        before = reduce(window.merge, totals) if totals else window.start()
+        total = window.run_add(before, event, definitions)
         for old in joined:
             if old != span:
                 self._set((key, *old), GONE)
@@ -164,8 +167,8 @@ class Windows:
         raised or not.
         """
         key, start_ms, end_ms = cell
-        more = (definitions,) if self._given else ()
-        return self._window.close(key, from_ms(start_ms), from_ms(end_ms), self._total(cell), *more)
+        start, end = from_ms(start_ms), from_ms(end_ms)
+        return self._window.run_close(key, start, end, self._total(cell), definitions)
 
     def forget(self, cell: Cell) -> None:
         key, *span = cell
@@ -205,7 +208,7 @@ class Windows:
             self._stored.add(cell)
             self._totals[cell] = self._adapter.validate_json(value)
             heapq.heappush(self._ends, (end_ms, start_ms, key))
-        if isinstance(self._window.spans, Session) and known != (value is not None):
+        if isinstance(self._window.spans, SessionGap) and known != (value is not None):
             spans = {*self._sessions.pop(key, ())} ^ {(start_ms, end_ms)}
             if spans:
                 self._sessions[key] = tuple(sorted(spans))

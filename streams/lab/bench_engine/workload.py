@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from processors.usage import metering
 from schemas.events.agent.runs import ToolCalled
 from schemas.events.base import Event, milliseconds
 from schemas.events.guardrails import VerdictReached
@@ -20,7 +19,7 @@ from schemas.events.usage import TokensUsed, UsageTotalled
 from schemas.events.values import Tokens
 from schemas.wire import topics  # noqa: F401 - every event class, so that all processes number the schemas alike
 from streams.engine.shapes import Fold, Step
-from streams.topology import per_minute
+from streams.topology import TOTAL_USAGE
 
 SEED = 7
 TENANTS = 500
@@ -75,14 +74,14 @@ WORKS = {
     "fold": Work(
         "fold",
         "session",
-        Step("tally", VerdictReached, Fold(Tally, tally), ToolCalled),
+        Step("tally", Fold(Tally, tally)),
         VerdictReached,
         ToolCalled,
     ),
     "window": Work(
         "window",
         "tenant",
-        Step("total_usage", TokensUsed, per_minute(metering), UsageTotalled),
+        Step("total_usage", TOTAL_USAGE),
         TokensUsed,
         UsageTotalled,
     ),

@@ -215,12 +215,12 @@ def test_breakers_that_moved_are_told_with_the_answer(step, asked, answer):
 
 
 def test_a_search_is_of_the_events_tenant():
-    assert retrieve.ask(SOUGHT, GIVEN) == SearchQuestion("acme", "zips", 3)
-    assert isinstance(retrieve.ask(SOUGHT.then(PassagesAsked, "x", query="  "), GIVEN), Impossible)
+    assert retrieve.ask(SOUGHT) == SearchQuestion("acme", "zips", 3)
+    assert isinstance(retrieve.ask(SOUGHT.then(PassagesAsked, "x", query="  ")), Impossible)
     passages = (Passage(document="d", nth=0, text="t", score=1),)
-    [found] = retrieve.tell(SOUGHT, SearchAnswer(passages, at(0), at(1)), GIVEN)
+    [found] = retrieve.tell(SOUGHT, SearchAnswer(passages, at(0), at(1)))
     assert (type(found), found.passages, found.wait_ms) == (PassagesFound, passages, 1_000)
-    [failed] = retrieve.tell(SOUGHT, FAILURE, GIVEN)
+    [failed] = retrieve.tell(SOUGHT, FAILURE)
     assert (type(failed), failed.reason) == (ToolFailed, "timeout")
 
 

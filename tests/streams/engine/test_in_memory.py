@@ -1,5 +1,6 @@
 """Does the same table run in memory, with Calls answered, time moved and failures told?"""
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -39,30 +40,30 @@ class Noted(Event):
     text: str
 
 
-def rekey(event: Doubled):
+def rekey(event: Doubled) -> Iterator[Asked]:
     yield event.then(Asked, number=event.total)
 
 
-def ask(event: Asked):
+def ask(event: Asked) -> int | Impossible:
     return Impossible("too_large", "more than 100") if event.number > 100 else event.number
 
 
-def tell(event: Asked, answer):
+def tell(event: Asked, answer: str | Failure) -> Iterator[Answered]:
     text = f"{answer.reason} at {answer.at:%H:%M}" if isinstance(answer, Failure) else answer
     yield event.then(Answered, text=text)
 
 
-def note(event: Answered):
+def note(event: Answered) -> Iterator[Noted]:
     yield event.then(Noted, text=event.text)
 
 
 GROUP = grouping(Tumbling(timedelta(milliseconds=10)))
 PIPELINE = (
     COUNT,
-    Step("double", Counted, Each(double), Doubled),
-    Step("rekey", Doubled, Each(rekey), Asked),
-    Step("ask", Asked, Call(ask, "oracle", tell), Answered),
-    Step("note", Answered, Each(note), Noted),
+    Step("double", Each(double)),
+    Step("rekey", Each(rekey)),
+    Step("ask", Call(ask, "oracle", tell)),
+    Step("note", Each(note)),
     GROUP,
 )
 
@@ -160,7 +161,7 @@ def test_a_late_event_is_a_dead_letter_and_was_taken_by_the_other_steps():
 
 
 def test_a_window_that_cannot_speak_is_a_dead_letter():
-    def close(key, start, end, numbers):
+    def close(key, start, end, numbers) -> list[Grouped]:
         raise ZeroDivisionError("a mistake")
 
     step = grouping(Tumbling(timedelta(milliseconds=10)), close=close)
@@ -175,16 +176,13 @@ def test_a_window_that_cannot_speak_is_a_dead_letter():
 
 
 def test_the_definitions_are_given_as_a_snapshot_or_a_function():
-    step = Step(
-        "see",
-        Ping,
-        Each(lambda event, given: [event.then(Counted, total=len(given.bodies))]),
-        Counted,
-        given=True,
-    )
+    def see(event: Ping, definitions: Definitions) -> list[Counted]:
+        return [event.then(Counted, total=len(definitions.bodies))]
+
     tools = Definitions.of(Tool(name="lookup"))
-    for given in (tools, lambda: tools):
-        assert Local((step,), given=given).send(ping(1))[0].total == 1
+    for definitions in (tools, lambda: tools):
+        local = Local((Step("see", Each(see)),), definitions=definitions)
+        assert local.send(ping(1))[0].total == 1
 
 
 def test_a_port_that_is_missing_is_said_at_once():

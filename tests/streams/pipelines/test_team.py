@@ -190,7 +190,7 @@ def test_what_ends_the_parent_ends_the_children_that_still_work(team):
     local, events = team("My invoice is wrong", "front_desk", hurried)
     assert any(isinstance(event, ToolReturned) for event in events)
     stuck = Local(
-        tuple(step for step in PIPELINE if step.name != "return_child"), local._given, local._ports
+        tuple(step for step in PIPELINE if step.name != "return_child"), local._newest, local._ports
     )
     try:
         stuck.send(

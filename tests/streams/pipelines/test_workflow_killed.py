@@ -63,7 +63,7 @@ class Killed(Local):
 
     def _start(self):
         for key, steps in self._steps.items():
-            core = Core(steps, self._given)
+            core = Core(steps, self._newest)
             for cell, value in self._changelog[key].items():
                 if value is not None:
                     core.load(cell, value)

@@ -47,6 +47,10 @@ def answers(event: ToolCalled, answer: ToolAnswer) -> list[ToolReturned]:
     return [event.then(ToolReturned, content=answer.content, started_at=answer.started_at)]
 
 
+def asks(event: ToolCalled) -> ToolCalled:
+    return event
+
+
 @pytest.mark.parametrize("ordered, at_once", [(True, 1), (False, 3)])
 def test_calls_of_one_session(ordered, at_once):
     """Each call ends when as many are under way as may be, so a wrong order would hang or count
@@ -63,9 +67,7 @@ def test_calls_of_one_session(ordered, at_once):
         under_way.pop()
         return ToolAnswer("done", NOW, NOW)
 
-    step = Step(
-        "use", ToolCalled, Call(lambda event: event, "tool", answers, ordered=ordered), ToolReturned
-    )
+    step = Step("use", Call(asks, "tool", answers, ordered=ordered))
     part = Part("tools", 0, step, Tracker(0))
     lanes = Lanes({"tool": port}, Definitions, 10, lambda: True, threading.Event(), Metrics())
     try:
@@ -85,11 +87,15 @@ def test_a_model_that_may_have_been_asked_before_a_crash_is_asked_again_and_told
         return ToolAnswer("done", NOW, NOW)
 
     question = ChatQuestion((), (), (), None, None, 1_000, "k")
-    told = Call(lambda event: question, "chat", answers, ordered=False)
+
+    def asks_a_model(event: ToolCalled) -> ChatQuestion:
+        return question
+
+    told = Call(asks_a_model, "chat", answers, ordered=False)
     part = Part(
         "models",
         0,
-        Step("use", ToolCalled, told, ToolReturned),
+        Step("use", told),
         Tracker.restored(*Tracker(4, answered_to=6, waiting={4: None}).commit(set()), 0),
     )
     lanes = Lanes({"chat": port}, Definitions, 1, lambda: True, threading.Event(), Metrics())
@@ -129,14 +135,14 @@ def test_what_was_begun_before_a_crash_is_asked_about_or_left_alone(effect, reco
         asked.append(question)
         return ToolAnswer("done", NOW, NOW)
 
-    told = Call(
-        lambda event: Asked(effect, reconcile),
-        "tool",
-        lambda event, answer: [
-            event.then(ToolReturned, content=type(answer).__name__, started_at=NOW)
-        ],
-    )
-    part = Part("tools", 0, Step("use", ToolCalled, told, ToolReturned), Tracker(0))
+    def asks_for(event: ToolCalled) -> Asked:
+        return Asked(effect, reconcile)
+
+    def tells(event: ToolCalled, answer: ToolAnswer) -> list[ToolReturned]:
+        return [event.then(ToolReturned, content=type(answer).__name__, started_at=NOW)]
+
+    told = Call(asks_for, "tool", tells)
+    part = Part("tools", 0, Step("use", told), Tracker(0))
     lanes = Lanes({"tool": port}, Definitions, 10, lambda: True, threading.Event(), Metrics())
     try:
         lanes.dispatch([Question(part, 0, called(0), started=True)])

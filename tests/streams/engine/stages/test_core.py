@@ -2,6 +2,7 @@
 the same?
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.definitions.kinds import Definitions, Tool
 from schemas.events.base import Unprocessable
-from streams.engine.shapes import Call, Each, Fold, Session, Step, Tumbling
+from streams.engine.shapes import Call, Each, Fold, SessionGap, Step, Tumbling
 from streams.engine.stages.core import Core
 from tests.support.toy_pipelines import (
     COUNT,
@@ -32,7 +33,7 @@ from tests.support.toy_pipelines import (
 )
 
 GROUP = grouping(Tumbling(timedelta(milliseconds=10)), grace_ms=5)
-STAGE = (COUNT, GROUP, Step("double", Counted, Each(double), Doubled))
+STAGE = (COUNT, GROUP, Step("double", Each(double)))
 
 PINGS = st.builds(
     dict,
@@ -105,7 +106,7 @@ def test_any_interleaving_of_keys_leaves_each_keys_story_unchanged(some, others,
         mixed.append(rest[rng.choice([who for who in "xb" if rest[who]])].pop(0))
 
     def story(order, session):
-        core = Core((COUNT, Step("double", Counted, Each(double), Doubled)))
+        core = Core((COUNT, Step("double", Each(double))))
         told = [event for _, number, p in order for event in do(core, number, ("take", p))]
         told += core.fire(at(1_000))
         return [event for event in told if getattr(event, "session", None) == session]
@@ -199,13 +200,13 @@ class TestTimers:
         assert first.fire(at(10)) == second.fire(at(5_000))
 
     def test_a_state_that_keeps_its_time_is_woken_for_it_once_also_after_a_restart(self):
-        def ignore(state: Count, event):
+        def ignore(state: Count, event: Ping | Rang) -> tuple[Count, list[Counted]]:
             woken = isinstance(event, Rang)
             return (
                 replace(state, rung=state.rung + 1) if woken else replace(state, wake_at=at(10))
             ), []
 
-        steps = (Step("count", Ping | Rang, Fold(Count, ignore, wakes=Rang), Counted),)
+        steps = (Step("count", Fold(Count, ignore, wakes=Rang)),)
         core, changelog = Core(steps), {}
         core.take(ping(1))
         assert len(core.fire(at(10))) == 1 and core.next_wake is None
@@ -213,12 +214,12 @@ class TestTimers:
         assert again(changelog, steps).fire(at(99)) == []
 
     def test_one_that_raises_is_done_with_and_reported_and_others_fire(self):
-        def fail(state: Count, event):
+        def fail(state: Count, event: Ping | Rang) -> tuple[Count | None, list[Counted]]:
             if isinstance(event, Rang) and event.session == "bad":
                 raise ZeroDivisionError("a mistake")
             return count(state, event)
 
-        core = Core((Step("count", Ping | Rang, Fold(Count, fail, wakes=Rang), Counted),))
+        core = Core((Step("count", Fold(Count, fail, wakes=Rang)),))
         core.take(ping(1, 0, sleep_ms=10, session="bad"))
         core.take(ping(2, 0, sleep_ms=11, session="good"))
         assert [event.session for event in core.fire(at(20))] == ["bad", "good", "good"]
@@ -233,28 +234,38 @@ class TestTimers:
 
 
 class TestMistakesInATable:
-    def test_an_event_that_its_row_does_not_list(self):
-        core = Core((Step("double", Counted, Each(double), Grouped),))
-        with pytest.raises(TypeError, match="double said a Doubled, which its row"):
+    def test_an_event_that_its_function_does_not_declare(self):
+        def wrong(event: Counted) -> list[Grouped]:
+            return list(double(event))
+
+        core = Core((Step("double", Each(wrong)),))
+        with pytest.raises(TypeError, match="double wrote a Doubled, which its function"):
             core.take(ping(1).then(Counted, total=1))
 
     def test_a_fused_event_that_changes_its_key(self):
+        def move(event: Ping) -> list[Counted]:
+            return [event.then(Counted, total=1, session="other")]
+
         steps = (
-            Step(
-                "move", Ping, Each(lambda p: [p.then(Counted, total=1, session="other")]), Counted
-            ),
-            Step("double", Counted, Each(double), Doubled),
+            Step("move", Each(move)),
+            Step("double", Each(double)),
         )
         with pytest.raises(ValueError, match="must keep its key"):
             Core(steps).take(ping(1))
 
     def test_a_call_in_a_stage(self):
+        def ask(event: Ping) -> Ping:
+            return event
+
+        def tell(event: Ping, answer: int) -> list[Counted]:
+            return [event.then(Counted, total=answer)]
+
         with pytest.raises(TypeError, match="call runner"):
-            Core((Step("ask", Ping, Call(lambda e: e, "chat", lambda e, a: []), Counted),))
+            Core((Step("ask", Call(ask, "chat", tell)),))
 
 
 def test_a_window_that_cannot_speak_is_reported_with_its_total_and_others_speak():
-    def close(key, start, end, numbers):
+    def close(key, start, end, numbers) -> Iterable[Grouped]:
         if 13 in numbers:
             raise ZeroDivisionError("a mistake")
         return speak(key, start, end, numbers)
@@ -302,14 +313,14 @@ def test_time_moves_within_one_take_too():
     have joined.
     """
 
-    def scatter(event: Counted):
+    def scatter(event: Counted) -> list[Ping]:
         moments = (100, 5) if event.total > 1 else (0,)
         return [event.then(Ping, n, at=at(ms), n=ms) for n, ms in enumerate(moments)]
 
     core = Core(
         (
-            Step("scatter", Counted, Each(scatter), Ping),
-            grouping(Session(timedelta(milliseconds=10))),
+            Step("scatter", Each(scatter)),
+            grouping(SessionGap(timedelta(milliseconds=10))),
         )
     )
     for total in (1, 2):
@@ -328,18 +339,11 @@ def test_a_late_event_is_reported_and_other_steps_take_it():
 
 def test_a_step_may_be_given_the_definitions():
     snapshots = [Definitions(), Definitions.of(Tool(name="lookup"))]
-    core = Core(
-        (
-            Step(
-                "see",
-                Ping,
-                Each(lambda e, given: [e.then(Counted, total=len(given.bodies))]),
-                Counted,
-                given=True,
-            ),
-        ),
-        given=lambda: snapshots[0],
-    )
+
+    def see(event: Ping, definitions: Definitions) -> list[Counted]:
+        return [event.then(Counted, total=len(definitions.bodies))]
+
+    core = Core((Step("see", Each(see)),), definitions=lambda: snapshots[0])
     assert core.take(ping(1))[0].total == 0
     snapshots.pop(0)
     assert core.take(ping(2))[0].total == 1

@@ -1,11 +1,12 @@
 """Do windows say what a brute-force reading of their definition says, whatever the order of events?"""
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from streams.engine.shapes import Hopping, Session, Tumbling, Window
+from streams.engine.shapes import Hopping, SessionGap, Tumbling, Window
 from streams.engine.stages.core import Core
 from streams.engine.stages.windows import hops, touched
 from tests.support.toy_pipelines import append, at, grouping, none, ping, speak
@@ -35,7 +36,7 @@ class Oracle:
         self.taken += 1
         joined = (
             self._join_session(key, when, number)
-            if isinstance(self.spans, Session)
+            if isinstance(self.spans, SessionGap)
             else (self._join_all(key, when, number))
         )
         if not joined:
@@ -89,7 +90,7 @@ def a_stream(rng: random.Random):
     """Spans, grace, and steps: ("take", key, time, number) or ("idle", time)."""
     size = rng.choice([1, 2, 3, 5, 7, 10])
     spans = rng.choice(
-        [Tumbling(ms(size)), Hopping(ms(size), ms(rng.randint(1, 12))), Session(ms(size))]
+        [Tumbling(ms(size)), Hopping(ms(size), ms(rng.randint(1, 12))), SessionGap(ms(size))]
     )
     grace, keys = rng.choice([0, 0, 1, 4, 20]), [f"s{n}" for n in range(rng.choice([1, 2, 4]))]
     shape = rng.choice(["walk", "shuffled", "equal", "jumps", "backwards", "idle"])
@@ -145,7 +146,7 @@ def run(rng: random.Random) -> None:
     counts = core.counts["group"]
     assert late == oracle.late and counts["late"] == len(late)
     assert counts["accepted"] + counts["late"] == oracle.taken
-    assert isinstance(spans, Session) or len(set(spoken)) == len(spoken)
+    assert isinstance(spans, SessionGap) or len(set(spoken)) == len(spoken)
 
 
 def restored(table, changelog) -> Core:
@@ -194,11 +195,11 @@ def test_touched(when, found):
 
 
 def test_an_event_between_two_sessions_joins_them():
-    core = Core((grouping(Session(ms(10))),))
+    core = Core((grouping(SessionGap(ms(10))),))
     core.take(ping(1, 0, n=1))
     core.take(ping(2, 15, n=2))  # watermark 15: the first session was over at 10
     assert said(core.pass_time(at(24))) == []
-    core = Core((grouping(Session(ms(10)), grace_ms=100),))
+    core = Core((grouping(SessionGap(ms(10)), grace_ms=100),))
     for number, when in enumerate([0, 15, 8]):
         core.take(ping(number, when, n=number))
     assert said(core.pass_time(at(125))) == [("s1", at(0), at(25), [0, 1, 2])]
@@ -213,8 +214,8 @@ def test_an_event_between_two_sessions_joins_them():
         Hopping(ms(0), ms(1)),
         Hopping(ms(1), ms(0)),
         Hopping(ms(1), ms(-5)),
-        Session(ms(0)),
-        Session(ms(-1)),
+        SessionGap(ms(0)),
+        SessionGap(ms(-1)),
     ],
 )
 def test_a_length_that_is_none_is_refused(spans):
@@ -225,12 +226,6 @@ def test_a_length_that_is_none_is_refused(spans):
 def test_a_negative_grace_and_sessions_without_merge_are_refused():
     with pytest.raises(ValueError, match="grace must be"):
         Core((grouping(Tumbling(ms(1)), grace_ms=-1),))
-    step = grouping(Session(ms(1)))
+    step = grouping(SessionGap(ms(1)))
     with pytest.raises(ValueError, match="merge"):
-        Core(
-            (
-                step.__class__(
-                    step.name, step.reads, Window(none, append, speak, Session(ms(1))), step.writes
-                ),
-            )
-        )
+        Core((replace(step, by=Window(none, append, speak, SessionGap(ms(1)))),))
