@@ -8,7 +8,7 @@ version, and the newest by name.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
@@ -265,6 +265,8 @@ class DefinitionApplied(Event):
 
     family: ClassVar[str] = "registry"
     key: ClassVar[str] = "place"
+    owner: ClassVar[str] = "governance"
+    retention: ClassVar[timedelta | None] = None
     place: Label
     kind: Kind
     name: Label

@@ -2,10 +2,11 @@
 attempt.
 """
 
+from datetime import timedelta
 from typing import ClassVar
 
 from schemas.events.agent.base import RunEvent
-from schemas.events.base import Count, Money, Personal
+from schemas.events.base import THIRTEEN_MONTHS, Count, Money, Personal
 from schemas.events.values import Label, Tokens
 
 
@@ -18,6 +19,9 @@ class AttemptEnded(RunEvent):
     """
 
     family: ClassVar[str] = "usage"
+    owner: ClassVar[str] = "finance"
+    retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    table: ClassVar[str] = "attempts"
     step: Count
     nth: Count
     route: Label = ""

@@ -1,4 +1,4 @@
-"""What does every event carry, and how does one event lead to the next?
+"""What every event carries, what is known of every class, and how one event leads to the next.
 
 An event is a past fact. One class is one topic is one key (`key` names the field). Ids derive from
 causes, so a replay makes the same ids again and every consumer can drop a repeat.
@@ -9,13 +9,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from hashlib import sha1
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from uuid import NAMESPACE_OID, UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+DAY, MONTH = timedelta(days=1), timedelta(days=30)
+QUARTER, THIRTEEN_MONTHS = 3 * MONTH, 13 * MONTH
+Audience = Literal["public", "internal"]
+"""Public: other services read or write the class, and its topic and schema are a contract."""
 
 
 def _to_millisecond(at: datetime) -> datetime:
@@ -64,10 +68,21 @@ class Value(BaseModel):
 
 
 class Event(Value):
-    """What every event has. `at` is event time: when it happened, stamped where it entered Weir."""
+    """What every event has. `at` is event time: when it happened, stamped where it entered Weir.
+
+    What is to be known of a class stands on the class: its family and its key; the team that owns
+    it; how long Kafka keeps it (None: for ever, compacted by key); whether other services may read
+    or write it; which scope an API key needs to send it through the gateway (none: it cannot be
+    sent); and the ClickHouse table that it lands in.
+    """
 
     family: ClassVar[str] = ""
     key: ClassVar[str] = "tenant"
+    owner: ClassVar[str] = "agent-platform"
+    retention: ClassVar[timedelta | None] = MONTH
+    audience: ClassVar[Audience] = "internal"
+    sent_with: ClassVar[str] = ""
+    table: ClassVar[str] = ""
 
     id: UUID
     at: Instant
@@ -141,14 +156,3 @@ def _shared(cause: type[Event], kind: type[Event]) -> tuple[str, ...]:
         for n in cause.model_fields
         if n in kind.model_fields and n not in ("id", "cause", "bodies")
     )
-
-
-def event_classes() -> dict[str, type[Event]]:
-    """Every event class that has a topic, by its class name."""
-    found, queue = {}, [Event]
-    while queue:
-        kind = queue.pop()
-        queue.extend(kind.__subclasses__())
-        if kind.family:
-            found[kind.__name__] = kind
-    return dict(sorted(found.items()))

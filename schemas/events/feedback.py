@@ -1,12 +1,13 @@
 """What did people say of an answer, and of which run and version was it?"""
 
+from datetime import timedelta
 from typing import Annotated, ClassVar
 from uuid import UUID
 
 from pydantic import Field
 
 from schemas.events.agent.base import RunEvent
-from schemas.events.base import Count, Money, Personal, SessionEvent
+from schemas.events.base import THIRTEEN_MONTHS, Audience, Count, Money, Personal, SessionEvent
 from schemas.events.values import Label, Outcome
 
 FAMILY = "feedback"
@@ -19,6 +20,11 @@ class FeedbackGiven(SessionEvent):
     """
 
     family: ClassVar[str] = FAMILY
+    owner: ClassVar[str] = "product"
+    retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    audience: ClassVar[Audience] = "public"
+    sent_with: ClassVar[str] = "feedback"
+    table: ClassVar[str] = "feedback_given"
     run: UUID
     score: Score
     label: Label = ""
@@ -31,6 +37,9 @@ class FeedbackJoined(RunEvent):
     """Feedback beside the run that it is about."""
 
     family: ClassVar[str] = FAMILY
+    owner: ClassVar[str] = "product"
+    retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    table: ClassVar[str] = "feedback"
     score: Score
     label: Label = ""
     comment: Personal = ""

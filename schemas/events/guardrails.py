@@ -18,6 +18,8 @@ class VerdictReached(RunEvent):
     """
 
     family: ClassVar[str] = "guardrails"
+    owner: ClassVar[str] = "security"
+    table: ClassVar[str] = "verdicts"
     stage: Stage
     policy: Label
     policy_version: Count

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from schemas.events.base import Count, DocumentEvent, Personal
+from schemas.events.base import Audience, Count, DocumentEvent, Personal
 from schemas.events.values import Label
 
 FAMILY = "knowledge"
@@ -12,6 +12,9 @@ class DocumentPublished(DocumentEvent):
     """A document, whole. Publishing it again replaces what was known of it."""
 
     family: ClassVar[str] = FAMILY
+    owner: ClassVar[str] = "knowledge"
+    audience: ClassVar[Audience] = "public"
+    sent_with: ClassVar[str] = "admin"
     title: str = ""
     text: Personal
     url: str | None = None
@@ -21,6 +24,9 @@ class DocumentPublished(DocumentEvent):
 
 class DocumentWithdrawn(DocumentEvent):
     family: ClassVar[str] = FAMILY
+    owner: ClassVar[str] = "knowledge"
+    audience: ClassVar[Audience] = "public"
+    sent_with: ClassVar[str] = "admin"
     reason: str = ""
 
 
@@ -30,6 +36,7 @@ class ChunkPrepared(DocumentEvent):
     """
 
     family: ClassVar[str] = FAMILY
+    owner: ClassVar[str] = "knowledge"
     nth: Count
     title: str = ""
     text: Personal
@@ -41,4 +48,5 @@ class ChunkRetired(DocumentEvent):
     """The `nth` piece is no longer part of its document."""
 
     family: ClassVar[str] = FAMILY
+    owner: ClassVar[str] = "knowledge"
     nth: Count

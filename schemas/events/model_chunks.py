@@ -1,9 +1,10 @@
 """What does a model say, while it is still saying it?"""
 
+from datetime import timedelta
 from typing import ClassVar
 from uuid import UUID
 
-from schemas.events.base import Count, Instant, Personal, SessionEvent
+from schemas.events.base import DAY, Audience, Count, Instant, Personal, SessionEvent
 
 FAMILY = "stream"
 
@@ -18,6 +19,8 @@ class ModelChunk(SessionEvent):
     """
 
     family: ClassVar[str] = FAMILY
+    retention: ClassVar[timedelta | None] = DAY
+    audience: ClassVar[Audience] = "public"
     run: UUID
     step: Count
     attempt: Count

@@ -2,10 +2,11 @@
 asked, because they fail?
 """
 
+from datetime import timedelta
 from typing import ClassVar, Literal
 
 from schemas.events.agent.base import RunEvent
-from schemas.events.base import Count, Event
+from schemas.events.base import QUARTER, Count, Event
 from schemas.events.values import Label
 
 Reason = Literal[
@@ -30,6 +31,9 @@ class DeadLettered(Event):
 
     family: ClassVar[str] = "operations"
     key: ClassVar[str] = "source"
+    owner: ClassVar[str] = "operations"
+    retention: ClassVar[timedelta | None] = QUARTER
+    table: ClassVar[str] = "dead_letters"
     source: Label
     topic_name: Label
     partition: Count
@@ -51,6 +55,9 @@ class BreakerMoved(RunEvent):
     """
 
     family: ClassVar[str] = "operations"
+    owner: ClassVar[str] = "operations"
+    retention: ClassVar[timedelta | None] = QUARTER
+    table: ClassVar[str] = "breakers"
     kind: Literal["model", "tool"]
     provider: Label = ""
     name: Label

@@ -1,10 +1,11 @@
 """What did the runs of an hour look like, and what of it has moved since the week before?"""
 
+from datetime import timedelta
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from schemas.events.base import Count, Event, Instant
+from schemas.events.base import THIRTEEN_MONTHS, Audience, Count, Event, Instant
 from schemas.events.values import Label
 
 FAMILY = "quality"
@@ -23,6 +24,9 @@ class HourProfiled(Event):
     """
 
     family: ClassVar[str] = FAMILY
+    owner: ClassVar[str] = "product"
+    retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    table: ClassVar[str] = "profiles"
     agent: Label
     until: Instant
     runs: Count
@@ -46,6 +50,10 @@ class DriftFound(Event):
     """
 
     family: ClassVar[str] = FAMILY
+    owner: ClassVar[str] = "product"
+    retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    audience: ClassVar[Audience] = "public"
+    table: ClassVar[str] = "drift"
     agent: Label
     feature: Label
     until: Instant

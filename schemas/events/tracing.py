@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from schemas.events.agent.base import RunEvent
-from schemas.events.base import Count, Event, Instant, Money, Personal
+from schemas.events.base import Audience, Count, Event, Instant, Money, Personal
 from schemas.events.values import Label, Tokens
 
 TraceId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -38,6 +38,8 @@ class SpanEnded(RunEvent):
     """
 
     family: ClassVar[str] = "tracing"
+    owner: ClassVar[str] = "observability"
+    table: ClassVar[str] = "spans"
     trace: TraceId
     span: SpanId
     parent: SpanId | None = None
@@ -75,6 +77,8 @@ class SpanReceived(Event):
 
     family: ClassVar[str] = "tracing"
     key: ClassVar[str] = "trace"
+    owner: ClassVar[str] = "observability"
+    audience: ClassVar[Audience] = "public"
     trace: TraceId
     span: SpanId
     parent: SpanId | None = None
@@ -99,4 +103,5 @@ class TraceRested(Event):
 
     family: ClassVar[str] = "tracing"
     key: ClassVar[str] = "trace"
+    owner: ClassVar[str] = "observability"
     trace: TraceId

@@ -1,9 +1,10 @@
 """What did it take, in tokens and money, by call and by minute?"""
 
+from datetime import timedelta
 from typing import ClassVar
 from uuid import UUID
 
-from schemas.events.base import Count, Event, Instant, Money, Personal
+from schemas.events.base import THIRTEEN_MONTHS, Audience, Count, Event, Instant, Money, Personal
 from schemas.events.values import Charge, Label, Tokens
 
 
@@ -20,6 +21,9 @@ class TokensUsed(Event):
     """
 
     family: ClassVar[str] = "usage"
+    owner: ClassVar[str] = "finance"
+    retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    table: ClassVar[str] = "token_usage"
     session: Label
     run: UUID
     agent: Label
@@ -49,6 +53,9 @@ class UsageTotalled(Event):
     """A tenant's usage of one minute (`at` is its start), once the minute is over."""
 
     family: ClassVar[str] = "usage"
+    owner: ClassVar[str] = "finance"
+    retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    table: ClassVar[str] = "usage_by_minute"
     until: Instant
     calls: Count
     unpriced_calls: Count
@@ -64,6 +71,10 @@ class BudgetAlerted(Event):
     """
 
     family: ClassVar[str] = "usage"
+    owner: ClassVar[str] = "finance"
+    retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    audience: ClassVar[Audience] = "public"
+    table: ClassVar[str] = "budget_alerts"
     period: Label
     budget_usd: Money
     share: Money

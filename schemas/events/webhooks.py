@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import Field
 
 from schemas.definitions.base import Definition
-from schemas.events.base import Count, Instant, Personal, SessionEvent
+from schemas.events.base import Audience, Count, Instant, Personal, SessionEvent
 from schemas.events.values import Label, Name
 
 FAMILY = "webhooks"
@@ -70,6 +70,8 @@ class WebhookDelivered(WebhookEvent):
     """The receiver has taken it."""
 
     family: ClassVar[str] = FAMILY
+    audience: ClassVar[Audience] = "public"
+    table: ClassVar[str] = "webhook_deliveries"
     status: Count
     started_at: Instant
     wait_ms: Count = 0
@@ -79,6 +81,8 @@ class WebhookFailed(WebhookEvent):
     """An attempt went wrong. `hopeless`: the receiver wants no more, or there is none."""
 
     family: ClassVar[str] = FAMILY
+    audience: ClassVar[Audience] = "public"
+    table: ClassVar[str] = "webhook_deliveries"
     body: Personal
     reason: Label
     detail: str = ""
@@ -98,6 +102,8 @@ class WebhookDropped(WebhookEvent):
     """A message was given up: the dead letter of webhooks. `attempt` is the last one."""
 
     family: ClassVar[str] = FAMILY
+    audience: ClassVar[Audience] = "public"
+    table: ClassVar[str] = "webhook_deliveries"
     body: Personal
     reason: Label
     detail: str = ""

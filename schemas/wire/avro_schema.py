@@ -22,7 +22,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from schemas.events.base import PERSONAL, Event, event_classes
+from schemas.catalogue import event_classes
+from schemas.events.base import PERSONAL, Event
 
 FOLDER = Path(__file__).parents[1] / "avro"
 
@@ -160,6 +161,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    import schemas.wire.topics  # noqa: F401  the import that knows every event class
-
     sys.exit(main())

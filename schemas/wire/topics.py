@@ -1,5 +1,5 @@
-"""Which topics are there, and what does an operator need to know of each: partitions, retention,
-owner, personal data?
+"""The topics, with what an operator needs to know of each: partitions, retention, owner, personal
+data.
 
 A topic holds one event class. All topics of one key have one partition count, because a stage needs
 the same partition of each in one worker.
@@ -8,9 +8,8 @@ the same partition of each in one worker.
 from dataclasses import dataclass
 from datetime import timedelta
 
-from schemas.definitions import kinds  # noqa: F401 - together they know every event class
-from schemas.events.agent import approvals, runs, signals, subagents  # noqa: F401 - together they know every event class
-from schemas.events.base import PERSONAL, Event, event_classes
+from schemas.catalogue import event_classes
+from schemas.events.base import PERSONAL, Event
 from schemas.wire.avro_schema import schema_of
 
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
@@ -18,35 +17,6 @@ PARTITIONS = 4
 """Of each topic, unless told otherwise when it is created: a key's partition must never move
 afterwards.
 """
-
-READ_WHOLE = {"place": 1}
-"""Partitions by key where all workers read the whole topic: one, so that its records have one
-order.
-"""
-
-MONTH = timedelta(days=30)
-OWNERS = {
-    "agent": "agent-platform",
-    "approvals": "agent-platform",
-    "guardrails": "security",
-    "usage": "finance",
-    "knowledge": "knowledge",
-    "feedback": "product",
-    "quality": "product",
-    "tracing": "observability",
-    "operations": "operations",
-    "registry": "governance",
-    "stream": "agent-platform",
-    "webhooks": "agent-platform",
-}
-RETENTION = {
-    "stream": timedelta(days=1),
-    "operations": 3 * MONTH,
-    "usage": 13 * MONTH,
-    "feedback": 13 * MONTH,
-    "approvals": 13 * MONTH,
-    "quality": 13 * MONTH,
-}
 
 
 @dataclass(frozen=True)
@@ -78,13 +48,15 @@ class Topic:
 
 
 def topic_of(kind: type[Event], partitions: int = PARTITIONS) -> Topic:
-    compacted = kind.family == "registry"
+    """The topic of a class. What is kept for ever is read whole by every worker: it has one
+    partition, so that its records have one order.
+    """
     return Topic(
         kind.topic(),
         kind,
-        READ_WHOLE.get(kind.key, partitions),
-        None if compacted else RETENTION.get(kind.family, MONTH),
-        OWNERS[kind.family],
+        1 if kind.retention is None else partitions,
+        kind.retention,
+        kind.owner,
         PERSONAL in str(schema_of(kind)),
     )
 

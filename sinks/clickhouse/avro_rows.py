@@ -21,7 +21,7 @@ from schemas.wire.plain_values import plain_of_value
 from schemas.wire.validator import walk_of
 from sinks.base import Batch, Bodies
 from sinks.clickhouse.retention import Kept, days_of, usual
-from sinks.clickhouse.rows import TABLES
+from sinks.clickhouse.rows import row_of
 
 PLACE = (
     ("kafka_topic", "string"),
@@ -48,8 +48,8 @@ def takes(kind: type[Event]) -> bool:
     """Whether a class's bytes are rows as they are: nothing is left out, constant or in two
     columns.
     """
-    table = TABLES[kind]
-    return not (table.without or table.constants or table.copies) and walk_of(kind) is not None
+    row = row_of(kind)
+    return not (row.without or row.constants or row.copies) and walk_of(kind) is not None
 
 
 def avro_rows(bodies: Bodies, kept: Kept = usual) -> AvroRows:
@@ -63,7 +63,7 @@ def avro_rows(bodies: Bodies, kept: Kept = usual) -> AvroRows:
         parts += before, number(offset), number(seq), number(kept_days), body
     names, schema = schema_of_rows(bodies.kind)
     return AvroRows(
-        TABLES[bodies.kind].name, names, file(schema, len(bodies.values), b"".join(parts)), bodies
+        bodies.kind.table, names, file(schema, len(bodies.values), b"".join(parts)), bodies
     )
 
 
@@ -81,7 +81,7 @@ def read(bodies: Bodies) -> Batch:
 @cache
 def schema_of_rows(kind: type[Event]) -> tuple[list[str], bytes]:
     """The columns in the order of their bytes, and the file's schema."""
-    renamed = TABLES[kind].renamed
+    renamed = row_of(kind).renamed
     fields = [{"name": name, "type": type_} for name, type_ in PLACE]
     fields += [
         {"name": renamed.get(each["name"], each["name"]), "type": each["type"]}

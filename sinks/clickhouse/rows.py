@@ -1,8 +1,8 @@
-"""Which table does an event go to, and what stands in its columns?
+"""An event as a row of its class's table.
 
 The columns are the event's own fields: a part that is a record lies flat, a text that may be
-missing is empty, money that nobody knows stays NULL. Only what differs is said here. The types
-stand in `infra/clickhouse/*.sql` alone.
+missing is empty, money that nobody knows stays NULL. Only what differs stands here. The table is
+named on the class; the types stand in `infra/clickhouse/*.sql` alone.
 """
 
 import json
@@ -13,22 +13,10 @@ from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from schemas.events.agent.approvals import (
-    ApprovalAsked,
-    ApprovalRefused,
-    ApprovalResolved,
-    UserAsked,
-)
+from schemas.catalogue import landed_classes
+from schemas.events.agent.approvals import ApprovalAsked, ApprovalRefused
 from schemas.events.agent.runs import RequestRefused, RunFinished
-from schemas.events.agent.signals import SignalRefused
-from schemas.events.attempts import AttemptEnded
 from schemas.events.base import Event
-from schemas.events.feedback import FeedbackGiven, FeedbackJoined
-from schemas.events.guardrails import VerdictReached
-from schemas.events.operations import BreakerMoved, DeadLettered
-from schemas.events.quality import DriftFound, HourProfiled
-from schemas.events.tracing import SpanEnded
-from schemas.events.usage import BudgetAlerted, TokensUsed, UsageTotalled
 from schemas.events.webhooks import WebhookDelivered, WebhookDropped, WebhookFailed
 from schemas.wire.avro_schema import MONEY, schema_of
 from schemas.wire.plain_values import Plain
@@ -42,45 +30,40 @@ COUNT_END = 2**63
 
 
 @dataclass(frozen=True)
-class Table:
-    """Where an event class lands. `constants` are columns of one value, `copies` columns of
-    another's values.
+class RowShape:
+    """In what a class's row differs from its fields. `constants` are columns of one value, `copies`
+    columns of another's values.
     """
 
-    name: str
     renamed: dict[str, str] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     constants: dict[str, Any] = field(default_factory=dict)
     copies: dict[str, str] = field(default_factory=dict)
 
 
-# fmt: off
-TABLES: dict[type[Event], Table] = {
-    RunFinished:    Table("runs", renamed={"text": "question"}),
-    RequestRefused: Table("runs", renamed={"text": "question"}, without=("retry_after_ms",),
-                          constants={"outcome": "refused", "cost_usd": Decimal(0)}, copies={"started_at": "at"}),
-    SpanEnded:      Table("spans"),
-    TokensUsed:     Table("token_usage"),
-    AttemptEnded:   Table("attempts"),
-    UsageTotalled:  Table("usage_by_minute"),
-    BudgetAlerted:  Table("budget_alerts"),
-    VerdictReached: Table("verdicts"),
-    FeedbackGiven:  Table("feedback_given"),
-    FeedbackJoined: Table("feedback"),
-    ApprovalAsked:  Table("approvals", constants={"status": "asked"}, copies={"approval": "id"}),
-    ApprovalResolved: Table("approvals"),
-    ApprovalRefused: Table("approvals", constants={"status": "refused"}),
-    UserAsked:      Table("user_questions"),
-    SignalRefused:  Table("refused_signals"),
-    WebhookDelivered: Table("webhook_deliveries", renamed={"status": "http_status"}, constants={"status": "delivered"}),
-    WebhookFailed:  Table("webhook_deliveries", without=("body", "hopeless"), constants={"status": "failed"}),
-    WebhookDropped: Table("webhook_deliveries", constants={"status": "dropped"}, copies={"started_at": "at"}),
-    HourProfiled:   Table("profiles"),
-    DriftFound:     Table("drift"),
-    BreakerMoved:   Table("breakers"),
-    DeadLettered:   Table("dead_letters"),
+AS_IT_IS = RowShape()
+QUESTION = {"text": "question"}
+ROWS: dict[type[Event], RowShape] = {
+    RunFinished: RowShape(renamed=QUESTION),
+    RequestRefused: RowShape(
+        renamed=QUESTION,
+        without=("retry_after_ms",),
+        constants={"outcome": "refused", "cost_usd": Decimal(0)},
+        copies={"started_at": "at"},
+    ),
+    ApprovalAsked: RowShape(constants={"status": "asked"}, copies={"approval": "id"}),
+    ApprovalRefused: RowShape(constants={"status": "refused"}),
+    WebhookDelivered: RowShape(
+        renamed={"status": "http_status"}, constants={"status": "delivered"}
+    ),
+    WebhookFailed: RowShape(without=("body", "hopeless"), constants={"status": "failed"}),
+    WebhookDropped: RowShape(constants={"status": "dropped"}, copies={"started_at": "at"}),
 }
-# fmt: on
+"""The classes whose rows are not simply their fields."""
+
+
+def row_of(kind: type[Event]) -> RowShape:
+    return ROWS.get(kind, AS_IT_IS)
 
 
 @dataclass(frozen=True)
@@ -105,13 +88,13 @@ def columns(batch: Batch, kept: Kept = usual) -> Columns:
     """The rows of a batch. Raises ValueError, TypeError or OverflowError for a value that no column
     can hold.
     """
-    table = TABLES[batch.kind]
+    row = row_of(batch.kind)
     size = len(batch.fields)
     made: dict[str, Values] = {}
     for column in columns_of(batch.kind):
         made[column.name] = column.convert(_values_at(column.path, batch.fields))
-    made |= {name: made[source] for name, source in table.copies.items()}
-    made |= {name: [value] * size for name, value in table.constants.items()}
+    made |= {name: made[source] for name, source in row.copies.items()}
+    made |= {name: [value] * size for name, value in row.constants.items()}
     made |= {
         "kafka_topic": [batch.kind.topic()] * size,
         "kafka_partition": [batch.partition] * size,
@@ -119,33 +102,33 @@ def columns(batch: Batch, kept: Kept = usual) -> Columns:
         "seq": batch.seqs,
         "retention_days": [kept(fields["tenant"]) for fields in batch.fields],
     }
-    return Columns(table.name, list(made), list(made.values()))
+    return Columns(batch.kind.table, list(made), list(made.values()))
 
 
 @cache
 def columns_of(kind: type[Event]) -> tuple[Column, ...]:
     """The columns that an event's own fields fill, in the order of its schema."""
-    table = TABLES[kind]
+    row = row_of(kind)
     return tuple(
-        replace(column, name=table.renamed.get(column.name, column.name))
+        replace(column, name=row.renamed.get(column.name, column.name))
         for column in _flat(schema_of(kind)["fields"], ())
-        if column.name not in table.without
+        if column.name not in row.without
     )
 
 
 @cache
-def epoch() -> str:
+def epoch(rows: Callable[[type[Event]], RowShape] = row_of) -> str:
     """A name for the way from events to rows as it is now: it changes when a column comes, goes or
     is filled anew.
     """
-    ways = {
+    ways: dict[str, Any] = {
         kind.__name__: [
-            TABLES[kind].name,
-            sorted(map(str, TABLES[kind].constants.items())),
-            TABLES[kind].copies,
+            kind.table,
+            sorted(map(str, rows(kind).constants.items())),
+            rows(kind).copies,
             [[c.name, c.path, c.convert.__name__] for c in columns_of(kind)],
         ]
-        for kind in TABLES
+        for kind in landed_classes()
     }
     ways["every row"] = ["kafka_topic", "kafka_partition", "kafka_offset", "seq", "retention_days"]
     return sha256(json.dumps(ways, sort_keys=True).encode()).hexdigest()[:8]

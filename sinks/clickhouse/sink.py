@@ -24,7 +24,7 @@ from schemas.events.base import Event
 from sinks.base import Batch, Bodies
 from sinks.clickhouse.avro_rows import AvroRows, avro_rows, read, takes
 from sinks.clickhouse.retention import Kept, usual
-from sinks.clickhouse.rows import TABLES, Columns, columns, epoch
+from sinks.clickhouse.rows import Columns, columns, epoch
 
 log = logging.getLogger(__name__)
 ONCE = {
@@ -191,7 +191,7 @@ class ClickHouse:
     def greatest_offset(self, kind: type[Event], partition: int) -> int | None:
         with self._connected() as client:
             return client.query(
-                GREATEST_OFFSET.format(table=TABLES[kind].name),
+                GREATEST_OFFSET.format(table=kind.table),
                 parameters={"topic": kind.topic(), "partition": partition},
             ).result_rows[0][0]
 

@@ -16,7 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from schemas.events.base import Event, event_classes
+from schemas.catalogue import event_classes
+from schemas.events.base import Event
 from schemas.wire.avro_schema import schema_of
 from streams.config import Settings
 

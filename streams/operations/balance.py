@@ -16,7 +16,6 @@ from typing import Any
 from confluent_kafka import OFFSET_INVALID, KafkaError, TopicPartition
 
 from schemas.events.base import Event
-from sinks.clickhouse.rows import TABLES
 from streams.cli.output import Problem, percentile
 from streams.config import Settings
 from streams.engine import kafka
@@ -110,7 +109,7 @@ def balance(settings: Settings, codec: Any, rows: Rows, since: datetime | None =
         with_records = {number: log for number, log in partitions.items() if log.records}
         if with_records:
             landed = rows(
-                LANDED.format(table=TABLES[kind].name),
+                LANDED.format(table=kind.table),
                 {
                     "topic": kind.topic(),
                     "numbers": list(with_records),

@@ -24,7 +24,6 @@ from confluent_kafka import KafkaError
 from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
 from schemas.wire.codec import Undecodable
-from sinks.clickhouse.rows import TABLES
 from sinks.clickhouse.sink import append
 from streams.cli.output import Problem
 from streams.config import Settings
@@ -216,7 +215,7 @@ class Ledger:
         if logs:
             least = min(min(log_.records) for log_ in logs.values())
             landed = rows(
-                LANDED.format(table=TABLES[kind].name),
+                LANDED.format(table=kind.table),
                 {"topic": kind.topic(), "numbers": list(logs), "least": least},
             )
             count(topic, logs, landed, self._dead, found)

@@ -5,6 +5,8 @@ Diagrams, the AsyncAPI document and the topics to create are drawn from this tab
 """
 
 from datetime import timedelta
+from functools import reduce
+from operator import or_
 
 from processors.agent import machine, subagents
 from processors.guardrails import screen
@@ -16,6 +18,7 @@ from processors.tools import call as tools
 from processors.tracing import foreign_spans, spans
 from processors.usage import attempts, metering
 from processors.webhooks import delivery
+from schemas.catalogue import landed_classes
 from schemas.events.agent.approvals import (
     ApprovalAsked,
     ApprovalDecided,
@@ -42,7 +45,7 @@ from schemas.events.knowledge import (
     DocumentWithdrawn,
 )
 from schemas.events.model_chunks import ModelChunk
-from schemas.events.operations import BreakerMoved, DeadLettered
+from schemas.events.operations import BreakerMoved
 from schemas.events.quality import DriftFound, HourProfiled
 from schemas.events.tracing import SpanEnded, SpanReceived, TraceRested
 from schemas.events.usage import BudgetAlerted, TokensUsed, UsageTotalled
@@ -103,9 +106,7 @@ PIPELINE = (
 )
 
 SINKS = {
-    "clickhouse": (RunFinished | RequestRefused | SpanEnded | TokensUsed | AttemptEnded | UsageTotalled | BudgetAlerted
-                   | VerdictReached | FeedbackGiven | FeedbackJoined | ApprovalAsked | ApprovalResolved | ApprovalRefused | UserAsked
-                   | SignalRefused | WebhookDelivered | WebhookFailed | WebhookDropped | HourProfiled | DriftFound | BreakerMoved | DeadLettered),
+    "clickhouse": reduce(or_, landed_classes()),
     "qdrant": ChunkPrepared | ChunkRetired,
     "otlp": SpanEnded,
 }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.events.base import event_classes
+from schemas.catalogue import event_classes
 from schemas.wire.topics import topics
 from streams.engine.shapes import Call, Fold, Window, kinds
 from streams.topology import FROM_SERVICES, PIPELINE, SINKS, inputs, stages

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.events.base import event_classes
-from schemas.wire import topics  # noqa: F401  knows every event class
+from schemas.catalogue import event_classes
 from schemas.wire.codec import Codec, LocalIds, from_json, to_json
 
 FOLDER = Path(__file__).parents[2] / "schemas" / "examples"

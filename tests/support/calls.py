@@ -26,9 +26,10 @@ from starlette.routing import Route
 
 from infra.embedded.scripted.fault_answers import events
 from infra.embedded.serving import bound
+from schemas.catalogue import event_classes
 from schemas.events.agent.models import ModelAsked
 from schemas.events.agent.runs import RunFinished, ToolCalled
-from schemas.events.base import Event, event_classes
+from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
 from schemas.wire.codec import Codec, LocalIds, headers_of
 from schemas.wire.topics import topic_of

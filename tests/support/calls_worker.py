@@ -6,9 +6,9 @@ import sys
 
 from processors.models import call
 from processors.tools import call as tools
+from schemas.catalogue import event_classes
 from schemas.definitions.kinds import Agent, Definitions, Model, Tool
 from schemas.definitions.tools import Reconcile
-from schemas.events.base import event_classes
 from schemas.wire.codec import Codec, LocalIds
 from sinks.objects import Objects
 from streams.config import settings

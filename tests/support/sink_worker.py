@@ -6,7 +6,7 @@ With `--no-tokens` the sink does not deduplicate: the negative control.
 
 import sys
 
-from schemas.events.base import event_classes
+from schemas.catalogue import event_classes
 from schemas.wire.codec import LocalIds
 from sinks.clickhouse.sink import ClickHouse
 from streams.config import settings

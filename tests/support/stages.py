@@ -19,8 +19,9 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from infra.embedded import stack
 from infra.embedded.service import Service
 from infra.embedded.testing import free_ports
+from schemas.catalogue import event_classes
 from schemas.events.agent.runs import AgentRequested, RunCancelled, RunSettled
-from schemas.events.base import Event, event_classes
+from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
 from schemas.wire.codec import Codec, LocalIds, headers_of
 from schemas.wire.topics import topic_of

@@ -4,7 +4,7 @@ tests.support.toy_worker KEY SLOT [PORT]`.
 
 import sys
 
-from schemas.events.base import event_classes
+from schemas.catalogue import event_classes
 from schemas.wire.codec import Codec, LocalIds
 from sinks.objects import Objects
 from streams.config import settings

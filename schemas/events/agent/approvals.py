@@ -4,11 +4,12 @@ An approval is the id of its ApprovalAsked. That id derives from the call, so a 
 same one again.
 """
 
+from datetime import timedelta
 from typing import ClassVar, Literal
 from uuid import UUID
 
 from schemas.events.agent.base import RunEvent
-from schemas.events.base import Count, Instant, Personal, SessionEvent
+from schemas.events.base import THIRTEEN_MONTHS, Audience, Count, Instant, Personal, SessionEvent
 from schemas.events.values import Label
 
 FAMILY = "approvals"
@@ -20,6 +21,9 @@ class ApprovalAsked(RunEvent):
     """
 
     family: ClassVar[str] = FAMILY
+    retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    audience: ClassVar[Audience] = "public"
+    table: ClassVar[str] = "approvals"
     step: Count
     call: Label
     tool: Label
@@ -40,6 +44,9 @@ class ApprovalDecided(SessionEvent):
     """
 
     family: ClassVar[str] = FAMILY
+    retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    audience: ClassVar[Audience] = "public"
+    sent_with: ClassVar[str] = "approve"
     approval: UUID
     by: Personal
     roles: tuple[str, ...] = ()
@@ -52,6 +59,8 @@ class ApprovalResolved(RunEvent):
     """An approval's one end. `arguments` are the changed ones; `wait_ms` is how long people took."""
 
     family: ClassVar[str] = FAMILY
+    retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    table: ClassVar[str] = "approvals"
     approval: UUID
     step: Count
     call: Label
@@ -67,6 +76,8 @@ class ApprovalRefused(SessionEvent):
     """A word that changed nothing, and why."""
 
     family: ClassVar[str] = FAMILY
+    retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    table: ClassVar[str] = "approvals"
     approval: UUID
     by: Personal
     decision: Literal["approve", "deny"]
@@ -90,6 +101,9 @@ class UserAsked(RunEvent):
     """
 
     family: ClassVar[str] = FAMILY
+    retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    audience: ClassVar[Audience] = "public"
+    table: ClassVar[str] = "user_questions"
     step: Count
     call: Label
     question: Personal

@@ -9,7 +9,16 @@ from typing import ClassVar, Literal
 from uuid import UUID
 
 from schemas.events.agent.base import FAMILY, RunEvent
-from schemas.events.base import Count, Event, Instant, Money, Personal, SessionEvent, Value
+from schemas.events.base import (
+    Audience,
+    Count,
+    Event,
+    Instant,
+    Money,
+    Personal,
+    SessionEvent,
+    Value,
+)
 from schemas.events.values import (
     Body,
     Effect,
@@ -30,6 +39,8 @@ class AgentRequested(Event):
     """
 
     family: ClassVar[str] = FAMILY
+    audience: ClassVar[Audience] = "public"
+    sent_with: ClassVar[str] = "request"
     agent: Label
     text: Personal
     session: Label = ""
@@ -58,6 +69,8 @@ class RequestRefused(RunEvent):
     """Not admitted: nothing ran and nothing was spent."""
 
     family: ClassVar[str] = FAMILY
+    audience: ClassVar[Audience] = "public"
+    table: ClassVar[str] = "runs"
     text: Personal
     user: Personal | None = None
     reason: Literal[
@@ -192,6 +205,8 @@ class RunCancelled(SessionEvent):
     """Somebody outside asks that a run ends."""
 
     family: ClassVar[str] = FAMILY
+    audience: ClassVar[Audience] = "public"
+    sent_with: ClassVar[str] = "request"
     run: UUID
     reason: str = ""
     user: Personal | None = None
@@ -210,6 +225,8 @@ class RunFinished(RunEvent):
     """
 
     family: ClassVar[str] = FAMILY
+    audience: ClassVar[Audience] = "public"
+    table: ClassVar[str] = "runs"
     outcome: Outcome
     reason: Label = ""
     detail: str = ""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from schemas.events.base import Personal, SessionEvent
+from schemas.events.base import Audience, Personal, SessionEvent
 from schemas.events.values import Label
 
 FAMILY = "agent"
@@ -21,6 +21,8 @@ class Signalled(SessionEvent):
     """
 
     family: ClassVar[str] = FAMILY
+    audience: ClassVar[Audience] = "public"
+    sent_with: ClassVar[str] = "request"
     name: Annotated[Label, Field(min_length=1)]
     payload: Personal = ""
 
@@ -31,6 +33,7 @@ class SignalRefused(SessionEvent):
     """
 
     family: ClassVar[str] = FAMILY
+    table: ClassVar[str] = "refused_signals"
     name: Label
     reason: Literal["too_many", "too_large"]
     detail: str = ""

@@ -16,13 +16,10 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Request
 
 from processors.common.text import clean
-from schemas.definitions.api_keys import Scope
+from schemas.catalogue import event_classes
 from schemas.events.agent.approvals import ApprovalDecided
-from schemas.events.agent.runs import AgentRequested, RunCancelled
-from schemas.events.agent.signals import Signalled
+from schemas.events.agent.runs import AgentRequested
 from schemas.events.base import NAMESPACE_OID, Event, derived_id
-from schemas.events.feedback import FeedbackGiven
-from schemas.events.knowledge import DocumentPublished, DocumentWithdrawn
 from streams.engine.client import now
 from streams.gateway import submit
 from streams.gateway.auth import Anyone, Caller
@@ -30,17 +27,10 @@ from streams.gateway.context import Shared
 from streams.gateway.errors import Problem, media_type, not_json
 
 router = APIRouter(tags=["CloudEvents"])
-SCOPES: Mapping[type[Event], Scope] = {
-    AgentRequested: "request",
-    RunCancelled: "request",
-    FeedbackGiven: "feedback",
-    ApprovalDecided: "approve",
-    Signalled: "request",
-    DocumentPublished: "admin",
-    DocumentWithdrawn: "admin",
-}
+SENT = [kind for kind in event_classes().values() if kind.sent_with]
+"""What may be sent here: the classes that name the scope it takes."""
 NAMES = {
-    name: kind for kind in SCOPES for name in (kind.__name__, f"weir.{kind.family}.{kind.__name__}")
+    name: kind for kind in SENT for name in (kind.__name__, f"weir.{kind.family}.{kind.__name__}")
 }
 OURS = {"id", "at", "cause", "tenant", "parent", "roles"}
 BATCH_MAX = 1_000
@@ -152,13 +142,13 @@ def _event(given: Any, caller: Caller, where: str) -> Event:
             422,
             "unknown_type",
             f"{where} is of type {attributes['type']!r}, which is not taken here: use "
-            f"{', '.join(one.__name__ for one in SCOPES)}",
+            f"{', '.join(one.__name__ for one in SENT)}",
         )
-    if not caller.may(SCOPES[kind]):
+    if not caller.may(kind.sent_with):
         raise Problem(
             403,
             "no_scope",
-            f"the key {caller.key} may not send {kind.__name__}: it needs the scope {SCOPES[kind]!r}",
+            f"the key {caller.key} may not send {kind.__name__}: it needs the scope {kind.sent_with!r}",
         )
     fields = _data(given, where)
     if wrong := sorted(OURS & fields.keys()):

@@ -21,7 +21,8 @@ from confluent_kafka import TopicPartition
 from infra.embedded import kafka as broker
 from infra.embedded import stack
 from infra.embedded.clickhouse import server
-from schemas.events.base import Event, event_classes
+from schemas.catalogue import event_classes
+from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
 from schemas.wire.codec import Codec, LocalIds
 from schemas.wire.topics import topics

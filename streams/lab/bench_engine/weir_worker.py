@@ -7,7 +7,7 @@ ClickHouse.
 
 import sys
 
-from schemas.events.base import event_classes
+from schemas.catalogue import event_classes
 from schemas.wire.codec import LocalIds
 from streams.config import settings
 from streams.engine.sinks import worker as land

@@ -17,7 +17,6 @@ from schemas.events.base import Event, milliseconds
 from schemas.events.guardrails import VerdictReached
 from schemas.events.usage import TokensUsed, UsageTotalled
 from schemas.events.values import Tokens
-from schemas.wire import topics  # noqa: F401 - every event class, so that all processes number the schemas alike
 from streams.engine.shapes import Fold, Step
 from streams.topology import TOTAL_USAGE
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import httpx
 
+from schemas.catalogue import event_classes
 from schemas.definitions.kinds import Definitions
-from schemas.events.base import Event, event_classes
+from schemas.events.base import Event
 from schemas.events.tracing import SpanReceived
 from schemas.wire.codec import Codec, LocalIds, headers_of
 from streams.config import Settings

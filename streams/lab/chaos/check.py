@@ -16,7 +16,6 @@ from schemas.events.knowledge import ChunkPrepared, ChunkRetired
 from schemas.events.operations import DeadLettered
 from schemas.events.usage import TokensUsed, UsageTotalled
 from schemas.wire.codec import Codec
-from sinks.clickhouse.rows import TABLES
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.shapes import kinds
@@ -149,7 +148,7 @@ def landed(log: Log, rows: Rows) -> dict[str, tuple[set[UUID], Counter[UUID]]]:
     """By table: the events of the log that are to land in it, and how often each is there."""
     produced: dict[str, set[UUID]] = defaultdict(set)
     for kind in kinds(SINKS["clickhouse"]):
-        produced[TABLES[kind].name] |= {event.id for _, event in log[kind]}
+        produced[kind.table] |= {event.id for _, event in log[kind]}
     return {
         table: (
             ids,

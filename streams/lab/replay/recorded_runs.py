@@ -18,8 +18,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from processors.agent.machine import advance
 from processors.agent.state import Session
+from schemas.catalogue import event_classes
 from schemas.definitions.kinds import Definitions, read_body
-from schemas.events.base import Event, event_classes
+from schemas.events.base import Event
 from schemas.wire.codec import Undecodable, from_json, to_json
 from streams.engine.shapes import Step
 

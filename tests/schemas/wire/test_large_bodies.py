@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings, strategies
 
+from schemas.catalogue import event_classes
 from schemas.events.agent.models import ModelAsked
 from schemas.events.agent.runs import AgentRequested, RequestAdmitted, RunFinished
-from schemas.events.base import event_classes
 from schemas.events.values import Message
 from schemas.wire.codec import Codec, LocalIds, Undecodable
 from schemas.wire.large_bodies import EVENT_BYTES_MAX, NoBody, key_of

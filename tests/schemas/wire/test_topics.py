@@ -2,16 +2,22 @@
 
 import pytest
 
+from schemas.catalogue import event_classes
 from schemas.definitions.kinds import DefinitionApplied
-from schemas.events.base import event_classes, kebab
+from schemas.events.base import kebab
 from schemas.events.operations import DeadLettered
 from schemas.events.usage import UsageTotalled
-from schemas.wire.topics import OWNERS, topic_of, topics
+from schemas.wire.topics import topic_of, topics
 
 
 def test_every_event_has_a_topic_of_its_own():
     assert {topic.event for topic in topics().values()} == set(event_classes().values())
-    assert {topic.owner for topic in topics().values()} <= set(OWNERS.values())
+
+
+def test_what_is_known_of_a_class_stands_on_the_class():
+    made = topic_of(UsageTotalled, 3)
+    assert (made.owner, made.retention) == (UsageTotalled.owner, UsageTotalled.retention)
+    assert all(kind.audience == "public" for kind in event_classes().values() if kind.sent_with)
 
 
 @pytest.mark.parametrize("partitions", [1, 4, 12])

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.events.base import event_classes
-from schemas.wire import topics  # noqa: F401 - every event class
+from schemas.catalogue import event_classes
 from schemas.wire.avro_schema import schema_of
 from schemas.wire.codec import HEAD, Codec, LocalIds, from_json
 from schemas.wire.plain_values import plain_of_value

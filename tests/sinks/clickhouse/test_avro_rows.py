@@ -11,19 +11,20 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
-from schemas.events.base import Event, event_classes
+from schemas.catalogue import event_classes, landed_classes
+from schemas.events.base import Event
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens
 from schemas.wire.codec import HEAD, Codec, LocalIds, from_json
 from sinks.base import Bodies
 from sinks.clickhouse.avro_rows import AvroRows, number, read, takes
-from sinks.clickhouse.rows import TABLES, Columns, columns
+from sinks.clickhouse.rows import Columns, columns
 from sinks.clickhouse.sink import ClickHouse, connect, migrate
 from tests.sinks.clickhouse.test_rows import EXAMPLES, batch_of
 from tests.sinks.conftest import TABLES as FOLDER
 
 CODEC = Codec(LocalIds(event_classes()))
-TAKEN = [kind for kind in TABLES if takes(kind)]
+TAKEN = [kind for kind in landed_classes() if takes(kind)]
 COMMON = {
     "at": datetime(2026, 5, 5, 12, 0, 0, 7000, UTC),
     "tenant": "acmé",
@@ -106,7 +107,7 @@ def test_bytes_and_values_make_the_same_rows(clickhouse_url, kind):
         assert isinstance(prepared, AvroRows if way == "bytes" else Columns)
         for _ in range(2):  # the second is a repeat
             sink.write(prepared, "token")
-        table = TABLES[kind].name
+        table = kind.table
         rows[way] = client.query(
             f"SELECT * EXCEPT landed_at FROM {table} ORDER BY kafka_offset"
         ).result_rows

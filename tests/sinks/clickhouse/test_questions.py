@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from schemas.catalogue import landed_classes
 from schemas.ports import SearchAnswer
-from sinks.clickhouse.rows import TABLES
 from sinks.clickhouse.sink import ClickHouse
 from streams.config import Settings
 from streams.engine.client import now, request
@@ -58,7 +58,7 @@ def filled(database, clickhouse_url):
             for event in desk.send(one) if one.tenant == tenant else ():
                 events[type(event)].append(event)
         desk.close()
-    for kind in events.keys() & TABLES.keys():
+    for kind in events.keys() & set(landed_classes()):
         sink.write(sink.prepare(batch_of(*events[kind])), kind.__name__)
     return database
 

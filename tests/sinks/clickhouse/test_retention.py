@@ -11,15 +11,14 @@ from uuid import uuid4
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from schemas.catalogue import event_classes, landed_classes
 from schemas.definitions.kinds import Definitions, Tenant
-from schemas.events.base import event_classes
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens
 from schemas.wire.avro_schema import schema_of
 from schemas.wire.codec import HEAD, Codec, LocalIds
 from sinks.base import Bodies
 from sinks.clickhouse.retention import days_of, tenant_of
-from sinks.clickhouse.rows import TABLES
 from sinks.clickhouse.sink import ClickHouse, connect, migrate
 from streams.engine.sinks.worker import kept_by
 from tests.sinks.conftest import TABLES as FOLDER
@@ -55,7 +54,7 @@ def bodies_of(*events: TokensUsed) -> Bodies:
     return Bodies(TokensUsed, 0, [*range(len(values))], [0] * len(values), values)
 
 
-@pytest.mark.parametrize("kind", TABLES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", landed_classes(), ids=lambda kind: kind.__name__)
 def test_the_tenant_is_the_third_field_of_all_that_lands(kind):
     assert [each["name"] for each in schema_of(kind)["fields"]][:3] == ["id", "at", "tenant"]
 

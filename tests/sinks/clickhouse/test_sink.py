@@ -5,8 +5,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from schemas.catalogue import landed_classes
 from schemas.wire.codec import from_json
-from sinks.clickhouse.rows import TABLES as LANDING
 from sinks.clickhouse.rows import columns
 from sinks.clickhouse.sink import ClickHouse, MigrationRefused, connect, migrate, statements
 from tests.sinks.clickhouse.test_rows import EXAMPLES, batch_of, expected
@@ -37,25 +37,25 @@ def test_every_table_that_takes_rows_remembers_tokens(database):
     assert forgetful.result_rows == []
 
 
-@pytest.mark.parametrize("name", sorted({table.name for table in LANDING.values()}))
+@pytest.mark.parametrize("name", sorted({kind.table for kind in landed_classes()}))
 def test_a_table_has_the_columns_that_its_events_fill_and_no_others(database, name):
     events = [
         from_json(kind, (EXAMPLES / kind.__name__ / "full.json").read_text())
-        for kind, table in LANDING.items()
-        if table.name == name
+        for kind in landed_classes()
+        if kind.table == name
     ]
     described = {row[0] for row in database.query(f"DESCRIBE TABLE {name}").result_rows}
     assert described == {"landed_at"}.union(*(columns(batch_of(event)).names for event in events))
 
 
-@pytest.mark.parametrize("kind", LANDING, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", landed_classes(), ids=lambda kind: kind.__name__)
 def test_an_event_fills_its_table_and_comes_back_as_it_was(database, clickhouse_url, kind):
     events = [
         from_json(kind, path.read_text()).model_copy(update={"id": uuid4()})
         for path in sorted((EXAMPLES / kind.__name__).glob("*.json"))
     ]
     sink = ClickHouse(clickhouse_url, database.database)
-    table = LANDING[kind].name
+    table = kind.table
     prepared = sink.prepare(batch_of(*events))
     sink.write(prepared, f"examples:{kind.__name__}")
     for event in events:
@@ -85,17 +85,17 @@ def test_a_batch_that_comes_again_is_there_once_and_in_the_totals_once(
     name = f"t{uuid4().hex[:8]}"
     migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
     sink = ClickHouse(clickhouse_url, name, deduplicate)
-    for kind, table in LANDING.items():
+    for kind in landed_classes():
         event = from_json(kind, (EXAMPLES / kind.__name__ / "full.json").read_text())
         for _ in range(3):
             sink.write(columns(batch_of(event)), f"{kind.topic()}:3:100-100:e")
             sink.write(columns(batch_of(event, first=200)), f"{kind.topic()}:3:200-200:e")
     with connect(clickhouse_url, name) as client:
-        for kind, table in LANDING.items():
+        for kind in landed_classes():
             rows = client.query(
-                f"SELECT count() FROM {table.name} WHERE kafka_topic = '{kind.topic()}'"
+                f"SELECT count() FROM {kind.table} WHERE kafka_topic = '{kind.topic()}'"
             ).result_rows
-            assert rows == [(2 * times,)], table.name
+            assert rows == [(2 * times,)], kind.table
         for table, (total, column) in TOTALS.items():
             rows = client.query(f"SELECT count() FROM {table}").result_rows
             assert client.query(f"SELECT sum({column}) FROM {total}").result_rows == rows, total
@@ -104,7 +104,7 @@ def test_a_batch_that_comes_again_is_there_once_and_in_the_totals_once(
 def test_an_error_of_the_server_is_raised_and_the_same_rows_are_taken_afterwards(clickhouse_url):
     name = f"t{uuid4().hex[:8]}"
     sink = ClickHouse(clickhouse_url, name)
-    kind = next(iter(LANDING))
+    kind = landed_classes()[0]
     prepared = sink.prepare(
         batch_of(from_json(kind, (EXAMPLES / kind.__name__ / "full.json").read_text()))
     )
@@ -113,7 +113,7 @@ def test_an_error_of_the_server_is_raised_and_the_same_rows_are_taken_afterwards
     migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
     sink.write(prepared, "t")
     with connect(clickhouse_url, name) as client:
-        assert client.query("SELECT count() FROM runs").result_rows == [(1,)]
+        assert client.query(f"SELECT count() FROM {kind.table}").result_rows == [(1,)]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from schemas.events.base import event_classes
+from schemas.catalogue import event_classes
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens
 from schemas.wire.codec import HEAD, Codec, LocalIds

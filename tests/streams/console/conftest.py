@@ -8,10 +8,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from schemas.catalogue import event_classes
 from schemas.events.agent.runs import RunFinished
-from schemas.events.base import event_classes
 from schemas.wire.codec import Codec, LocalIds
-from sinks.clickhouse.rows import TABLES as LANDED
 from sinks.clickhouse.sink import ClickHouse, migrate
 from streams.config import Settings
 from streams.definitions import folder
@@ -59,7 +58,7 @@ def landed(clickhouse_url):
             by_kind[type(event)].append(event)
     desk.close()
     for kind, events in by_kind.items():
-        if kind in LANDED:
+        if kind.table:
             sink.write(sink.prepare(batch_of(*events)), kind.__name__)
     return name, by_kind
 

@@ -8,7 +8,7 @@ import fastavro
 import pytest
 import yaml
 
-from schemas.events.base import event_classes
+from schemas.catalogue import event_classes
 from schemas.events.operations import DeadLettered
 from schemas.wire.topics import topics
 from streams.config import Settings

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from schemas.catalogue import event_classes
 from schemas.definitions.kinds import Agent, DefinitionApplied, Definitions, Policy, Rule, Tenant
 from schemas.definitions.prompts import Alias, Prompt
-from schemas.events.base import event_classes
 from schemas.wire.codec import Codec, LocalIds
 from schemas.wire.topics import topic_of
 from streams.engine import definitions_topic, kafka

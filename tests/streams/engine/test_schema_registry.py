@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from schemas.catalogue import event_classes
 from schemas.events.agent.runs import AgentRequested
-from schemas.events.base import event_classes
 from schemas.wire.avro_schema import schema_of
 from schemas.wire.codec import Codec, Undecodable
 from streams.config import Settings

@@ -10,7 +10,7 @@ from pkgutil import resolve_name
 
 import pytest
 
-from schemas.events.base import event_classes
+from schemas.catalogue import event_classes
 from schemas.wire.codec import LocalIds
 from streams.app import PRELOAD
 from streams.config import Settings

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from infra.embedded.scripted import server
+from schemas.catalogue import event_classes
 from schemas.definitions.kinds import Definitions
-from schemas.events.base import event_classes
 from schemas.wire.codec import Codec, LocalIds
 from sinks.models.client import ModelApi
 from sinks.tools.runner import ToolRunner

@@ -11,9 +11,9 @@ import pytest
 from confluent_kafka import KafkaException
 
 from infra.embedded import stack
+from schemas.catalogue import event_classes
 from schemas.definitions.kinds import Definitions
 from schemas.events.agent.runs import AgentRequested
-from schemas.events.base import event_classes
 from schemas.events.tracing import SpanReceived
 from schemas.wire.codec import Codec, LocalIds
 from streams.engine import kafka

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from schemas.catalogue import event_classes
 from schemas.definitions.kinds import Definitions
-from schemas.events.base import event_classes
 from schemas.wire.codec import Codec, LocalIds
 from streams.config import Settings
 from streams.engine.client import request

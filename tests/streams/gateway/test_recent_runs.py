@@ -4,8 +4,8 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID
 
+from schemas.catalogue import event_classes
 from schemas.events.agent.runs import RequestAdmitted, RunFinished
-from schemas.events.base import event_classes
 from schemas.wire.codec import Codec, LocalIds
 from streams.gateway import recent_runs
 from streams.gateway.recent_runs import OVERHEAD_BYTES, Heard, Stories

@@ -7,9 +7,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from schemas.catalogue import event_classes
 from schemas.definitions.kinds import Definitions
 from schemas.events.agent.runs import RunFinished, ToolUncertain
-from schemas.events.base import event_classes
 from schemas.events.knowledge import ChunkPrepared, ChunkRetired
 from schemas.events.usage import TokensUsed, UsageTotalled
 from schemas.events.values import Tokens

@@ -20,8 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.embedded.testing import free_ports
+from schemas.catalogue import event_classes
 from schemas.events.agent.runs import RequestRefused, RunFinished
-from schemas.events.base import Event, event_classes
+from schemas.events.base import Event
 from schemas.events.guardrails import VerdictReached
 from schemas.events.operations import DeadLettered
 from schemas.events.usage import TokensUsed

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from schemas.events.base import event_classes
+from schemas.catalogue import event_classes
 from schemas.events.knowledge import ChunkPrepared, ChunkRetired
 from schemas.events.operations import DeadLettered
 from schemas.events.usage import TokensUsed

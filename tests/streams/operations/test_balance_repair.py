@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from schemas.events.base import event_classes
+from schemas.catalogue import event_classes
 from schemas.events.operations import DeadLettered
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens

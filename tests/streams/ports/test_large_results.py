@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from schemas.catalogue import event_classes
 from schemas.definitions.kinds import Agent, Definitions, Model, Policy, Rule, Tenant, Tool
 from schemas.events.agent.models import ModelAsked
 from schemas.events.agent.runs import (
@@ -20,7 +21,6 @@ from schemas.events.agent.runs import (
     ToolFailed,
     ToolReturned,
 )
-from schemas.events.base import event_classes
 from schemas.events.values import Tokens, ToolRequest
 from schemas.ports import ChatAnswer, ToolQuestion
 from schemas.wire.codec import Codec, LocalIds

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
+from schemas.catalogue import event_classes
 from schemas.events.agent.models import ModelFailed
 from schemas.events.agent.runs import (
     RunFinished,
@@ -16,7 +17,6 @@ from schemas.events.agent.runs import (
     ToolReturned,
     ToolUncertain,
 )
-from schemas.events.base import event_classes
 from schemas.events.operations import DeadLettered
 from schemas.wire.codec import Codec, LocalIds
 from schemas.wire.large_bodies import EVENT_BYTES_MAX

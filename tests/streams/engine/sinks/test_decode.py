@@ -14,7 +14,8 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_NOT_AVAILABLE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.events.base import Event, event_classes
+from schemas.catalogue import event_classes
+from schemas.events.base import Event
 from schemas.events.feedback import FeedbackGiven
 from schemas.events.usage import TokensUsed
 from schemas.wire.avro_schema import schema_of

@@ -21,7 +21,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from infra.embedded import testing_servers
 from infra.embedded.clickhouse import server as clickhouse_server
 from infra.embedded.qdrant import server as qdrant_server
-from schemas.events.base import Event, event_classes
+from schemas.catalogue import event_classes
+from schemas.events.base import Event
 from schemas.events.knowledge import ChunkPrepared, ChunkRetired
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens

@@ -4,8 +4,8 @@ what is gone?
 
 import pytest
 
+from schemas.catalogue import event_classes
 from schemas.events.agent.runs import AgentRequested, RequestAdmitted
-from schemas.events.base import event_classes
 from schemas.events.operations import DeadLettered
 from schemas.wire.codec import Codec, LocalIds
 from schemas.wire.large_bodies import EVENT_BYTES_MAX
