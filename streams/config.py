@@ -93,7 +93,8 @@ class Settings(BaseSettings):
         1, description="replication factor of the topics"
     )
     partitions: Annotated[int, Field(ge=1)] = Field(
-        4, description="partitions of each topic, when it is created"
+        1,
+        description="partitions of each topic; can be raised only while the topics are empty",
     )
 
     batch_events: Annotated[int, Field(ge=1)] = Field(

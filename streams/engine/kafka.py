@@ -235,8 +235,9 @@ def create_topics(settings: Settings, topics: list[Topic]) -> list[str]:
         elif len(existing[name].partitions) != topic.partitions:
             raise SystemExit(
                 f"{name} has {len(existing[name].partitions)} partitions and should have "
-                f"{topic.partitions}: a key would change its place. Use another WEIR_PREFIX, or set "
-                f"WEIR_PARTITIONS to what is there."
+                f"{topic.partitions}: a key would change its place. Set WEIR_PARTITIONS to what is "
+                f"there, or use another WEIR_PREFIX. `weir deploy` raises the count where the topics "
+                f"are empty."
             )
     for name, future in client.create_topics(missing).items() if missing else ():
         try:

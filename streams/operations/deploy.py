@@ -20,6 +20,7 @@ from streams.definitions.folder import BadCompany, Company
 from streams.engine import definitions_topic, kafka, schema_registry
 from streams.engine.client import Publisher
 from streams.engine.stages import changelog
+from streams.operations import partitions
 from streams.operations.connections import codec_of
 from streams.topology import stages
 
@@ -32,7 +33,10 @@ def deploy(settings: Settings, progress: Progress = log.info) -> None:
     """Topics, schemas, tables and the collection. Raises SystemExit or a sink's error, with a
     sentence.
     """
-    created = kafka.create_topics(settings, wanted_topics(settings))
+    wanted = wanted_topics(settings)
+    if grown := partitions.grow(settings, wanted):
+        progress(f"topics: {len(grown)} have {settings.partitions} partitions now")
+    created = kafka.create_topics(settings, wanted)
     progress(f"topics: {len(created)} created")
     schema_registry.register_all(settings)
     progress("schemas: registered")

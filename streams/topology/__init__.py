@@ -19,25 +19,11 @@ from processors.tracing import foreign_spans, spans
 from processors.usage import attempts, metering
 from processors.webhooks import delivery
 from schemas.catalogue import landed_classes
-from schemas.events.agent.approvals import (
-    ApprovalAsked,
-    ApprovalDecided,
-    ApprovalRefused,
-    ApprovalResolved,
-    UserAsked,
-)
-from schemas.events.agent.runs import (
-    AgentRequested,
-    RequestRefused,
-    RunCancelled,
-    RunFinished,
-    Woke,
-)
-from schemas.events.agent.signals import Signalled, SignalRefused
-from schemas.events.attempts import AttemptEnded
+from schemas.events.agent.approvals import ApprovalDecided
+from schemas.events.agent.runs import AgentRequested, RunCancelled, Woke
+from schemas.events.agent.signals import Signalled
 from schemas.events.base import Event
-from schemas.events.feedback import FeedbackGiven, FeedbackJoined
-from schemas.events.guardrails import VerdictReached
+from schemas.events.feedback import FeedbackGiven
 from schemas.events.knowledge import (
     ChunkPrepared,
     ChunkRetired,
@@ -45,16 +31,8 @@ from schemas.events.knowledge import (
     DocumentWithdrawn,
 )
 from schemas.events.model_chunks import ModelChunk
-from schemas.events.operations import BreakerMoved
-from schemas.events.quality import DriftFound, HourProfiled
 from schemas.events.tracing import SpanEnded, SpanReceived, TraceRested
-from schemas.events.usage import BudgetAlerted, TokensUsed, UsageTotalled
-from schemas.events.webhooks import (
-    WebhookDelivered,
-    WebhookDropped,
-    WebhookFailed,
-    WebhookRested,
-)
+from schemas.events.webhooks import WebhookRested
 from streams.engine.shapes import Call, Each, Fold, Step, Tumbling, Window, kinds
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

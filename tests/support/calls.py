@@ -125,7 +125,7 @@ class Runners:
             DeadLettered,
             RunFinished,
         }
-        kafka.create_topics(self.settings, [topic_of(kind) for kind in classes])
+        kafka.create_topics(self.settings, [topic_of(kind, PARTITIONS) for kind in classes])
         self.producer = kafka.producer(self.settings)
         self._said = sorted(
             {self.settings.prefix + kind.topic() for step in STEPS for kind in kinds(step.writes)}

@@ -101,7 +101,7 @@ def test_every_topic_has_a_row_with_its_readers():
     assert rows["weir.usage.tokens-used"] == {
         "topic": "weir.usage.tokens-used",
         "key": "tenant",
-        "partitions": 4,
+        "partitions": 1,
         "retention": "390 days",
         "cleanup": "delete",
         "owner": "finance",

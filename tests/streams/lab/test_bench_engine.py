@@ -149,7 +149,7 @@ def test_both_sides_do_the_whole_work(own_settings: Settings):
         for name in ("ours", "peer", "ours_cpu", "peer_cpu", "ours_restore", "peer_restore")
     )
     out = WORKS["fold"].writes.topic()
-    assert topics()[out].partitions == broker.PARTITIONS
+    assert topics(broker.PARTITIONS)[out].partitions == broker.PARTITIONS
     counts = SimpleNamespace(
         ours=broker.span(settings, f"{settings.prefix}ours-fold-{out}").records,
         peer=broker.span(settings, f"{settings.prefix}peer-fold-{out}").records,

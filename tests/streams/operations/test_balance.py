@@ -163,7 +163,7 @@ def test_a_real_log_is_counted_by_transactions_marks_and_all(own_settings, monke
     nowhere is lost.
     """
     monkeypatch.setitem(SINKS, "clickhouse", TokensUsed | DeadLettered)
-    kafka.create_topics(own_settings, [topic_of(TokensUsed), topic_of(DeadLettered)])
+    kafka.create_topics(own_settings, [topic_of(TokensUsed, 2), topic_of(DeadLettered, 2)])
     events = [
         TokensUsed(
             id=ident(str(n)),

@@ -123,7 +123,7 @@ def test_what_is_lost_lands_out_of_a_real_log(own_settings, clickhouse_url, monk
     and land; not the third.
     """
     monkeypatch.setitem(SINKS, "clickhouse", TokensUsed | DeadLettered)
-    kafka.create_topics(own_settings, [topic_of(TokensUsed), topic_of(DeadLettered)])
+    kafka.create_topics(own_settings, [topic_of(TokensUsed, 3), topic_of(DeadLettered, 3)])
     settings = own_settings.model_copy(
         update={"clickhouse_url": clickhouse_url, "clickhouse_database": f"t{uuid4().hex[:8]}"}
     )

@@ -26,7 +26,7 @@ from streams.engine import kafka
 from streams.engine.client import OUTCOMES, now
 from streams.engine.follow_run import Piece, Place, Reader, follow
 from streams.ports.chunk_publisher import Hearing
-from tests.support.calls import WORDS, asked, runners
+from tests.support.calls import PARTITIONS, WORDS, asked, runners
 from tests.support.stages import until
 
 RUN = UUID(int=1)
@@ -208,7 +208,7 @@ def test_a_place_that_is_none(text):
 
 @pytest.mark.engine
 def test_words_come_within_a_tenth_of_a_second_and_a_killed_runner_leaves_none_behind(own_settings):
-    kafka.create_topics(own_settings, [topic_of(kind) for kind in (ModelChunk, *OUTCOMES)])
+    kafka.create_topics(own_settings, [topic_of(kind, PARTITIONS) for kind in (ModelChunk, *OUTCOMES)])
     question = asked("s1").model_copy(update={"agent_version": 1, "model": "talker"})
     finished = RunFinished(
         id=CAUSE,

@@ -40,6 +40,7 @@ from streams.topology import SINKS
 pytestmark = pytest.mark.engine
 ROOT = Path(__file__).parents[4]
 CODEC = Codec(LocalIds(event_classes()))
+PARTITIONS = 4
 
 
 @dataclass
@@ -56,7 +57,9 @@ class Bed:
     client: Client | None = None
 
     def open(self) -> None:
-        kafka.create_topics(self.settings, [topic_of(kind) for kind in kinds(SINKS[self.sink])])
+        kafka.create_topics(
+            self.settings, [topic_of(kind, PARTITIONS) for kind in kinds(SINKS[self.sink])]
+        )
         self.server = testing_servers.start(self.engine, self.home, testing_servers.free_port())
         self.settings = self.settings.model_copy(update={f"{self.sink}_url": self.server.url})
         self.producer = kafka.producer(self.settings, **{"linger.ms": 5})
@@ -302,7 +305,7 @@ def test_without_offsets_and_with_rows_it_does_not_begin_again(bed):
         at.settings.clickhouse(), "weir", ROOT / "infra" / "clickhouse", {"retention_days": 3650}
     )
     sink, event = ClickHouse(at.settings.clickhouse(), "weir"), used(0)
-    for partition in range(topic_of(TokensUsed).partitions):
+    for partition in range(PARTITIONS):
         batch = Batch(TokensUsed, partition, [0], [0], [plain_of(event)])
         sink.write(sink.prepare(batch), f"{partition}")
     before = figures(at)
