@@ -33,7 +33,7 @@ def decide(session: Session, word: ApprovalDecided, given: Definitions) -> Moved
     )
     if pending is None:
         return session, _too_late(session, word)
-    tool = given.find("tool", pending.tool, run.tool_versions.get(pending.tool, 0))
+    tool = given.tool(pending.tool, run.tool_versions.get(pending.tool, 0))
     wrong = _wrong_with(word, pending, tool)
     if wrong:
         return session, [word.then(ApprovalRefused, reason=wrong[0], detail=wrong[1])]

@@ -29,7 +29,7 @@ from processors.agent.state import (
 )
 from processors.agent.workflow import run as workflow
 from processors.prompts import render
-from schemas.definitions.kinds import Agent, Definitions
+from schemas.definitions.kinds import Definitions
 from schemas.events.agent.approvals import (
     ApprovalAsked,
     ApprovalDecided,
@@ -142,8 +142,8 @@ def _take(session: Session, request: RequestCleared, given: Definitions) -> Move
 
 
 def _begin(session: Session, request: RequestCleared, event: Event, given: Definitions) -> Moved:
-    agent = given.find("agent", request.agent, request.agent_version)
-    if not isinstance(agent, Agent):
+    agent = given.agent(request.agent, request.agent_version)
+    if agent is None:
         detail = f"version {request.agent_version} of agent {request.agent!r} is not defined: apply it again"
         failed = outcome_of(
             Run(request, deadline=event.at), event, "failed", "agent_missing", detail

@@ -17,7 +17,7 @@ from processors.agent.tool_calls import plan_calls, wrong_with
 from processors.common.json_schema import Unfit
 from processors.common.text import cut
 from processors.usage.metering import add_cost, add_tokens, add_took
-from schemas.definitions.kinds import Definitions, Tool
+from schemas.definitions.kinds import Definitions
 from schemas.events.agent.models import ModelFailed, ResponseBlocked, ResponseCleared
 from schemas.events.agent.runs import ResultCleared, ToolFailed, ToolUncertain
 from schemas.events.base import Event
@@ -194,8 +194,8 @@ def _kept(result: ResultCleared | ToolFailed | ToolUncertain) -> str:
 def _ends(run: Run, result: ResultCleared | ToolFailed | ToolUncertain, given: Definitions) -> bool:
     if not isinstance(result, ResultCleared):
         return False
-    tool = given.find("tool", result.tool, run.tool_versions.get(result.tool, 0))
-    return result.ends or (isinstance(tool, Tool) and tool.terminal)
+    tool = given.tool(result.tool, run.tool_versions.get(result.tool, 0))
+    return result.ends or (tool is not None and tool.terminal)
 
 
 def fail(session: Session, failed: ModelFailed, given: Definitions) -> Moved:

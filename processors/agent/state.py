@@ -220,7 +220,7 @@ def agent_of(run: Run, given: Definitions) -> Agent:
     """The agent of a run under way, in the version that it began with: no version is ever
     forgotten.
     """
-    return given.find("agent", run.request.agent, run.request.agent_version)
+    return given.agent(run.request.agent, run.request.agent_version)
 
 
 def end_run(

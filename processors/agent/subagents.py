@@ -13,7 +13,7 @@ from processors.agent.state import Run, Session
 from processors.common.json_schema import Unfit
 from processors.common.text import clean, compact, label, ms_between
 from processors.tracing.spans import root_span
-from schemas.definitions.kinds import Agent, Definitions, Tool
+from schemas.definitions.kinds import Definitions, Tool
 from schemas.events.agent.runs import (
     AgentRequested,
     RequestBlocked,
@@ -39,9 +39,9 @@ def request_of(
     given: Definitions,
 ) -> AgentRequested:
     """The request that a call makes. Raises Unfit where the agent's limits forbid another child."""
-    agent = given.find("agent", run.request.agent, run.request.agent_version)
+    agent = given.agent(run.request.agent, run.request.agent_version)
     depth = 1 + (run.request.parent.depth if run.request.parent else 0)
-    if isinstance(agent, Agent) and depth > agent.limits.depth:
+    if agent and depth > agent.limits.depth:
         raise Unfit(
             f"agents stand {depth - 1} deep already, which is limits.depth of agent {agent.name!r}: do it "
             "without another agent"
@@ -80,8 +80,8 @@ def _traceparent(run: Run) -> str:
 
 def too_many(run: Run, begun: int, given: Definitions) -> str | None:
     """Why no further child may begin in a turn where `begun` have begun; None where one may."""
-    agent = given.find("agent", run.request.agent, run.request.agent_version)
-    if isinstance(agent, Agent) and begun >= agent.limits.fan_out:
+    agent = given.agent(run.request.agent, run.request.agent_version)
+    if agent and begun >= agent.limits.fan_out:
         return (
             f"{begun} agents were asked in this turn, which is limits.fan_out of agent {agent.name!r}: ask the rest "
             "in the next turn"

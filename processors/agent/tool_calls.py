@@ -9,7 +9,7 @@ from processors.agent.conversation.messages import NOT_CALLED, error_result
 from processors.agent.state import Pending, Run, agent_of
 from processors.common.json_schema import Unfit, read_arguments
 from processors.common.text import clean, compact
-from schemas.definitions.kinds import Agent, Definitions, Tool
+from schemas.definitions.kinds import Definitions, Tool
 from schemas.events.agent.approvals import ApprovalAsked, UserAsked
 from schemas.events.agent.models import ResponseCleared
 from schemas.events.agent.runs import AgentRequested, PassagesAsked, ToolCalled
@@ -100,11 +100,11 @@ def call_of(
     word, or is one. Raises Unfit with what to change.
     """
     agent = agent_of(run, given)
-    if request.name == human_input.ASK_USER and isinstance(agent, Agent) and agent.ask_user:
+    if request.name == human_input.ASK_USER and agent and agent.ask_user:
         return human_input.question_of(run, said, nth, request, agent, before)
     version = run.tool_versions.get(request.name)
-    tool = None if version is None else given.find("tool", request.name, version)
-    if not isinstance(tool, Tool):
+    tool = None if version is None else given.tool(request.name, version)
+    if tool is None:
         known = ", ".join(run.tool_versions) or "none"
         raise Unfit(f"there is no tool of this name; the tools are: {known}")
     if human_input.needs_word(tool, read_arguments(tool, request.arguments)):

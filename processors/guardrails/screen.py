@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from processors.guardrails.detectors import FIND, redact
-from schemas.definitions.kinds import Agent, Definitions, Policy, Rule
+from schemas.definitions.kinds import Definitions, Policy, Rule
 from schemas.events.agent.base import RunEvent
 from schemas.events.agent.models import ModelResponded, ResponseBlocked, ResponseCleared
 from schemas.events.agent.runs import (
@@ -110,12 +110,8 @@ def _whole(result: ToolReturned | PassagesFound, given: Definitions) -> Body | N
     """Where all of a result is kept, for whoever may see the conversation: not where a policy has
     seen a part of it only.
     """
-    agent = given.find("agent", result.agent, result.agent_version)
-    if (
-        not isinstance(result, ToolReturned)
-        or not isinstance(agent, Agent)
-        or agent.policy is not None
-    ):
+    agent = given.agent(result.agent, result.agent_version)
+    if not isinstance(result, ToolReturned) or agent is None or agent.policy is not None:
         return None
     return result.whole and result.whole.model_copy(update={"head": ""})
 
@@ -137,8 +133,8 @@ def as_text(found: PassagesFound) -> str:
 
 
 def _screen(event: RunEvent, stage: Stage, texts: tuple[str, ...], given: Definitions) -> Screened:
-    agent = given.find("agent", event.agent, event.agent_version)
-    if not isinstance(agent, Agent):
+    agent = given.agent(event.agent, event.agent_version)
+    if agent is None:
         return _shut(
             texts,
             "agent_missing",
@@ -147,8 +143,8 @@ def _screen(event: RunEvent, stage: Stage, texts: tuple[str, ...], given: Defini
         )
     if agent.policy is None:
         return Screened(texts, texts)
-    policy = given.find("policy", agent.policy)
-    if not isinstance(policy, Policy):
+    policy = given.policy(agent.policy)
+    if policy is None:
         return _shut(
             texts,
             "policy_missing",

@@ -8,7 +8,7 @@ from processors.models.response_cache import kept
 from processors.models.routing import Chosen, choose, unrouted
 from processors.usage.attempts import made_of, moves, waste_of
 from processors.usage.prices import price_with_and_without_cache
-from schemas.definitions.kinds import Agent, Definitions, Model, Policy
+from schemas.definitions.kinds import Definitions, Model
 from schemas.events.agent.models import ModelAsked, ModelFailed, ModelResponded
 from schemas.events.operations import BreakerMoved
 from schemas.events.values import Tokens
@@ -56,11 +56,7 @@ def tell(
     asked: ModelAsked, answer: ChatAnswer | Failure | Uncertain, given: Definitions
 ) -> list[ModelResponded | ModelFailed | BreakerMoved]:
     """A failure arrives as a value, after the port's retries and fallbacks."""
-    route = (
-        ""
-        if given.find("model", asked.model) or not given.find("route", asked.model)
-        else asked.model
-    )
+    route = "" if given.model(asked.model) or not given.route(asked.model) else asked.model
     common = {
         "at": answer.at,
         "route": route,
@@ -90,7 +86,7 @@ def _responded(
     asked: ModelAsked, answer: ChatAnswer, given: Definitions, common: dict
 ) -> ModelResponded:
     cost_usd, uncached_usd = price_with_and_without_cache(
-        given.find("model", answer.endpoint),
+        given.model(answer.endpoint),
         answer.provider,
         answer.response_model,
         answer.tokens,
@@ -152,11 +148,11 @@ def audible(asked: ModelAsked, given: Definitions) -> bool:
     """
     if asked.purpose:
         return False
-    agent = given.find("agent", asked.agent, asked.agent_version)
-    if not isinstance(agent, Agent) or agent.policy is None:
-        return isinstance(agent, Agent)
-    policy = given.find("policy", agent.policy)
-    return isinstance(policy, Policy) and not policy.changes_responses
+    agent = given.agent(asked.agent, asked.agent_version)
+    if agent is None or agent.policy is None:
+        return agent is not None
+    policy = given.policy(agent.policy)
+    return policy is not None and not policy.changes_responses
 
 
 def _ways(chosen: Chosen) -> Ways:

@@ -38,8 +38,8 @@ def choose(asked: ModelAsked, given: Definitions) -> Chosen | Impossible:
     """A model's name is that model. Whoever cannot take the question is left out, and told where
     nobody is left.
     """
-    model, route = given.find("model", asked.model), given.find("route", asked.model)
-    if isinstance(model, Model) or not isinstance(route, Route):
+    model, route = given.model(asked.model), given.route(asked.model)
+    if model or route is None:
         names, unfit = (asked.model, *asked.fallback), dict[str, str]()
         models = _able(names, asked, needs_of(asked) - {"json_schema"}, given, unfit)
         return Chosen(models) if models else _nobody(asked, unfit)
@@ -72,8 +72,8 @@ def unrouted(
     chosen, whatever the shares and the bounds on cost; None without a route, where a fallback
     answered, or where nobody knows what it did cost.
     """
-    route = given.find("route", asked.model)
-    if cost_usd is None or not isinstance(route, Route) or given.find("model", asked.model):
+    route = given.route(asked.model)
+    if cost_usd is None or route is None or given.model(asked.model):
         return None
     needs, unfit = needs_of(asked) | set(route.needs), dict[str, str]()
     named = route.cascade or [
@@ -100,9 +100,7 @@ def _by_route(route: Route, asked: ModelAsked, given: Definitions) -> Chosen | I
         open_to = [c for c in route.candidates if _admits(c, asked, needs, given, unfit)]
         able = {m.name for m in _able([c.model for c in open_to], asked, needs, given, unfit)}
         ordered = _ordered(route, [c for c in open_to if c.model in able], asked, given)
-        own = tuple(
-            model for c in ordered if isinstance(model := given.find("model", c.model), Model)
-        )
+        own = tuple(model for c in ordered if (model := given.model(c.model)))
     names = {model.name for model in own}
     fallback = _able(
         [name for name in (*route.fallback, *asked.fallback) if name not in names],
@@ -126,8 +124,8 @@ def _able(
     """
     found: dict[str, Model] = {}
     for name in names:
-        model = given.find("model", name)
-        if not isinstance(model, Model):
+        model = given.model(name)
+        if model is None:
             unfit[name] = "is not defined"
             continue
         lacking = [*_lacking(model, needs, asked)]
@@ -200,12 +198,8 @@ def _drawn(route: Route, candidates: list[Candidate], asked: ModelAsked) -> Cand
 
 
 def _cost(name: str, asked: ModelAsked, given: Definitions) -> Decimal | None:
-    model = given.find("model", name)
-    return (
-        price(model, model.provider, "", tokens_in(asked), asked.at)
-        if isinstance(model, Model)
-        else None
-    )
+    model = given.model(name)
+    return price(model, model.provider, "", tokens_in(asked), asked.at) if model else None
 
 
 def _nobody(asked: ModelAsked, unfit: dict[str, str]) -> Impossible:

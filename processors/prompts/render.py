@@ -17,7 +17,7 @@ from processors.common.text import CHARS_A_TOKEN, cut
 from processors.prompts import sandbox
 from processors.prompts.sandbox import Unrendered
 from schemas.definitions.kinds import Agent, Definitions
-from schemas.definitions.prompts import PROD, Alias, Prompt, PromptTest, PromptUse
+from schemas.definitions.prompts import PROD, Prompt, PromptTest, PromptUse
 from schemas.events.agent.runs import RequestCleared
 
 CHARS_MAX = 400_000
@@ -109,8 +109,8 @@ def version_for(use: str | PromptUse, run: UUID, given: Definitions) -> int | No
         return None
     if use.version is not None:
         return use.version
-    alias = given.find("alias", use.use)
-    if not isinstance(alias, Alias):
+    alias = given.alias(use.use)
+    if alias is None:
         return given.version("prompt", use.use) if use.alias == PROD else None
     drawn = int.from_bytes(hashlib.sha256(f"{use.use}/{run}".encode()).digest()[:8], "big") / 2**64
     for name, share in sorted(alias.shares.items()) if use.alias == PROD else ():
@@ -127,8 +127,8 @@ def system_text(
     use = agent.prompt
     if isinstance(use, str):
         return use
-    prompt = None if version is None else given.find("prompt", use.use, version)
-    if not isinstance(prompt, Prompt):
+    prompt = None if version is None else given.prompt(use.use, version)
+    if prompt is None:
         raise Unrendered(
             f"there is no version {version or use.alias!r} of prompt {use.use!r}: apply it, or correct the "
             f"alias"

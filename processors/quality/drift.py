@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from processors.quality.profiles import FEATURES, NUMBERS
-from schemas.definitions.kinds import Agent, Definitions, Tenant
+from schemas.definitions.kinds import Definitions
 from schemas.definitions.limits import Drift
 from schemas.events.quality import Counts, DriftFound, HourProfiled
 
@@ -69,11 +69,11 @@ def watch(
 
 def rules_of(hour: HourProfiled, given: Definitions) -> Drift:
     """What the agent says, else what its tenant says, else the defaults."""
-    for kind, name in (("agent", hour.agent), ("tenant", hour.tenant)):
-        known = given.find(kind, name)
-        if isinstance(known, Agent | Tenant) and known.drift is not None:
-            return known.drift
-    return Drift()
+    agent = given.agent(hour.agent)
+    tenant = given.tenant(hour.tenant)
+    if agent and agent.drift:
+        return agent.drift
+    return tenant.drift if tenant and tenant.drift else Drift()
 
 
 def moved(

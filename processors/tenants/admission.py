@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from processors.agent import subagents
 from processors.tenants import budgets
-from schemas.definitions.kinds import Agent, Definitions, Tenant
+from schemas.definitions.kinds import Definitions, Tenant
 from schemas.events.agent.runs import (
     AgentRequested,
     RequestAdmitted,
@@ -58,14 +58,12 @@ def admit(
             bucket, held=max(0, bucket.held + (event.runs if event.held else -event.runs))
         ), []
     if isinstance(event, TokensUsed):
-        known = given.find("tenant", event.tenant)
-        account, alerts = budgets.spend(
-            bucket.account, event, known.budget_usd if isinstance(known, Tenant) else None
-        )
+        known = given.tenant(event.tenant)
+        account, alerts = budgets.spend(bucket.account, event, known.budget_usd if known else None)
         return replace(bucket, account=account), alerts
     if event.id.hex in bucket.recent:
         return bucket, []
-    tenant = given.find("tenant", event.tenant)
+    tenant = given.tenant(event.tenant)
     if tenant is None:
         # Names that nobody defined must not grow the state.
         return None, _told(
@@ -98,8 +96,8 @@ def _refill(bucket: Bucket, tenant: Tenant, at: datetime) -> Bucket:
 
 
 def _refusal(event: AgentRequested, tenant: Tenant, given: Definitions) -> RequestRefused | None:
-    agent = given.find("agent", event.agent)
-    if not isinstance(agent, Agent) or (agent.tenants and event.tenant not in agent.tenants):
+    agent = given.agent(event.agent)
+    if agent is None or (agent.tenants and event.tenant not in agent.tenants):
         return _refuse(
             event,
             "unknown_agent",

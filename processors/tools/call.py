@@ -13,6 +13,8 @@ from schemas.events.operations import BreakerMoved
 from schemas.ports import Failure, Impossible, ToolAnswer, ToolQuestion, Uncertain
 from schemas.wire.codec import traceparent_of
 
+UNKNOWN = Tool(name="unknown")
+
 
 def ask(called: ToolCalled, given: Definitions) -> ToolQuestion | Impossible:
     """The event's id is the idempotency key, minted here: a model that words its call anew cannot
@@ -20,8 +22,8 @@ def ask(called: ToolCalled, given: Definitions) -> ToolQuestion | Impossible:
 
     Arguments are checked once more at the door: what is on the topic may have come from elsewhere.
     """
-    tool = given.find("tool", called.tool, called.tool_version)
-    if not isinstance(tool, Tool):
+    tool = given.tool(called.tool, called.tool_version)
+    if tool is None:
         return Impossible(
             "unknown_tool",
             f"version {called.tool_version} of tool {called.tool!r} is not defined: apply it again",
@@ -90,8 +92,8 @@ def _became(
         "wait_ms": ms_between(answer.started_at, answer.at),
     }
     if isinstance(answer, ToolAnswer):
-        tool = given.find("tool", called.tool, called.tool_version)
-        tool = tool if isinstance(tool, Tool) else Tool(name="unknown")
+        tool = given.tool(called.tool, called.tool_version)
+        tool = tool or UNKNOWN
         wrong = "" if answer.whole else broken(tool.returns, called.effect, answer.content)
         if wrong:
             return called.then(ToolFailed, reason="bad_result", detail=clean(wrong), **times)

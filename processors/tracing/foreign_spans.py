@@ -32,7 +32,7 @@ from processors.tracing.conventions import MODEL_CALLS, OTEL
 from processors.tracing.messages import DETAILS, Said, as_text, messages_at, messages_of_events
 from processors.usage.metering import charged
 from processors.usage.prices import price_with_and_without_cache
-from schemas.definitions.kinds import Definitions, Tenant
+from schemas.definitions.kinds import Definitions
 from schemas.events.base import Unprocessable, derived_id
 from schemas.events.tracing import SpanEnded, SpanReceived, TraceRested
 from schemas.events.usage import TokensUsed
@@ -95,7 +95,7 @@ def translated(span: SpanReceived, given: Definitions) -> list[SpanEnded | Token
     priced = usage.known and not usage.wrong
     cost_usd, uncached_usd = (
         price_with_and_without_cache(
-            given.find("model", asked or answering),
+            given.model(asked or answering),
             provider,
             answering or asked,
             usage.tokens,
@@ -142,7 +142,7 @@ def _used(
     """The call in its tenant's books, when it came here: a foreign clock must not move the minutes
     of others.
     """
-    tenant = given.find("tenant", span.tenant)
+    tenant = given.tenant(span.tenant)
     used = span.then(
         TokensUsed,
         session=ended.session,
@@ -159,7 +159,7 @@ def _used(
         charge=charge,
         source=ended.source,
     )
-    usd, amount, currency = charged(used, tenant if isinstance(tenant, Tenant) else None, given)
+    usd, amount, currency = charged(used, tenant, given)
     return used.model_copy(update={"charged_usd": usd, "charged": amount, "currency": currency})
 
 

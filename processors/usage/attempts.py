@@ -102,4 +102,4 @@ def _cost(
         return None if one.unsure else Decimal(0)
     if not one.wasted:
         return answer_usd
-    return price(given.find("model", one.endpoint), one.provider, "", one.tokens, at)
+    return price(given.model(one.endpoint), one.provider, "", one.tokens, at)

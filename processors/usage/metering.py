@@ -9,7 +9,7 @@ from processors.common.text import label
 from processors.quality.languages import language, subject
 from processors.quality.profiles import script
 from processors.usage.prices import COST_MAX_USD, EXACT, by_list, exactly, price
-from schemas.definitions.kinds import Currency, Definitions, Tenant
+from schemas.definitions.kinds import Definitions, Tenant
 from schemas.events.agent.models import ModelFailed, ModelResponded
 from schemas.events.agent.runs import RunFinished, RunSettled
 from schemas.events.usage import TokensUsed, UsageTotalled
@@ -69,10 +69,8 @@ def meter(said: ModelResponded | ModelFailed, given: Definitions) -> list[Tokens
         for nth, one in enumerate(said.attempts_made, 1)
         if one.wasted and one.tokens != Tokens()
     ]
-    tenant = given.find("tenant", said.tenant)
-    return [
-        _at_contract(one, tenant if isinstance(tenant, Tenant) else None, given) for one in used
-    ]
+    tenant = given.tenant(said.tenant)
+    return [_at_contract(one, tenant, given) for one in used]
 
 
 def _at_contract(used: TokensUsed, tenant: Tenant | None, given: Definitions) -> TokensUsed:
@@ -114,8 +112,8 @@ def rate_at(given: Definitions, currency: str, at: datetime) -> Decimal | None:
     """US dollars for one unit of a currency on the day of `at`; None where nobody knows."""
     if currency == "USD":
         return Decimal(1)
-    known = given.find("currency", currency)
-    rates = known.rates if isinstance(known, Currency) else ()
+    known = given.currency(currency)
+    rates = known.rates if known else ()
     return max(
         ((rate.since, rate.usd) for rate in rates if rate.since <= at.date()), default=(None, None)
     )[1]

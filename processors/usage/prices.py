@@ -16,7 +16,6 @@ from typing import Any
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, Provider, TieredPrices
 
-from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Model
 from schemas.definitions.prices import Price, Prices
 from schemas.events.values import Tokens
@@ -123,7 +122,7 @@ def parts_of(tokens: Tokens) -> Parts:
 
 
 def price(
-    definition: Definition | None,
+    definition: Model | None,
     provider: str,
     response_model: str,
     tokens: Tokens,
@@ -135,15 +134,15 @@ def price(
     Input includes what was read from and written to a cache, audio and images, and output includes
     reasoning, so none is counted twice.
     """
-    own = definition.price if isinstance(definition, Model) else None
+    own = definition.price if definition else None
     if own:
         return by_list(own, tokens, service_tier)
-    upstream = definition.upstream if isinstance(definition, Model) else ""
+    upstream = definition.upstream if definition else ""
     return by_book(provider, (response_model, upstream), tokens, at, service_tier)
 
 
 def price_with_and_without_cache(
-    definition: Definition | None,
+    definition: Model | None,
     provider: str,
     response_model: str,
     tokens: Tokens,

@@ -62,9 +62,8 @@ def announce_alert(event: BudgetAlerted | DriftFound, given: Definitions) -> lis
 def _messages(event: Event, given: Definitions, **of: Any) -> list[WebhookDue]:
     """A body is made once: it is what all attempts sign."""
     said = []
-    for kind, name in given.newest:
-        webhook = given.find(kind, name) if kind == "webhook" else None
-        if isinstance(webhook, Webhook) and wants(webhook, event):
+    for webhook in given.in_force(Webhook):
+        if wants(webhook, event):
             body = {
                 "type": TYPES[type(event)],
                 "timestamp": event.at.isoformat(),
@@ -73,11 +72,11 @@ def _messages(event: Event, given: Definitions, **of: Any) -> list[WebhookDue]:
             said.append(
                 event.then(
                     WebhookDue,
-                    name,
-                    webhook=name,
-                    webhook_version=given.version(kind, name),
+                    webhook.name,
+                    webhook=webhook.name,
+                    webhook_version=given.version("webhook", webhook.name),
                     attempt=1,
-                    message=derived_id(event.id, f"webhook/{name}"),
+                    message=derived_id(event.id, f"webhook/{webhook.name}"),
                     type=TYPES[type(event)],
                     body=compact(body),
                     **of,
@@ -96,8 +95,8 @@ def ask(due: WebhookDue, given: Definitions) -> WebhookQuestion | Impossible:
     """The newest definition counts: a URL that was corrected is used by what waits for another
     attempt.
     """
-    webhook = given.find("webhook", due.webhook)
-    if not isinstance(webhook, Webhook):
+    webhook = given.webhook(due.webhook)
+    if webhook is None:
         return Impossible("webhook_gone", f"the webhook {due.webhook!r} was removed")
     return WebhookQuestion(
         due.webhook, webhook.url, webhook.secret, str(due.message), due.body, webhook.timeout_ms
@@ -155,8 +154,8 @@ def rest(
     known = resting.messages.get(event.message.hex)
     if known and known[0].attempt >= event.attempt:
         return resting, []
-    webhook = given.find("webhook", event.webhook)
-    pauses = webhook.retries_s if isinstance(webhook, Webhook) else ()
+    webhook = given.webhook(event.webhook)
+    pauses = webhook.retries_s if webhook else ()
     full = known is None and len(resting.messages) >= RESTING_MAX
     if event.hopeless or full or event.attempt > len(pauses) or not event.attempt:
         left = {name: one for name, one in resting.messages.items() if name != event.message.hex}

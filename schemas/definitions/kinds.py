@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, model_validator
 
@@ -277,9 +277,16 @@ class DefinitionApplied(Event):
     removed: bool = False
 
 
+D = TypeVar("D", bound=Definition)
+
+
 @dataclass(frozen=True)
 class Definitions:
-    """A snapshot: every version by (kind, name, version), and the newest version by (kind, name)."""
+    """A snapshot: every version by (kind, name, version), and the newest version by (kind, name).
+
+    `agent(name, version)` and its siblings give the definition in that version, or the one in force
+    where no version is named; None where there is none, or it was removed.
+    """
 
     bodies: Mapping[tuple[str, str, int], Definition] = field(default_factory=dict)
     newest: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -287,15 +294,57 @@ class Definitions:
     since: Mapping[tuple[str, str, int], datetime] = field(default_factory=dict, compare=False)
     """When each version was applied first, as far as it is known."""
 
-    def find(self, kind: str, name: str, version: int | None = None) -> Definition | None:
-        """The definition, in the given version or the newest; None where there is none (or it was
-        removed).
-        """
+    def tenant(self, name: str, version: int | None = None) -> Tenant | None:
+        return self._find(Tenant, name, version)
+
+    def agent(self, name: str, version: int | None = None) -> Agent | None:
+        return self._find(Agent, name, version)
+
+    def model(self, name: str, version: int | None = None) -> Model | None:
+        return self._find(Model, name, version)
+
+    def route(self, name: str, version: int | None = None) -> Route | None:
+        return self._find(Route, name, version)
+
+    def tool(self, name: str, version: int | None = None) -> Tool | None:
+        return self._find(Tool, name, version)
+
+    def policy(self, name: str, version: int | None = None) -> Policy | None:
+        return self._find(Policy, name, version)
+
+    def prompt(self, name: str, version: int | None = None) -> Prompt | None:
+        return self._find(Prompt, name, version)
+
+    def alias(self, name: str, version: int | None = None) -> Alias | None:
+        return self._find(Alias, name, version)
+
+    def currency(self, name: str, version: int | None = None) -> Currency | None:
+        return self._find(Currency, name, version)
+
+    def key(self, name: str, version: int | None = None) -> ApiKey | None:
+        return self._find(ApiKey, name, version)
+
+    def webhook(self, name: str, version: int | None = None) -> Webhook | None:
+        return self._find(Webhook, name, version)
+
+    def _find(self, kind: type[D], name: str, version: int | None) -> D | None:
+        found = self.of_kind(kind.kind, name, version)
+        return found if isinstance(found, kind) else None
+
+    def of_kind(self, kind: str, name: str, version: int | None = None) -> Definition | None:
+        """The same where the kind is not known before, as in a change that is being applied."""
         version = self.version(kind, name) if version is None else version
         return None if version is None else self.bodies.get((kind, name, version))
 
     def version(self, kind: str, name: str) -> int | None:
+        """The version in force; None where there is none, or it was removed."""
         return None if (kind, name) in self.gone else self.newest.get((kind, name))
+
+    def in_force(self, kind: type[D]) -> list[D]:
+        """All definitions of a kind that are in force, in the order of their names."""
+        names = sorted(name for other, name in self.newest if other == kind.kind)
+        found = (self._find(kind, name, None) for name in names)
+        return [definition for definition in found if definition is not None]
 
     def having(self, changes: Iterable[DefinitionApplied]) -> "Definitions":
         """This snapshot with changes laid over it, in order."""

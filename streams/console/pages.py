@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
 from schemas.definitions.base import Definition
-from schemas.definitions.kinds import Agent, Definitions
+from schemas.definitions.kinds import Agent, Definitions, Model
 from schemas.definitions.prompts import PromptUse
 from streams.console.alarms import alarms, completeness, wrong
 from streams.console.page import Picture, Table, Tile, link, render
@@ -238,9 +238,7 @@ def _usd(value: Any) -> str:
 
 
 def models(given: Definitions) -> list[str]:
-    return sorted(
-        name for kind, name in given.newest if kind == "model" and (kind, name) not in given.gone
-    )
+    return [model.name for model in given.in_force(Model)]
 
 
 @router.get("/traces")

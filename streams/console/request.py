@@ -120,7 +120,7 @@ def _caller(request: Request, gateway: Gateway) -> Caller:
     found = FORM.fullmatch(request.cookies.get(COOKIE, ""))
     if found:
         try:
-            return of_key(gateway.link.given().find("key", found[1]), found[2])
+            return of_key(gateway.link.given().key(found[1]), found[2])
         except Problem as problem:
             raise SignIn(problem.detail) from problem
     if keys_needed(gateway.settings):

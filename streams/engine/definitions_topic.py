@@ -140,7 +140,7 @@ def plan(
     for definition in wanted:
         body = canonical(definition)
         kind, name = definition.kind, definition.name
-        now = current.find(kind, name)
+        now = current.of_kind(kind, name)
         if now is None or canonical(now) != body:
             changes.append(
                 applied(kind, name, current.newest.get((kind, name), 0) + 1, body, at, author)
@@ -190,7 +190,7 @@ def removal(
             f"no {kind} named {name} is in force: `weir apply --list` shows those that are"
         )
     return applied(
-        kind, name, version, canonical(current.find(kind, name)), at, author, removed=True
+        kind, name, version, canonical(current.of_kind(kind, name)), at, author, removed=True
     )
 
 

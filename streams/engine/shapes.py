@@ -275,7 +275,9 @@ def _written_by(function: Callable[..., Any], second: bool = False) -> Kinds:
 
 def _events(annotation: Any, function: Callable[..., Any]) -> Kinds:
     classes = get_args(annotation) or (annotation,)
-    if not all(isinstance(kind, type) and issubclass(kind, Event) for kind in classes):
+    if Event in classes or not all(
+        isinstance(kind, type) and issubclass(kind, Event) for kind in classes
+    ):
         raise TypeError(
             f"{_name(function)} does not say which events it reads and writes: annotate its event, "
             "and what it returns, with classes of events (e.g. `-> list[A | B]`)"

@@ -87,7 +87,7 @@ def caller_of(request: Request) -> Caller:
     given = _given(request)
     found = FORM.fullmatch(given)
     if found:
-        return checked(gateway.link.given().find("key", found[1]), found[2])
+        return checked(gateway.link.given().key(found[1]), found[2])
     if keys_needed(gateway.settings):
         raise Problem(
             401,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.definitions.base import Definition
-from schemas.definitions.kinds import Agent, Definitions, Model, Policy, Route
+from schemas.definitions.kinds import Agent, Definitions
 from schemas.events.agent.approvals import UserAsked
 from schemas.events.agent.models import ResponseCleared
 from schemas.events.agent.runs import RequestAdmitted, RequestRefused
@@ -34,31 +34,23 @@ WORDS = (ModelChunk, ResponseCleared, *ENDS)
 
 def may_show(given: Definitions, name: str) -> bool:
     """Whether parts of this agent's answers may be heard before they are whole."""
-    agent = given.find("agent", name)
-    if (
-        not isinstance(agent, Agent)
-        or agent.output is not None
-        or agent.pattern not in ("loop", "single")
-    ):
+    agent = given.agent(name)
+    if agent is None or agent.output is not None or agent.pattern not in ("loop", "single"):
         return False
-    policy = given.find("policy", agent.policy) if agent.policy else None
-    unscreened = agent.policy is None or (
-        isinstance(policy, Policy) and not policy.changes_responses
-    )
-    return unscreened and any(
-        isinstance(model, Model) and model.stream for model in _models(given, agent)
-    )
+    policy = given.policy(agent.policy) if agent.policy else None
+    unscreened = agent.policy is None or (policy is not None and not policy.changes_responses)
+    return unscreened and any(model is not None and model.stream for model in _models(given, agent))
 
 
 def _models(given: Definitions, agent: Agent) -> list[Definition | None]:
     """Whoever may come to answer: the agent's model, or those of its route, and their fallbacks."""
-    route = None if given.find("model", agent.model) else given.find("route", agent.model)
+    route = None if given.model(agent.model) else given.route(agent.model)
     names = (
         (agent.model,)
-        if not isinstance(route, Route)
+        if route is None
         else (*route.cascade, *(candidate.model for candidate in route.candidates), *route.fallback)
     )
-    return [given.find("model", name) for name in (*names, *agent.fallback)]
+    return [given.model(name) for name in (*names, *agent.fallback)]
 
 
 @dataclass

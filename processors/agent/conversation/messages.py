@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from processors.agent.structured_output import instruction
 from processors.common.text import compact, cut
-from schemas.definitions.kinds import Agent, Definitions, Tool
+from schemas.definitions.kinds import Agent, Definitions
 from schemas.events.values import Message, ToolSpec
 
 CONTEXT_CHARS_MAX = 1_500_000
@@ -76,9 +76,9 @@ def to_send(system: str, agent: Agent, messages: tuple[Message, ...]) -> tuple[M
 
 def tool_specs(versions: dict[str, int], given: Definitions) -> tuple[ToolSpec, ...]:
     """The tools of a run, in the versions that it began with, as a model sees them."""
-    found = (given.find("tool", name, version) for name, version in versions.items())
+    found = (given.tool(name, version) for name, version in versions.items())
     return tuple(
         ToolSpec(name=tool.name, description=tool.description, parameters=compact(tool.parameters))
         for tool in found
-        if isinstance(tool, Tool)
+        if tool
     )

@@ -25,7 +25,7 @@ from processors.common.json_schema import Unfit
 from processors.common.text import clean, compact, cut, ms_between
 from processors.prompts.render import system_text
 from processors.prompts.sandbox import Unrendered
-from schemas.definitions.kinds import Agent, Definitions, Tool
+from schemas.definitions.kinds import Definitions, Tool
 from schemas.definitions.patterns import Edge, Node
 from schemas.events.agent.models import ModelAsked, ModelFailed, ResponseBlocked, ResponseCleared
 from schemas.events.agent.runs import AgentRequested, ResultCleared, ToolFailed, ToolUncertain
@@ -233,12 +233,12 @@ def undo_of(session: Session, given: Definitions, name: str, node: Node) -> Undo
                 cannot=f"the arguments of its compensation have no value: {cut(str(bad), DETAIL_CHARS)}",
             )
     if node.kind == "tool":
-        tool = given.find("tool", node.tool, run.tool_versions.get(node.tool))
-        harmless = isinstance(tool, Tool) and (tool.effect == "pure" or tool.via == "search")
+        tool = given.tool(node.tool, run.tool_versions.get(node.tool))
+        harmless = tool is not None and (tool.effect == "pure" or tool.via == "search")
         return None if harmless else Undo(name, cannot=NOTHING_UNDOES)
     if node.kind == "agent":
-        agent = given.find("agent", node.agent)
-        works = isinstance(agent, Agent) and (agent.tools or agent.workflow)
+        agent = given.agent(node.agent)
+        works = agent is not None and (agent.tools or agent.workflow)
         return Undo(name, cannot=NOTHING_UNDOES) if works else None
     return None
 

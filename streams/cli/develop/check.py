@@ -7,7 +7,7 @@ import typer
 
 from processors.prompts import render
 from schemas.definitions.base import Definition
-from schemas.definitions.kinds import Agent, Definitions, Tool
+from schemas.definitions.kinds import Agent, Definitions
 from schemas.definitions.prompts import Prompt, PromptUse
 from streams.cli.output import ROOT, AsJson, Problem, err, out, say_json, short, table
 from streams.config import settings
@@ -122,7 +122,7 @@ def row_of(agent: Agent, company: Company) -> dict[str, Any]:
     tools = "".join(
         tool.description + str(tool.parameters)
         for name in agent.tools
-        if isinstance(tool := given.find("tool", name), Tool)
+        if (tool := given.tool(name))
     )
     counted = {name: render.tokens_in(parts.get(name, "")) for name in ("policy", "task", "data")}
     return {
@@ -137,9 +137,9 @@ def row_of(agent: Agent, company: Company) -> dict[str, Any]:
 def parts_of(agent: Agent, given: Definitions) -> dict[str, str]:
     """The templates of the agent's prompt, by part; one that stands in the agent is its task."""
     prompt: Definition | None = (
-        given.find("prompt", agent.prompt.use) if isinstance(agent.prompt, PromptUse) else None
+        given.prompt(agent.prompt.use) if isinstance(agent.prompt, PromptUse) else None
     )
-    return prompt.parts if isinstance(prompt, Prompt) else {"task": str(agent.prompt)}
+    return prompt.parts if prompt else {"task": str(agent.prompt)}
 
 
 def name_of(agent: Agent) -> str:

@@ -7,7 +7,7 @@ import typer
 
 from processors.prompts.render import tokens_in
 from schemas.definitions.kinds import Definitions
-from schemas.definitions.prompts import Alias, Prompt
+from schemas.definitions.prompts import Prompt
 from streams.cli.output import AsJson, Problem, out, say_json, table
 from streams.config import settings
 from streams.engine.definitions_topic import read_all
@@ -71,8 +71,8 @@ def show(place: Annotated[str, typer.Argument(help="NAME@VERSION or NAME@ALIAS."
 def found(given: Definitions, place: str) -> Prompt:
     """The prompt at NAME, NAME@VERSION or NAME@ALIAS. Raises Problem."""
     name, _, which = place.partition("@")
-    alias = given.find("alias", name)
-    named = alias.versions if isinstance(alias, Alias) else {}
+    alias = given.alias(name)
+    named = alias.versions if alias else {}
     version = (
         int(which)
         if which.isdecimal()
@@ -81,9 +81,9 @@ def found(given: Definitions, place: str) -> Prompt:
     prompt = (
         None
         if version is None or (which and not which.isdecimal() and which not in named)
-        else given.find("prompt", name, version)
+        else given.prompt(name, version)
     )
-    if not isinstance(prompt, Prompt):
+    if prompt is None:
         raise Problem(
             f"there is no prompt {place!r}: `./weir prompts list` shows those that are applied"
         )
@@ -91,8 +91,8 @@ def found(given: Definitions, place: str) -> Prompt:
 
 
 def aliases_of(given: Definitions, name: str, version: int) -> list[str]:
-    alias = given.find("alias", name)
-    if not isinstance(alias, Alias):
+    alias = given.alias(name)
+    if alias is None:
         return ["prod"] if given.version("prompt", name) == version else []
     return [
         f"{one} {share:.0%}" if (share := alias.shares.get(one)) else one

@@ -338,11 +338,10 @@ def month_budgets() -> dict[str, Decimal]:
             f"[dim]without budgets: the definitions could not be read ({type(error).__name__})[/dim]"
         )
         return {}
-    tenants = [known.find(kind, name) for kind, name in known.newest if kind == "tenant"]
     return {
         tenant.name: tenant.budget_usd.month
-        for tenant in tenants
-        if isinstance(tenant, Tenant) and tenant.budget_usd and tenant.budget_usd.month
+        for tenant in known.in_force(Tenant)
+        if tenant.budget_usd and tenant.budget_usd.month
     }
 
 

@@ -47,7 +47,7 @@ def add(
 ) -> None:
     codec = codec_of(settings())
     given = definitions_topic.read_all(settings(), codec)
-    if given.find("tenant", tenant) is None:
+    if given.tenant(tenant) is None:
         raise Problem(
             f"no tenant {tenant!r} is defined: apply one (`weir apply FOLDER`), or correct the name"
         )
@@ -55,7 +55,7 @@ def add(
     if wrong:
         raise Problem(f"{sorted(wrong)[0]!r} is no scope: use {', '.join(SCOPES)}")
     name = name or f"{tenant.replace('_', '-').lower()[:80]}-{secrets.token_hex(3)}"
-    if given.find("key", name) is not None:
+    if given.key(name) is not None:
         raise Problem(
             f"there is a key {name!r} already: revoke it (`weir keys revoke {name}`), or choose another name"
         )
@@ -129,9 +129,4 @@ def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None
 
 def valid(given: Definitions) -> list[ApiKey]:
     """The keys in force, by name, expired ones left out."""
-    found = (given.find("key", name) for kind, name in sorted(given.newest) if kind == "key")
-    return [
-        key
-        for key in found
-        if isinstance(key, ApiKey) and not (key.expires and key.expires <= now())
-    ]
+    return [key for key in given.in_force(ApiKey) if not (key.expires and key.expires <= now())]

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import typer
 
-from schemas.definitions.kinds import Definitions
 from schemas.events.base import derived_id
 from schemas.events.webhooks import Webhook, WebhookDue
 from streams.cli.output import AsJson, Problem, err, out, say_json, short, table
@@ -40,7 +39,7 @@ def listed(
     hours: Annotated[int, typer.Option(help="Of how many hours.", min=1)] = 24,
     as_json: AsJson = False,
 ) -> None:
-    known = in_force(definitions_topic.read_all(settings(), codec_of(settings())))
+    known = definitions_topic.read_all(settings(), codec_of(settings())).in_force(Webhook)
     counted = {row["webhook"]: row for row in rows_of(settings(), COUNTS, {"hours": hours})}
     rows = [
         {
@@ -134,10 +133,3 @@ def again(
     err.print(
         f"{len(found)} messages are sent once more; `./weir webhooks list` shows what became of them"
     )
-
-
-def in_force(given: Definitions) -> list[Webhook]:
-    found = (
-        given.find("webhook", name) for kind, name in sorted(given.newest) if kind == "webhook"
-    )
-    return [one for one in found if isinstance(one, Webhook)]

@@ -87,7 +87,8 @@ def kept_by(given: Callable[[], Definitions], usual_days: int) -> Callable[[str]
     """For how many days the rows of a tenant are kept, as the definitions have it now."""
 
     def days(tenant: str) -> int:
-        return getattr(given().find("tenant", tenant), "retention_days", None) or usual_days
+        known = given().tenant(tenant)
+        return (known and known.retention_days) or usual_days
 
     return days
 

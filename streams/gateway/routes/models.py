@@ -50,12 +50,8 @@ class Embed(BaseModel):
 
 def agents_of(given: Definitions, tenant: str) -> list[Agent]:
     """The agents that a tenant may ask, by name."""
-    names = sorted(name for kind, name in given.newest if kind == "agent")
-    found = (given.find("agent", name) for name in names)
     return [
-        agent
-        for agent in found
-        if isinstance(agent, Agent) and (not agent.tenants or tenant in agent.tenants)
+        agent for agent in given.in_force(Agent) if not agent.tenants or tenant in agent.tenants
     ]
 
 

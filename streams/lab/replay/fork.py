@@ -23,7 +23,7 @@ from processors.agent.tool_calls import Made, same_call
 from processors.models import call as asking
 from processors.prompts.render import version_for
 from processors.usage.metering import meter
-from schemas.definitions.kinds import Agent, Definitions
+from schemas.definitions.kinds import Definitions
 from schemas.definitions.prompts import PromptUse
 from schemas.events.agent.models import ModelAsked, ModelFailed, ModelResponded, ResponseCleared
 from schemas.events.agent.runs import (
@@ -99,20 +99,20 @@ def changed(
     """The definitions with the run's agent changed, as that same version. A prompt that is not
     changed is in the version that the run had, whatever its alias says by now. Raises Unforkable.
     """
-    agent = given.find("agent", request.agent, request.agent_version)
-    if not isinstance(agent, Agent):
+    agent = given.agent(request.agent, request.agent_version)
+    if agent is None:
         raise Unforkable(
             f"version {request.agent_version} of agent {request.agent!r} is not on the topic any more"
         )
     model = change.model or agent.model
-    if given.find("model", model) is None and given.find("route", model) is None:
+    if given.model(model) is None and given.route(model) is None:
         known = ", ".join(sorted(name for kind, name in given.newest if kind in ("model", "route")))
         raise Unforkable(f"there is no model {model!r}: the models and routes are {known}")
     prompt = agent.prompt if change.prompt is None else change.prompt
     if change.prompt is None and isinstance(prompt, PromptUse) and prompt_version:
         prompt = prompt.model_copy(update={"version": prompt_version})
     version = version_for(prompt, request.run, given) or 0
-    if isinstance(prompt, PromptUse) and given.find("prompt", prompt.use, version) is None:
+    if isinstance(prompt, PromptUse) and given.prompt(prompt.use, version) is None:
         raise Unforkable(
             f"there is no prompt {prompt.use}@{prompt.version or prompt.alias}: `./weir prompts list` shows "
             "those that are applied"

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from processors.agent.machine import advance
+from processors.agent.machine import Decided, Heard, advance
 from processors.agent.state import Session
 from schemas.catalogue import event_classes
 from schemas.definitions.kinds import Definitions, read_body
@@ -71,8 +71,8 @@ class Recorder:
         )
 
     def _heard(
-        self, session: Session, event: Event, given: Definitions
-    ) -> tuple[Session, list[Event]]:
+        self, session: Session, event: Heard, given: Definitions
+    ) -> tuple[Session, list[Decided]]:
         after, said = advance(session, event, given)
         self.lines.append(
             {

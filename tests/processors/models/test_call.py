@@ -248,7 +248,7 @@ def test_the_definition_that_answered_sets_the_price():
     ],
 )
 def test_a_result_is_held_to_what_the_tool_returns(returns, content, wrong):
-    tool = GIVEN.find("tool", "lookup").model_copy(update={"returns": returns})
+    tool = GIVEN.tool("lookup").model_copy(update={"returns": returns})
     [said] = tools.tell(CALLED, ToolAnswer(content, at(0), at(1)), company(tool))
     assert (
         (said.reason, wrong in said.detail) == ("bad_result", True)

@@ -186,7 +186,7 @@ def test_a_name_that_somebody_else_types_at_the_terminal_is_noted(by, note, is_o
 
 
 def gone(given, kind, name):
-    body = given.find(kind, name).model_dump_json()
+    body = given.of_kind(kind, name).model_dump_json()
     return DefinitionApplied(
         id=UUID(int=9),
         at=NOON,
@@ -203,7 +203,7 @@ def gone(given, kind, name):
 
 def test_what_is_removed_in_flight_stays_in_force_for_the_run():
     with playing("refunds") as (example, _):
-        given = example._given()
+        given = example._newest()
         example.advance(NOON)  # the time of its ports
         local = Local(PIPELINE, lambda: given, example._ports)
         text = {"at": NOON, "tenant": "lamps", "agent": "clerk", "text": "L-7: money back"}

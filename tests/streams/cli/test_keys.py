@@ -43,15 +43,14 @@ def test_a_key_is_printed_once_listed_without_its_secret_and_revoked(weir):
         .splitlines()[-1]
     )
     name, secret = FORM.fullmatch(printed).groups()
-    kept = weir.given.find("key", name)
+    kept = weir.given.key(name)
     assert name == "shop" and kept.sha256 == hashed(kept.salt, secret) and kept.roles == ("lead",)
     listed = weir("list", "--json")
     assert json.loads(listed.splitlines()[-1])[0]["scopes"] == ["request"] and secret not in listed
     assert kept.sha256 not in listed
     weir("revoke", "shop")
     assert (
-        weir.given.find("key", "shop") is None
-        and json.loads(weir("list", "--json").splitlines()[-1]) == []
+        weir.given.key("shop") is None and json.loads(weir("list", "--json").splitlines()[-1]) == []
     )
 
 

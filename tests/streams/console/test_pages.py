@@ -298,7 +298,7 @@ def test_an_expired_key_is_told_so(console):
 
 def test_definitions_show_their_history(console):
     given = console.link.definitions
-    model = console.link.definitions.find("model", "small")
+    model = console.link.definitions.model("small")
     dearer = model.model_copy(update={"timeout_ms": 7_777})
     console.link.definitions = given.having(definitions_topic.plan(given, [dearer], NOON)).having(
         [definitions_topic.removal(given, "tool", "refund_order", NOON)]

@@ -64,8 +64,7 @@ def test_a_folder_is_a_company(tmp_path):
         ("tool", "look"),
     ]
     assert (
-        Definitions.of(*company.definitions).find("model", "small").base_url
-        == "http://127.0.0.1:8099/v1"
+        Definitions.of(*company.definitions).model("small").base_url == "http://127.0.0.1:8099/v1"
     )
     assert [(d.tenant, d.document, d.title) for d in company.documents] == [
         ("acme", "acme/own.md", "own"),
@@ -82,7 +81,7 @@ def test_a_folder_is_a_company(tmp_path):
 )
 def test_a_model_or_route_that_is_direct_is_an_agent_of_its_name(tmp_path, file, more):
     given = Definitions.of(*load(folder_of(tmp_path, **{file: more})).definitions)
-    agent = given.find("agent", "gpt-4o")
+    agent = given.agent("gpt-4o")
     assert (agent.model, agent.prompt, agent.tools, agent.pattern) == ("gpt-4o", "", (), "single")
     asked = []
 

@@ -18,6 +18,15 @@ ACME = Tenant(name="acme", burst=5)
 CAREFUL = Policy(name="careful", rules=(Rule(find="card", action="redact"),))
 
 
+def test_definitions_are_found_by_kind_name_and_version():
+    known = Definitions.of(ACME, CAREFUL)
+    assert (known.tenant("acme"), known.policy("careful", 1)) == (ACME, CAREFUL)
+    assert (known.tenant("careful"), known.policy("careful", 2)) == (None, None)
+    assert known.in_force(Tenant) == [ACME]
+    removed = known.having([removal(known, "tenant", "acme", NOON)])
+    assert removed.in_force(Tenant) == [] and removed.tenant("acme", 1) == ACME
+
+
 def test_what_is_in_force_makes_no_event():
     first = plan(Definitions(), [ACME, CAREFUL], NOON)
     assert [(e.place, e.version) for e in first] == [("tenant/acme@1", 1), ("policy/careful@1", 1)]
@@ -27,20 +36,20 @@ def test_what_is_in_force_makes_no_event():
     assert (changed.place, changed.version) == ("tenant/acme@2", 2)
     assert changed.digest != first[0].digest
     after = now.having([changed])
-    assert after.find("tenant", "acme").burst == 6
-    assert after.find("tenant", "acme", 1).burst == 5
+    assert after.tenant("acme").burst == 6
+    assert after.tenant("acme", 1).burst == 5
 
 
 def test_what_was_removed_is_out_of_force_until_it_is_applied_again():
     now = Definitions().having(plan(Definitions(), [ACME], NOON))
     gone = now.having([removal(now, "tenant", "acme", NOON)])
-    assert gone.find("tenant", "acme") is None
-    assert gone.find("tenant", "acme", 1) == ACME
+    assert gone.tenant("acme") is None
+    assert gone.tenant("acme", 1) == ACME
     with pytest.raises(KeyError, match="no tenant named acme"):
         removal(gone, "tenant", "acme", NOON)
     [back] = plan(gone, [ACME], NOON)
     assert back.version == 2
-    assert gone.having([back]).find("tenant", "acme") == ACME
+    assert gone.having([back]).tenant("acme") == ACME
 
 
 def test_versions_of_prompts_that_are_not_there_are_told_before_anything_is_applied():
@@ -73,13 +82,13 @@ def test_workers_read_all_of_them_and_follow(bootstrap, tmp_path):
         )
         follower = definitions_topic.Follower(bench.settings, Codec(LocalIds(event_classes())))
         now = follower.given()
-        assert now.find("tenant", "acme") == ACME and now.find("policy", "careful") == CAREFUL
+        assert now.tenant("acme") == ACME and now.policy("careful") == CAREFUL
         broken = definitions_topic.applied("tenant", "acme", 9, '{"burst": "many"}', NOON, "")
         more = plan(now, [ACME.model_copy(update={"burst": 9})], NOON)
         definitions_topic.publish(bench.settings, codec, [broken, *more])
         until(
-            lambda: follower.given().find("tenant", "acme").burst == 9,
+            lambda: follower.given().tenant("acme").burst == 9,
             "the new version is followed",
         )
         follower.close()
-        assert definitions_topic.read_all(bench.settings, codec).find("tenant", "acme").burst == 9
+        assert definitions_topic.read_all(bench.settings, codec).tenant("acme").burst == 9

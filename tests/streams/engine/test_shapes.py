@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from schemas.definitions.kinds import Definitions
+from schemas.events.base import Event
 from streams.engine.shapes import Call, Each, Fold, Step, Tumbling, Window, kinds
 from tests.support.toy_pipelines import Count, Counted, Doubled, Grouped, Ping, Rang, ping
 
@@ -87,7 +88,10 @@ def test_a_function_that_does_not_say_its_events_is_refused_by_name():
     def reads_only(event: Ping):
         return []
 
-    for function in (silent, reads_only, lambda event: []):
+    def vague(event: Ping) -> list[Event]:
+        return []
+
+    for function in (silent, reads_only, vague, lambda event: []):
         with pytest.raises(TypeError, match="does not say which events it reads and writes"):
             Step("step", Each(function))
 

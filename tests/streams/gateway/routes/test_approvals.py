@@ -22,7 +22,7 @@ REFUND = {
 @pytest.fixture
 def approved(link):
     """Refunds need the word of kim, or of a lead."""
-    tool = link.definitions.find("tool", "refund_order").model_copy(
+    tool = link.definitions.tool("refund_order").model_copy(
         update={"approval": Approval(by=("kim", "lead"))}
     )
     link.definitions = Definitions(
@@ -134,7 +134,7 @@ def test_what_waits_is_listed_out_of_clickhouse(http, tables):
 
 
 def test_a_question_to_the_user_is_the_answer_and_the_next_request_answers_it(http, link):
-    agent = link.definitions.find("agent", "support").model_copy(update={"ask_user": True})
+    agent = link.definitions.agent("support").model_copy(update={"ask_user": True})
     link.definitions = Definitions(
         {**link.definitions.bodies, ("agent", "support", 1): agent}, link.definitions.newest
     )

@@ -150,7 +150,7 @@ def test_a_mistake_is_the_clients_own_exception(client, body, error, says):
 
 
 def test_a_refusal_says_when_to_come_again(client, link):
-    tenant = link.definitions.find("tenant", "fernweh").model_copy(
+    tenant = link.definitions.tenant("fernweh").model_copy(
         update={"burst": 1, "requests_per_minute": 1}
     )
     link.definitions = Definitions(
@@ -173,7 +173,7 @@ def test_a_refusal_says_when_to_come_again(client, link):
 
 
 def test_a_run_that_fails_is_said_once_and_not_tried_again(client, link):
-    agent = link.definitions.find("agent", "support").model_copy(update={"limits": Limits(steps=1)})
+    agent = link.definitions.agent("support").model_copy(update={"limits": Limits(steps=1)})
     link.definitions = Definitions(
         {**link.definitions.bodies, ("agent", "support", 1): agent}, link.definitions.newest
     )

@@ -218,7 +218,7 @@ def test_the_prompt_that_is_not_changed_is_the_one_that_the_run_had(past):
     """Its alias may have moved on since."""
     asked, newer = (
         [],
-        GIVEN.find("prompt", "support").model_copy(update={"policy": "Answer in verse."}),
+        GIVEN.prompt("support").model_copy(update={"policy": "Answer in verse."}),
     )
 
     async def chat(question):

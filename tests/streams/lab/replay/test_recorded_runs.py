@@ -184,7 +184,7 @@ def recorded(name):
         ask,
     ):
         story.play(local, ask)
-        return recorder.text(local._given())
+        return recorder.text(local._newest())
 
 
 @pytest.mark.parametrize("name", PLAYED)
