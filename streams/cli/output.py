@@ -36,12 +36,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the las
 ROOT = Path(__file__).parents[2]
 
 
-class Problem(Exception):
-    """Something that the user can mend: one sentence that says what is wrong, and one that says
-    what to do.
-    """
-
-
 def plain(value: Any) -> Any:
     """A value as JSON has it: money and ids as text, moments in ISO format."""
     if isinstance(value, Decimal):
@@ -104,26 +98,6 @@ def progress(what: str, total: int | None = None) -> Iterator[Any]:
             bar.update(task, completed=done, description=words or what, **more)
 
         yield update
-
-
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """The value below which a share (0 to 1) of the values lies; None of none."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
-
-
-def usd(value: Any) -> str:
-    """Money for people: unpriced is said, never shown as zero."""
-    return "unpriced" if value is None else f"${Decimal(value):.6f}"
-
-
-def spent(own: Any, total: Any) -> str:
-    """What a run cost, and with the agents that it asked where it asked any."""
-    return (
-        usd(own)
-        if total in (None, own)
-        else f"{usd(own)}, {usd(total)} with the agents that it asked"
-    )
 
 
 def short(text: str | None, length: int = 100) -> str:

@@ -26,6 +26,7 @@ from streams.config import settings
 from streams.definitions import checks, checks_patterns, output_models, tool_files
 from streams.definitions.checks import Source, line_of
 from streams.engine.client import now
+from streams.engine.errors import UserError
 
 FOLDERS = {
     "tenants": "tenant",
@@ -51,7 +52,7 @@ belongs.
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+)$", re.MULTILINE)
 
 
-class BadCompany(Exception):
+class BadCompany(UserError):
     """A folder that cannot be applied; every mistake in it is one line: file, line, what is wrong,
     what to do.
     """

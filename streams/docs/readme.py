@@ -18,8 +18,8 @@ from pydantic_core import PydanticUndefined
 from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
 from schemas.wire.topics import topics
-from streams.cli.main import COMMANDS
 from streams.config import Settings
+from streams.docs.commands import COMMANDS
 from streams.engine.monitoring import metric_names
 from streams.engine.shapes import Call, Each, Fold, Kinds, Step, Window, kinds
 from streams.topology import FROM_SERVICES, PIPELINE, SINKS, stages

@@ -16,11 +16,12 @@ from typing import Any
 from confluent_kafka import OFFSET_INVALID, KafkaError, TopicPartition
 
 from schemas.events.base import Event
-from streams.cli.output import Problem, percentile
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.dead_letters import read_all
+from streams.engine.errors import UserError
 from streams.engine.shapes import kinds
+from streams.operations.figures import percentile
 from streams.topology import SINKS
 
 Rows = Callable[[str, dict[str, Any]], list[dict[str, Any]]]
@@ -176,7 +177,9 @@ def read_logs(
                 elif message.error().code() == KafkaError._PARTITION_EOF:
                     left.discard(place)
                 elif kafka.is_fatal(message.error()):
-                    raise Problem(f"Kafka does not let {place[0]} be read: {message.error().str()}")
+                    raise UserError(
+                        f"Kafka does not let {place[0]} be read: {message.error().str()}"
+                    )
     finally:
         reader.close()
     return logs
@@ -191,7 +194,7 @@ def written_to(settings: Settings, topics: list[str]) -> dict[tuple[str, int], i
         existing = asking.list_topics(timeout=ANSWER_S).topics
         missing = [topic for topic in topics if topic not in existing]
         if missing:
-            raise Problem(f"there is no topic {missing[0]}: `./weir deploy` makes it")
+            raise UserError(f"there is no topic {missing[0]}: `./weir deploy` makes it")
         places = [
             TopicPartition(topic, number)
             for topic in topics

@@ -25,9 +25,9 @@ from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
 from schemas.wire.codec import Undecodable
 from sinks.clickhouse.sink import append
-from streams.cli.output import Problem
 from streams.config import Settings
 from streams.engine import kafka
+from streams.engine.errors import UserError
 from streams.engine.shapes import kinds
 from streams.operations.balance import (
     CONSUMER,
@@ -264,7 +264,7 @@ class Ledger:
                     offset += 1
                 elif message.error().code() != KafkaError._PARTITION_EOF:
                     if kafka.is_fatal(message.error()):
-                        raise Problem(
+                        raise UserError(
                             f"Kafka does not let {place[0]} be read: {message.error().str()}"
                         )
                     continue

@@ -9,13 +9,13 @@ from confluent_kafka import KafkaException
 from schemas.wire.codec import Codec
 from sinks.clickhouse import sink
 from sinks.objects import Objects
-from streams.cli.output import Problem
 from streams.config import Settings
 from streams.engine import kafka
+from streams.engine.errors import UserError
 from streams.engine.schema_registry import Registry
 
 for name in ("clickhouse_connect", "streams.engine.kafka"):
-    logging.getLogger(name).setLevel(logging.CRITICAL)  # a Problem says it, once
+    logging.getLogger(name).setLevel(logging.CRITICAL)  # a UserError says it, once
 KAFKA_S = 5
 
 
@@ -26,11 +26,11 @@ def codec_of(settings: Settings) -> Codec:
 
 
 def await_kafka(settings: Settings) -> None:
-    """Raises a Problem where no broker answers within a few seconds."""
+    """Raises a UserError where no broker answers within a few seconds."""
     try:
         kafka.admin(settings).list_topics(timeout=KAFKA_S)
     except KafkaException as error:
-        raise Problem(
+        raise UserError(
             f"Kafka does not answer at {settings.bootstrap()}: start the stack with `./weir up`, or set "
             "WEIR_KAFKA; `./weir status` tells what runs"
         ) from error
@@ -39,7 +39,7 @@ def await_kafka(settings: Settings) -> None:
 def rows_of(
     settings: Settings, sql: str, parameters: dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """The rows of a query, each by column name. A Problem says why there are none to be had."""
+    """The rows of a query, each by column name. A UserError says why there are none to be had."""
     try:
         client = sink.connect(settings.clickhouse(), settings.clickhouse_database)
         try:
@@ -51,13 +51,13 @@ def rows_of(
             error
         ):  # the client tells a server that is away as an error of the database
             raise _away(settings, error) from error
-        raise Problem(f"ClickHouse refused the query: {str(error).splitlines()[0]}") from error
+        raise UserError(f"ClickHouse refused the query: {str(error).splitlines()[0]}") from error
     except (ClickHouseError, OSError) as error:
         raise _away(settings, error) from error
 
 
-def _away(settings: Settings, error: Exception) -> Problem:
-    return Problem(
+def _away(settings: Settings, error: Exception) -> UserError:
+    return UserError(
         f"ClickHouse does not answer at {settings.clickhouse()}: start the stack with `./weir up`, "
         f"or set WEIR_CLICKHOUSE_URL ({str(error).splitlines()[0][:200]})"
     )

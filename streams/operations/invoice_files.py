@@ -18,7 +18,7 @@ from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
-from streams.cli.output import Problem
+from streams.engine.errors import UserError
 
 COLUMNS = {
     "date": ("date", "day", "usage_date", "usage_date_utc", "start_time_iso"),
@@ -74,7 +74,7 @@ class Line:
 
 
 def read(path: Path, rates: Rates, decimal: str = "") -> Invoice:
-    """The invoice in a file. A Problem names the line that is wrong. `decimal`: the mark, where
+    """The invoice in a file. A UserError names the line that is wrong. `decimal`: the mark, where
     both are possible.
     """
     found = Invoice(path)
@@ -84,7 +84,9 @@ def read(path: Path, rates: Rates, decimal: str = "") -> Invoice:
         _lines(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator), skipped, found)
     )
     if not lines:
-        raise Problem(f"{path} has no lines below its heading: export the invoice by day and model")
+        raise UserError(
+            f"{path} has no lines below its heading: export the invoice by day and model"
+        )
     mark = decimal or _mark(path, lines, separator)
     for line in lines:
         amount, currency = _amount(f"{path}, line {line.number}", line, mark)
@@ -131,7 +133,7 @@ def _lines(rows: csv.DictReader, skipped: int, into: Invoice) -> Iterator[Line]:
                 currency.strip().upper(),
             )
     except csv.Error as error:
-        raise Problem(f"{path} is no CSV in UTF-8 ({error}): export it anew") from error
+        raise UserError(f"{path} is no CSV in UTF-8 ({error}): export it anew") from error
 
 
 def _text(path: Path) -> tuple[str, int]:
@@ -139,7 +141,7 @@ def _text(path: Path) -> tuple[str, int]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Problem(f"{path} is no CSV in UTF-8 ({error}): export it anew") from error
+        raise UserError(f"{path} is no CSV in UTF-8 ({error}): export it anew") from error
     head, _, rest = text.partition("\n")
     return (rest, 1) if head.strip().lower().startswith("sep=") else (text, 0)
 
@@ -155,7 +157,7 @@ def _columns(path: Path, header: Iterable[str]) -> dict[str, str]:
     )
     missing = [COLUMNS[what][0] for what in ("date", "model", "cost") if found[what] is None]
     if missing:
-        raise Problem(
+        raise UserError(
             f"{path}, line 1: no column {' and no column '.join(missing)} (there are: "
             f"{', '.join(there) or 'none'}): rename the columns to date, model, cost_usd"
         )
@@ -166,16 +168,16 @@ def _day(at: str, text: str | None) -> date:
     try:
         day = date.fromisoformat((text or "").strip()[:10])
     except ValueError as error:
-        raise Problem(
+        raise UserError(
             f"{at}: {text!r} is no date: write 2026-11-26, and leave out lines of totals"
         ) from error
     if not FIRST <= day <= LAST:
-        raise Problem(f"{at}: {day} is no day of a model's invoice: correct it")
+        raise UserError(f"{at}: {day} is no day of a model's invoice: correct it")
     return day
 
 
 def _mark(path: Path, lines: list[Line], separator: str) -> str:
-    """The decimal mark of the file: what its clear amounts have, else a point. A Problem where that
+    """The decimal mark of the file: what its clear amounts have, else a point. A UserError where that
     is a guess.
     """
     clear: dict[str, Line] = {}
@@ -192,7 +194,7 @@ def _mark(path: Path, lines: list[Line], separator: str) -> str:
         elif marks:
             unclear = unclear or line
     if len(clear) == 2:
-        raise Problem(
+        raise UserError(
             f"{path}, lines {clear['.'].number} and {clear[','].number}: {clear['.'].amount!r} has a decimal point "
             f"and {clear[','].amount!r} a decimal comma: write them alike"
         )
@@ -201,7 +203,7 @@ def _mark(path: Path, lines: list[Line], separator: str) -> str:
     ):  # where commas part columns, amounts have a point
         return "," if "," in clear else "."
     one, other = unclear.amount.replace(",", "").replace(".", ""), unclear.amount.replace(",", ".")
-    raise Problem(
+    raise UserError(
         f"{path}, line {unclear.number}: {unclear.amount!r} may be {one} or {other}, and no other line tells: "
         "say `--decimal .` or `--decimal ,`"
     )
@@ -210,7 +212,7 @@ def _mark(path: Path, lines: list[Line], separator: str) -> str:
 def _parts(at: str, amount: str) -> dict[str, str]:
     found = AMOUNT.fullmatch(amount)
     if found is None:
-        raise Problem(f"{at}: {amount!r} is no amount of money: write 12.34")
+        raise UserError(f"{at}: {amount!r} is no amount of money: write 12.34")
     return {name: (value or "").strip() for name, value in found.groupdict().items()}
 
 
@@ -219,7 +221,7 @@ def _amount(at: str, line: Line, mark: str) -> tuple[Decimal, str]:
     parts = line.parts
     whole, _, rest = parts["number"].partition(mark)
     if re.search(r"\D", rest) or not (whole.isdigit() or not whole or GROUPS.fullmatch(whole)):
-        raise Problem(
+        raise UserError(
             f"{at}: {line.amount!r} is no amount with the decimal mark {mark!r}, which other lines have: "
             "write them alike"
         )
@@ -228,7 +230,7 @@ def _amount(at: str, line: Line, mark: str) -> tuple[Decimal, str]:
         SYMBOLS.get(sign, sign) for sign in (parts["before"], parts["after"], line.currency) if sign
     }
     if len(named) > 1:
-        raise Problem(f"{at}: two currencies, {' and '.join(sorted(named))}: say which one it is")
+        raise UserError(f"{at}: two currencies, {' and '.join(sorted(named))}: say which one it is")
     credit = parts["open"] or "-" in parts["sign"] + parts["second"]
     return (-number if credit else number), (named or {"USD"}).pop()
 
@@ -236,7 +238,7 @@ def _amount(at: str, line: Line, mark: str) -> tuple[Decimal, str]:
 def _rate(path: Path, line: Line, currency: str, rates: Rates) -> Decimal:
     rate = rates(currency, line.day)
     if rate is None:
-        raise Problem(
+        raise UserError(
             f"{path}, line {line.number}: nobody knows what one {currency} was worth on {line.day}: apply "
             f"currencies/{currency}.yaml with a rate since then, or export the invoice in USD"
         )

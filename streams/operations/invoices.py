@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from streams.cli.output import usd
+from streams.operations.figures import usd
 from streams.operations.invoice_files import DATED, Invoice, known_as
 
 HALF_A_CENT = Decimal("0.005")

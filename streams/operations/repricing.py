@@ -27,7 +27,7 @@ from schemas.definitions.prices import Price
 from schemas.events.base import Value
 from schemas.events.values import Tokens
 from schemas.wire.codec import first_error
-from streams.cli.output import Problem
+from streams.engine.errors import UserError
 
 KINDS = tuple(Tokens.model_fields)
 USED = f"""
@@ -67,13 +67,13 @@ class Line:
 
 
 def read(path: Path) -> PriceList:
-    """The prices in a file. A Problem says what is wrong with it."""
+    """The prices in a file. A UserError says what is wrong with it."""
     try:
         return PriceList.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Problem(f"{path} is no YAML: {str(error).splitlines()[0]}: correct it") from error
+        raise UserError(f"{path} is no YAML: {str(error).splitlines()[0]}: correct it") from error
     except ValidationError as error:
-        raise Problem(
+        raise UserError(
             f"{path}: {first_error(error)}: a price is `name: {{input: 0.2, output: 0.8}}` or `name: book`"
         ) from error
 

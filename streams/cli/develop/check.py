@@ -9,9 +9,10 @@ from processors.prompts import render
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Definitions
 from schemas.definitions.prompts import Prompt, PromptUse
-from streams.cli.output import ROOT, AsJson, Problem, err, out, say_json, short, table
+from streams.cli.output import ROOT, AsJson, err, out, say_json, short, table
 from streams.config import settings
 from streams.definitions.folder import FOLDERS, Company, load
+from streams.engine.errors import UserError
 from streams.lab.replay.recorded_runs import differences
 
 HISTORIES = ROOT / "tests" / "histories"
@@ -38,7 +39,7 @@ def check(
     if histories:
         return check_histories(folder or HISTORIES, as_json)
     if folder is None:
-        raise Problem("name a company's folder, e.g. infra/company, or say --histories")
+        raise UserError("name a company's folder, e.g. infra/company, or say --histories")
     whole = folder.resolve().parent if folder.resolve().name in FOLDERS else folder
     company = load(whole, settings().services_port)
     result = {
@@ -93,7 +94,7 @@ def check_histories(folder: Path, as_json: bool) -> None:
     """Each history of a folder, played from its beginning and from each of its states."""
     paths = sorted(folder.glob("*.jsonl")) if folder.is_dir() else [folder]
     if not paths:
-        raise Problem(
+        raise UserError(
             f"{folder} has no histories: name a folder with *.jsonl, as tests/histories is one"
         )
     found = {path.stem: differences(path) for path in paths}
@@ -103,7 +104,7 @@ def check_histories(folder: Path, as_json: bool) -> None:
         say_json({"histories": len(found), "differences": found})
     broken = sum(map(bool, found.values()))
     if broken:
-        raise Problem(
+        raise UserError(
             f"{broken} of {len(found)} recorded runs would go on otherwise than they began: mend the change, or "
             "let runs under way end before it is deployed"
         )

@@ -8,11 +8,12 @@ import typer
 
 from schemas.definitions.patterns import Workflow
 from streams.cli.operate import top as live
-from streams.cli.output import ROOT, AsJson, Problem, err
+from streams.cli.output import ROOT, AsJson, err
 from streams.config import settings
 from streams.definitions.folder import definition_in
 from streams.docs import alerts, asyncapi, dashboards, dictionary, mermaid
 from streams.docs import readme as drawn
+from streams.engine.errors import UserError
 
 
 def top(
@@ -27,7 +28,7 @@ def top(
     try:
         live.show(settings(), minutes, by, once, as_json)
     except live.Away as away:
-        raise Problem(str(away)) from away
+        raise UserError(str(away)) from away
 
 
 def describe(
@@ -98,7 +99,7 @@ def describe(
             readme,
         )
     ):
-        raise Problem(
+        raise UserError(
             "say what: --diagram, --overview, --topics, --asyncapi, --settings, --dictionary, --metrics, --agent, --workflow FILE, "
             "--dashboards or --readme"
         )
@@ -108,7 +109,7 @@ def _workflow_in(path: Path) -> Workflow:
     """The workflow of an agent's file, checked by itself."""
     agent = definition_in(path, "agent")
     if agent.workflow is None:
-        raise Problem(
+        raise UserError(
             f"{path} has no workflow, its pattern is {agent.pattern}: name an agent with `pattern: workflow`"
         )
     return agent.workflow

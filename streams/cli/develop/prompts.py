@@ -8,9 +8,10 @@ import typer
 from processors.prompts.render import tokens_in
 from schemas.definitions.kinds import Definitions
 from schemas.definitions.prompts import Prompt
-from streams.cli.output import AsJson, Problem, out, say_json, table
+from streams.cli.output import AsJson, UserError, out, say_json, table
 from streams.config import settings
 from streams.engine.definitions_topic import read_all
+from streams.engine.errors import UserError
 from streams.operations.connections import codec_of
 
 prompts = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -69,7 +70,7 @@ def show(place: Annotated[str, typer.Argument(help="NAME@VERSION or NAME@ALIAS."
 
 
 def found(given: Definitions, place: str) -> Prompt:
-    """The prompt at NAME, NAME@VERSION or NAME@ALIAS. Raises Problem."""
+    """The prompt at NAME, NAME@VERSION or NAME@ALIAS. Raises UserError."""
     name, _, which = place.partition("@")
     alias = given.alias(name)
     named = alias.versions if alias else {}
@@ -84,7 +85,7 @@ def found(given: Definitions, place: str) -> Prompt:
         else given.prompt(name, version)
     )
     if prompt is None:
-        raise Problem(
+        raise UserError(
             f"there is no prompt {place!r}: `./weir prompts list` shows those that are applied"
         )
     return prompt

@@ -18,12 +18,14 @@ import typer
 from infra.embedded.scripted import recorded
 from streams import app
 from streams.cli.operate.stack import running_with_progress
-from streams.cli.output import AsJson, Problem, err, out, percentile, progress, say_json, table
+from streams.cli.output import AsJson, err, out, progress, say_json, table
 from streams.config import settings
 from streams.definitions.folder import Company
+from streams.engine.errors import UserError
 from streams.lab.replay import player, recording, traffic
 from streams.operations.connections import codec_of, rows_of
 from streams.operations.deploy import apply_and_wait
+from streams.operations.figures import percentile
 
 COUNTS = {
     "model_calls": "SELECT count() AS n FROM token_usage WHERE startsWith(session, {batch:String})",
@@ -181,7 +183,7 @@ def service(name: str, argv: list[str], port: int) -> Iterator[None]:
         deadline = time.monotonic() + 30
         while not answers(f"http://127.0.0.1:{port}/healthz"):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise Problem(f"the {name} service did not start: its words are above")
+                raise UserError(f"the {name} service did not start: its words are above")
             time.sleep(0.05)
         yield
     finally:

@@ -8,11 +8,12 @@ import typer
 
 from schemas.events.agent.runs import RequestRefused, RunFinished
 from schemas.events.base import Event
-from streams.cli.output import AsJson, Problem, err, say_json
+from streams.cli.output import AsJson, err, say_json
 from streams.cli.runs import run_story
 from streams.cli.runs.ask import print_outcome
 from streams.cli.runs.live_text import Screen, on_screen
 from streams.config import settings
+from streams.engine.errors import UserError
 from streams.lab.playground import Desk, company_of
 from streams.lab.replay.recorded_runs import Recorder
 from streams.topology import PIPELINE
@@ -41,7 +42,7 @@ def try_(
     SECONDS`.
     """
     if record and record.exists():
-        raise Problem(
+        raise UserError(
             f"{record} is there already, and what was recorded once is never written anew: name another file"
         )
     screen, recorder = Screen(sys.stdout), Recorder(PIPELINE)
@@ -83,10 +84,12 @@ def said_to(desk: Desk, text: str) -> list[Event]:
         case "/approve" | "/deny":
             said = desk.decide(word.removeprefix("/"), rest.strip())
             if said is None:
-                raise Problem(f"no call waits for a word, so {word} has nothing to decide")
+                raise UserError(f"no call waits for a word, so {word} has nothing to decide")
             return said
         case "/signal" | "/later":
-            raise Problem(f"{text!r} cannot be read: write /signal NAME PAYLOAD, or /later SECONDS")
+            raise UserError(
+                f"{text!r} cannot be read: write /signal NAME PAYLOAD, or /later SECONDS"
+            )
     return desk.say(text)
 
 

@@ -12,9 +12,10 @@ from confluent_kafka import Message
 from schemas.events.knowledge import ChunkPrepared, ChunkRetired
 from sinks.clickhouse.sink import append
 from sinks.qdrant import sink as qdrant_sink
-from streams.cli.output import AsJson, Problem, err, out, say_json, table
+from streams.cli.output import AsJson, err, out, say_json, table
 from streams.config import Settings, settings
 from streams.engine import kafka
+from streams.engine.errors import UserError
 from streams.engine.sinks.worker import sink_of
 from streams.lab.chaos.check import chunks_of
 from streams.operations.balance import FIGURES, Balance, Minute
@@ -133,12 +134,12 @@ def keep(configured: Settings, minutes: list[Minute]) -> None:
 
 
 def pieces_of(configured: Settings, waiting: list[Delay]) -> dict[str, int]:
-    """Pieces in force by what the log still has, and how Qdrant differs. A Problem while some are
+    """Pieces in force by what the log still has, and how Qdrant differs. A UserError while some are
     on their way.
     """
     behind = next((one.behind for one in waiting if one.consumer == "sink-qdrant"), 0)
     if behind:
-        raise Problem(f"{behind} pieces are on their way to Qdrant: ask again in a moment")
+        raise UserError(f"{behind} pieces are on their way to Qdrant: ask again in a moment")
     codec = codec_of(configured)
     log = {
         kind: [

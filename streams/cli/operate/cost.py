@@ -18,11 +18,13 @@ from schemas.definitions.kinds import Definitions, Tenant
 from schemas.events.values import Tokens
 from sinks.clickhouse.queries.catalogue import by_name
 from sinks.clickhouse.queries.money import SAVED
-from streams.cli.output import AsJson, Problem, err, out, say_json, table, usd
+from streams.cli.output import AsJson, err, out, say_json, table
 from streams.config import settings
 from streams.engine import definitions_topic
+from streams.engine.errors import UserError
 from streams.operations import invoice_files, invoices, repricing
 from streams.operations.connections import codec_of, rows_of
+from streams.operations.figures import usd
 
 cost = typer.Typer(no_args_is_help=True, add_completion=False)
 TIMES = {
@@ -78,7 +80,7 @@ def report(
     names = [name.strip() for name in by.split(",") if name.strip()]
     unknown = [name for name in names if name not in COLUMNS and name not in TIMES]
     if unknown or not names:
-        raise Problem(
+        raise UserError(
             f"cost is not known by {', '.join(unknown) or 'nothing'}: use {', '.join((*COLUMNS, *TIMES))}"
         )
     begin, end = span(from_, to)
@@ -220,7 +222,7 @@ def reconcile(
     as_json: AsJson = False,
 ) -> None:
     if decimal not in ("", ".", ","):
-        raise Problem(f"--decimal {decimal} is no decimal mark: it is `.` or `,`")
+        raise UserError(f"--decimal {decimal} is no decimal mark: it is `.` or `,`")
     known = cache(given)
     bill = invoice_files.read(
         invoice, lambda currency, day: metering.rate_at(known(), currency, midnight(day)), decimal
@@ -333,7 +335,7 @@ def month_budgets() -> dict[str, Decimal]:
     """
     try:
         known = given()
-    except (Problem, KafkaException, RuntimeError, ConnectionError, httpx.HTTPError) as error:
+    except (UserError, KafkaException, RuntimeError, ConnectionError, httpx.HTTPError) as error:
         err.print(
             f"[dim]without budgets: the definitions could not be read ({type(error).__name__})[/dim]"
         )
@@ -365,12 +367,12 @@ def used_up_on(row: dict[str, Any], budget: Decimal | None, now: datetime) -> da
 
 
 def span(begin: str, end: str) -> tuple[datetime, datetime]:
-    """From when to when. A Problem where a moment is none, or the end comes first."""
+    """From when to when. A UserError where a moment is none, or the end comes first."""
     now = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
     first = moment(begin) if begin else now.replace(day=1, hour=0, minute=0, second=0)
     last = moment(end) if end else now
     if first >= last:
-        raise Problem(
+        raise UserError(
             f"--from {first:%Y-%m-%d %H:%M} is not before --to {last:%Y-%m-%d %H:%M}: turn them round"
         )
     return first, last
@@ -384,11 +386,11 @@ def moment(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError as error:
-        raise Problem(
+        raise UserError(
             f"{text!r} is no day or moment: write 2026-11-26 or 2026-11-26T12:00"
         ) from error
     if not 1970 < at.year < 2100:  # what ClickHouse has moments for
-        raise Problem(
+        raise UserError(
             f"{text!r} is no day on which models were called: write 2026-11-26 or 2026-11-26T12:00"
         )
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

@@ -15,12 +15,14 @@ from schemas.events.agent.runs import AgentRequested, RequestRefused, RunFinishe
 from schemas.events.base import Event
 from streams import app
 from streams.cli.operate.stack import print_ports, start_with_progress
-from streams.cli.output import AsJson, Problem, err, out, progress, say_json, short, table, usd
+from streams.cli.output import AsJson, err, out, progress, say_json, short, table
 from streams.cli.runs.ask import show_event
 from streams.config import settings
 from streams.engine.client import Client, Watch, request
+from streams.engine.errors import UserError
 from streams.lab.replay.run_history import session_events
 from streams.operations.connections import codec_of, rows_of
+from streams.operations.figures import usd
 
 TABLES = ("runs", "spans", "token_usage", "usage_by_minute", "verdicts", "dead_letters")
 
@@ -187,7 +189,7 @@ def await_rows(runs: set[UUID], timeout_s: float = 20) -> dict[str, int]:
                 for name in TABLES
             }
         threading.Event().wait(0.1)
-    raise Problem(
+    raise UserError(
         f"not all runs came to ClickHouse within {timeout_s:.0f} s: see .weir/log/sink-clickhouse-0.log"
     )
 

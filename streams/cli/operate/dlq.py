@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from streams.cli.output import AsJson, Problem, err, out, say_json, short, table
+from streams.cli.output import AsJson, err, out, say_json, short, table
 from streams.config import settings
 from streams.engine import dead_letters
+from streams.engine.errors import UserError
 from streams.operations.connections import codec_of
 
 dlq = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -65,7 +66,7 @@ def show_letter(
 ) -> None:
     found = [letter for letter in letters() if letter.source == source]
     if not found:
-        raise Problem(f"there is no dead letter {source!r}: `./weir dlq list` names them")
+        raise UserError(f"there is no dead letter {source!r}: `./weir dlq list` names them")
     for letter in found:
         if as_json:
             say_json(
@@ -99,7 +100,7 @@ def replay_letters(
 ) -> None:
     chosen = [letter for letter in letters(reason, topic) if not source or letter.source in source]
     if not chosen:
-        raise Problem("no dead letter matches: `./weir dlq list` names them")
+        raise UserError("no dead letter matches: `./weir dlq list` names them")
     given_back = dead_letters.replay(settings(), chosen, again=again)
     err.print(
         f"{given_back} of {len(chosen)} given back; the others were before (--again gives them back once more)"

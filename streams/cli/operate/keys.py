@@ -8,10 +8,11 @@ import typer
 
 from schemas.definitions.api_keys import SCOPES, ApiKey
 from schemas.definitions.kinds import Definitions
-from streams.cli.output import AsJson, Problem, err, out, say_json, table
+from streams.cli.output import AsJson, err, out, say_json, table
 from streams.config import settings
 from streams.engine import definitions_topic
 from streams.engine.client import now
+from streams.engine.errors import UserError
 from streams.gateway.auth import made
 from streams.operations.connections import codec_of
 
@@ -48,15 +49,15 @@ def add(
     codec = codec_of(settings())
     given = definitions_topic.read_all(settings(), codec)
     if given.tenant(tenant) is None:
-        raise Problem(
+        raise UserError(
             f"no tenant {tenant!r} is defined: apply one (`weir apply FOLDER`), or correct the name"
         )
     wrong = set(scope) - set(SCOPES)
     if wrong:
-        raise Problem(f"{sorted(wrong)[0]!r} is no scope: use {', '.join(SCOPES)}")
+        raise UserError(f"{sorted(wrong)[0]!r} is no scope: use {', '.join(SCOPES)}")
     name = name or f"{tenant.replace('_', '-').lower()[:80]}-{secrets.token_hex(3)}"
     if given.key(name) is not None:
-        raise Problem(
+        raise UserError(
             f"there is a key {name!r} already: revoke it (`weir keys revoke {name}`), or choose another name"
         )
     text, key = made(
@@ -120,7 +121,7 @@ def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None
     try:
         gone = definitions_topic.removal(given, "key", name, now())
     except KeyError as error:
-        raise Problem(
+        raise UserError(
             f"there is no key named {name!r}: `weir keys list` shows those that there are"
         ) from error
     definitions_topic.publish(settings(), codec, [gone])

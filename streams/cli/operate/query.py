@@ -7,10 +7,11 @@ import typer
 from confluent_kafka import TopicPartition
 
 from sinks.clickhouse.queries.catalogue import QUERIES
-from streams.cli.output import ROOT, AsJson, Problem, err, out, say_json, table
+from streams.cli.output import ROOT, AsJson, err, out, say_json, table
 from streams.config import settings
 from streams.docs import readme as drawn
 from streams.engine import kafka
+from streams.engine.errors import UserError
 from streams.operations.connections import await_kafka, rows_of
 
 
@@ -28,14 +29,14 @@ def query(
     if named and sql is None:
         return list_queries(as_json)
     if sql is None:
-        raise Problem(
+        raise UserError(
             "give SQL, e.g. `./weir query 'SELECT count() FROM runs'`, or `--named` for the ready queries"
         )
     parameters = dict(part.split("=", 1) for part in param if "=" in part)
     if named:
         chosen = next((q for q in QUERIES if q.name == sql), None)
         if chosen is None:
-            raise Problem(f"there is no ready query {sql!r}: `./weir query --named` lists them")
+            raise UserError(f"there is no ready query {sql!r}: `./weir query --named` lists them")
         sql, parameters = chosen.sql, {**chosen.parameters, **parameters}
     found = rows_of(settings(), sql, parameters)
     if as_json:
@@ -92,7 +93,7 @@ def schema(
     """Prints an event's Avro schema, for producers in other languages."""
     path = ROOT / "schemas" / "avro" / f"{event}.avsc"
     if not path.exists():
-        raise Problem(
+        raise UserError(
             f"there is no event {event!r}: {', '.join(sorted(p.stem for p in path.parent.glob('*.avsc')))}"
         )
     out.print(path.read_text(), markup=False, soft_wrap=True)

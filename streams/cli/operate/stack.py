@@ -9,8 +9,9 @@ import typer
 
 from infra.embedded import stack as embedded
 from streams import app
-from streams.cli.output import AsJson, Problem, err, out, progress, say_json, table
+from streams.cli.output import AsJson, err, out, progress, say_json, table
 from streams.config import Settings, settings
+from streams.engine.errors import UserError
 from streams.lab.isolated_stack import resident_mb
 
 Slots = Annotated[int, typer.Option(min=1, max=16, help="Workers a stage and call runners.")]
@@ -36,7 +37,7 @@ def running_with_progress(chosen: Settings) -> Iterator[None]:
 def up(slots: Slots = 1) -> None:
     """Starts the stack in the background and returns when it is ready."""
     if app.is_up(settings()):
-        raise Problem(
+        raise UserError(
             f"the stack in {settings().home.resolve()} is up already: `./weir status`, or `./weir down` first"
         )
     start_with_progress(settings(), slots)
@@ -71,7 +72,9 @@ def print_ports(chosen: Settings) -> None:
 def down() -> None:
     """Stops the stack; its data stays."""
     if not app.is_up(settings()):
-        raise Problem(f"no stack is up in {settings().home.resolve()}; start one with `./weir up`")
+        raise UserError(
+            f"no stack is up in {settings().home.resolve()}; start one with `./weir up`"
+        )
     with err.status("stopping: workers finish what they have begun"):
         app.stop(settings())
     err.print("the stack is down; its data stays in " + str(settings().home))
@@ -83,7 +86,9 @@ def status(as_json: AsJson = False) -> None:
     if as_json:
         return say_json(found)
     if not app.is_up(settings()):
-        raise Problem(f"no stack is up in {settings().home.resolve()}; start one with `./weir up`")
+        raise UserError(
+            f"no stack is up in {settings().home.resolve()}; start one with `./weir up`"
+        )
     out.print(
         table(
             "Services",
@@ -108,7 +113,7 @@ def service_row(name: str, service: dict[str, Any]) -> tuple[Any, ...]:
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Stops the stack and forgets all its data."""
     if not yes and not typer.confirm(f"Forget all data in {settings().home.resolve()}?", err=True):
-        raise Problem("nothing was forgotten")
+        raise UserError("nothing was forgotten")
     if app.is_up(settings()):
         app.stop(settings())
     app.reset(settings())

@@ -9,10 +9,11 @@ import typer
 
 from schemas.events.base import derived_id
 from schemas.events.webhooks import Webhook, WebhookDue
-from streams.cli.output import AsJson, Problem, err, out, say_json, short, table
+from streams.cli.output import AsJson, err, out, say_json, short, table
 from streams.config import settings
 from streams.engine import definitions_topic
 from streams.engine.client import Publisher, now
+from streams.engine.errors import UserError
 from streams.operations.connections import codec_of, rows_of
 
 webhooks = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -103,7 +104,7 @@ def again(
 ) -> None:
     found = [row for row in rows_of(settings(), DROPPED) if message in (None, row["message"])]
     if not found:
-        raise Problem(
+        raise UserError(
             f"no message {message or ''} was given up: `./weir webhooks dropped` lists those that were"
         )
     publisher = Publisher(settings(), codec_of(settings()))

@@ -14,10 +14,11 @@ from schemas.events.agent.runs import RunCancelled, RunFinished
 from schemas.events.agent.signals import Signalled, SignalRefused
 from schemas.events.base import Event
 from sinks.clickhouse.queries.catalogue import by_name
-from streams.cli.output import AsJson, Problem, err, out, say_json, short, table
+from streams.cli.output import AsJson, err, out, say_json, short, table
 from streams.cli.runs.run_history import place_of
 from streams.config import settings
 from streams.engine.client import Publisher, Watch, now
+from streams.engine.errors import UserError
 from streams.operations.connections import codec_of, rows_of
 
 ANSWER_S = 20
@@ -100,7 +101,9 @@ def decide(
 ) -> None:
     found = rows_of(settings(), ASKED, {"id": str(approval)})
     if not found:
-        raise Problem(f"there is no approval {approval}: `./weir approvals` lists those that wait")
+        raise UserError(
+            f"there is no approval {approval}: `./weir approvals` lists those that wait"
+        )
     by, note = signed(by, note, getpass.getuser())
     word = ApprovalDecided(
         id=uuid4(),
@@ -119,7 +122,7 @@ def decide(
     if as_json and answer is not None:
         say_json(answer.model_dump(mode="json"))
     if isinstance(answer, ApprovalRefused):
-        raise Problem(f"that word does not count ({answer.reason}): {answer.detail}")
+        raise UserError(f"that word does not count ({answer.reason}): {answer.detail}")
     err.print(
         f"{decision} of {approval} is on Kafka, and not answered yet: `./weir status` tells which worker is down"
         if answer is None
@@ -144,7 +147,7 @@ def cancel(
     """
     over = rows_of(settings(), ENDED, {"id": str(run)})
     if over:
-        raise Problem(
+        raise UserError(
             f"run {run} is over already: {over[0]['outcome']} at {over[0]['at']:%Y-%m-%d %H:%M:%S} UTC"
         )
     tenant, session, _ = place_of(run)
@@ -153,7 +156,7 @@ def cancel(
     )
     ended = publish(word, (RunFinished,), lambda event: event.run == run)
     if ended is None:
-        raise Problem(
+        raise UserError(
             f"run {run} did not end: `./weir show {run}` tells whether it was over before, "
             "`./weir status` which worker is down"
         )
@@ -181,7 +184,7 @@ def signal(
     )
     refused = publish(word, (SignalRefused,), lambda event: event.cause == word.id, REFUSED_S)
     if refused is not None:
-        raise Problem(f"the signal was not kept ({refused.reason}): {refused.detail}")
+        raise UserError(f"the signal was not kept ({refused.reason}): {refused.detail}")
     if as_json:
         say_json(word.model_dump(mode="json"))
     err.print(

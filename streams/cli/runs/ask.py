@@ -15,12 +15,14 @@ from schemas.events.agent.runs import RequestRefused, RunFinished
 from schemas.events.base import Event
 from schemas.events.feedback import FeedbackGiven
 from schemas.events.model_chunks import ModelChunk
-from streams.cli.output import AsJson, Problem, err, out, say_json, short, spent
+from streams.cli.output import AsJson, err, out, say_json, short
 from streams.cli.runs.live_text import Screen, on_screen
 from streams.config import settings
 from streams.engine.client import Client, Publisher, Watch, now, request
+from streams.engine.errors import UserError
 from streams.lab.replay.run_history import session_events
 from streams.operations.connections import codec_of, rows_of
+from streams.operations.figures import spent
 
 RUN = """SELECT * FROM runs WHERE run = {run:UUID} ORDER BY at LIMIT 1"""
 
@@ -46,7 +48,7 @@ def send(
     """Sends one request and waits for its outcome."""
     codec = codec_of(settings())
     if wrong := [part for part in metadata if "=" not in part]:
-        raise Problem(f"--metadata {wrong[0]!r} is no name=value: write e.g. feature=orders")
+        raise UserError(f"--metadata {wrong[0]!r} is no name=value: write e.g. feature=orders")
     asked = request(
         tenant,
         agent,
@@ -74,7 +76,7 @@ def send(
             0.2 if follow else 0
         )  # a run's last events come on other topics than its outcome
     if outcome is None:
-        raise Problem(
+        raise UserError(
             f"no outcome of run {asked.id} within {timeout:.0f} s. It is not lost: `./weir show {asked.id}` "
             "later, and `./weir status` tells which worker is down"
         )
@@ -139,7 +141,7 @@ def feedback(
     """Says what somebody thinks of a run."""
     found = rows_of(settings(), RUN, {"run": str(run)})
     if not found:
-        raise Problem(f"there is no finished run {run}: `./weir runs` lists what is there")
+        raise UserError(f"there is no finished run {run}: `./weir runs` lists what is there")
     publisher = Publisher(settings(), codec_of(settings()))
     publisher.publish(
         FeedbackGiven(

@@ -9,10 +9,11 @@ from uuid import UUID
 
 import typer
 
-from streams.cli.output import AsJson, Problem, say_json
+from streams.cli.output import AsJson, say_json
 from streams.cli.runs.ask import print_outcome
 from streams.cli.runs.live_text import Screen
 from streams.config import settings
+from streams.engine.errors import UserError
 from streams.engine.follow_run import BACK, Piece, Place
 from streams.engine.follow_run import follow as pieces_of
 from streams.operations.connections import codec_of
@@ -37,7 +38,7 @@ def follow(
     try:
         reached = Place.of(place) if place else None
     except ValueError as error:
-        raise Problem(str(error)) from error
+        raise UserError(str(error)) from error
     screen, outcome = Screen(None if as_json else sys.stdout), None
     for told in pieces_of(
         settings(), codec_of(settings()), run, reached, timeout, timedelta(minutes=back)
@@ -61,7 +62,7 @@ def follow(
     elif outcome is not None:
         print_outcome(outcome, answer=not known)
     else:
-        raise Problem(
+        raise UserError(
             f"run {run} has not ended within {timeout:.0f} s: go on with `./weir follow {run}"
             f"{f' --place {reached}' if reached else ''}`"
         )

@@ -16,14 +16,16 @@ from schemas.events.agent.runs import RunFinished
 from schemas.events.base import Event
 from schemas.events.usage import TokensUsed
 from schemas.events.values import NAME
-from streams.cli.output import AsJson, Problem, err, out, say_json, short, table, usd
+from streams.cli.output import AsJson, err, out, say_json, short, table
 from streams.cli.runs.run_history import history
 from streams.config import settings
 from streams.engine.client import Publisher
 from streams.engine.definitions_topic import read_all
+from streams.engine.errors import UserError
 from streams.lab.replay.fork import Change, Fork, Unforkable
 from streams.lab.replay.fork import fork as run_again
 from streams.operations.connections import codec_of
+from streams.operations.figures import usd
 from streams.ports.wiring import ports_over
 
 REFERENCE = re.compile(rf"({NAME})@(?:v?(\d+)|({NAME}))")
@@ -54,7 +56,7 @@ def fork(
     try:
         made = asyncio.run(_forked(past, given, wanted))
     except Unforkable as why:
-        raise Problem(f"run {run} cannot be forked: {why}") from why
+        raise UserError(f"run {run} cannot be forked: {why}") from why
     then = next((event for event in past if isinstance(event, RunFinished)), None)
     if as_json:
         return say_json(result(past, then, made))
@@ -77,13 +79,13 @@ async def _forked(past: list[Event], given: Any, wanted: Change) -> Fork:
 
 
 def prompt_of(change: str) -> str | PromptUse | None:
-    """What `--with` asks for. Raises Problem."""
+    """What `--with` asks for. Raises UserError."""
     if not change:
         return None
     key, _, value = change.partition("=")
     found = REFERENCE.fullmatch(value)
     if key != "prompt" or not value:
-        raise Problem(
+        raise UserError(
             f"--with {change!r} is not understood: it is prompt=NAME@v3, prompt=NAME@canary, or prompt=FILE"
         )
     if found:
@@ -94,7 +96,7 @@ def prompt_of(change: str) -> str | PromptUse | None:
         )
     if Path(value).is_file():
         return Path(value).read_text(encoding="utf-8")
-    raise Problem(f"{value!r} is no file and no version of a prompt (NAME@v3): correct it")
+    raise UserError(f"{value!r} is no file and no version of a prompt (NAME@v3): correct it")
 
 
 def answers_of(past: list[Event]) -> list[Any]:

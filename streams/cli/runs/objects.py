@@ -10,9 +10,10 @@ import typer
 from schemas.wire.large_bodies import NoBody
 from schemas.wire.topics import MONTH
 from sinks.objects import Kept, Objects
-from streams.cli.output import AsJson, Problem, err, out, say_json, table
+from streams.cli.output import AsJson, err, out, say_json, table
 from streams.config import settings
 from streams.engine.client import now
+from streams.engine.errors import UserError
 
 objects = typer.Typer(add_completion=False)
 Tenant = Annotated[str, typer.Option(help="Only this tenant's.")]
@@ -56,7 +57,7 @@ def show(
     try:
         sys.stdout.buffer.write(store().get(key))
     except NoBody as missing:
-        raise Problem(
+        raise UserError(
             f"{missing}: it was removed, or never put. `./weir objects` tells what is kept"
         ) from missing
 

@@ -4,8 +4,8 @@ from datetime import datetime
 from uuid import UUID
 
 from schemas.events.base import Event
-from streams.cli.output import Problem
 from streams.config import settings
+from streams.engine.errors import UserError
 from streams.lab.replay import run_history
 from streams.operations.connections import codec_of, rows_of
 
@@ -17,7 +17,7 @@ GROUP BY tenant, session LIMIT 1"""
 
 
 def history(run: UUID) -> list[Event]:
-    """The run's events, out of Kafka. A Problem where nobody has heard of it."""
+    """The run's events, out of Kafka. A UserError where nobody has heard of it."""
     tenant, session, since = place_of(run)
     return run_history.of_run(
         run_history.of_session(settings(), codec_of(settings()), tenant, session, since), run
@@ -25,14 +25,14 @@ def history(run: UUID) -> list[Event]:
 
 
 def place_of(run: UUID) -> tuple[str, str, datetime]:
-    """The run's tenant, session, and since when there is something of it. A Problem where nobody
+    """The run's tenant, session, and since when there is something of it. A UserError where nobody
     has heard of it.
     """
     for place in PLACES:
         rows = rows_of(settings(), place, {"run": str(run)})
         if rows:
             return rows[0]["tenant"], rows[0]["session"], rows[0]["since"]
-    raise Problem(
+    raise UserError(
         f"nobody has heard of run {run}: rows arrive within seconds of its first step; `./weir runs` lists those "
         "that are over"
     )

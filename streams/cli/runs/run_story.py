@@ -30,7 +30,8 @@ from schemas.events.base import Event
 from schemas.events.guardrails import VerdictReached
 from schemas.events.operations import BreakerMoved
 from schemas.events.values import Body
-from streams.cli.output import short, usd
+from streams.cli.output import short
+from streams.operations.figures import usd
 
 WIDTH = 110
 

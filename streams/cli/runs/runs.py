@@ -8,11 +8,13 @@ from uuid import UUID
 
 import typer
 
-from streams.cli.output import AsJson, Problem, out, say_json, short, spent, table, usd
+from streams.cli.output import AsJson, out, say_json, short, table
 from streams.cli.runs import approvals, forks, run_story
 from streams.cli.runs.run_history import history
 from streams.config import settings
+from streams.engine.errors import UserError
 from streams.operations.connections import rows_of
+from streams.operations.figures import spent, usd
 
 RUN = """SELECT * FROM runs WHERE run = {run:UUID} ORDER BY at LIMIT 1"""
 SPANS = """SELECT name, operation, status, error_type, started_at, wait_ms, cost_usd, input_tokens, output_tokens, input,
@@ -75,7 +77,7 @@ def show(
         return tell(run, as_json)
     found = rows_of(settings(), RUN, {"run": str(run)})
     if not found:
-        raise Problem(
+        raise UserError(
             f"there is no finished run {run} in ClickHouse (rows arrive within seconds of the run's end): "
             "`./weir runs` lists what is there"
         )

@@ -6,9 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from sinks.clickhouse.queries.traces import TRACES
-from streams.cli.output import AsJson, Problem, out, say_json, short, table, usd
+from streams.cli.output import AsJson, out, say_json, short, table
 from streams.config import settings
+from streams.engine.errors import UserError
 from streams.operations.connections import rows_of
+from streams.operations.figures import usd
 
 QUERIES = {query.name: query for query in TRACES}
 MODEL_CALLS = ("chat", "text_completion", "generate_content", "embeddings")
@@ -66,16 +68,16 @@ def traces(
 
 
 def show(trace: str, tenant: str, limit: int, as_json: bool) -> None:
-    """One trace as a tree. Raises Problem where there is none, or two tenants have one of that id."""
+    """One trace as a tree. Raises UserError where there is none, or two tenants have one of that id."""
     spans = asked("trace_spans", trace=trace, tenant=tenant, limit=limit + 1)
     if not spans:
-        raise Problem(
+        raise UserError(
             f"there is no trace {trace} in ClickHouse (rows arrive within seconds): `./weir traces` lists those "
             "that are there"
         )
     tenants = sorted({span["tenant"] for span in spans})
     if len(tenants) > 1:
-        raise Problem(
+        raise UserError(
             f"the tenants {', '.join(tenants)} each have a trace {trace}: say which with --tenant"
         )
     if as_json:

@@ -16,11 +16,11 @@ from clickhouse_connect.driver.client import Client
 
 from infra.embedded.testing_servers import running_clickhouse
 from sinks.clickhouse.sink import connect, migrate
-from streams.cli.output import percentile
 from streams.config import Settings
 from streams.docs.dashboards import plain
 from streams.docs.panels import DASHBOARDS
 from streams.lab.bench_engine.broker import Unmeasured
+from streams.operations.figures import percentile
 
 TABLES = Path(__file__).parents[3] / "infra" / "clickhouse"
 DATABASE, BATCH, A_RUN, LARGE = "bench", 500_000, 4, 10_000

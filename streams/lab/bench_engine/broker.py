@@ -29,6 +29,7 @@ from schemas.wire.topics import topics
 from streams import app
 from streams.config import Settings
 from streams.engine import kafka
+from streams.engine.errors import UserError
 from streams.engine.stages import changelog
 from streams.lab.bench_engine.workload import Work
 from streams.lab.isolated_stack import free_block
@@ -38,7 +39,7 @@ PARTITIONS = 4
 LOG_LINES = 15
 
 
-class Unmeasured(Exception):
+class Unmeasured(UserError):
     """A measurement could not be made; the sentence says why and what to look at."""
 
 

@@ -19,7 +19,6 @@ from schemas.events.agent.models import ModelResponded
 from schemas.events.agent.runs import AgentRequested, PassagesFound, RunFinished, ToolReturned
 from schemas.events.base import Event
 from schemas.wire.codec import Codec
-from streams.cli.output import percentile
 from streams.config import Settings
 from streams.definitions.folder import Company
 from streams.engine.client import Client, Watch, now, request
@@ -31,6 +30,7 @@ from streams.lab.isolated_stack import resident_mb
 from streams.lab.replay import run_history
 from streams.operations.connections import codec_of
 from streams.operations.deploy import apply_and_wait
+from streams.operations.figures import percentile
 
 TENANT = "bench"
 LENGTHS, PAD, CHILDREN, AT_ONCE = (50, 100), "x" * 5_000, 20, 1_000

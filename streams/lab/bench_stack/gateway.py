@@ -25,13 +25,13 @@ from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model, Tenant
 from sinks.http import client
 from streams import app
-from streams.cli.output import percentile
 from streams.config import Settings, environment_with
 from streams.definitions.folder import Company
 from streams.lab.bench_engine.broker import Unmeasured
 from streams.lab.bench_stack.stack import running
 from streams.lab.isolated_stack import free_block
 from streams.operations.deploy import apply_and_wait
+from streams.operations.figures import percentile
 
 TENANT, AGENT, MODEL = "bench", "clerk", "scripted"
 SHARES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}

@@ -17,7 +17,6 @@ from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model, Tenant, Tool
 from schemas.events.agent.runs import AgentRequested, RunFinished
 from streams import app
-from streams.cli.output import percentile
 from streams.config import Settings
 from streams.definitions.folder import Company
 from streams.engine.client import Client, request
@@ -26,6 +25,7 @@ from streams.lab.chaos import kill_plan
 from streams.lab.isolated_stack import own_settings
 from streams.operations.connections import codec_of, rows_of
 from streams.operations.deploy import apply_and_wait
+from streams.operations.figures import percentile
 
 RUNS_A_SECOND = 5
 KILLED = "stage-session-0"

@@ -20,11 +20,11 @@ import httpx
 from infra.embedded.scripted.faults import Faulty, faulty
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model
-from streams.cli.output import percentile
 from streams.config import Settings
 from streams.engine.follow_run import Piece, follow
 from streams.lab.bench_engine.broker import Unmeasured
 from streams.operations.connections import codec_of
+from streams.operations.figures import percentile
 
 ANSWERS, WORDS, PACE_S, THINKS_S = 5, 100, 0.03, 1.0
 """The model thinks before it says the first word, so that all of its readers are there by then."""

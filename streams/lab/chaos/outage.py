@@ -14,8 +14,8 @@ from pathlib import Path
 
 from infra.embedded import stack
 from infra.embedded.service import StackError
-from streams.cli.output import Problem
 from streams.config import Settings
+from streams.engine.errors import UserError
 from streams.lab.isolated_stack import resident_mb
 from streams.operations.connections import rows_of
 
@@ -69,7 +69,7 @@ def _await_landed(settings: Settings, to_land: int, back: float) -> tuple[int, f
     """
     behind = None
     while time.monotonic() - back < CATCHING_UP_S:
-        with contextlib.suppress(Problem):  # it is not up again: asked anew
+        with contextlib.suppress(UserError):  # it is not up again: asked anew
             landed = rows_of(settings, "SELECT count() AS runs FROM runs")[0]["runs"]
             behind = to_land - landed if behind is None else behind
             if landed >= to_land:

@@ -14,7 +14,6 @@ from schemas.events.agent.runs import ToolUncertain
 from schemas.events.operations import DeadLettered
 from sinks.qdrant import sink
 from streams import app
-from streams.cli.output import percentile
 from streams.config import Settings
 from streams.definitions.folder import Company
 from streams.engine.client import OUTCOMES
@@ -24,6 +23,7 @@ from streams.lab.chaos.step_boundaries import kill_at_boundaries
 from streams.lab.isolated_stack import own_settings
 from streams.operations.connections import codec_of, rows_of
 from streams.operations.deploy import apply_and_wait
+from streams.operations.figures import percentile
 
 Say = Callable[[str], None]
 MUST_BE_NOTHING = (

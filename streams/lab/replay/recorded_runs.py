@@ -22,6 +22,7 @@ from schemas.catalogue import event_classes
 from schemas.definitions.kinds import Definitions, read_body
 from schemas.events.base import Event
 from schemas.wire.codec import Undecodable, from_json, to_json
+from streams.engine.errors import UserError
 from streams.engine.shapes import Step
 
 STEP = "agent"
@@ -54,7 +55,7 @@ BESIDE = {"RunsHeld"}
 """
 
 
-class BadHistory(Exception):
+class BadHistory(UserError):
     """A file that is no history, or of something that is gone; a sentence says which line."""
 
 

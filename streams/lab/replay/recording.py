@@ -17,6 +17,7 @@ from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model, Policy, Rule, Tenant, Tool
 from schemas.definitions.limits import Limits
 from schemas.events.values import Message, ToolRequest, ToolSpec
+from streams.engine.errors import UserError
 from streams.lab.replay import bfcl
 
 TENANT = "recorded"
@@ -35,7 +36,7 @@ POLICY = Policy(
 )
 
 
-class BadRecording(Exception):
+class BadRecording(UserError):
     """A file that is no recording; says the line, what is wrong, and what it should be."""
 
 

@@ -23,13 +23,14 @@ from schemas.events.base import Event
 from schemas.wire.codec import Codec
 from streams.config import Settings
 from streams.engine.client import Client, now, request
+from streams.engine.errors import UserError
 
 TENANT, AGENT = "traffic", "traffic"
 VISIBLE = """SELECT session, at FROM runs WHERE startsWith(session, {batch:String}) AND at >= {since:DateTime64(3)}"""
 Rows = Callable[[str, dict[str, Any]], list[dict[str, Any]]]
 
 
-class BadTrace(Exception):
+class BadTrace(UserError):
     """A file that is no trace; says the line and what it should be."""
 
 

@@ -10,8 +10,8 @@ from schemas.definitions.kinds import Definitions
 from schemas.definitions.prompts import Alias, Prompt
 from streams.cli.develop.prompts import found
 from streams.cli.main import application
-from streams.cli.output import Problem
 from streams.definitions.folder import BadCompany
+from streams.engine.errors import UserError
 
 COMPANY = Path(__file__).parents[3] / "infra/company"
 
@@ -76,5 +76,5 @@ def test_a_prompt_is_found_by_version_or_alias(place, task):
         {("prompt", "p"): 2, ("alias", "p"): 1},
     )
     assert found(given, place).task == task
-    with pytest.raises(Problem, match="weir prompts list"):
+    with pytest.raises(UserError, match="weir prompts list"):
         found(given, "p@nowhere")

@@ -20,7 +20,7 @@ from sinks.clickhouse.sink import ClickHouse, migrate
 from streams import config
 from streams.cli.main import application
 from streams.cli.operate import cost
-from streams.cli.output import Problem
+from streams.engine.errors import UserError
 from streams.operations import invoices, repricing
 from tests.sinks.clickhouse.test_rows import batch_of
 from tests.sinks.conftest import TABLES
@@ -238,7 +238,7 @@ def test_lines_of_a_day_and_model_are_added_up_and_counted_only_here_is_said():
 def test_prices_that_are_none_are_told(tmp_path: Path, text, sentence):
     path = tmp_path / "prices.yaml"
     path.write_text(text)
-    with pytest.raises(Problem, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         repricing.read(path)
 
 
@@ -254,7 +254,7 @@ def test_prices_that_are_none_are_told(tmp_path: Path, text, sentence):
 )
 def test_a_question_that_makes_no_sense_is_told(words, sentence):
     done = CliRunner().invoke(application("cost"), ["cost", *words])
-    assert isinstance(done.exception, Problem)
+    assert isinstance(done.exception, UserError)
     assert sentence in str(done.exception)
 
 

@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from schemas.definitions.kinds import Definitions, Tenant
 from streams.cli.operate import keys as command
-from streams.cli.output import Problem
 from streams.engine import definitions_topic
+from streams.engine.errors import UserError
 from streams.gateway.auth import FORM, hashed
 
 
@@ -22,7 +22,7 @@ def weir(monkeypatch):
         def __call__(self, *arguments, code=0):
             done = CliRunner().invoke(command.keys, arguments)
             assert done.exit_code == code, done.output
-            if isinstance(done.exception, Problem):
+            if isinstance(done.exception, UserError):
                 raise done.exception
             return done.stdout
 
@@ -63,11 +63,11 @@ def test_a_key_is_printed_once_listed_without_its_secret_and_revoked(weir):
     ],
 )
 def test_a_mistake_says_what_to_do(weir, arguments, says):
-    with pytest.raises(Problem, match=says):
+    with pytest.raises(UserError, match=says):
         weir(*arguments, code=1)
 
 
 def test_a_name_is_given_once(weir):
     weir("add", "--tenant", "fernweh", "--name", "shop")
-    with pytest.raises(Problem, match="revoke it"):
+    with pytest.raises(UserError, match="revoke it"):
         weir("add", "--tenant", "fernweh", "--name", "shop", code=1)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.cli.output import Problem
 from streams.cli.runs import traces
+from streams.engine.errors import UserError
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -108,5 +108,5 @@ def test_traces_are_listed_with_what_is_not_in_their_sum(rows, capsys):
 )
 def test_what_cannot_be_shown_is_said_with_what_to_do(rows, found, words):
     rows["trace_spans"] = found
-    with pytest.raises(Problem, match=words):
+    with pytest.raises(UserError, match=words):
         traces.traces("a" * 32, limit=10)

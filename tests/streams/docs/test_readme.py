@@ -112,7 +112,7 @@ def test_every_topic_has_a_row_with_its_readers():
 
 
 def test_every_setting_and_command_has_a_line():
-    from streams.cli.main import COMMANDS
+    from streams.docs.commands import COMMANDS
 
     table = readme.settings_table()
     assert all(f"`WEIR_{name.upper()}`" in table for name in Settings.model_fields)

@@ -8,8 +8,8 @@ import signal
 import pytest
 
 from infra.embedded.service import StackError
-from streams.cli.output import Problem
 from streams.config import Settings
+from streams.engine.errors import UserError
 from streams.lab.chaos import outage
 
 
@@ -19,7 +19,7 @@ def machine(monkeypatch):
     rows come back.
     """
     said, grown, looks = [], itertools.count(), itertools.count()
-    landed = iter([Problem("away"), 60, 90, 100])
+    landed = iter([UserError("away"), 60, 90, 100])
     services = {
         name: {"pid": name, "restarts": 0} for name in ("clickhouse", *outage.WAITING.values())
     }
@@ -32,7 +32,7 @@ def machine(monkeypatch):
 
     def rows_of(settings, sql):
         found = next(landed)
-        if isinstance(found, Problem):
+        if isinstance(found, UserError):
             raise found
         return [{"runs": found}]
 

@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from infra.embedded.scripted.faults import faulty
 from streams.cli.main import application
-from streams.cli.output import Problem
 from streams.definitions.folder import BadCompany
+from streams.engine.errors import UserError
 from streams.lab.replay.recorded_runs import differences
 
 COMPANY = Path(__file__).parents[3] / "infra/company"
@@ -143,4 +143,4 @@ def test_what_is_tried_may_be_recorded_once_and_is_a_history_then(tmp_path):
     assert result.exit_code == 0 and "ApprovalDecided" in place.read_text()
     assert differences(place) == []
     again = tried(clerk, "-m", "L-7: money back", "--record", str(place))
-    assert isinstance(again.exception, Problem) and "is there already" in str(again.exception)
+    assert isinstance(again.exception, UserError) and "is there already" in str(again.exception)

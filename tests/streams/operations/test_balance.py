@@ -16,9 +16,9 @@ from schemas.wire.codec import Codec, LocalIds
 from schemas.wire.topics import topic_of
 from streams.cli.operate import balance as command
 from streams.cli.operate.balance import sentence
-from streams.cli.output import Problem
 from streams.config import Settings
 from streams.engine import kafka
+from streams.engine.errors import UserError
 from streams.operations import balance as completeness
 from streams.operations.balance import FIGURES, Balance, Log, Minute, balance, count, written_to
 from streams.operations.balance_worker import Ledger
@@ -142,7 +142,7 @@ def test_pieces_of_documents_are_those_in_force(monkeypatch, there, missing, too
         "missing": missing,
         "too_many": too_many,
     }
-    with pytest.raises(Problem, match="3 pieces are on their way"):
+    with pytest.raises(UserError, match="3 pieces are on their way"):
         command.pieces_of(Settings(), [Delay("sink-qdrant", 3, 1)])
 
 

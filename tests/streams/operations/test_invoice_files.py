@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.cli.output import Problem
+from streams.engine.errors import UserError
 from streams.operations import invoices
 from streams.operations.invoice_files import Invoice, known_as, read
 
@@ -109,7 +109,7 @@ def test_an_amount_is_what_its_provider_meant(reads, text, usd):
     ],
 )
 def test_an_invoice_that_is_none_is_told_with_its_line(reads, text, sentence):
-    with pytest.raises(Problem, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         reads(text)
 
 

@@ -16,11 +16,11 @@ from schemas.definitions.prompts import Prompt, PromptUse
 from schemas.events.agent.models import ModelAsked
 from schemas.events.agent.runs import RequestCleared, RunFinished, ToolCalled
 from sinks.models.client import ModelApi
-from streams.cli.output import Problem
 from streams.cli.runs.forks import prompt_of, result
 from streams.config import Settings
 from streams.definitions import folder
 from streams.engine.definitions_topic import plan
+from streams.engine.errors import UserError
 from streams.lab.playground import Desk
 from streams.lab.replay.fork import Change, Unforkable, fork
 from streams.lab.replay.run_history import of_run
@@ -257,7 +257,7 @@ def test_what_with_asks_for(change, prompt):
 
 @pytest.mark.parametrize("change", ["model=x", "prompt=", "prompt=no/such/file"])
 def test_what_with_cannot_mean_is_said(change):
-    with pytest.raises(Problem, match="prompt"):
+    with pytest.raises(UserError, match="prompt"):
         prompt_of(change)
 
 

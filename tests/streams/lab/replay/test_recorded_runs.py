@@ -21,8 +21,8 @@ from schemas.events.agent.runs import RunCancelled
 from sinks.http import Refusal
 from sinks.tools.results import Kind, Result
 from streams.cli.main import application
-from streams.cli.output import Problem
 from streams.definitions import folder
+from streams.engine.errors import UserError
 from streams.lab.replay.recorded_runs import BadHistory, Recorder, differences
 from streams.topology import PIPELINE
 from tests.streams.cli.test_approvals import word
@@ -268,7 +268,7 @@ def test_the_command_counts_them(tmp_path):
         .read_text()
         .replace('"outcome": "completed"', '"outcome": "failed"')
     )
-    assert isinstance(checked(str(tmp_path)).exception, Problem)
+    assert isinstance(checked(str(tmp_path)).exception, UserError)
 
 
 if __name__ == "__main__":
