@@ -64,7 +64,10 @@ class Toy:
         }
         kafka.create_topics(
             self.settings,
-            [*(topic_of(kind, PARTITIONS) for kind in classes), changelog.topic(self.key, PARTITIONS)],
+            [
+                *(topic_of(kind, PARTITIONS) for kind in classes),
+                changelog.topic(self.key, PARTITIONS),
+            ],
         )
         self.inputs = [kind for kind in inputs(steps)]
         self._producer = kafka.producer(self.settings, **{"linger.ms": 2})

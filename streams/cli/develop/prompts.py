@@ -8,7 +8,7 @@ import typer
 from processors.prompts.render import tokens_in
 from schemas.definitions.kinds import Definitions
 from schemas.definitions.prompts import Prompt
-from streams.cli.output import AsJson, UserError, out, say_json, table
+from streams.cli.output import AsJson, out, say_json, table
 from streams.config import settings
 from streams.engine.definitions_topic import read_all
 from streams.engine.errors import UserError

@@ -208,7 +208,9 @@ def test_a_place_that_is_none(text):
 
 @pytest.mark.engine
 def test_words_come_within_a_tenth_of_a_second_and_a_killed_runner_leaves_none_behind(own_settings):
-    kafka.create_topics(own_settings, [topic_of(kind, PARTITIONS) for kind in (ModelChunk, *OUTCOMES)])
+    kafka.create_topics(
+        own_settings, [topic_of(kind, PARTITIONS) for kind in (ModelChunk, *OUTCOMES)]
+    )
     question = asked("s1").model_copy(update={"agent_version": 1, "model": "talker"})
     finished = RunFinished(
         id=CAUSE,
