@@ -1,156 +1,176 @@
-"""What is the model asked next, and which limit forbids another step?"""
+"""Model requests: what the model is asked next, and which limit forbids another step."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
-from processors.agent import human_input, plan_and_critique
+from processors.agent.calls import human_input
 from processors.agent.conversation import context_window, message_deltas
 from processors.agent.conversation import messages as conversation
 from processors.agent.conversation.messages import CONTEXT_CHARS_MAX, chars_in
-from processors.agent.state import Moved, Run, Session, agent_of, end_run
-from processors.agent.structured_output import instruction, schema_text
+from processors.agent.conversation.structured_output import instruction, schema_text
+from processors.agent.decisions import AskModel, Decided
+from processors.agent.plan_and_critique import StageQuestion, answers_next, stage_question
+from processors.agent.run_end import end_run
+from processors.agent.state import Active, ActiveRun, agent_of
 from processors.common.text import ms_between
 from processors.prompts import render
 from processors.usage.metering import add_cost
 from schemas.definitions.kinds import Agent, Definitions
-from schemas.events.agent.models import ModelAsked, ModelFailed
-from schemas.events.base import Event
+from schemas.definitions.limits import Context
 from schemas.events.values import ToolSpec
 
 
-def ask(session: Session, event: Event, given: Definitions) -> Moved:
+def ask(session: Active, at: datetime, definitions: Definitions) -> Decided:
     """Ask the model, unless a limit is reached."""
-    run, agent = session.run, agent_of(session.run, given)
+    run = session.run
+    agent = agent_of(run, definitions)
     reached = limit_reached(agent, run)
     if reached:
-        return end_run(session, event, "stopped", *reached)
+        return end_run(session, "stopped", *reached)
     try:
-        system = render.system_text(agent, run.prompt_version, run.request, given)
+        system = render.system_text(agent, run.prompt_version, run.request, definitions)
     except render.Unrendered as wrong:
-        return end_run(session, event, "failed", "prompt_unfit", str(wrong))
-    own = plan_and_critique.own_question(session, agent, system, given)
-    tools = (
-        () if own else conversation.tool_specs(run.tool_versions, given) + human_input.specs(agent)
-    )
-    if own is None and agent.context:
-        shape = context_window.shaped(
-            session.messages, run.task, agent.context, _room(agent, system, tools)
-        )
+        return end_run(session, "failed", "prompt_unfit", str(wrong))
+    own = stage_question(run, agent, system, definitions)
+    if own:
+        return _ask_stage_question(session, at, agent, own)
+    tools = _tools(run, agent, definitions)
+    if agent.context:
+        room = _room(agent, agent.context, system, tools)
+        shape = context_window.shaped(session.messages, run.task, agent.context, room)
         session = replace(session, messages=shape.messages)
         if shape.too_long:
-            return _too_large(
-                session,
-                event,
-                f"more than the {agent.context.tokens:,} tokens of the agent's context",
-            )
+            what = f"more than the {agent.context.tokens:,} tokens of the agent's context"
+            return _too_large(session, what)
         if shape.older:
-            return _ask_for_summary(session, event, agent, system, tools, shape.older)
-    messages = own.messages if own else conversation.to_send(system, agent, session.messages)
+            question = context_window.question(session.messages, shape.older, room)
+            summarising = replace(run, summary_of=shape.older)
+            return _asked(
+                replace(session, run=summarising),
+                at,
+                agent,
+                model=agent.model,
+                messages=conversation.to_send(system, agent, question),
+                tools=tools,  # the beginning is that of any question: providers have it cached
+                max_output_tokens=context_window.SUMMARY_TOKENS,
+                purpose="summary",
+            )
+    return _ask_next(session, at, agent, system, tools)
+
+
+def _ask_next(
+    session: Active, at: datetime, agent: Agent, system: str, tools: tuple[ToolSpec, ...]
+) -> Decided:
+    """The conversation's next question."""
+    messages = conversation.to_send(system, agent, session.messages)
     if chars_in(messages) > CONTEXT_CHARS_MAX:
-        return _too_large(session, event, f"more than {CONTEXT_CHARS_MAX:,} characters")
-    known, sent = (
-        ({"messages": messages}, run.sent) if own else message_deltas.fields(run.sent, messages)
+        return _too_large(session, f"more than {CONTEXT_CHARS_MAX:,} characters")
+    delta, sent = message_deltas.delta_of(session.run.sent, messages)
+    return _asked(
+        replace(session, run=replace(session.run, sent=sent)),
+        at,
+        agent,
+        messages=delta.messages,
+        follows=delta.follows,
+        follows_chars=delta.follows_chars,
+        digest=delta.digest,
+        model=agent.model,
+        tools=tools,
+        **_answer_fields(session.run, agent),
     )
-    session = replace(session, run=replace(run, sent=sent))
+
+
+def _ask_stage_question(session: Active, at: datetime, agent: Agent, own: StageQuestion) -> Decided:
+    """A question of a plan or a critique that is not the conversation's next."""
+    if chars_in(own.messages) > CONTEXT_CHARS_MAX:
+        return _too_large(session, f"more than {CONTEXT_CHARS_MAX:,} characters")
     return _asked(
         session,
-        event,
+        at,
         agent,
-        **known,
-        model=own.model if own else agent.model,
-        tools=tools,
-        max_output_tokens=agent.max_output_tokens,
-        cache_ttl_s=agent.cache.ttl_s if agent.cache else 0,
-        output_schema=schema_text(agent) if plan_and_critique.answers_next(session) else "",
+        model=own.model,
+        messages=own.messages,
+        **_answer_fields(session.run, agent),
     )
 
 
-def _asked(session: Session, event: Event, agent: Agent, **question: Any) -> Moved:
+def _answer_fields(run: ActiveRun, agent: Agent) -> dict[str, Any]:
+    """What a question says of its answer."""
+    return {
+        "max_output_tokens": agent.max_output_tokens,
+        "cache_ttl_s": agent.cache.ttl_s if agent.cache else 0,
+        "output_schema": schema_text(agent) if answers_next(run) else "",
+    }
+
+
+def _asked(session: Active, at: datetime, agent: Agent, **question: Any) -> Decided:
     run = replace(session.run, step=session.run.step + 1)
-    asked = run.says(
-        event,
-        ModelAsked,
+    asked = AskModel(
+        of=run.request,
         step=run.step,
         fallback=agent.fallback,
         temperature=agent.temperature,
-        timeout_ms=max(1, ms_between(event.at, run.ends_at(event.at))),
+        timeout_ms=time_left_ms(run, at),
         **question,
     )
-    return replace(session, run=run), [asked]
+    return replace(session, run=run), (asked,)
 
 
-def _too_large(session: Session, event: Event, what: str) -> Moved:
-    kept = (
-        session.messages if session.run.step else session.messages[:-1]
-    )  # a question too long is not kept
-    return end_run(
-        replace(session, messages=kept),
-        event,
-        "failed",
-        "too_large",
-        f"the conversation has {what}: begin a new session",
-    )
+def time_left_ms(run: ActiveRun, at: datetime) -> int:
+    """How long a question of the run may take that is asked at `at`."""
+    return max(1, ms_between(at, run.ends_at(at)))
 
 
-def _room(agent: Agent, system: str, tools: tuple[ToolSpec, ...]) -> int:
-    return context_window.room(agent.context, system + instruction(agent), tools)
+def _too_large(session: Active, what: str) -> Decided:
+    """End the run. A first question that is too long is not kept."""
+    messages = session.messages if session.run.step else session.messages[:-1]
+    detail = f"the conversation has {what}: begin a new session"
+    return end_run(replace(session, messages=messages), "failed", "too_large", detail)
 
 
-def _ask_for_summary(
-    session: Session,
-    event: Event,
-    agent: Agent,
-    system: str,
-    tools: tuple[ToolSpec, ...],
-    older: int,
-) -> Moved:
-    """The same beginning as any other question, so that the provider has it in its cache."""
-    asked = context_window.question(session.messages, older, _room(agent, system, tools))
-    session = replace(session, run=replace(session.run, summary_of=older))
-    return _asked(
-        session,
-        event,
-        agent,
-        model=agent.model,
-        messages=conversation.to_send(system, agent, asked),
-        tools=tools,
-        max_output_tokens=context_window.SUMMARY_TOKENS,
-        purpose="summary",
-    )
+def _tools(run: ActiveRun, agent: Agent, definitions: Definitions) -> tuple[ToolSpec, ...]:
+    return conversation.tool_specs(run.tool_versions, definitions) + human_input.specs(agent)
 
 
-def summarised(session: Session, event: Event, text: str | None, given: Definitions) -> Moved:
-    """Go on with a summary in place of what it is of. Without one it goes on as well: what was said
-    before is left out.
-    """
-    run, agent = session.run, agent_of(session.run, given)
-    tools = conversation.tool_specs(run.tool_versions, given) + human_input.specs(agent)
-    system = render.system_text(agent, run.prompt_version, run.request, given)
-    return ask(context_window.summarised(session, text, _room(agent, system, tools)), event, given)
+def _room(agent: Agent, context: Context, system: str, tools: tuple[ToolSpec, ...]) -> int:
+    return context_window.room(context, system + instruction(agent), tools)
 
 
-def again(session: Session, failed: ModelFailed, given: Definitions) -> Moved:
-    """Ask once more, with the whole conversation: nobody was asked, because who should have been
-    does not know it.
+def go_on_with_summary(
+    session: Active, text: str | None, at: datetime, definitions: Definitions
+) -> Decided:
+    """Go on with a summary in place of the messages that it is of; without one, without them."""
+    run = session.run
+    agent = agent_of(run, definitions)
+    system = render.system_text(agent, run.prompt_version, run.request, definitions)
+    room = 0
+    if agent.context:
+        room = _room(agent, agent.context, system, _tools(run, agent, definitions))
+    return ask(context_window.summarised(session, text, room), at, definitions)
+
+
+def ask_again(session: Active, at: datetime, definitions: Definitions) -> Decided:
+    """Ask once more, with the whole conversation. Nobody was asked: the worker that should have
+    asked does not know the conversation.
     """
     run = replace(session.run, sent=None, summary_of=0, asides=session.run.asides + 1)
-    return ask(replace(session, run=run), failed, given)
+    return ask(replace(session, run=run), at, definitions)
 
 
-def limit_reached(agent: Agent, run: Run) -> tuple[str, str] | None:
-    """The limit that forbids another step, and a sentence on it. An answer that is there is never
-    thrown away.
+def limit_reached(agent: Agent, run: ActiveRun) -> tuple[str, str] | None:
+    """The limit that forbids another step, and a sentence on it. It is asked before a step only, so
+    an answer that is there is never thrown away.
     """
-    limits, spent = agent.limits, run.tokens.input_tokens + run.tokens.output_tokens
+    usage = run.usage
+    limits = agent.limits
     values = {
         "steps": (run.step - run.asides, limits.steps),
-        "tokens": (spent, limits.tokens),
-        "cost_usd": (add_cost(run.cost_usd, run.others.total_cost_usd), limits.cost_usd),
+        "tokens": (usage.tokens.input_tokens + usage.tokens.output_tokens, limits.tokens),
+        "cost_usd": (add_cost(usage.cost_usd, usage.sub_agents.total_cost_usd), limits.cost_usd),
     }
     for name, (value, limit) in values.items():
         if value >= limit:
-            return (
-                name,
-                f"reached {value} of at most {limit}: raise limits.{name} of agent {agent.name!r}",
-            )
+            advice = f"raise limits.{name} of agent {agent.name!r}"
+            return name, f"reached {value} of at most {limit}: {advice}"
     return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
-from processors.agent import subagents
+from processors.agent.calls import subagents
 from processors.tenants import budgets
 from schemas.definitions.kinds import Definitions, Tenant
 from schemas.events.agent.runs import (

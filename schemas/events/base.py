@@ -47,6 +47,9 @@ Money = Annotated[Decimal, Field(max_digits=38, decimal_places=12, ge=0)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 """How many: never negative, and small enough for every language's integers."""
 
+BY_KIND = Field(discriminator="kind")
+"""Marks a union of classes that their field `kind` tells apart."""
+
 PERSONAL = "personal"
 Personal = Annotated[str, PERSONAL]
 """Text that may tell who a person is. The schemas say so, field by field."""

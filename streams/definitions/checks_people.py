@@ -5,7 +5,7 @@ may ask their user?
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from processors.agent.human_input import ASK_USER
+from processors.agent.calls.human_input import ASK_USER
 from processors.common.cel_expressions import nodes_in, wrong_with
 from schemas.definitions.kinds import Agent, Tool
 

@@ -1,14 +1,14 @@
 """What do the states of an agent, and the graph of a workflow, look like? Both as Mermaid, drawn
 from what runs.
 
-The states are those of `NEXT`, the table that the agent itself goes by: whatever is not drawn
+The states are those of `TRANSITIONS`, the table that the agent itself goes by: whatever is not drawn
 changes nothing.
 """
 
 import re
 from collections.abc import Iterator
 
-from processors.agent.machine import NEXT
+from processors.agent.machine import TRANSITIONS
 from schemas.definitions.patterns import Edge, Node, Workflow
 
 SHAPES = {
@@ -27,7 +27,7 @@ END = "the_end"
 def states() -> str:
     """The states of a session, and which event leads from one to another."""
     edges: dict[tuple[str, str], list[str]] = {}
-    for (phase, event), move in NEXT.items():
+    for (phase, event), move in TRANSITIONS.items():
         stays = (
             [] if move.stays == {phase} else sorted(move.stays)
         )  # else the run goes on as it was

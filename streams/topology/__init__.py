@@ -8,7 +8,9 @@ from datetime import timedelta
 from functools import reduce
 from operator import or_
 
-from processors.agent import machine, subagents
+from processors.agent import machine
+from processors.agent.calls import subagents
+from processors.agent.state import new_session
 from processors.guardrails import screen
 from processors.knowledge import ingest, retrieve
 from processors.models import call
@@ -60,7 +62,7 @@ PIPELINE = (
     Step("screen_request",  Each(screen.screen_request)),
     Step("screen_response", Each(screen.screen_response)),
     Step("screen_result",   Each(screen.screen_result)),
-    Step("agent",           Fold(machine.Session, machine.advance, wakes=Woke)),
+    Step("agent",           Fold(new_session, machine.advance, wakes=Woke)),
     Step("ask_model",       Call(call.ask, "chat", call.tell, ordered=False, hints=ModelChunk)),
     Step("use_tool",        Call(tools.ask, "tool", tools.tell, ordered=False)),
     Step("search",          Call(retrieve.ask, "search", retrieve.tell, ordered=False)),

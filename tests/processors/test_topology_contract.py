@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from processors.agent import machine as agent
+from processors.agent.calls.pending import AwaitingTool
 from processors.agent.conversation.messages import user_says
-from processors.agent.state import Pending, Run
+from processors.agent.state import Active, ActiveRun, Session
 from schemas.definitions.kinds import Definitions
 from schemas.events.agent.runs import RunFinished
 from schemas.events.base import Event, Unprocessable
@@ -35,7 +36,7 @@ from tests.support.processors import AGENT, TENANT, cleared, company
 ROOT = Path(__file__).parents[2]
 EXAMPLES, GOLDEN = ROOT / "schemas" / "examples", ROOT / "tests" / "golden"
 THEN = datetime(2026, 1, 31, 12, tzinfo=UTC)
-STATE = TypeAdapter(agent.Session)
+STATE = TypeAdapter(Session)
 CASES = [
     (step, kind, path)
     for step in PIPELINE
@@ -149,13 +150,13 @@ def test_any_valid_event_is_taken_or_unprocessable(kind, data):
                 assert isinstance(step.by, Call) or len({one.id for one in said}) == len(said)
 
 
-@pytest.mark.parametrize("kind", kinds(agent.Heard), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", kinds(agent.AgentInput), ids=lambda kind: kind.__name__)
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_the_agent_takes_whatever_answer_it_waits_for(kind, data):
     event = data.draw(events_of(kind))
     knows = knowing(event)
-    run = Run(
+    run = ActiveRun(
         cleared(run="r1").model_copy(
             update={
                 "run": getattr(event, "run", UUID(int=1)),
@@ -170,10 +171,10 @@ def test_the_agent_takes_whatever_answer_it_waits_for(kind, data):
         tool_versions={"lookup": 1, "refund": 1, "search": 1},
     )
     acting = replace(
-        run, pending=(Pending(getattr(event, "call", "c1"), getattr(event, "tool", "lookup")),)
+        run, pending=(AwaitingTool(getattr(event, "call", "c1"), getattr(event, "tool", "lookup")),)
     )
     for now in (run, acting):
-        session = agent.Session((user_says("hi"),), now, waiting=(cleared("other"),))
+        session = Active((user_says("hi"),), queue=(cleared("other"),), run=now)
         after, said = agent.advance(session, event, knows)
         assert (
             len([one for one in said if type(one) is RunFinished]) <= 2

@@ -1,4 +1,4 @@
-"""What of a conversation that has grown too long does the model go on seeing?
+"""Context window: which messages of a long conversation the model goes on seeing.
 
 By `Agent.context`: nothing changes while all fits its budget. Over it, results of tools older than
 the last turns are shortened; where that is not enough, what is older is summarised by a call of its
@@ -11,19 +11,20 @@ the next time. A token is estimated as four characters.
 from dataclasses import dataclass, replace
 
 from processors.agent.conversation.messages import chars_in, user_says
-from processors.agent.state import Session
+from processors.agent.state import Active
 from processors.common.text import CHARS_A_TOKEN, cut
 from schemas.definitions.limits import Context
 from schemas.events.values import Message, ToolSpec
 
 SUMMARY_TOKENS = 1_000
 CUT_MARK_CHARS = 60
-"""A result that was shortened is a little longer than it may be, by the words that say so."""
+"""The most characters by which the words that say so make a shortened result too long."""
 
 SUMMARISE = (
-    "The conversation has become long. Summarise it so far, for yourself: everything in it will be gone, and you "
-    "will go on with your summary alone. Keep the task, what was decided and done, results with their exact "
-    "names, numbers and ids, and what is still to be done. Call no tool now."
+    "The conversation has become long. Summarise it so far, for yourself: everything in it will be "
+    "gone, and you will go on with your summary alone. Keep the task, what was decided and done, "
+    "results with their exact names, numbers and ids, and what is still to be done. "
+    "Call no tool now."
 )
 SUMMARY = "Summary of the conversation so far:\n"
 LEFT_OUT = "What was said before this is left out, because the conversation had become too long."
@@ -49,8 +50,8 @@ def room(context: Context, system: str, tools: tuple[ToolSpec, ...]) -> int:
 
 
 def shaped(messages: tuple[Message, ...], text: str, context: Context, room: int) -> Shaped:
-    """How these messages, about the request `text`, get into `room` characters; where not even the
-    last turns as they are do, with fewer of them, and with their results shortened too.
+    """These messages, about the request `text`, brought into `room` characters. Where not even the
+    last turns fit as they are, with fewer of them, and with their results shortened too.
     """
     if chars_in(messages) <= room:
         return Shaped(messages)
@@ -62,33 +63,29 @@ def shaped(messages: tuple[Message, ...], text: str, context: Context, room: int
             older = _last_turns(candidate, turns)
             task = _task(candidate, older, text)
             spared = chars_in(candidate[:older]) - chars_in(task)
-            if chars_in((*task, *candidate[older:])) <= room * 3 // 4 and spared > _summary_chars(
-                room
-            ) + len(SUMMARY):
-                return (
-                    Shaped(candidate, older)
-                    if context.summary
-                    else _without(candidate, older, task)
-                )
+            remaining = chars_in((*task, *candidate[older:]))
+            summary = _summary_chars(room) + len(SUMMARY)
+            if remaining <= room * 3 // 4 and spared > summary:
+                if context.summary:
+                    return Shaped(candidate, older)
+                return _without(candidate, older, task)
     return Shaped(candidate, too_long=chars_in(candidate) > room)
 
 
-def summarised(session: Session, text: str | None, room: int) -> Session:
-    """The session with its older messages replaced by their summary, or by a word that they are
+def summarised(session: Active, text: str | None, room: int) -> Active:
+    """The session with its older messages replaced by their summary, or by a sentence that they are
     left out.
     """
-    run, older = session.run, session.run.summary_of
-    head = user_says(LEFT_OUT if not text else SUMMARY + cut(text, _summary_chars(room)))
+    run = session.run
+    older = run.summary_of
+    head = user_says(SUMMARY + cut(text, _summary_chars(room)) if text else LEFT_OUT)
     messages = (head, *_task(session.messages, older, run.task), *session.messages[older:])
-    return replace(
-        session, messages=messages, run=replace(run, summary_of=0, asides=run.asides + 1)
-    )
+    run = replace(run, summary_of=0, asides=run.asides + 1)
+    return replace(session, messages=messages, run=run)
 
 
 def question(messages: tuple[Message, ...], older: int, room: int) -> tuple[Message, ...]:
-    """What is summarised, with the request to do so at its end: as much of it as there is room for,
-    the newest.
-    """
+    """The messages to be summarised, the newest that there is room for, and the request for it."""
     kept = messages[:older]
     while kept and chars_in(kept) > room:
         kept = kept[1:]
@@ -106,17 +103,17 @@ def _summary_chars(room: int) -> int:
 
 
 def _last_turns(messages: tuple[Message, ...], turns: int) -> int:
-    """Where the last turns of the model begin, with what they were asked."""
-    answers = [place for place, message in enumerate(messages) if message.role == "assistant"]
-    place = answers[-turns] if len(answers) >= turns else 0
-    while place > 0 and messages[place - 1].role == "user":
-        place -= 1
-    return place
+    """The index at which the last turns of the model begin, with what they were asked."""
+    answers = [index for index, message in enumerate(messages) if message.role == "assistant"]
+    index = answers[-turns] if len(answers) >= turns else 0
+    while index > 0 and messages[index - 1].role == "user":
+        index -= 1
+    return index
 
 
 def _task(messages: tuple[Message, ...], older: int, text: str) -> tuple[Message, ...]:
-    """What the model is working on, where it was said in the older part: that is never summarised
-    away.
+    """The message with what the model is working on, where it stands in the older part: that is
+    never summarised away.
     """
     asked = [message for message in messages[:older] if message.role == "user"]
     own = [message for message in asked if message.content == text]
@@ -128,11 +125,10 @@ def _task(messages: tuple[Message, ...], older: int, text: str) -> tuple[Message
 
 def _shortened(messages: tuple[Message, ...], end: int, context: Context) -> tuple[Message, ...]:
     """The messages with long results of tools before `end` cut."""
-    return tuple(
-        message.model_copy(update={"content": cut(message.content, context.tool_result_chars)})
-        if place < end
-        and message.role == "tool"
-        and len(message.content or "") > context.tool_result_chars + CUT_MARK_CHARS
-        else message
-        for place, message in enumerate(messages)
-    )
+    limit = context.tool_result_chars
+    shortened = list(messages)
+    for index, message in enumerate(messages[:end]):
+        content = message.content or ""
+        if message.role == "tool" and len(content) > limit + CUT_MARK_CHARS:
+            shortened[index] = message.model_copy(update={"content": cut(content, limit)})
+    return tuple(shortened)

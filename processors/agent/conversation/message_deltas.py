@@ -1,5 +1,4 @@
-"""Which messages of a question are new, and how does whoever answers it know those that came
-before?
+"""Message deltas: a question to a model carries only the messages that are new.
 
 A question carries a whole conversation while that is short. Beyond it carries what was added since
 the last one, and names what came before by a digest; the call runner remembers the conversations of
@@ -12,14 +11,13 @@ whole conversations make 26 MB.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from processors.agent.conversation.messages import chars_in
 from schemas.events.values import Message
 
 WHOLE_CHARS = 32_000
 UNKNOWN = "history_unknown"
-"""Why a question failed that named a conversation which the call runner does not know."""
+"""The reason of a question that failed: the call runner does not know the conversation it names."""
 
 
 @dataclass(frozen=True)
@@ -31,26 +29,36 @@ class Sent:
     digest: str
 
 
-def fields(sent: Sent | None, messages: tuple[Message, ...]) -> tuple[dict[str, Any], Sent | None]:
-    """The fields of a ModelAsked that bring these messages, and what was sent then."""
+@dataclass(frozen=True)
+class MessageDelta:
+    """The messages of a question. They come after those that `follows` names, of `follows_chars`
+    characters (empty: they are all there are); `digest` names them all, where a later question may
+    follow.
+    """
+
+    messages: tuple[Message, ...]
+    follows: str = ""
+    follows_chars: int = 0
+    digest: str = ""
+
+
+def delta_of(sent: Sent | None, messages: tuple[Message, ...]) -> tuple[MessageDelta, Sent | None]:
+    """The question that brings these messages after what was `sent`, and what was sent with it."""
     chars = chars_in(messages)
     if chars <= WHOLE_CHARS:
-        return {"messages": messages}, None
+        return MessageDelta(messages), None
     if sent is None or digest_of(messages[: sent.count]) != sent.digest:
         digest = digest_of(messages)
-        return {"messages": messages, "digest": digest}, Sent(len(messages), chars, digest)
+        return MessageDelta(messages, digest=digest), Sent(len(messages), chars, digest)
     new = messages[sent.count :]
     digest = digest_of(new, sent.digest)
-    return (
-        {"messages": new, "follows": sent.digest, "follows_chars": sent.chars, "digest": digest},
-        Sent(len(messages), chars, digest),
-    )
+    delta = MessageDelta(new, sent.digest, sent.chars, digest)
+    return delta, Sent(len(messages), chars, digest)
 
 
 def digest_of(messages: Iterable[Message], before: str = "") -> str:
     """A name for these messages after those of the digest `before`."""
     for message in messages:
-        before = hashlib.sha256(before.encode() + message.model_dump_json().encode()).hexdigest()[
-            :32
-        ]
+        text = before.encode() + message.model_dump_json().encode()
+        before = hashlib.sha256(text).hexdigest()[:32]
     return before

@@ -1,4 +1,4 @@
-"""What does a model see: which messages, in which order, and which tools?
+"""Messages: what a model is sent, in which order, and with which tools.
 
 Messages are kept exactly as the chat completions protocol carries them, so that what is sent at one
 step is the beginning of what is sent at the next.
@@ -7,20 +7,18 @@ step is the beginning of what is sent at the next.
 import json
 from collections.abc import Iterable
 
-from processors.agent.structured_output import instruction
+from processors.agent.conversation.structured_output import instruction
 from processors.common.text import compact, cut
 from schemas.definitions.kinds import Agent, Definitions
 from schemas.events.values import Message, ToolSpec
 
 CONTEXT_CHARS_MAX = 1_500_000
-"""So that no event of a conversation, at four bytes a character, outgrows Kafka's largest message
-of 8 MiB.
+"""The most characters of a conversation: at four bytes each, no event of it outgrows Kafka's
+largest message of 8 MiB.
 """
 ERROR_CHARS = 2_000
 NOT_CALLED = "not_called"
-"""Why there is no result of a call that was not made: the model asked for what it may not, or
-wrongly.
-"""
+"""The error of a call that was not made: the model asked for what it may not, or wrongly."""
 
 
 def user_says(text: str) -> Message:
@@ -32,7 +30,7 @@ def tool_says(call: str, tool: str, content: str) -> Message:
 
 
 def error_result(reason: str, detail: str) -> str:
-    """What a model is told of a call that was not made, or failed."""
+    """What a model reads of a call that was not made, or failed."""
     return json.dumps({"error": reason, "detail": cut(detail, ERROR_CHARS)}, ensure_ascii=False)
 
 
@@ -47,15 +45,20 @@ def error_in(content: str | None, reason: str) -> dict[str, str]:
 
 
 def chars_in(messages: Iterable[Message]) -> int:
-    return sum(len(m.content or "") + sum(len(c.arguments) for c in m.tool_calls) for m in messages)
+    """The length of messages: of their texts, and of the arguments of their calls."""
+    return sum(
+        len(message.content or "") + sum(len(call.arguments) for call in message.tool_calls)
+        for message in messages
+    )
 
 
 def recent(messages: tuple[Message, ...], count_max: int, chars_max: int) -> tuple[Message, ...]:
     """The newest messages within both limits, from a user's message on: no tool's result without
     its call.
     """
-    first, chars = len(messages), 0
+    first = len(messages)
     kept = first
+    chars = 0
     while first > 0 and len(messages) - first < count_max:
         first -= 1
         chars += chars_in(messages[first : first + 1])
@@ -70,13 +73,13 @@ def to_send(system: str, agent: Agent, messages: tuple[Message, ...]) -> tuple[M
     """The prompt stands first and never changes within a run, so that providers find it in their
     caches.
     """
-    said = system + instruction(agent)
-    return (Message(role="system", content=said), *messages) if said else messages
+    prompt = system + instruction(agent)
+    return (Message(role="system", content=prompt), *messages) if prompt else messages
 
 
-def tool_specs(versions: dict[str, int], given: Definitions) -> tuple[ToolSpec, ...]:
+def tool_specs(versions: dict[str, int], definitions: Definitions) -> tuple[ToolSpec, ...]:
     """The tools of a run, in the versions that it began with, as a model sees them."""
-    found = (given.tool(name, version) for name, version in versions.items())
+    found = (definitions.tool(name, version) for name, version in versions.items())
     return tuple(
         ToolSpec(name=tool.name, description=tool.description, parameters=compact(tool.parameters))
         for tool in found

@@ -1,20 +1,21 @@
-"""Which nodes of a workflow may begin now, which never will, and is a way back open?
+"""The graph of a workflow: which nodes may begin now, which never will, and which loops are open.
 
-An edge is undecided, gone, or never to be gone. A node begins when the edges to it allow it; it is
-dead when all of them never will be gone, and what hangs on it alone dies with it. A loop is an edge
-that says how often it may be gone: when it is, all that follows its target is forgotten, and the
-target begins again once what still works there is over.
+An edge is undecided, taken, or never to be taken. A node begins when the edges to it allow it; it
+is dead when none of them will ever be taken, and what hangs on it alone dies with it. A loop is an
+edge that says how often it may be taken: when it is, all that follows its target is forgotten, and
+the target begins again once what still works there is over.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
-from processors.agent.progress import Flow, Spot, State
+from processors.agent.modes import NodeState, NodeStatus, WorkflowMode
 from schemas.definitions.patterns import Edge, Node, Workflow
 
 
 def edges_of(node: Node) -> Iterator[Edge]:
-    """Every edge that leaves a node, whatever it is gone for."""
+    """Every edge that leaves a node, whatever it is taken for."""
     yield from node.next
     for case in node.cases:
         yield from case.next
@@ -35,6 +36,7 @@ def tools_in(workflow: Workflow) -> Iterator[str]:
 
 
 def loops_of(workflow: Workflow) -> Iterator[tuple[str, Edge]]:
+    """The edges that are loops, each with the node that it leaves."""
     for name, node in workflow.nodes.items():
         for edge in edges_of(node):
             if edge.at_most is not None:
@@ -43,85 +45,93 @@ def loops_of(workflow: Workflow) -> Iterator[tuple[str, Edge]]:
 
 def reach(workflow: Workflow, start: str) -> frozenset[str]:
     """A node and all that can follow it without a loop."""
-    found, queue = {start}, [start]
+    found = {start}
+    queue = [start]
     while queue:
         node = workflow.nodes.get(queue.pop())
-        new = [
-            name
-            for name in (onward(node) if node else ())
-            if name in workflow.nodes and name not in found
-        ]
-        found.update(new)
-        queue.extend(new)
+        for name in onward(node) if node else ():
+            if name in workflow.nodes and name not in found:
+                found.add(name)
+                queue.append(name)
     return frozenset(found)
 
 
-def begin(flow: Flow, name: str, spot: Spot) -> Flow:
+def begin(mode: WorkflowMode, name: str, state: NodeState) -> WorkflowMode:
+    """The workflow after a node began."""
     return replace(
-        flow,
-        spots={**flow.spots, name: spot},
-        counts={**flow.counts, name: flow.counts.get(name, 0) + 1},
+        mode,
+        nodes={**mode.nodes, name: state},
+        counts={**mode.counts, name: mode.counts.get(name, 0) + 1},
     )
 
 
-def end(flow: Flow, workflow: Workflow, name: str, state: State, gone: tuple[Edge, ...]) -> Flow:
-    """A node is over, and these of its edges are gone; its other ones never will be, in this round."""
-    node = workflow.nodes[name]
-    flow = replace(
-        flow, spots={**flow.spots, name: Spot(state)}, last=name if state == "done" else flow.last
+def end(
+    mode: WorkflowMode,
+    workflow: Workflow,
+    name: str,
+    status: NodeStatus,
+    taken: tuple[Edge, ...],
+) -> WorkflowMode:
+    """The workflow after the end of a node that took these of its edges. The other ones are never
+    taken in this round.
+    """
+    mode = replace(
+        mode,
+        nodes={**mode.nodes, name: NodeState(status)},
+        last=name if status == "done" else mode.last,
     )
-    loop = next((edge for edge in gone if edge.at_most is not None), None)
+    loop = next((edge for edge in taken if edge.at_most is not None), None)
     if loop is not None:
-        return replace(flow, loops=(*flow.loops, (name, loop.to)))
-    chosen = {edge.to for edge in gone}
-    return replace(
-        flow, ways={**flow.ways, **{f"{name}>{to}": to in chosen for to in onward(node)}}
-    )
+        return replace(mode, loops=(*mode.loops, (name, loop.to)))
+    chosen = {edge.to for edge in taken}
+    decided = {f"{name}>{to}": to in chosen for to in onward(workflow.nodes[name])}
+    return replace(mode, edges={**mode.edges, **decided})
 
 
-def usable(flow: Flow, name: str, edges: tuple[Edge, ...]) -> bool:
-    """May these edges be gone? A loop that was gone as often as it may is not gone again."""
+def usable(mode: WorkflowMode, name: str, edges: tuple[Edge, ...]) -> bool:
+    """Whether these edges may be taken. A loop that was taken as often as it may is not taken
+    again.
+    """
     return all(
-        edge.at_most is None or flow.rounds.get(f"{name}>{edge.to}", 0) < edge.at_most
+        edge.at_most is None or mode.rounds.get(f"{name}>{edge.to}", 0) < edge.at_most
         for edge in edges
     )
 
 
-def settle(workflow: Workflow, flow: Flow) -> tuple[Flow, tuple[str, ...]]:
-    """The flow with all that follows from what is decided, and the nodes that begin now.
+def settle(workflow: Workflow, mode: WorkflowMode) -> tuple[WorkflowMode, tuple[str, ...]]:
+    """The workflow with all that follows from what is decided, and the nodes that begin now.
 
     They begin in the order of their names: a definition has its keys sorted on its way here, so the
     file's is lost.
     """
     sources = sources_of(workflow)
-    for name in [name for name, spot in flow.spots.items() if _idle(workflow, flow, name, spot)]:
-        flow = end(flow, workflow, name, "dead", ())
-    flow = _looped(workflow, flow)
+    for name in [name for name in mode.nodes if _idle(workflow, mode, name)]:
+        mode = end(mode, workflow, name, "dead", ())
+    mode = _looped(workflow, mode)
     changed = True
     while changed:
         changed = False
         for name in sorted(workflow.nodes):
-            if name not in flow.spots and _standing(workflow, flow, name, sources) == "dead":
-                flow, changed = end(flow, workflow, name, "dead", ()), True
-    return flow, tuple(
-        name
-        for name in sorted(workflow.nodes)
-        if name not in flow.spots and _standing(workflow, flow, name, sources) == "ready"
-    )
+            if _prospect(workflow, mode, name, sources) == "dead":
+                mode = end(mode, workflow, name, "dead", ())
+                changed = True
+    names = sorted(workflow.nodes)
+    ready = (name for name in names if _prospect(workflow, mode, name, sources) == "ready")
+    return mode, tuple(ready)
 
 
-def _idle(workflow: Workflow, flow: Flow, name: str, spot: Spot) -> bool:
-    """Does a node wait for nothing that matters any more, because all that could follow it has
-    begun by another way?
+def _idle(workflow: Workflow, mode: WorkflowMode, name: str) -> bool:
+    """Whether a node waits for nothing that matters any more, because all that could follow it has
+    begun by other edges.
     """
-    if spot.state != "open" or workflow.nodes[name].kind not in ("wait", "event"):
+    if mode.nodes[name].status != "open" or workflow.nodes[name].kind not in ("wait", "event"):
         return False
     after = reach(workflow, name) - {name}
-    return bool(after) and after <= flow.spots.keys()
+    return bool(after) and after <= mode.nodes.keys()
 
 
 def sources_of(workflow: Workflow) -> dict[str, tuple[str, ...]]:
-    """From which nodes edges lead to each, loops left out."""
+    """The nodes from which edges lead to each node, loops left out."""
     found: dict[str, tuple[str, ...]] = {}
     for source, node in workflow.nodes.items():
         for target in onward(node):
@@ -129,46 +139,52 @@ def sources_of(workflow: Workflow) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def entered(flow: Flow, name: str) -> Flow:
-    """The flow with an edge to this node gone from outside, as at the start."""
-    return replace(flow, ways={**flow.ways, f">{name}": True})
+def entered(mode: WorkflowMode, name: str) -> WorkflowMode:
+    """The workflow with an edge to this node taken from outside, as at the start."""
+    return replace(mode, edges={**mode.edges, f">{name}": True})
 
 
-def _looped(workflow: Workflow, flow: Flow) -> Flow:
-    for source, target in flow.loops:
+def _looped(workflow: Workflow, mode: WorkflowMode) -> WorkflowMode:
+    """The workflow with the loops taken whose round is over."""
+    for source, target in mode.loops:
         again = reach(workflow, target)
-        if any(name in again and spot.state == "open" for name, spot in flow.spots.items()):
+        if any(mode.nodes[name].status == "open" for name in again & mode.nodes.keys()):
             continue  # what works in the round comes to its end first
-        way = f"{source}>{target}"
+        loop = f"{source}>{target}"
         inner = {
             f"{name}>{edge.to}"
             for name, edge in loops_of(workflow)
             if name in again and edge.to in again - {target}
         }
-        flow = replace(
-            flow,
-            loops=tuple(loop for loop in flow.loops if loop[0] not in again),
-            spots={name: spot for name, spot in flow.spots.items() if name not in again},
-            ways={one: gone for one, gone in flow.ways.items() if not _inside(one, again)},
-            rounds={one: count for one, count in flow.rounds.items() if one not in inner}
-            | {way: flow.rounds.get(way, 0) + 1},
+        rounds = {one: count for one, count in mode.rounds.items() if one not in inner}
+        rounds[loop] = mode.rounds.get(loop, 0) + 1
+        mode = replace(
+            mode,
+            loops=tuple(one for one in mode.loops if one[0] not in again),
+            nodes={name: state for name, state in mode.nodes.items() if name not in again},
+            edges={one: taken for one, taken in mode.edges.items() if not _inside(one, again)},
+            rounds=rounds,
         )
-        return _looped(workflow, entered(flow, target))
-    return flow
+        return _looped(workflow, entered(mode, target))
+    return mode
 
 
-def _inside(way: str, again: frozenset[str]) -> bool:
-    source, _, target = way.partition(">")
+def _inside(edge: str, again: frozenset[str]) -> bool:
+    """Whether a decided edge belongs to a round that begins anew."""
+    source, _, target = edge.partition(">")
     return source in again or (not source and target in again)
 
 
-def _standing(
-    workflow: Workflow, flow: Flow, name: str, sources: dict[str, tuple[str, ...]]
-) -> str:
-    """Is a node that has not begun `ready`, `dead`, or does it wait (empty)?"""
-    if flow.ways.get(f">{name}"):
+def _prospect(
+    workflow: Workflow, mode: WorkflowMode, name: str, sources: dict[str, tuple[str, ...]]
+) -> Literal["begun", "ready", "dead", "undecided"]:
+    """Whether a node has begun, may begin now, never will, or has to wait for other nodes."""
+    if name in mode.nodes:
+        return "begun"
+    if mode.edges.get(f">{name}"):
         return "ready"
-    ways = [flow.ways.get(f"{source}>{name}") for source in sources.get(name, ())]
-    if any(ways) and (workflow.nodes[name].join == "any" or None not in ways):
-        return "ready"
-    return "dead" if None not in ways and not any(ways) else ""
+    edges = [mode.edges.get(f"{source}>{name}") for source in sources.get(name, ())]
+    undecided = None in edges
+    if any(edges):
+        return "ready" if workflow.nodes[name].join == "any" or not undecided else "undecided"
+    return "undecided" if undecided else "dead"

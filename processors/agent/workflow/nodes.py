@@ -1,5 +1,4 @@
-"""What does one node of a workflow do: which call, which question, which wait, and what did it come
-to?
+"""Nodes of a workflow: the call, question or wait that a node begins with, and what came of it.
 
 What an expression knows: `input.text`, `input.json` where the text is a JSON object or list,
 `input.metadata`; and of each node that was here `nodes.NAME.result`, `.error`, `.count`. A result
@@ -7,194 +6,241 @@ that is a JSON object or list is one; any other is a text.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from processors.agent import subagents
+from processors.agent.calls import subagents
+from processors.agent.calls.pending import (
+    AwaitingModel,
+    AwaitingSubAgent,
+    AwaitingTool,
+    PendingCall,
+)
+from processors.agent.calls.tool_calls import call_of, counting, pending_for
 from processors.agent.conversation.messages import user_says
-from processors.agent.model_requests import limit_reached
-from processors.agent.progress import Spot, Undo
-from processors.agent.state import Pending, Run, Session, agent_of
-from processors.agent.tool_calls import Made, call_of, pending_for
+from processors.agent.decisions import (
+    AskModel,
+    AskSubAgent,
+    CallDecision,
+    Decision,
+    ToolDecision,
+)
+from processors.agent.model_requests import limit_reached, time_left_ms
+from processors.agent.modes import NodeCompensation, NodeState, WorkflowMode
+from processors.agent.state import ActiveRun, CallResult, ModelAnswer, agent_of
 from processors.agent.workflow.graph import usable
+from processors.agent.workflow.node_calls import call_of_node, compensation_call
 from processors.common.cel_expressions import BadExpression, value_of
 from processors.common.json_schema import Unfit
-from processors.common.text import clean, compact, cut, ms_between
+from processors.common.text import clean, compact, cut
 from processors.prompts.render import system_text
 from processors.prompts.sandbox import Unrendered
-from schemas.definitions.kinds import Definitions, Tool
-from schemas.definitions.patterns import Edge, Node
-from schemas.events.agent.models import ModelAsked, ModelFailed, ResponseBlocked, ResponseCleared
-from schemas.events.agent.runs import AgentRequested, ResultCleared, ToolFailed, ToolUncertain
-from schemas.events.base import Event
+from schemas.definitions.kinds import Definitions
+from schemas.definitions.patterns import Edge, Node, Workflow
+from schemas.events.agent.models import ModelFailed, ResponseBlocked, ResponseCleared
+from schemas.events.agent.runs import ResultCleared, ToolFailed, ToolUncertain
+from schemas.events.base import Unprocessable
 from schemas.events.values import Message, ToolRequest
 
 DETAIL_CHARS = 1_000
-UNDO = "undo:"
-NOTHING_UNDOES = "nothing is declared that undoes it"
+NOTHING_COMPENSATES = "nothing is declared that undoes it"
 
 
-class NotBegun(Exception):
-    """A node, or what undoes one, that cannot be begun; the message says why."""
+class NotBegunError(Exception):
+    """A node or a compensation that cannot begin; the message says why."""
 
 
-class LimitReached(Exception):
+class LimitReachedError(Exception):
     """A limit of the agent forbids another node."""
 
     def __init__(self, name: str, sentence: str):
         super().__init__(sentence)
-        self.name, self.sentence = name, sentence
+        self.name = name
+        self.sentence = sentence
 
 
 @dataclass(frozen=True)
-class Begun:
-    """A node that began: what is said, and what it waits for. `gone` are the edges of one that is
-    over at once.
+class NodeCall:
+    """A node that began with a call or a question. The run waits for its result."""
+
+    run: ActiveRun
+    decision: CallDecision | AskModel
+
+
+@dataclass(frozen=True)
+class NodeWait:
+    """A node that began to wait for a time or a signal."""
+
+    state: NodeState
+
+
+@dataclass(frozen=True)
+class NodeChoice:
+    """A branch: it is over at once, and took these edges."""
+
+    taken: tuple[Edge, ...]
+
+
+def workflow_of(run: ActiveRun, definitions: Definitions) -> Workflow:
+    """The graph that a run follows."""
+    agent = agent_of(run, definitions)
+    if agent.workflow is None:
+        raise Unprocessable(f"agent {agent.name!r} has no workflow any more: apply it again")
+    return agent.workflow
+
+
+def mode_of(run: ActiveRun) -> WorkflowMode:
+    """How far a run that follows a workflow has come."""
+    if not isinstance(run.mode, WorkflowMode):
+        raise TypeError(f"run {run.request.run} follows no workflow")
+    return run.mode
+
+
+def start_node(
+    run: ActiveRun,
+    name: str,
+    node: Node,
+    before: Sequence[Decision],
+    at: datetime,
+    definitions: Definitions,
+) -> NodeCall | NodeWait | NodeChoice:
+    """Begin a node. `before` is what was decided in this turn already. Raises BadExpression,
+    NotBegunError and LimitReachedError.
     """
-
-    run: Run
-    events: tuple[Event, ...] = ()
-    spot: Spot | None = None
-    gone: tuple[Edge, ...] | None = None
-
-
-def begun(
-    session: Session, event: Event, given: Definitions, name: str, node: Node, before: list[Event]
-) -> Begun:
-    """Begin a node. Raises BadExpression, NotBegun and LimitReached."""
-    run = session.run
     match node.kind:
         case "branch":
-            return Begun(run, gone=_chosen(run, name, node))
+            return NodeChoice(_chosen(run, name, node))
         case "fail":
-            raise NotBegun(
-                text_of(valued(node.message, known(run)))
-                if node.message
-                else "the workflow ends in it"
-            )
+            message = text_of(valued(node.message, known(run))) if node.message else ""
+            raise NotBegunError(message if node.message else "the workflow ends in it")
         case "wait":
-            return Begun(
-                run, spot=Spot("open", due=event.at + timedelta(seconds=node.seconds or 0))
-            )
+            return NodeWait(NodeState("open", due=at + timedelta(seconds=node.seconds or 0)))
         case "event":
-            due = event.at + timedelta(seconds=node.timeout_s) if node.timeout_s else None
-            return Begun(run, spot=Spot("open", due=due, event=node.event or ""))
-    agent, call = agent_of(run, given), f"{name}#{run.flow.counts[name]}"
-    reached = limit_reached(agent, run)
+            due = at + timedelta(seconds=node.timeout_s) if node.timeout_s else None
+            return NodeWait(NodeState("open", due=due, event=node.event or ""))
+    reached = limit_reached(agent_of(run, definitions), run)
     if reached:
-        raise LimitReached(*reached)
+        raise LimitReachedError(*reached)
+    call = call_of_node(name, mode_of(run).counts[name])
     run = replace(run, step=run.step + 1)
     if node.kind == "model":
-        made, pending = (
-            _asked(session, run, event, given, node, call),
-            Pending(call, "", step=run.step),
-        )
-    else:
-        made = (_tool_called if node.kind == "tool" else _agent_asked)(
-            run, event, given, name, node, call, before
-        )
-        run = _counting(run, made)
-        pending = pending_for(made, ToolRequest(id=call, name=node.tool or name, arguments=""))
-    return Begun(replace(run, pending=(*run.pending, pending)), (made,))
+        asked = _ask_model(run, node, call, at, definitions)
+        return NodeCall(_pending(run, AwaitingModel(call, run.step)), asked)
+    earlier = [one for one in before if isinstance(one, CallDecision)]
+    try:
+        if node.kind == "tool":
+            decision = _call_tool(run, node, call, earlier, at, definitions)
+        else:
+            request = ToolRequest(id=call, name=name, arguments="{}")
+            decision = _ask_sub_agent(run, node, request, earlier, definitions)
+    except Unfit as unfit:
+        raise NotBegunError(f"not_called: {unfit}") from unfit
+    pending = pending_for(decision, node.tool or name, at)
+    run = counting(_pending(run, pending), isinstance(decision, ToolDecision))
+    return NodeCall(run, replace(decision, nth=call))
 
 
-def _chosen(run: Run, name: str, node: Node) -> tuple[Edge, ...]:
-    """The way that a branch goes. A case whose loop was gone as often as it may is passed over."""
+def _pending(run: ActiveRun, pending: PendingCall) -> ActiveRun:
+    return replace(run, pending=(*run.pending, pending))
+
+
+def _chosen(run: ActiveRun, name: str, node: Node) -> tuple[Edge, ...]:
+    """The edges that a branch takes. A case whose loop was taken as often as it may is passed
+    over.
+    """
+    mode = mode_of(run)
     for case in node.cases:
         value = valued(case.when, known(run))
         if not isinstance(value, bool):
-            raise BadExpression(
-                f"the condition {case.when!r} is {cut(compact(value), 100)}, neither true nor false"
-            )
-        if value and usable(run.flow, name, case.next):
+            shown = cut(compact(value), 100)
+            raise BadExpression(f"the condition {case.when!r} is {shown}, neither true nor false")
+        if value and usable(mode, name, case.next):
             return case.next
-    return node.otherwise if usable(run.flow, name, node.otherwise) else ()
+    return node.otherwise if usable(mode, name, node.otherwise) else ()
 
 
-def _tool_called(
-    run: Run,
-    event: Event,
-    given: Definitions,
-    name: str,
+def _call_tool(
+    run: ActiveRun,
     node: Node,
     call: str,
-    before: list[Event],
-) -> Event:
-    request = ToolRequest(
-        id=call, name=node.tool, arguments=compact(filled(node.arguments, known(run)))
-    )
-    try:
-        return call_of(run, event, call, request, given, before)
-    except Unfit as unfit:
-        raise NotBegun(f"not_called: {unfit}") from unfit
+    earlier: Sequence[CallDecision],
+    at: datetime,
+    definitions: Definitions,
+) -> CallDecision:
+    """The call of a node's tool. Raises Unfit."""
+    arguments = compact(filled(node.arguments, known(run)))
+    request = ToolRequest(id=call, name=node.tool or "", arguments=arguments)
+    return call_of(run, request, earlier, at, definitions)
 
 
-def _agent_asked(
-    run: Run,
-    event: Event,
-    given: Definitions,
-    name: str,
+def _ask_sub_agent(
+    run: ActiveRun,
     node: Node,
-    call: str,
-    before: list[Event],
-) -> Event:
+    request: ToolRequest,
+    earlier: Sequence[CallDecision],
+    definitions: Definitions,
+) -> AskSubAgent:
+    """The request to a node's agent. Raises Unfit."""
     task = text_of(valued(node.task or "input.text", known(run)))
-    wrong = subagents.too_many(run, sum(isinstance(one, AgentRequested) for one in before), given)
+    asked = sum(isinstance(one, AskSubAgent) for one in earlier)
+    wrong = subagents.too_many(run, asked, definitions)
     if wrong:
-        raise NotBegun(f"not_called: {wrong}")
-    tool, request = (
-        Tool(name=name, via="agent", agent=node.agent),
-        ToolRequest(id=call, name=name, arguments="{}"),
-    )
-    try:
-        return subagents.request_of(run, event, call, request, tool, {"task": task}, given)
-    except Unfit as unfit:
-        raise NotBegun(f"not_called: {unfit}") from unfit
+        raise Unfit(wrong)
+    return subagents.ask_sub_agent(run, request, node.agent or "", task, definitions)
 
 
-def _asked(
-    session: Session, run: Run, event: Event, given: Definitions, node: Node, call: str
-) -> Event:
-    agent = agent_of(run, given)
+def _ask_model(
+    run: ActiveRun, node: Node, call: str, at: datetime, definitions: Definitions
+) -> AskModel:
+    """The question of a node, which knows nothing of the other nodes' questions."""
+    agent = agent_of(run, definitions)
     prompt = text_of(valued(node.prompt or "input.text", known(run)))
     try:
-        own = system_text(agent, run.prompt_version, run.request, given)
+        system = system_text(agent, run.prompt_version, run.request, definitions)
     except Unrendered as wrong:
-        raise NotBegun(f"prompt_unfit: {wrong}") from wrong
-    system = own if node.system is None else node.system
-    name = node.model or agent.model
-    messages = (
-        *([Message(role="system", content=system)] if system else []),
-        user_says(clean(prompt)),
-    )
-    return run.says(
-        event,
-        ModelAsked,
-        call,
+        raise NotBegunError(f"prompt_unfit: {wrong}") from wrong
+    if node.system is not None:
+        system = node.system
+    messages = (user_says(clean(prompt)),)
+    if system:
+        messages = (Message(role="system", content=system), *messages)
+    return AskModel(
+        of=run.request,
         step=run.step,
-        model=name,
-        fallback=agent.fallback,
+        model=node.model or agent.model,
         messages=messages,
+        timeout_ms=time_left_ms(run, at),
+        fallback=agent.fallback,
         temperature=agent.temperature,
         max_output_tokens=agent.max_output_tokens,
-        timeout_ms=max(1, ms_between(event.at, run.ends_at(event.at))),
+        nth=call,
     )
 
 
-def answers(pending: Pending, answer: Any, run: Run) -> bool:
-    """Is this what a pending call waits for? A model's answer has no call: its step is its own."""
-    if answer.run != run.request.run or pending.content is not None:
-        return False
-    if isinstance(answer, ResponseCleared | ResponseBlocked | ModelFailed):
-        return pending.step > 0 and answer.step == pending.step
-    return answer.call == pending.call
+def awaited_by(run: ActiveRun, answer: ModelAnswer | CallResult) -> PendingCall | None:
+    """The pending call that waits for this answer. A model's answer has no call: its step is its
+    own.
+    """
+    if answer.run != run.request.run:
+        return None
+    for pending in run.pending:
+        match pending:
+            case AwaitingModel():
+                found = isinstance(answer, ModelAnswer) and answer.step == pending.step
+            case AwaitingTool() | AwaitingSubAgent():
+                found = isinstance(answer, CallResult) and answer.call == pending.call
+            case _:
+                found = False
+        if found:
+            return pending
+    return None
 
 
-def outcome(answer: Any) -> tuple[str, str]:
-    """What a node said, and its trouble: one of the two is empty, or both."""
+def outcome(answer: ModelAnswer | CallResult) -> tuple[str, str]:
+    """A node's result and its error: one of the two is empty, or both."""
     match answer:
         case ResultCleared():
             return answer.content, ""
@@ -214,74 +260,73 @@ def outcome(answer: Any) -> tuple[str, str]:
 
 
 def refusal(content: str) -> str:
-    """Why a call was not made, out of what a model would be told of it."""
-    told = _read(content)
-    return f"{told.get('error')}: {told.get('detail')}" if isinstance(told, dict) else content
+    """Why a call was not made, out of what a model would read of it."""
+    error = _read(content)
+    return f"{error.get('error')}: {error.get('detail')}" if isinstance(error, dict) else content
 
 
-def undo_of(session: Session, given: Definitions, name: str, node: Node) -> Undo | None:
+def compensation_of(
+    run: ActiveRun, definitions: Definitions, name: str, node: Node
+) -> NodeCompensation | None:
     """What would undo a node's work. None where there is nothing to undo."""
-    run = session.run
     if node.compensate:
         try:
-            return Undo(
-                name, node.compensate.tool, compact(filled(node.compensate.arguments, known(run)))
-            )
+            arguments = compact(filled(node.compensate.arguments, known(run)))
         except BadExpression as bad:
-            return Undo(
-                name,
-                cannot=f"the arguments of its compensation have no value: {cut(str(bad), DETAIL_CHARS)}",
+            wrong = cut(str(bad), DETAIL_CHARS)
+            return NodeCompensation(
+                name, impossible=f"the arguments of its compensation have no value: {wrong}"
             )
-    if node.kind == "tool":
-        tool = given.tool(node.tool, run.tool_versions.get(node.tool))
-        harmless = tool is not None and (tool.effect == "pure" or tool.via == "search")
-        return None if harmless else Undo(name, cannot=NOTHING_UNDOES)
-    if node.kind == "agent":
-        agent = given.agent(node.agent)
-        works = agent is not None and (agent.tools or agent.workflow)
-        return Undo(name, cannot=NOTHING_UNDOES) if works else None
+        return NodeCompensation(name, node.compensate.tool, arguments)
+    if _has_effects(run, node, definitions):
+        return NodeCompensation(name, impossible=NOTHING_COMPENSATES)
     return None
 
 
-def undoing(session: Session, event: Event, given: Definitions, undo: Undo) -> tuple[Run, Event]:
-    """The call that undoes a node's work. Raises NotBegun."""
-    run = replace(session.run, step=session.run.step + 1)
-    call = f"{UNDO}{undo.node}#{run.step}"
+def _has_effects(run: ActiveRun, node: Node, definitions: Definitions) -> bool:
+    """Whether a node may have changed something outside."""
+    if node.kind == "tool" and node.tool:
+        tool = definitions.tool(node.tool, run.tool_versions.get(node.tool))
+        return tool is None or (tool.effect != "pure" and tool.via != "search")
+    if node.kind == "agent" and node.agent:
+        agent = definitions.agent(node.agent)
+        return agent is not None and bool(agent.tools or agent.workflow)
+    return False
+
+
+def compensate(
+    run: ActiveRun, compensation: NodeCompensation, at: datetime, definitions: Definitions
+) -> tuple[ActiveRun, CallDecision]:
+    """The call that undoes a node's work. Raises NotBegunError."""
+    run = replace(run, step=run.step + 1)
+    call = compensation_call(compensation.node, run.step)
+    request = ToolRequest(id=call, name=compensation.tool, arguments=compensation.arguments)
     try:
-        made = call_of(
-            run,
-            event,
-            call,
-            ToolRequest(id=call, name=undo.tool, arguments=undo.arguments),
-            given,
-            [],
-        )
+        decision = call_of(run, request, (), at, definitions)
     except Unfit as unfit:
-        raise NotBegun(f"not_called: {cut(str(unfit), DETAIL_CHARS)}") from unfit
-    pending = pending_for(made, ToolRequest(id=call, name=undo.tool, arguments=undo.arguments))
-    return replace(_counting(run, made), pending=(pending,)), made
+        raise NotBegunError(f"not_called: {cut(str(unfit), DETAIL_CHARS)}") from unfit
+    run = replace(run, pending=(pending_for(decision, compensation.tool, at),))
+    run = counting(run, isinstance(decision, ToolDecision))
+    return run, replace(decision, nth=call)
 
 
-def _counting(run: Run, made: Event) -> Run:
-    """A call that waits for people's word is counted when it is made."""
-    return replace(run, tool_calls=run.tool_calls + isinstance(made, Made))
-
-
-def known(run: Run) -> dict[str, Any]:
+def known(run: ActiveRun) -> dict[str, Any]:
     """What an expression may speak of, at this moment of the run."""
-    request, flow = run.request, run.flow
-    given = {"text": request.text, "metadata": dict(request.metadata)}
+    request = run.request
+    mode = mode_of(run)
+    given: dict[str, Any] = {"text": request.text, "metadata": dict(request.metadata)}
     parsed = _read(request.text)
-    names = [*flow.results, *(name for name in flow.errors if name not in flow.results)]
+    if not isinstance(parsed, str):
+        given["json"] = parsed
     return {
-        "input": given if isinstance(parsed, str) else given | {"json": parsed},
+        "input": given,
         "nodes": {
             name: {
-                "result": _read(flow.results.get(name, "")),
-                "error": flow.errors.get(name, ""),
-                "count": flow.counts.get(name, 0),
+                "result": _read(mode.results.get(name, "")),
+                "error": mode.errors.get(name, ""),
+                "count": mode.counts.get(name, 0),
             }
-            for name in names
+            for name in dict.fromkeys((*mode.results, *mode.errors))
         },
     }
 
@@ -304,6 +349,7 @@ def filled(value: Any, knows: Mapping[str, Any]) -> Any:
 
 
 def text_of(value: Any) -> str:
+    """A value as a text: JSON, unless it is one."""
     return clean(value if isinstance(value, str) else compact(value))
 
 

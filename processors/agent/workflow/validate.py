@@ -1,7 +1,7 @@
 """What is wrong with a workflow's graph before anything runs: ways that lead nowhere, circles,
 nonsense?
 
-Each mistake is a place in the definition and a sentence.
+Each mistake is a location in the definition and a sentence.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ ALWAYS = {"kind", "join", "on_error"}
 
 
 def mistakes(workflow: Workflow) -> list[Mistake]:
-    """All that is wrong, in the order of the file."""
+    """All mistakes, in the order of the file."""
     if workflow.start not in workflow.nodes:
         return [
             (
@@ -52,35 +52,29 @@ def mistakes(workflow: Workflow) -> list[Mistake]:
     ]
     if not found:
         found = [*_unreachable(workflow), *_circles(workflow), *_loops(workflow)]
-    answer = (
-        []
-        if workflow.answer is None
-        else [*_expression(workflow, None, ("answer",), workflow.answer)]
-    )
-    return [*found, *answer]
+    if workflow.answer is not None:
+        found += _expression(workflow, None, ("answer",), workflow.answer)
+    return found
 
 
 def _fields(workflow: Workflow, name: str, node: Node) -> Iterator[Mistake]:
-    given = node.model_fields_set
-    for field in sorted(NEEDS[node.kind] - given):
+    present = node.model_fields_set
+    for field in sorted(NEEDS[node.kind] - present):
         yield ("nodes", name), f"a node of kind {node.kind} needs `{field}`: add it"
-    own = (
-        NEEDS[node.kind]
-        | MAY[node.kind]
-        | ALWAYS - ({"on_error"} if node.kind == "fail" else set())
-    )
-    own |= {"next"} if node.kind not in ("branch", "fail") else set()
-    for field in sorted(given - own):
-        more = (
-            ": say it in its cases and `otherwise`"
-            if (node.kind, field) == ("branch", "next")
-            else ": remove it"
-        )
-        yield ("nodes", name, field), f"a node of kind {node.kind} has no `{field}`{more}"
+    own = NEEDS[node.kind] | MAY[node.kind] | ALWAYS
+    if node.kind == "fail":
+        own -= {"on_error"}
+    elif node.kind != "branch":
+        own |= {"next"}
+    for field in sorted(present - own):
+        advice = "remove it"
+        if (node.kind, field) == ("branch", "next"):
+            advice = "say it in its cases and `otherwise`"
+        yield ("nodes", name, field), f"a node of kind {node.kind} has no `{field}`: {advice}"
 
 
 def _groups(node: Node) -> Iterator[tuple[Place, tuple[Edge, ...]]]:
-    """Edges that are gone together, and where they stand."""
+    """The edges that are taken together, and their location."""
     yield ("next",), node.next
     yield from ((("cases", nth, "next"), case.next) for nth, case in enumerate(node.cases))
     yield ("otherwise",), node.otherwise
@@ -88,8 +82,8 @@ def _groups(node: Node) -> Iterator[tuple[Place, tuple[Edge, ...]]]:
 
 
 def _edges(workflow: Workflow, name: str, node: Node) -> Iterator[Mistake]:
-    for place, edges in _groups(node):
-        where = ("nodes", name, *place)
+    for location, edges in _groups(node):
+        where = ("nodes", name, *location)
         for edge in edges:
             if edge.to not in workflow.nodes:
                 yield (
@@ -99,7 +93,8 @@ def _edges(workflow: Workflow, name: str, node: Node) -> Iterator[Mistake]:
         if len(edges) > 1 and any(edge.at_most is not None for edge in edges):
             yield (
                 where,
-                "a way back stands alone: what follows its target is forgotten, so nothing can go on beside it",
+                "a way back stands alone: what follows its target is forgotten, "
+                "so nothing can go on beside it",
             )
 
 
@@ -110,44 +105,44 @@ def _expressions(workflow: Workflow, name: str, node: Node) -> Iterator[Mistake]
             yield from _expression(workflow, name, (*here, field), getattr(node, field))
     for nth, case in enumerate(node.cases):
         yield from _expression(workflow, name, (*here, "cases", nth, "when"), case.when)
-    for place, text in _texts(node.arguments, (*here, "arguments")):
-        yield from _expression(workflow, name, place, text)
+    for location, text in _texts(node.arguments, (*here, "arguments")):
+        yield from _expression(workflow, name, location, text)
     if node.compensate:
-        for place, text in _texts(node.compensate.arguments, (*here, "compensate", "arguments")):
-            yield from _expression(workflow, name, place, text, itself=True)
+        for location, text in _texts(node.compensate.arguments, (*here, "compensate", "arguments")):
+            yield from _expression(workflow, name, location, text, itself=True)
 
 
-def _texts(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
+def _texts(value: Any, location: Place) -> Iterator[tuple[Place, str]]:
     if isinstance(value, str):
-        yield place, value
+        yield location, value
     elif isinstance(value, dict):
         for name, one in value.items():
-            yield from _texts(one, (*place, name))
+            yield from _texts(one, (*location, name))
     elif isinstance(value, list | tuple):
         for nth, one in enumerate(value):
-            yield from _texts(one, (*place, nth))
+            yield from _texts(one, (*location, nth))
 
 
 def _expression(
-    workflow: Workflow, name: str | None, place: Place, text: str, itself: bool = False
+    workflow: Workflow, name: str | None, location: Place, text: str, itself: bool = False
 ) -> Iterator[Mistake]:
     wrong = wrong_with(text)
     if wrong:
-        yield place, f"the expression {text!r} cannot be used: {wrong}"
+        yield location, f"the expression {text!r} cannot be used: {wrong}"
         return
     for other in dict.fromkeys(nodes_in(text)):
         if other not in workflow.nodes:
-            yield place, f"there is no node {other!r}: the nodes are {', '.join(workflow.nodes)}"
+            yield location, f"there is no node {other!r}: the nodes are {', '.join(workflow.nodes)}"
         elif (
             name is not None
             and not (itself and other == name)
             and name not in _after(workflow, other)
         ):
-            yield place, f"node {other!r} never comes before this one, so it has no result here"
+            yield location, f"node {other!r} never comes before this one, so it has no result here"
 
 
 def _after(workflow: Workflow, name: str) -> set[str]:
-    """What can come after a node, over loops too."""
+    """The nodes that can come after a node, over loops too."""
     found: set[str] = set()
     queue = [name]
     while queue:
@@ -164,12 +159,13 @@ def _unreachable(workflow: Workflow) -> Iterator[Mistake]:
         if name not in found:
             yield (
                 ("nodes", name),
-                f"no way leads from {workflow.start!r} to node {name!r}: add one, or remove the node",
+                f"no way leads from {workflow.start!r} to node {name!r}: "
+                "add one, or remove the node",
             )
 
 
 def _circles(workflow: Workflow) -> Iterator[Mistake]:
-    """The ways back without a bound: those to a node that the way there came through."""
+    """The loops without a bound: edges to a node that the way there came through."""
     done: set[str] = set()
     way = [(workflow.start, iter(onward(workflow.nodes[workflow.start])))]
     while way:
@@ -179,13 +175,13 @@ def _circles(workflow: Workflow) -> Iterator[Mistake]:
             done.add(name)
             way.pop()
         elif target in (node for node, _ in way):
-            place = next(
-                place
-                for place, edges in _groups(workflow.nodes[name])
+            location = next(
+                location
+                for location, edges in _groups(workflow.nodes[name])
                 if target in (edge.to for edge in edges)
             )
             yield (
-                ("nodes", name, *place),
+                ("nodes", name, *location),
                 (
                     f"{target!r} leads to {name!r} and this way back to it, without a bound: "
                     f"write {{to: {target}, at_most: N}}"
@@ -198,8 +194,10 @@ def _circles(workflow: Workflow) -> Iterator[Mistake]:
 def _loops(workflow: Workflow) -> Iterator[Mistake]:
     for name, edge in loops_of(workflow):
         if name not in reach(workflow, edge.to):
-            place = next(place for place, edges in _groups(workflow.nodes[name]) if edge in edges)
+            location = next(
+                location for location, edges in _groups(workflow.nodes[name]) if edge in edges
+            )
             yield (
-                ("nodes", name, *place),
+                ("nodes", name, *location),
                 f"the way to {edge.to!r} leads onward, not back: leave `at_most` out",
             )

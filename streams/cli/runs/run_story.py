@@ -7,7 +7,7 @@ gives None for those.
 from itertools import takewhile
 
 from processors.agent.conversation.messages import NOT_CALLED, error_in
-from processors.agent.workflow.nodes import UNDO
+from processors.agent.workflow.node_calls import COMPENSATION
 from schemas.events.agent.approvals import ApprovalAsked, ApprovalResolved, UserAsked
 from schemas.events.agent.models import ModelAsked, ModelFailed, ModelResponded, ResponseBlocked
 from schemas.events.agent.runs import (
@@ -55,7 +55,7 @@ def line(event: Event) -> str | None:
         case ModelAsked():
             return _not_called(event)
         case ToolCalled():
-            verb = "undoes" if event.call.startswith(UNDO) else "calls"
+            verb = "undoes" if event.call.startswith(COMPENSATION) else "calls"
             return f"{verb:<10} {event.tool} {short(event.arguments, WIDTH)} [{event.effect}]"
         case PassagesAsked():
             return f"searches   {short(event.query, WIDTH)}"

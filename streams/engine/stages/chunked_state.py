@@ -9,7 +9,7 @@ are. What changes in an earlier part is written anew from there on. A conversati
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter
 
@@ -21,14 +21,22 @@ Written = Iterable[tuple[int | None, bytes | None]]
 """The number of a part (None: the state's own record), and its value (None: it is gone)."""
 
 
+def _member_of(kind: Any) -> Any:
+    """The class of a state; of a union the first one, as its members share what grows."""
+    while get_args(kind):
+        kind = get_args(kind)[0]
+    return kind
+
+
 class Parts:
     """Of one fold: which items of which key's state are sealed, part by part."""
 
     def __init__(self, kind: Any, adapter: TypeAdapter):
         self._adapter = adapter
-        self.field: str | None = getattr(kind, "GROWS", None)
+        member = _member_of(kind)
+        self.field: str | None = getattr(member, "GROWS", None)
         self._items = (
-            TypeAdapter(get_type_hints(kind, include_extras=True)[self.field])
+            TypeAdapter(get_type_hints(member, include_extras=True)[self.field])
             if self.field
             else None
         )

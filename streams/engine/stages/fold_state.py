@@ -64,7 +64,7 @@ class Folds:
             raise TypeError(f"{step.name} is no Fold")
         self.name, self.fold = step.name, step.by
         self._journal = journal
-        self._parts = Parts(step.by.start, adapter_of(step.by.start))
+        self._parts = Parts(state_type(step.by.start), adapter_of(step.by.start))
         self._states: dict[str, Any] = {}
         self._woken: dict[str, datetime] = {}
         self._timers: list[Timer] = []
@@ -177,10 +177,15 @@ class Folds:
 
 @cache
 def adapter_of(start: Any) -> TypeAdapter:
-    """How the values that begin as `start()` are written as JSON: by the class, else by the
-    function's return type.
+    """How the values that begin as `start()` are written as JSON."""
+    return TypeAdapter(state_type(start))
+
+
+def state_type(start: Any) -> Any:
+    """The type of the values that begin as `start()`: the class itself, else what the function
+    declares that it returns.
     """
     if isinstance(start, type):
-        return TypeAdapter(start)
-    hints = get_type_hints(start) if hasattr(start, "__annotations__") else {}
-    return TypeAdapter(hints.get("return") or type(start()))
+        return start
+    hints = get_type_hints(start, include_extras=True) if hasattr(start, "__annotations__") else {}
+    return hints.get("return") or type(start())

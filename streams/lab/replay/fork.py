@@ -18,8 +18,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from processors.agent import machine
-from processors.agent.state import Session
-from processors.agent.tool_calls import Made, same_call
+from processors.agent.calls.tool_calls import CallEvent, same_call
+from processors.agent.state import Idle
 from processors.models import call as asking
 from processors.prompts.render import version_for
 from processors.usage.metering import meter
@@ -71,7 +71,7 @@ class Fork:
     """
 
     answers: list[ResponseCleared | ModelFailed] = field(default_factory=list)
-    calls: list[Made] = field(default_factory=list)
+    calls: list[CallEvent] = field(default_factory=list)
     unrecorded: list[str] = field(default_factory=list)
     finished: RunFinished | None = None
     replayed: int = 0
@@ -146,7 +146,7 @@ async def fork(
     given = changed(given, request, change, ended.prompt_version if ended else 0)
     past, made = Recorded(history), Fork()
     earlier = tuple(message for message in first.messages if message.role != "system")[:-1]
-    session, events = machine.advance(Session(messages=earlier), request, given)
+    session, events = machine.advance(Idle(messages=earlier), request, given)
     for _ in range(STEPS_MAX):
         answers = [await _answer(event, past, made, given, change, chat, book) for event in events]
         if made.finished is not None:
@@ -269,7 +269,7 @@ class Recorded:
     def answer(self, step: int) -> ResponseCleared | ModelFailed | None:
         return self._answers.get(step)
 
-    def result(self, call: Made, made: Fork) -> Event:
+    def result(self, call: CallEvent, made: Fork) -> Event:
         """The result of an equal call then; the last one stays where there were more calls than
         results.
         """
@@ -306,7 +306,7 @@ class Recorded:
         )
 
 
-def key_of(call: Made) -> str:
+def key_of(call: CallEvent) -> str:
     """Equal for equal calls; a child's is its tool alone, as its task is what a changed prompt
     changes.
     """

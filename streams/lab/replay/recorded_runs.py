@@ -16,8 +16,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from processors.agent.machine import Decided, Heard, advance
-from processors.agent.state import Session
+from processors.agent.emit import AgentOutput
+from processors.agent.machine import AgentInput, advance
+from processors.agent.state import Session, new_session
 from schemas.catalogue import event_classes
 from schemas.definitions.kinds import Definitions, read_body
 from schemas.events.base import Event
@@ -72,8 +73,8 @@ class Recorder:
         )
 
     def _heard(
-        self, session: Session, event: Heard, given: Definitions
-    ) -> tuple[Session, list[Decided]]:
+        self, session: Session, event: AgentInput, given: Definitions
+    ) -> tuple[Session, list[AgentOutput]]:
         after, said = advance(session, event, given)
         self.lines.append(
             {
@@ -130,7 +131,7 @@ def _played(
             session = (
                 STATE.validate_json(json.dumps(line["state"]))
                 if anew
-                else states.get(line["key"], Session())
+                else states.get(line["key"], new_session())
             )
         except ValidationError as error:
             yield f"{path}, line {nth}: a session of an older version can no longer be read: {_first(error)}"

@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from processors.agent.machine import advance
-from processors.agent.state import Phase, Session
+from processors.agent.state import Idle, Phase, Session
 from schemas.definitions.kinds import Agent, Tool
 from schemas.definitions.limits import Approval, Limits
 from schemas.events.agent.approvals import (
@@ -53,7 +53,7 @@ REFUND_CALL = call("refund", '{"amount":120}', "pay")
 
 
 def play(*events, given=GIVEN, session=None):
-    session, said = session or Session(), []
+    session, said = session or Idle(), []
     for event in events:
         session, more = advance(session, event, given)
         session = SESSION.validate_json(
@@ -97,7 +97,11 @@ def test_the_call_is_asked_for_instead_of_made():
         ("mara", "leads"),
     )
     assert (asked.expires_at, asked.override) == (at(3_601), True)
-    assert (session.phase, session.wake_at, session.run.tool_calls) == (Phase.WAITING, at(3_601), 0)
+    assert (session.phase, session.wake_at, session.run.usage.tool_calls) == (
+        Phase.WAITING,
+        at(3_601),
+        0,
+    )
     assert waiting()[1] == [asked], "its id derives from the call"
 
 
@@ -113,7 +117,7 @@ def test_whoever_may_approve_has_the_call_made(who):
         '{"amount":120}',
         "once",
     )
-    assert (session.phase, session.run.tool_calls) == (Phase.ACTING, 1)
+    assert (session.phase, session.run.usage.tool_calls) == (Phase.ACTING, 1)
     _, said = play(told(call_="pay", tool="refund", content="paid", seconds=101), session=session)
     assert said[-1].messages[-1].content == "paid"
 
@@ -222,7 +226,7 @@ def test_the_first_word_counts_and_the_same_word_again_is_not_answered():
 def test_a_word_on_what_nobody_asked_is_refused_and_leaves_no_trace():
     session, [refused] = play(word(ident("nothing")))
     assert refused.reason == "unknown"
-    assert session == Session()
+    assert session == Idle()
 
 
 def test_arguments_that_break_the_schema_are_told_to_the_model_before_anybody_is_asked():
@@ -262,7 +266,7 @@ def test_an_agent_may_need_a_word_as_well():
     session, [_, child] = play(word(asked.id), session=session, given=given)
     assert isinstance(child, AgentRequested)
     assert (child.text, child.parent.call, child.parent.run) == ("do it", "c1", ident("r1"))
-    assert session.run.pending[0].child == child.id
+    assert session.run.pending[0].id == child.id
 
 
 def test_a_child_that_waits_is_asked_for_in_its_own_session_and_its_end_is_told():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from processors.agent.conversation.context_window import LEFT_OUT, SUMMARISE, SUMMARY, shaped
 from processors.agent.conversation.messages import chars_in, tool_says, user_says
 from processors.agent.machine import advance
-from processors.agent.state import Phase, Session
+from processors.agent.state import Idle, Phase
 from schemas.definitions.limits import Context, Limits
 from schemas.events.agent.models import ModelAsked, ResponseBlocked
 from schemas.events.agent.runs import RunFinished, ToolCalled
@@ -42,7 +42,7 @@ def run(turns, result=RESULT, given=GIVEN, summary="They are in Ghent."):
     """A run of so many tool calls: the session, and all questions. Summaries are answered as
     `summary` says.
     """
-    session, asked = Session(), []
+    session, asked = Idle(), []
     session, said = advance(session, cleared(text=TASK), given)
     for turn in range(1, turns + 1):
         while said and isinstance(said[-1], ModelAsked) and said[-1].purpose:
@@ -169,7 +169,7 @@ def test_a_summary_costs_and_is_no_step_of_the_limit():
 
 
 def test_a_request_that_is_too_long_by_itself_is_a_failure():
-    session, said = advance(Session(), cleared(text="z" * 9_000), GIVEN)
+    session, said = advance(Idle(), cleared(text="z" * 9_000), GIVEN)
     assert [type(event) for event in said] == [RunFinished]
     assert (said[0].outcome, said[0].reason) == ("failed", "too_large")
     assert "2,000 tokens" in said[0].detail

@@ -4,7 +4,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from processors.agent.machine import advance
-from processors.agent.state import Phase, Session
+from processors.agent.state import Idle, Phase, Session
 from schemas.definitions.limits import Limits
 from schemas.events.agent.approvals import UserAsked
 from schemas.events.agent.models import ModelAsked
@@ -33,7 +33,7 @@ WHICH = call("ask_user", '{"question":"Which one?","options":["A-1","A-2"]}', "q
 
 
 def play(*events, given=GIVEN, session=None):
-    session, said = session or Session(), []
+    session, said = session or Idle(), []
     for event in events:
         session, more = advance(session, event, given)
         session = SESSION.validate_json(SESSION.dump_json(session))
@@ -57,7 +57,7 @@ def test_the_run_waits_and_services_are_told():
         "u-1",
     )
     assert (asked.run, asked.request, asked.expires_at) == (ident("r1"), ident("r1"), at(86_401))
-    assert (session.phase, session.wake_at, session.run.tool_calls) == (
+    assert (session.phase, session.wake_at, session.run.usage.tool_calls) == (
         Phase.WAITING,
         at(86_401),
         0,
@@ -113,7 +113,7 @@ def test_a_request_to_another_agent_is_no_answer():
     session, _ = play(cleared(), heard(calls=(WHICH,)), given=given)
     session, said = play(cleared("r2", "Hello", 5, agent="other"), session=session, given=given)
     assert said == []
-    assert session.waiting[0].run == ident("r2")
+    assert session.queue[0].run == ident("r2")
 
 
 def test_an_answer_that_is_blocked_leaves_the_question_open():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from processors.agent.machine import NEXT, WAITING_MAX, advance
-from processors.agent.state import Phase, Run, Session
+from processors.agent.machine import QUEUE_MAX, TRANSITIONS, advance
+from processors.agent.state import ActiveRun, Idle, Phase
 from schemas.definitions.limits import Limits
 from schemas.events.agent.models import ModelAsked, ResponseBlocked
 from schemas.events.agent.runs import (
@@ -38,7 +38,7 @@ ORDER = '{"order":"A-1"}'
 
 def play(*events, given=GIVEN, session=None):
     """The session after these events, and all that was said."""
-    session, said = session or Session(), []
+    session, said = session or Idle(), []
     for event in events:
         session, more = advance(session, event, given)
         said += more
@@ -288,14 +288,14 @@ def test_requests_wait_for_the_run_under_way():
 
 
 def test_too_many_waiting_requests_are_told_so():
-    session, said = play(cleared("r"), *(cleared(str(n)) for n in range(WAITING_MAX + 1)))
+    session, said = play(cleared("r"), *(cleared(str(n)) for n in range(QUEUE_MAX + 1)))
     [finished] = only(RunFinished, said)
     assert (finished.outcome, finished.reason, finished.run) == (
         "failed",
         "session_busy",
-        ident(str(WAITING_MAX)),
+        ident(str(QUEUE_MAX)),
     )
-    assert len(session.waiting) == WAITING_MAX
+    assert len(session.queue) == QUEUE_MAX
 
 
 def test_cancelling_reaches_a_run_that_waits_and_one_that_has_not_come():
@@ -378,14 +378,14 @@ def test_unpriced_calls_are_counted_and_cost_nothing():
 
 def test_every_phase_is_reached_and_left():
     assert (
-        {phase for phase, _ in NEXT}
+        {phase for phase, _ in TRANSITIONS}
         == set(Phase)
-        == {to for move in NEXT.values() for to in move.to}
+        == {to for move in TRANSITIONS.values() for to in move.to}
     )
 
 
 def test_time_in_which_a_run_waits_for_people_is_not_taken_from_its_questions():
-    waited = Run(cleared(), deadline=at(60), paused_at=at(10))
-    assert waited.ends_at(at(86_410)) == at(86_460) and Run(cleared(), deadline=at(60)).ends_at(
-        at(70)
-    ) == at(60)
+    waited = ActiveRun(cleared(), deadline=at(60), paused_at=at(10))
+    assert waited.ends_at(at(86_410)) == at(86_460) and ActiveRun(
+        cleared(), deadline=at(60)
+    ).ends_at(at(70)) == at(60)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from processors.agent.machine import NEXT, advance
-from processors.agent.state import Phase, Session
+from processors.agent.machine import TRANSITIONS, advance
+from processors.agent.state import Idle, Phase, Session
 from schemas.definitions.limits import Approval, Limits
 from schemas.events.agent.approvals import (
     ApprovalAsked,
@@ -127,7 +127,7 @@ def drive(choose, steps=60):
     """A session under random requests, answers in any order, repeats, strays, cancels and timers,
     run to its end.
     """
-    session, said, open_questions, everything, now = Session(), [], [], [], 0.0
+    session, said, open_questions, everything, now = Idle(), [], [], [], 0.0
     names = {cleared(name).run: name for name in RUNS}
     todo = [
         cleared(name) if choose.random() < 0.9 else of_run(RequestBlocked, name, name, rule="card")
@@ -142,7 +142,7 @@ def drive(choose, steps=60):
             options += [("cancel", name) for name in RUNS if choose.random() < 0.02] + [
                 ("wake", None)
             ] * (n % 7 == 0)
-        if not options and session.run is None:
+        if not options and session.phase is Phase.IDLE:
             break
         what, item = (
             choose.choice(options) if options else ("over", None)
@@ -162,12 +162,12 @@ def drive(choose, steps=60):
             }[what]()
         before = session.phase
         session, more = advance(session, event, GIVEN)
-        move = NEXT.get((before, type(event)))
+        move = TRANSITIONS.get((before, type(event)))
         assert session.phase in move.to if move else session.phase == before
         assert (session.phase is Phase.WAITING) == (
-            session.run is not None and session.run.paused_at is not None
+            session.phase is not Phase.IDLE and session.run.paused_at is not None
         )
-        assert (session.wake_at is None) == (session.run is None)
+        assert (session.wake_at is None) == (session.phase is Phase.IDLE)
         everything.append(event)
         said += more
         open_questions += [
@@ -176,7 +176,7 @@ def drive(choose, steps=60):
             if isinstance(e, ModelAsked | ToolCalled | PassagesAsked | ApprovalAsked)
         ]
     moved = [one.runs if one.held else -one.runs for one in said if isinstance(one, RunsHeld)]
-    assert sum(moved) == session.held == 0, (
+    assert sum(moved) == session.waiting_runs == 0, (
         "a place among the tenant's runs is lost, or given back twice"
     )
     return session, said
@@ -205,8 +205,8 @@ def test_any_interleaving_ends_each_run_once_and_leaves_no_call_unanswered(seed)
     assert sorted(approvals) == sorted(
         event.approval for event in said if isinstance(event, ApprovalResolved)
     )
-    assert session.run is None
-    assert not session.waiting
+    assert session.phase is Phase.IDLE
+    assert not session.queue
     assert unanswered(session.messages) == []
     once = [
         event for event in said if not isinstance(event, ApprovalRefused)

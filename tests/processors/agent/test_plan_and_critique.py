@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from processors.agent.machine import advance
-from processors.agent.state import Session
+from processors.agent.state import Idle, Session
 from schemas.definitions.kinds import Agent
 from schemas.definitions.limits import Limits
 from schemas.definitions.patterns import Critique, Plan
@@ -68,7 +68,7 @@ def answer(asked, choose):
 @given(seed=st.integers(0, 2**32))
 def test_a_run_ends_once_and_leaves_only_its_answer(agent, seed):
     choose, given_ = random.Random(seed), company(agent)
-    session, said = advance(Session(), cleared("r1"), given_)
+    session, said = advance(Idle(), cleared("r1"), given_)
     questions, seen = list(said), list(said)
     while questions:
         asked = questions.pop(0)
@@ -83,7 +83,7 @@ def test_a_run_ends_once_and_leaves_only_its_answer(agent, seed):
         ]
         seen += more
     [end] = [one for one in seen if isinstance(one, RunFinished)]
-    assert session.run is None and end.model_calls <= LIMITS.steps
+    assert isinstance(session, Idle) and end.model_calls <= LIMITS.steps
     assert (
         all(one.tools == () for one in seen if isinstance(one, ModelAsked))
         or agent.pattern != "single"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processors.agent.conversation.structured_output import read_output
 from processors.agent.machine import advance
-from processors.agent.state import Session
-from processors.agent.structured_output import read_output
+from processors.agent.state import Idle
 from processors.common.json_schema import Unfit
 from schemas.events.agent.models import ModelAsked
 from schemas.events.agent.runs import RunFinished
@@ -28,7 +28,7 @@ GOOD = '{"days":2,"late":true}'
 
 
 def play(*events, given=GIVEN):
-    session, said = Session(), []
+    session, said = Idle(), []
     for event in events:
         session, more = advance(session, event, given)
         said += more

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from processors.agent.machine import NEXT
+from processors.agent.machine import TRANSITIONS
 from schemas.definitions.patterns import Workflow
 from streams.cli.main import application
 from streams.definitions.folder import BadCompany, definition_in
@@ -65,7 +65,7 @@ def test_every_transition_that_changes_something_is_drawn():
     }
     assert drawn == {
         (str(phase), event.__name__)
-        for (phase, event), move in NEXT.items()
+        for (phase, event), move in TRANSITIONS.items()
         if move.ends or move.stays != {phase}
     }
 

@@ -4,7 +4,7 @@ more?
 
 import pytest
 
-from processors.agent.progress import Flow, Spot
+from processors.agent.modes import NodeState, WorkflowMode
 from processors.agent.workflow.graph import begin, end, entered, settle, usable
 from schemas.definitions.patterns import Edge, Workflow
 
@@ -16,18 +16,18 @@ def graph(**nodes):
     return Workflow.model_validate({"start": "a", "nodes": nodes})
 
 
-def gone(workflow, *done, flow=None):
-    """The flow after these nodes were done, in order: a name, or a name and where it went."""
-    flow = flow or entered(Flow(), "a")
+def gone(workflow, *done, mode=None):
+    """The mode after these nodes were done, in order: a name, or a name and where it went."""
+    mode = mode or entered(WorkflowMode(), "a")
     for one in done:
         name, to = one if isinstance(one, tuple) else (one, None)
-        flow, ready = settle(workflow, flow)
+        mode, ready = settle(workflow, mode)
         for other in ready:
-            flow = begin(flow, other, Spot("open"))
-        assert flow.spots[name].state == "open", f"{name} has not begun"
+            mode = begin(mode, other, NodeState("open"))
+        assert mode.nodes[name].status == "open", f"{name} has not begun"
         edges = workflow.nodes[name].next if to is None else tuple(Edge(to=one) for one in to)
-        flow = end(flow, workflow, name, "done", edges)
-    return settle(workflow, flow)
+        mode = end(mode, workflow, name, "done", edges)
+    return settle(workflow, mode)
 
 
 DIAMOND = graph(
@@ -67,22 +67,22 @@ def test_a_node_begins_when_its_ways_allow_it(workflow, done, ready):
 
 
 def test_what_no_way_leads_to_any_more_is_dead_with_all_that_hangs_on_it():
-    flow, _ = gone(CHOICE, ("a", ["b"]))
-    assert {name for name, spot in flow.spots.items() if spot.state == "dead"} == {"c", "e"}
+    mode, _ = gone(CHOICE, ("a", ["b"]))
+    assert {name for name, state in mode.nodes.items() if state.status == "dead"} == {"c", "e"}
 
 
 def test_a_wait_whose_followers_have_begun_is_given_up_and_a_call_is_not():
-    flow, _ = gone(RACE, "a", "b", "d")
-    assert flow.spots["c"].state == "dead"
+    mode, _ = gone(RACE, "a", "b", "d")
+    assert mode.nodes["c"].status == "dead"
     calls = graph(
         a=CALL | {"next": ["b", "c"]},
         b=CALL | {"next": "d"},
         c=CALL | {"next": "d"},
         d=CALL | {"join": "any"},
     )
-    assert gone(calls, "a", "b", "d")[0].spots["c"].state == "open"
+    assert gone(calls, "a", "b", "d")[0].nodes["c"].status == "open"
     aside = graph(a=CALL | {"next": ["b", "c"]}, b=CALL, c=WAIT)
-    assert gone(aside, "a", "b")[0].spots["c"].state == "open", (
+    assert gone(aside, "a", "b")[0].nodes["c"].status == "open", (
         "nobody else does what it waits to do"
     )
 
@@ -96,14 +96,14 @@ LOOP = graph(
 
 
 def test_a_way_back_waits_for_the_round_to_end_and_is_bounded():
-    flow, ready = gone(LOOP, "a", "b", "d")
-    assert ready == () and flow.loops == (("d", "b"),), "c is still at work"
-    flow, ready = gone(LOOP, "c", flow=flow)
-    assert ready == ("b",) and flow.rounds == {"d>b": 1} and flow.spots.keys() == {"a"}
-    assert usable(flow, "d", LOOP.nodes["d"].next)
-    flow, ready = gone(LOOP, "b", "c", "d", flow=flow)
-    assert ready == ("b",) and not usable(flow, "d", LOOP.nodes["d"].next)
-    assert flow.counts == {"a": 1, "b": 2, "c": 2, "d": 2}
+    mode, ready = gone(LOOP, "a", "b", "d")
+    assert ready == () and mode.loops == (("d", "b"),), "c is still at work"
+    mode, ready = gone(LOOP, "c", mode=mode)
+    assert ready == ("b",) and mode.rounds == {"d>b": 1} and mode.nodes.keys() == {"a"}
+    assert usable(mode, "d", LOOP.nodes["d"].next)
+    mode, ready = gone(LOOP, "b", "c", "d", mode=mode)
+    assert ready == ("b",) and not usable(mode, "d", LOOP.nodes["d"].next)
+    assert mode.counts == {"a": 1, "b": 2, "c": 2, "d": 2}
 
 
 def test_an_outer_loop_begins_the_inner_one_anew():
@@ -117,11 +117,17 @@ def test_an_outer_loop_begins_the_inner_one_anew():
         },
         d=CALL | {"next": {"to": "a", "at_most": 1}},
     )
-    flow, _ = gone(nested, "a", "b")
-    flow, _ = settle(
+    mode, _ = gone(nested, "a", "b")
+    mode, _ = settle(
         nested,
-        end(begin(flow, "c", Spot("open")), nested, "c", "done", nested.nodes["c"].cases[0].next),
+        end(
+            begin(mode, "c", NodeState("open")),
+            nested,
+            "c",
+            "done",
+            nested.nodes["c"].cases[0].next,
+        ),
     )
-    assert flow.rounds == {"c>b": 1} and flow.spots.keys() == {"a"}
-    flow, ready = gone(nested, "b", ("c", ["d"]), "d", flow=flow)
-    assert ready == ("a",) and flow.rounds == {"d>a": 1} and flow.spots == {}
+    assert mode.rounds == {"c>b": 1} and mode.nodes.keys() == {"a"}
+    mode, ready = gone(nested, "b", ("c", ["d"]), "d", mode=mode)
+    assert ready == ("a",) and mode.rounds == {"d>a": 1} and mode.nodes == {}

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from processors.agent.machine import advance
-from processors.agent.state import Session
+from processors.agent.state import Idle
 from schemas.definitions.kinds import Agent, Definitions
 from schemas.definitions.patterns import Workflow
 from schemas.events.agent.models import ModelAsked
@@ -174,7 +174,7 @@ def test_the_model_nodes_of_a_workflow_are_in_flight_together():
     given = company(
         Agent(name="support", prompt="Be brief.", model="small", pattern="workflow", workflow=graph)
     )
-    _, questions = advance(Session(), cleared("r1"), given)
+    _, questions = advance(Idle(), cleared("r1"), given)
     assert [(type(one), one.step, one.partition_key()) for one in questions] == [
         (ModelAsked, step, questions[0].partition_key()) for step in (1, 2, 3)
     ]

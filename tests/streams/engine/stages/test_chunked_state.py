@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from processors.agent.machine import advance
-from processors.agent.state import Session
+from processors.agent.state import Idle, Session
 from schemas.definitions.limits import Limits
 from schemas.events.agent.models import ModelAsked
 from schemas.events.agent.runs import RunFinished
@@ -123,7 +123,7 @@ def test_a_part_that_is_gone_is_never_taken_for_nothing():
 
 def conversation(turns: int, size: int) -> tuple[int, int]:
     """Bytes of changelog, and of questions, that a run of so many results of that size makes."""
-    written, log, session, asked = Parts(Session, TypeAdapter(Session)), Log(), Session(), []
+    written, log, session, asked = Parts(Session, TypeAdapter(Session)), Log(), Idle(), []
 
     def on(event):
         nonlocal session

@@ -217,7 +217,7 @@ def test_what_is_recorded_now_is_a_history_too(tmp_path):
         (
             '"deadline": "',
             '"deadline": "x',
-            "a session of an older version can no longer be read: run.deadline",
+            "a session of an older version can no longer be read: active.run.deadline",
         ),
     ],
 )

@@ -1,7 +1,7 @@
-"""Is a model's answer the JSON that its agent promises, and what is the model told where it is not?
+"""Structured output: whether a model's answer is the JSON that its agent promises.
 
 A model may wrap its JSON: one fenced block, or one object among words, is taken for it. Two are
-not: which one is meant would be a guess.
+not: which one is meant would be a guess. A model whose answer does not fit reads what is wrong.
 """
 
 import json
@@ -13,7 +13,7 @@ from processors.common.text import clean, cut
 from schemas.definitions.kinds import Agent
 
 STARTS_MAX = 50
-"""How many braces of a text are tried as the beginning of an object."""
+"""The most braces of a text that are tried as the beginning of an object."""
 FENCED = re.compile(
     r"^[ \t]*```(?:json|JSON)?[ \t]*\n(.*?)^[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE
 )
@@ -33,8 +33,8 @@ def instruction(agent: Agent) -> str:
     if agent.output is None:
         return ""
     return (
-        "\n\nWhen you give your answer, write one JSON value that fits this JSON Schema, and nothing else:\n"
-        + schema_text(agent)
+        "\n\nWhen you give your answer, write one JSON value that fits this JSON Schema, "
+        "and nothing else:\n" + schema_text(agent)
     )
 
 
@@ -52,7 +52,7 @@ def read_output(agent: Agent, text: str) -> str:
 
 
 def complaint(unfit: Unfit) -> str:
-    """What the model reads of it."""
+    """What the model reads of an answer that does not fit."""
     return (
         f"Your answer could not be used:\n{cut(str(unfit), ERROR_CHARS)}\n"
         "Answer again with one JSON value that fits the schema, and nothing else."
@@ -88,13 +88,15 @@ def _decoded(text: str) -> tuple[Any, str | None]:
 
 def _objects_in(text: str) -> list[Any]:
     """The objects among the words of a text."""
-    found, place, tried = [], text.find("{"), 0
-    while place >= 0 and tried < STARTS_MAX:
-        tried += 1
+    found: list[Any] = []
+    start = text.find("{")
+    for _ in range(STARTS_MAX):
+        if start < 0:
+            break
         try:
-            value, place = DECODER.raw_decode(text, place)
+            value, end = DECODER.raw_decode(text, start)
             found.append(value)
         except (ValueError, RecursionError):
-            place += 1
-        place = text.find("{", place)
+            end = start + 1
+        start = text.find("{", end)
     return found
