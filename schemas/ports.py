@@ -4,12 +4,12 @@ the wire.
 A port never raises for what the world does: a failure is a value too.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from schemas.definitions.tools import McpServer, Place, Reconcile, Shorten
+from schemas.definitions.tools import Reconcile, Shorten, ToolTarget
 from schemas.events.agent.runs import Passage
 from schemas.events.values import Body, Message, Tokens, ToolRequest, ToolSpec
 
@@ -174,8 +174,8 @@ class ChatAnswer:
 
 @dataclass(frozen=True)
 class ToolQuestion:
-    """A call of a tool. `arguments` is JSON text; header values may be secret references
-    (`env:NAME`).
+    """A call of a tool. `arguments` is JSON text; header values of its target may be secret
+    references (`env:NAME`).
 
     Of the result at most `result_chars` and `result_bytes` are taken; of one that is longer than
     `shown_chars` a model sees what `shorten` leaves of it. `begun`: it was begun before a crash, so
@@ -183,23 +183,13 @@ class ToolQuestion:
     """
 
     tool: str
-    url: str
-    method: str
-    headers: dict[str, str]
+    target: ToolTarget
     arguments: str
     timeout_ms: int
     result_chars: int
     effect: str
     idempotency_key: str
     context: dict[str, str] = field(default_factory=dict)
-    via: str = "http"
-    places: Mapping[str, Place] = field(default_factory=dict)
-    body_type: str = ""
-    entry: str = ""
-    server: McpServer | None = None
-    mcp_tool: str = ""
-    request_topic: str = ""
-    reply_topic: str = ""
     reconcile: Reconcile | None = None
     concurrency: int | None = None
     begun: bool = False

@@ -8,12 +8,14 @@ from processors.common.text import clean, label, ms_between
 from processors.tools.truncate import shortened
 from processors.usage.attempts import moves
 from schemas.definitions.kinds import Definitions, Tool
+from schemas.definitions.tools import SearchTarget
 from schemas.events.agent.runs import ToolCalled, ToolFailed, ToolReturned, ToolUncertain
 from schemas.events.operations import BreakerMoved
 from schemas.ports import Failure, Impossible, ToolAnswer, ToolQuestion, Uncertain
 from schemas.wire.codec import traceparent_of
 
-UNKNOWN = Tool(name="unknown")
+UNKNOWN = Tool(name="unknown", target=SearchTarget())
+"""In place of a tool whose definition is not there: its defaults hold for the result."""
 
 
 def ask(called: ToolCalled, given: Definitions) -> ToolQuestion | Impossible:
@@ -34,22 +36,12 @@ def ask(called: ToolCalled, given: Definitions) -> ToolQuestion | Impossible:
         return Impossible("invalid_arguments", str(unfit))
     return ToolQuestion(
         called.tool,
-        tool.url,
-        tool.method,
-        tool.headers,
+        tool.target,
         _own(tool, arguments, called.arguments),
         called.timeout_ms,
         tool.result_chars if tool.shorten == "refuse" else tool.result_bytes,
         called.effect,
         idempotency_key=str(called.id),
-        via=tool.via,
-        places=tool.places,
-        body_type=tool.body_type,
-        entry=tool.entry,
-        server=tool.server,
-        mcp_tool=tool.mcp_tool,
-        request_topic=tool.request_topic,
-        reply_topic=tool.reply_topic,
         reconcile=tool.reconcile,
         concurrency=tool.concurrency,
         result_bytes=tool.result_bytes,

@@ -18,7 +18,7 @@ from processors.tools.provider_schemas import (
     Writer,
     free_name,
 )
-from schemas.definitions.tools import Place
+from schemas.definitions.tools import ArgumentPlace
 
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 IGNORED_HEADERS = (
@@ -67,7 +67,7 @@ class Operation:
     url: str
     description: str
     parameters: dict[str, Any]
-    places: dict[str, Place]
+    places: dict[str, ArgumentPlace]
     body_type: str
 
 
@@ -96,7 +96,7 @@ class Spec(Writer):
         item = self._whole(self._document["paths"][path], "paths", path)
         own, at = item[method], ("paths", path, method)
         properties: dict[str, Any] = {}
-        places: dict[str, Place] = {}
+        places: dict[str, ArgumentPlace] = {}
         required: list[str] = []
         for where, parameter in self._parameters(item, own, at):
             argument = self._argument(parameter, properties, places, where)
@@ -178,7 +178,7 @@ class Spec(Writer):
         self,
         parameter: dict[str, Any],
         properties: dict[str, Any],
-        places: dict[str, Place],
+        places: dict[str, ArgumentPlace],
         where: tuple[str | int, ...],
     ) -> str:
         """Adds a parameter to both, under a name that is free and that providers take."""
@@ -200,7 +200,7 @@ class Spec(Writer):
             else free_name(name, properties)
         )
         properties[argument] = schema
-        places[argument] = Place(
+        places[argument] = ArgumentPlace(
             where=kind,
             name=name,
             style=style,
@@ -213,7 +213,7 @@ class Spec(Writer):
         own: dict[str, Any],
         at: tuple[str | int, ...],
         properties: dict[str, Any],
-        places: dict[str, Place],
+        places: dict[str, ArgumentPlace],
         required: list[str],
     ) -> str:
         """Adds a body's arguments; its content type, or nothing where there is no body."""
@@ -244,7 +244,7 @@ class Spec(Writer):
         if not flat:
             argument = free_name("body", properties)
             properties[argument] = schema
-            places[argument] = Place(where="whole", name="body")
+            places[argument] = ArgumentPlace(where="whole", name="body")
             if body.get("required") is True:
                 required.append(argument)
             return kind
@@ -254,7 +254,7 @@ class Spec(Writer):
                 if ARGUMENT.fullmatch(name) and name not in properties
                 else free_name(name, properties)
             )
-            properties[argument], places[argument] = part, Place(where="body", name=name)
+            properties[argument], places[argument] = part, ArgumentPlace(where="body", name=name)
             if name in needed:
                 required.append(argument)
         return kind

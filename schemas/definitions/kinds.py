@@ -15,15 +15,15 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from schemas.definitions.api_keys import SCOPES, ApiKey, Scope  # noqa: F401 - together with the other kinds
 from schemas.definitions.base import Definition
-from schemas.definitions.limits import Approval, Context, Drift, Limits
+from schemas.definitions.limits import Context, Drift, Limits
 from schemas.definitions.patterns import Critique, Pattern, Plan, Workflow
 from schemas.definitions.prices import Budget, Contract, Price, Rates
 from schemas.definitions.prompts import Alias, Prompt, PromptUse
 from schemas.definitions.routes import Cache, Candidate, Check, Hedge, Need
-from schemas.definitions.tools import ENTRY, McpServer, Method, Place, Reconcile, Shorten, Via
+from schemas.definitions.tools import Tool
 from schemas.events.base import Count, Event, Value
 from schemas.events.guardrails import Action, Stage
-from schemas.events.values import Effect, Label, Name
+from schemas.events.values import Label, Name
 from schemas.events.webhooks import Webhook
 
 Kind = Literal[
@@ -39,19 +39,6 @@ Kind = Literal[
     "key",
     "webhook",
 ]
-
-
-TASK = {
-    "type": "object",
-    "required": ["task"],
-    "properties": {
-        "task": {
-            "type": "string",
-            "description": "What is to be done, with all that is needed to do it: the other agent knows "
-            "nothing else of this conversation.",
-        }
-    },
-}
 
 
 class Tenant(Definition):
@@ -174,58 +161,6 @@ class Route(Definition):
         if self.cascade and self.hedge is not None:
             raise ValueError("a `cascade` asks one model after another: remove the `hedge`")
         return self
-
-
-class Tool(Definition):
-    """What an agent may call. `parameters` is a JSON Schema; header values may be secrets
-    (`env:NAME`).
-
-    `terminal` ends the run with the tool's result as its answer. A tool of kind `search` reads the
-    tenant's knowledge; one of kind `agent` has another agent do the `task`, and one that is
-    terminal too hands the conversation over to it. An `openapi` tool is an `operation` of a `spec`,
-    a `python` one an `entry` (package.module:function), an `mcp` one the `mcp_tool` of a `server`,
-    a `kafka` one a service between `request_topic` and `reply_topic`. Of a result a model sees at
-    most `result_chars`, by `shorten`, and the whole is kept; of one over `result_bytes` no more is
-    read. `returns` is the JSON Schema of a result, `concurrency` how many calls of it one call
-    runner has under way. Filled in when it is applied: `places` and `body_type` of an operation,
-    `names` of arguments that models know by others.
-    """
-
-    kind: ClassVar[str] = "tool"
-    via: Via = "http"
-    agent: Name | None = None
-    url: str = ""
-    method: Method = "POST"
-    headers: dict[str, str] = {}
-    parameters: dict[str, Any] = {"type": "object", "properties": {}}
-    returns: dict[str, Any] | None = None
-    effect: Effect = "once"
-    reconcile: Reconcile | None = None
-    timeout_ms: Annotated[int, Field(ge=1)] = 30_000
-    result_chars: Annotated[int, Field(ge=1)] = 100_000
-    result_bytes: Annotated[int, Field(ge=1, le=64 * 1024 * 1024)] = 32 * 1024 * 1024
-    shorten: Shorten = "ends"
-    concurrency: Annotated[int, Field(ge=1)] | None = None
-    terminal: bool = False
-    entry: Annotated[str, Field(pattern=f"^$|{ENTRY}")] = ""
-    spec: str = ""
-    operation: str = ""
-    places: dict[str, Place] = {}
-    names: dict[str, str] = {}
-    body_type: str = ""
-    server: McpServer | None = None
-    mcp_tool: str = ""
-    request_topic: str = ""
-    reply_topic: str = ""
-    approval: Approval | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _takes_a_task(cls, data: Any) -> Any:
-        """An agent as a tool takes a text, unless it declares something else."""
-        if isinstance(data, dict) and data.get("via") == "agent" and "parameters" not in data:
-            return data | {"parameters": TASK}
-        return data
 
 
 class Rule(Value):

@@ -14,10 +14,10 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from schemas.definitions.tools import Place
+from schemas.definitions.tools import ArgumentPlace, HttpTarget, OpenApiTarget
 from schemas.ports import ToolQuestion
 from sinks.http import Refusal, Reply, Secret, context_headers, fetch, with_secrets
-from sinks.tools.results import Result, short_enough
+from sinks.tools.results import Result, short_enough, unreachable
 
 REPEATABLE = ("pure", "idempotent")
 BODYLESS = ("GET", "HEAD")
@@ -43,16 +43,19 @@ class HttpTools:
         self._room = room
 
     async def __call__(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
-        own, url, content = request_of(question)
+        target = question.target
+        if not isinstance(target, HttpTarget | OpenApiTarget):
+            raise unreachable(question)
+        own, url, content = request_of(target, question.arguments)
         headers = own | context_headers(question.context)
         headers |= {
-            name.lower(): with_secrets(value, secret) for name, value in question.headers.items()
+            name.lower(): with_secrets(value, secret) for name, value in target.headers.items()
         }
         headers["idempotency-key"] = question.idempotency_key
         http = self._http if question.effect in REPEATABLE else self._fresh
         reply = await fetch(
             http,
-            question.method,
+            target.method,
             url,
             headers,
             left_s,
@@ -68,14 +71,19 @@ class HttpTools:
 
     async def happened(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
         """What the second operation, at its own address, says of the first."""
-        own = question.headers | question.reconcile.headers
+        second = question.reconcile
+        if second is None:
+            raise unreachable(question)
+        target = question.target
+        first = target.headers if isinstance(target, HttpTarget | OpenApiTarget) else {}
+        own = first | second.headers
         headers = context_headers(question.context)
         headers |= {name.lower(): with_secrets(value, secret) for name, value in own.items()}
         headers["idempotency-key"] = question.idempotency_key
-        url = question.reconcile.url.replace("{key}", quote(question.idempotency_key, safe=""))
+        url = second.url.replace("{key}", quote(question.idempotency_key, safe=""))
         reply = await fetch(
             self._http,
-            question.reconcile.method,
+            second.method,
             url,
             headers,
             left_s,
@@ -87,17 +95,12 @@ class HttpTools:
 Request = tuple[dict[str, str], str, bytes | None]
 
 
-def request_of(question: ToolQuestion) -> Request:
-    """Headers, address and body of a call."""
-    if question.via == "openapi":
-        return placed(
-            question.url,
-            json.loads(question.arguments or "{}"),
-            question.places,
-            question.body_type,
-        )
-    url, arguments = in_path(question.url, question.arguments)
-    if question.method in BODYLESS:
+def request_of(target: HttpTarget | OpenApiTarget, arguments: str) -> Request:
+    """Headers, address and body of a call with these arguments, as JSON text."""
+    if isinstance(target, OpenApiTarget):
+        return placed(target.url, json.loads(arguments or "{}"), target.places, target.body_type)
+    url, arguments = in_path(target.url, arguments)
+    if target.method in BODYLESS:
         return {}, with_query(url, list(query_of(arguments).items())), None
     return {"content-type": "application/json"}, url, arguments.encode("utf-8", "replace")
 
@@ -136,7 +139,7 @@ def plain(value: Any) -> str:
 
 
 def placed(
-    url: str, arguments: dict[str, Any], places: Mapping[str, Place], body_type: str
+    url: str, arguments: dict[str, Any], places: Mapping[str, ArgumentPlace], body_type: str
 ) -> Request:
     """A request with every argument where its place says; one that has no place is left out."""
     headers: dict[str, str] = {}
@@ -189,7 +192,7 @@ def with_query(url: str, query: list[tuple[str, str]]) -> str:
     return f"{url}{'&' if '?' in url else '?'}{pairs}"
 
 
-def queried(place: Place, value: Any) -> list[tuple[str, str]]:
+def queried(place: ArgumentPlace, value: Any) -> list[tuple[str, str]]:
     """An argument in OpenAPI's styles: form (exploded or not), deepObject, or JSON."""
     if place.style == "json" or isinstance(value, str | int | float | bool) or value is None:
         return [(place.name, plain(value))]

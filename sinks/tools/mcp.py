@@ -8,7 +8,7 @@ import asyncio
 import json
 from typing import Any
 
-from schemas.definitions.tools import McpServer
+from schemas.definitions.tools import McpServer, McpTarget
 from schemas.ports import ToolQuestion
 from sinks.http import DETAIL_CHARS, RETRIED_STATUS, Refusal, Secret, with_secrets
 from sinks.tools.mcp_session import (
@@ -21,7 +21,7 @@ from sinks.tools.mcp_session import (
     over_streams,
     said_of,
 )
-from sinks.tools.results import Result, as_text, short_enough
+from sinks.tools.results import Result, as_text, short_enough, unreachable
 
 CONNECTION_CLOSED = -32000
 REQUEST_TIMEOUT = -32001
@@ -41,7 +41,10 @@ class McpTools:
         self._sessions: dict[tuple[Any, ...], Session] = {}
 
     async def __call__(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
-        session = self._session(question.server, secret)
+        target = question.target
+        if not isinstance(target, McpTarget):
+            raise unreachable(question)
+        session = self._session(target.server, secret)
         arguments = json.loads(question.arguments or "{}")
         meta = meta_of(question)
         clock = asyncio.get_running_loop().time
@@ -50,7 +53,7 @@ class McpTools:
             async with session.use(ends_at - clock()) as client:
                 try:
                     answer = await client.call_tool(
-                        question.mcp_tool,
+                        target.mcp_tool,
                         arguments,
                         meta=meta,
                         read_timeout_seconds=max(0.001, ends_at - clock()),
@@ -96,10 +99,8 @@ class McpTools:
             "unknown_tool", f"it has no tool {tool!r} (it has: {', '.join(known[:50]) or 'none'})"
         )
 
-    def _session(self, server: McpServer | None, secret: Secret) -> Session:
+    def _session(self, server: McpServer, secret: Secret) -> Session:
         """One for all calls of a server with the same headers. Raises Refusal."""
-        if server is None:
-            raise Refusal("bad_url", "the tool has no server: apply it again")
         if server.url:
             headers = {
                 name.lower(): with_secrets(value, secret) for name, value in server.headers.items()

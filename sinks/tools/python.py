@@ -17,9 +17,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from schemas.definitions.tools import PythonTarget
 from schemas.ports import ToolQuestion
 from sinks.http import DETAIL_CHARS, Refusal, Secret
-from sinks.tools.results import Result, as_text, short_enough
+from sinks.tools.results import Result, as_text, short_enough, unreachable
 
 THREADS_MAX = 64
 LOST = re.compile("Time(d)?out|Connect(ion)?(Reset|Error)|ReadError|RemoteProtocol")
@@ -39,11 +40,15 @@ class PythonTools:
         self._running = 0
 
     async def __call__(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
-        module = question.entry.partition(":")[0]
+        target = question.target
+        if not isinstance(target, PythonTarget):
+            raise unreachable(question)
+        entry = target.entry
+        module = entry.partition(":")[0]
         if not any(module == name or module.startswith(f"{name}.") for name in self._allowed):
             raise Refusal(
                 "not_allowed",
-                f"{question.entry} is not of a module in the setting python_tools: add {module}, "
+                f"{entry} is not of a module in the setting python_tools: add {module}, "
                 "or a package above it, to WEIR_PYTHON_TOOLS where the workers start",
             )
         if self._running >= THREADS_MAX:
@@ -54,18 +59,20 @@ class PythonTools:
                 again=True,
             )
         answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._start(question, left_s, answered)
+        self._start(entry, question, left_s, answered)
         try:
             async with asyncio.timeout(left_s):
                 return Result(short_enough(await answered, question.result_chars))
         except TimeoutError as error:
             raise Refusal(
                 "timeout",
-                f"{question.entry} did not return within {left_s:.1f} s; its thread goes on",
+                f"{entry} did not return within {left_s:.1f} s; its thread goes on",
                 unsure=True,
             ) from error
 
-    def _start(self, question: ToolQuestion, left_s: float, answered: asyncio.Future[str]) -> None:
+    def _start(
+        self, entry: str, question: ToolQuestion, left_s: float, answered: asyncio.Future[str]
+    ) -> None:
         loop = asyncio.get_running_loop()
 
         def over(error: Refusal | None, text: str) -> None:
@@ -77,7 +84,7 @@ class PythonTools:
             error = None
             text = ""
             try:
-                text = returned(question, left_s)
+                text = returned(entry, question, left_s)
             except Refusal as refusal:
                 error = refusal
             with contextlib.suppress(
@@ -89,9 +96,9 @@ class PythonTools:
         threading.Thread(target=work, name=f"tool {question.tool}", daemon=True).start()
 
 
-def returned(question: ToolQuestion, left_s: float) -> str:
+def returned(entry: str, question: ToolQuestion, left_s: float) -> str:
     """What the function returns, as text. Raises Refusal, whatever it does."""
-    function = found(question.entry)
+    function = found(entry)
     arguments = json.loads(question.arguments or "{}")
     extra = {"idempotency_key": question.idempotency_key, "context": dict(question.context)}
     try:
@@ -103,7 +110,7 @@ def returned(question: ToolQuestion, left_s: float) -> str:
     except (TypeError, ValueError) as error:
         raise Refusal(
             "bad_arguments",
-            f"{question.entry} does not take these arguments ({error}): declare in the tool's "
+            f"{entry} does not take these arguments ({error}): declare in the tool's "
             "parameters what the function has",
         ) from error
     try:
@@ -123,9 +130,7 @@ def returned(question: ToolQuestion, left_s: float) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         raise Refusal(
             "bad_result",
-            f"{question.entry} returned a {type(value).__name__} that is no JSON ({error})"[
-                :DETAIL_CHARS
-            ],
+            f"{entry} returned a {type(value).__name__} that is no JSON ({error})"[:DETAIL_CHARS],
         ) from error
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.ports import ToolQuestion
 from sinks.http import Refusal, Secret
 
 CHARS_HIDDEN_MIN = 6
@@ -21,6 +22,12 @@ class Result:
     text: str
     ends: bool = False
     status: int = 200
+
+
+def unreachable(question: ToolQuestion) -> Refusal:
+    """The refusal of a call whose target this kind of tool does not reach."""
+    via = question.target.via
+    return Refusal("unknown_kind", f"nothing here reaches a tool via {via}")
 
 
 def short_enough(text: str, chars_max: int) -> str:

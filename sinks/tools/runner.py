@@ -15,11 +15,12 @@ from datetime import datetime
 
 import httpx
 
+from schemas.definitions.tools import McpTarget, PythonTarget, Reconcile, ToolTarget
 from schemas.ports import Failure, ToolAnswer, ToolQuestion, Uncertain
 from sinks.http import Refusal, Secret, now_utc
 from sinks.models.circuit_breaker import Breakers, Meter, Moves
 from sinks.tools.http import REPEATABLE, HttpTools
-from sinks.tools.results import Discreet, Kind, Result, Room, settled
+from sinks.tools.results import Discreet, Kind, Result, Room, settled, unreachable
 
 RETRIES = 2
 PAUSE_S = 0.2
@@ -198,9 +199,9 @@ class ToolRunner:
             self._breakers.ended(NOBODY, name, probe, good, clock())
 
     async def _reached(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
-        kind = self._kinds.get(question.via)
+        kind = self._kinds.get(question.target.via)
         if kind is None:
-            raise Refusal("unknown_kind", f"nothing here reaches a tool via {question.via}")
+            raise unreachable(question)
         return await kind(question, left_s, secret)
 
     async def _happened(self, question: ToolQuestion, secret: Secret) -> Result | None:
@@ -234,17 +235,25 @@ class ToolRunner:
 
     async def _second(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
         second = question.reconcile
-        if second.url:
+        if second is None or second.url:
             return await self._web.happened(question, left_s, secret)
         asked = replace(
             question,
             effect="pure",
             reconcile=None,
-            mcp_tool=second.mcp_tool,
-            entry=second.entry,
+            target=_second_target(question.target, second),
             arguments=f'{{"idempotency_key": "{question.idempotency_key}"}}',
         )
         return await self._reached(asked, left_s, secret)
+
+
+def _second_target(target: ToolTarget, second: Reconcile) -> ToolTarget:
+    """The tool of the same server, or the Python function, that says whether a call happened."""
+    if isinstance(target, McpTarget):
+        return target.model_copy(update={"mcp_tool": second.mcp_tool})
+    if isinstance(target, PythonTarget):
+        return target.model_copy(update={"entry": second.entry})
+    return target
 
 
 class Attempts:

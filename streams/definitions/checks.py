@@ -15,6 +15,7 @@ from processors.prompts import render
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Tenant, Tool
 from schemas.definitions.prompts import Alias, Prompt, PromptUse
+from schemas.definitions.tools import AgentTarget
 from streams.definitions import checks_patterns, checks_people, checks_routes
 
 TOOLS_MAX = 128
@@ -79,13 +80,10 @@ def _twice(sources: list[Source]) -> Iterator[str]:
 def _dangling(sources: list[Source]) -> Iterator[str]:
     """References of agents to what the folder does not define."""
     defined = names_of(sources)
-    for source in (
-        source
-        for source in sources
-        if isinstance(source.definition, Tool) and source.definition.agent
-    ):
-        name = source.definition.agent
-        if ("agent", name) not in defined:
+    for source in sources:
+        target = source.definition.target if isinstance(source.definition, Tool) else None
+        name = target.agent if isinstance(target, AgentTarget) else None
+        if name is not None and ("agent", name) not in defined:
             yield source.says(
                 f"there is no agent {name!r}: correct the name or add its file", "agent"
             )

@@ -10,6 +10,7 @@ from processors.agent.workflow import validate
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Tool
 from schemas.definitions.patterns import Critique, Plan, Workflow
+from schemas.definitions.tools import AgentTarget
 
 Defined = Mapping[tuple[str, str], Definition]
 OWN = ("plan", "critique", "workflow")
@@ -116,7 +117,8 @@ def warnings(sources: Sequence[Any]) -> Iterator[str]:
 def asked_by(agent: Agent, defined: Defined) -> list[str]:
     """The agents that an agent can ask, as tools or as nodes."""
     tools = (defined.get(("tool", name)) for name in tools_of(agent))
-    asked = [tool.agent for tool in tools if isinstance(tool, Tool) and tool.agent]
+    targets = [tool.target for tool in tools if isinstance(tool, Tool)]
+    asked = [target.agent for target in targets if isinstance(target, AgentTarget)]
     nodes = agent.workflow.nodes.values() if agent.workflow else ()
     return list(dict.fromkeys((*asked, *(node.agent for node in nodes if node.agent))))
 

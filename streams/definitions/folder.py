@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import KINDS, Agent, Model, Route, Tenant, Tool
+from schemas.definitions.tools import FILLED_IN, TARGET_FIELDS
 from schemas.events.knowledge import DocumentPublished
 from streams.config import settings
 from streams.definitions import checks, checks_patterns, output_models, tool_files
@@ -212,10 +213,17 @@ def _nodes(node: yaml.Node | None, known: dict[int, int]) -> int:
 
 def _sentence(path: Path, root: yaml.Node, kind: str, error: dict[str, Any]) -> str:
     loc = tuple(part for part in error["loc"] if isinstance(part, str | int))
+    if kind == "tool" and loc[:1] == ("target",):
+        via = str(loc[1]) if len(loc) > 1 else ""
+        loc = loc[2:] or ("via",)
+        sentence = tool_files.target_error(via, loc, error["type"])
+        if sentence:
+            there = loc if error["type"] == "extra_forbidden" else ("via",)
+            return f"{path}, line {line_of(root, there)}: {sentence}"
     name = ".".join(map(str, loc))
     at = f"{path}, line {line_of(root, loc)}"
     if error["type"] == "extra_forbidden":
-        known = KINDS[kind].model_fields if len(loc) == 1 else {}
+        known = _keys_of(kind) if len(loc) == 1 else []
         rest = f"; a {kind} has: {', '.join(known)}" if known else ""
         return f"{at}: unknown key {name!r}: correct or remove it{rest}"
     if error["type"] == "missing":
@@ -223,6 +231,12 @@ def _sentence(path: Path, root: yaml.Node, kind: str, error: dict[str, Any]) -> 
     if SECRET_PARTS & set(loc):
         return f"{at}: {name}: what is secret is not written here: write env:NAME, and export NAME where the workers start"
     return f"{at}: {name}: {error['msg']}{_shown(error.get('input'))}: change it"
+
+
+def _keys_of(kind: str) -> list[str]:
+    """The keys that a file of that kind may have."""
+    own = [key for key in KINDS[kind].model_fields if key != "target"]
+    return sorted({*own, *TARGET_FIELDS} - FILLED_IN) if kind == "tool" else own
 
 
 def _shown(value: Any) -> str:

@@ -26,8 +26,16 @@ from processors.tools.provider_schemas import (
     renamed,
     written,
 )
-from schemas.definitions.kinds import Tool
-from schemas.definitions.tools import McpServer
+from schemas.definitions.tools import (
+    FILLED_IN,
+    TARGETS,
+    HttpTarget,
+    KafkaTarget,
+    McpServer,
+    McpTarget,
+    OpenApiTarget,
+    Tool,
+)
 from sinks.http import Refusal, fetch
 from sinks.tools.http import PLACEHOLDER
 from sinks.tools.mcp import McpTools
@@ -36,31 +44,6 @@ from streams.config import names_in, secret, settings
 from streams.definitions.checks import Source, line_in
 from streams.ports.kafka_tools import a_services
 
-NEEDS = {
-    "http": ("url",),
-    "openapi": ("spec", "operation"),
-    "mcp": ("server",),
-    "python": ("entry",),
-    "kafka": ("request_topic", "reply_topic"),
-    "agent": ("agent",),
-    "search": (),
-}
-OWN = {
-    "url": ("http", "openapi"),
-    "method": ("http",),
-    "headers": ("http", "openapi"),
-    "spec": ("openapi",),
-    "operation": ("openapi",),
-    "places": (),
-    "body_type": (),
-    "names": (),
-    "server": ("mcp",),
-    "mcp_tool": ("mcp",),
-    "entry": ("python",),
-    "request_topic": ("kafka",),
-    "reply_topic": ("kafka",),
-    "agent": ("agent",),
-}
 EFFECTS = {
     "GET": "pure",
     "HEAD": "pure",
@@ -100,34 +83,21 @@ def completed(source: Source, mistakes: list[str]) -> Tool:
 
 def _wrong_with(tool: Tool) -> Iterator[Mistake]:
     """Everything that can be seen in the file alone."""
-    given, wrong = tool.model_fields_set, name_error(tool.name)
+    wrong = name_error(tool.name)
     if wrong:
         yield Mistake(wrong, "name")
-    for key in NEEDS[tool.via]:
-        if not getattr(tool, key):
-            yield Mistake(f"`via: {tool.via}` needs `{key}`: add it", "via")
-    for key, kinds in OWN.items():
-        if key in given and tool.via not in kinds:
-            yield Mistake(
-                f"`{key}` is not for `via: {tool.via}`: remove it"
-                if kinds
-                else f"`{key}` is filled in when the tool is applied: remove it",
-                key,
-            )
-    for key in ("request_topic", "reply_topic") if tool.via == "kafka" else ():
-        if getattr(tool, key) and not a_services(getattr(tool, key), settings().prefix):
-            yield Mistake(
-                f"{key} {getattr(tool, key)!r} can be no topic of a service: Weir's own are not, and a name has "
-                "letters, digits, '.', '_' and '-'",
-                key,
-            )
+    written_in_file = tool.model_fields_set | tool.target.model_fields_set
+    for key in sorted(written_in_file & filled_in(tool.via)):
+        yield Mistake(f"`{key}` is filled in when the tool is applied: remove it", key)
+    if isinstance(tool.target, KafkaTarget):
+        yield from _bad_topics(tool.target)
     yield from _bad_addresses(tool)
     yield from _open_secrets(tool)
     if (tool.effect == "reconcilable") != (tool.reconcile is not None):
         yield Mistake(
             "`effect: reconcilable` and `reconcile:` (how it is asked whether it happened) belong together: "
             "give both or neither",
-            "effect" if "effect" in given else "reconcile",
+            "effect" if "effect" in tool.model_fields_set else "reconcile",
         )
     if tool.reconcile:
         kind = next(
@@ -150,13 +120,48 @@ def _wrong_with(tool: Tool) -> Iterator[Mistake]:
         yield Mistake(f"returns is no JSON Schema that can be used: {wrong}", "returns")
 
 
+def filled_in(via: str) -> frozenset[str]:
+    """The keys that a file must not have, because they are found when the tool is applied."""
+    return FILLED_IN | {"method"} if via == "openapi" else FILLED_IN
+
+
+def target_error(via: str, loc: tuple[str | int, ...], error: str) -> str | None:
+    """What is wrong with the target of a tool, where there is more to say than what the type says:
+    `error` is pydantic's name of it, `loc` where it stands in the file.
+    """
+    if error.startswith("union_tag"):
+        return f"via: a tool is reached via one of {', '.join(TARGETS)}: correct it"
+    if len(loc) != 1:
+        return None
+    if error in ("missing", "string_too_short"):
+        return f"`via: {via}` needs `{loc[0]}`: add it"
+    if error == "extra_forbidden" and loc[0] in filled_in(via):
+        return f"`{loc[0]}` is filled in when the tool is applied: remove it"
+    if error == "extra_forbidden":
+        return f"`{loc[0]}` is not for `via: {via}`: remove it"
+    return None
+
+
+def _bad_topics(target: KafkaTarget) -> Iterator[Mistake]:
+    topics = {"request_topic": target.request_topic, "reply_topic": target.reply_topic}
+    for key, topic in topics.items():
+        if not a_services(topic, settings().prefix):
+            yield Mistake(
+                f"{key} {topic!r} can be no topic of a service: Weir's own are not, and a name has "
+                "letters, digits, '.', '_' and '-'",
+                key,
+            )
+
+
 def _bad_addresses(tool: Tool) -> Iterator[Mistake]:
-    addresses = {
-        ("url",): tool.url,
-        ("server", "url"): tool.server.url if tool.server else "",
-        ("reconcile", "url"): tool.reconcile.url if tool.reconcile else "",
-    }
-    if "@" in tool.spec.partition("://")[2].partition("/")[0]:
+    target = tool.target
+    addresses = {("reconcile", "url"): tool.reconcile.url if tool.reconcile else ""}
+    if isinstance(target, HttpTarget | OpenApiTarget):
+        addresses["url",] = target.url
+    if isinstance(target, McpTarget):
+        addresses["server", "url"] = target.server.url
+    spec = target.spec if isinstance(target, OpenApiTarget) else ""
+    if "@" in spec.partition("://")[2].partition("/")[0]:
         yield Mistake("spec holds a user or password: save the document beside this file", "spec")
     for where, url in addresses.items():
         if url and not re.match(r"https?://[^\s/?#]+", url):
@@ -175,12 +180,13 @@ def _open_secrets(tool: Tool) -> Iterator[Mistake]:
     """Definitions are events that everybody may read: what a name says to be secret has to be a
     reference.
     """
-    held = {
-        ("headers",): tool.headers,
-        ("server", "headers"): tool.server.headers if tool.server else {},
-        ("server", "env"): tool.server.env if tool.server else {},
-        ("reconcile", "headers"): tool.reconcile.headers if tool.reconcile else {},
-    }
+    target = tool.target
+    held = {("reconcile", "headers"): tool.reconcile.headers if tool.reconcile else {}}
+    if isinstance(target, HttpTarget | OpenApiTarget):
+        held["headers",] = target.headers
+    if isinstance(target, McpTarget):
+        held["server", "headers"] = target.server.headers
+        held["server", "env"] = target.server.env
     for where, values in held.items():
         for name, value in values.items():
             if TELLING.search(name) and value and not REFERENCE.search(value):
@@ -193,15 +199,17 @@ def _open_secrets(tool: Tool) -> Iterator[Mistake]:
 
 
 def _looked_up(tool: Tool, path: Path) -> Tool:
-    if tool.via == "mcp":
-        tool = tool.model_copy(
+    target = tool.target
+    if isinstance(target, McpTarget):
+        found = target.model_copy(
             update={
-                "mcp_tool": tool.mcp_tool or tool.name,
-                "server": _placed_here(tool.server, path),
+                "mcp_tool": target.mcp_tool or tool.name,
+                "server": _placed_here(target.server, path),
             }
         )
-        return tool if "parameters" in tool.model_fields_set else _of_server(tool)
-    return _of_operation(tool, path) if tool.via == "openapi" else tool
+        tool = tool.model_copy(update={"target": found})
+        return tool if "parameters" in tool.model_fields_set else _of_server(tool, found)
+    return _of_operation(tool, target, path) if isinstance(target, OpenApiTarget) else tool
 
 
 def _placed_here(server: McpServer, path: Path) -> McpServer:
@@ -221,40 +229,47 @@ def _placed_here(server: McpServer, path: Path) -> McpServer:
     return server.model_copy(update={"command": (program, *placed)})
 
 
-def _of_server(tool: Tool) -> Tool:
+def _of_server(tool: Tool, target: McpTarget) -> Tool:
     """The tool with the arguments that its MCP server lists. Raises Mistake."""
     servers = McpTools(names_in(settings().mcp_commands))
     hidden = Discreet(secret)
     try:
-        words, schema = asyncio.run(servers.described(tool.server, tool.mcp_tool, SERVER_S, hidden))
+        words, schema = asyncio.run(
+            servers.described(target.server, target.mcp_tool, SERVER_S, hidden)
+        )
     except Refusal as refusal:
         raise Mistake(
-            f"its server cannot be asked for the arguments of {tool.mcp_tool!r} "
+            f"its server cannot be asked for the arguments of {target.mcp_tool!r} "
             f"({hidden.hide(refusal.detail)}): start it, or write `parameters`",
             "server",
         ) from refusal
     return tool.model_copy(update={"parameters": schema, "description": tool.description or words})
 
 
-def _of_operation(tool: Tool, path: Path) -> Tool:
+def _of_operation(tool: Tool, target: OpenApiTarget, path: Path) -> Tool:
     """The tool with its operation's arguments, address and method. Raises Mistake."""
-    where, text = _text_of(tool.spec, path)
+    where, text = _text_of(target.spec, path)
     document = _document(where, text)
     try:
-        spec = Spec(document, where, tool.url)
-        found = spec.operation(tool.operation)
+        spec = Spec(document, where, target.url)
+        found = spec.operation(target.operation)
         second = tool.reconcile
         if second and second.operation:
             second = second.model_copy(update={"url": spec.asked_with_key(second.operation)})
     except BadSpec as error:
         at = f"{where}, line {line}" if (line := line_in(text, error.where)) else where
-        raise Mistake(f"operation {tool.operation!r}: {at}: {error}", "operation") from error
-    return tool.model_copy(
+        raise Mistake(f"operation {target.operation!r}: {at}: {error}", "operation") from error
+    whole = target.model_copy(
         update={
             "method": found.method,
             "url": found.url,
             "places": found.places,
             "body_type": found.body_type,
+        }
+    )
+    return tool.model_copy(
+        update={
+            "target": whole,
             "reconcile": second,
             "description": tool.description or found.description,
             "parameters": tool.parameters
@@ -337,23 +352,26 @@ def _placed(tool: Tool, parameters: dict[str, Any], names: dict[str, str]) -> No
     """Every argument has a place in the request, and every name in the address is an argument.
     Raises Mistake.
     """
-    in_url, key = set(PLACEHOLDER.findall(tool.url)), "url"
+    target = tool.target
     arguments = {names.get(name, name) for name in parameters.get("properties", {})}
-    if tool.via == "openapi":
-        lost = sorted(arguments - tool.places.keys())
+    if isinstance(target, OpenApiTarget):
+        lost = sorted(arguments - target.places.keys())
         if lost:
             raise Mistake(
-                f"operation {tool.operation!r} has no argument {lost[0]!r} (it has: "
-                f"{', '.join(tool.places) or 'none'}): correct `parameters`, or leave them out",
+                f"operation {target.operation!r} has no argument {lost[0]!r} (it has: "
+                f"{', '.join(target.places) or 'none'}): correct `parameters`, or leave them out",
                 "parameters",
             )
-        in_url, key = (
-            {name for name, place in tool.places.items() if place.where == "path"},
-            "parameters",
-        )
+        key = "parameters"
+        in_url = {name for name, place in target.places.items() if place.where == "path"}
+    elif isinstance(target, HttpTarget):
+        key = "url"
+        in_url = set(PLACEHOLDER.findall(target.url))
+    else:
+        return
     needed = {names.get(name, name) for name in parameters.get("required", ())}
     missing = sorted(in_url - needed)
-    if tool.via in ("http", "openapi") and missing:
+    if missing:
         raise Mistake(
             f"{missing[0]!r} is part of the address, so it has to be one of the `parameters` that are `required`",
             key,

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from schemas.definitions.tools import KafkaTarget
 from schemas.ports import ToolQuestion
 from sinks.http import DETAIL_CHARS, Refusal, Secret, context_headers
-from sinks.tools.results import Result, short_enough
+from sinks.tools.results import Result, short_enough, unreachable
 from streams.config import Settings
 from streams.engine import kafka
 
@@ -67,10 +68,9 @@ class Replies:
                 future.set_result(reply)
 
 
-def call_headers(question: ToolQuestion) -> list[tuple[str, bytes]]:
+def call_headers(question: ToolQuestion, reply_topic: str) -> list[tuple[str, bytes]]:
     """What a call's record bears besides its arguments."""
     key = question.idempotency_key
-    reply_topic = question.reply_topic
     ours = {
         "correlation-id": key,
         "idempotency-key": key,
@@ -115,7 +115,10 @@ class KafkaTools:
         self._threads: list[threading.Thread] = []
 
     async def __call__(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
-        for topic in (question.request_topic, question.reply_topic):
+        target = question.target
+        if not isinstance(target, KafkaTarget):
+            raise unreachable(question)
+        for topic in (target.request_topic, target.reply_topic):
             if not a_services(topic, self._settings.prefix):
                 raise Refusal(
                     "bad_topic",
@@ -126,29 +129,29 @@ class KafkaTools:
         begun = False
         try:
             async with asyncio.timeout(left_s):
-                replies = await self._replies(question)
+                replies = await self._replies(target)
                 with replies.expected(question.idempotency_key) as answered:
-                    self._send(question, sent)
+                    self._send(question, target, sent)
                     begun = True
                     await asyncio.wait((answered, sent), return_when=asyncio.FIRST_COMPLETED)
                     if not answered.done():
                         sent.result()
                     reply = await answered
         except TimeoutError as error:
-            words = f"no answer on {question.reply_topic}" if begun else "Kafka could not be asked"
+            words = f"no answer on {target.reply_topic}" if begun else "Kafka could not be asked"
             raise Refusal("timeout", f"{words} within {left_s:.1f} s", unsure=begun) from error
         if reply.error is not None:
             raise Refusal("tool_error", reply.error[:DETAIL_CHARS])
         return Result(short_enough(reply.text, question.result_chars), reply.ends)
 
-    async def _replies(self, question: ToolQuestion) -> Replies:
+    async def _replies(self, target: KafkaTarget) -> Replies:
         """Those that wait on the reply topic, which is read from here on. Raises Refusal."""
         async with self._lock:
             if self._producer is None:
                 self._producer = kafka.producer(self._settings)
-            topic = question.reply_topic
+            topic = target.reply_topic
             if topic not in self._listening:
-                consumer = await asyncio.to_thread(self._listen, topic, question.request_topic)
+                consumer = await asyncio.to_thread(self._listen, topic, target.request_topic)
                 self._listening[topic] = Replies()
                 loop = asyncio.get_running_loop()
                 self._threads.append(
@@ -189,7 +192,9 @@ class KafkaTools:
             raise
         return consumer
 
-    def _send(self, question: ToolQuestion, sent: asyncio.Future[None]) -> None:
+    def _send(
+        self, question: ToolQuestion, target: KafkaTarget, sent: asyncio.Future[None]
+    ) -> None:
         loop = asyncio.get_running_loop()
 
         def settle(error: KafkaError | None) -> None:
@@ -213,10 +218,10 @@ class KafkaTools:
         key = f"{question.context.get('tenant', '')}/{question.context.get('session', '')}"
         try:
             self._producer.produce(
-                question.request_topic,
+                target.request_topic,
                 question.arguments.encode("utf-8", "replace"),
                 key.encode(),
-                headers=call_headers(question),
+                headers=call_headers(question, target.reply_topic),
                 on_delivery=delivered,
             )
             self._producer.poll(0)

@@ -30,6 +30,7 @@ from processors.agent.state import ActiveRun, agent_of
 from processors.common.json_schema import Unfit, read_arguments
 from processors.common.text import clean, compact
 from schemas.definitions.kinds import Definitions, Tool
+from schemas.definitions.tools import AgentTarget, SearchTarget
 from schemas.events.agent.runs import AgentRequested, PassagesAsked, ToolCalled
 from schemas.events.values import ToolRequest
 
@@ -154,14 +155,14 @@ def make_call(
 ) -> ToolDecision:
     """The call of a tool. `asked` sub-agents were asked in this turn already. Raises Unfit."""
     arguments = read_arguments(tool, request.arguments)
-    if tool.via == "agent":
+    if isinstance(tool.target, AgentTarget):
         wrong = subagents.too_many(run, asked, definitions)
         if wrong:
             raise Unfit(wrong)
         task = arguments.get("task")
         text = task if isinstance(task, str) else compact(arguments)
-        return subagents.ask_sub_agent(run, request, tool.agent or "", text, definitions)
-    if tool.via == "search":
+        return subagents.ask_sub_agent(run, request, tool.target.agent, text, definitions)
+    if isinstance(tool.target, SearchTarget):
         return _search(run, request, arguments)
     return CallTool(
         of=run.request,

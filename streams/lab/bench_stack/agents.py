@@ -15,6 +15,7 @@ from infra.embedded import stack
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model, Tenant, Tool
 from schemas.definitions.limits import Context, Limits
+from schemas.definitions.tools import AgentTarget, HttpTarget
 from schemas.events.agent.models import ModelResponded
 from schemas.events.agent.runs import AgentRequested, PassagesFound, RunFinished, ToolReturned
 from schemas.events.base import Event
@@ -237,13 +238,19 @@ def definitions(url: str) -> list[Definition]:
         Tool(
             name=name,
             description="Looks a number up.",
-            url=f"{url}/tools/{name}",
+            target=HttpTarget(url=f"{url}/tools/{name}"),
             effect="pure",
             parameters=number,
         )
         for name in ("look_up", *(f"next_{length}" for length in LENGTHS))
     ]
-    workers = [Tool(name="ask_sleeper", description="Ask a worker.", via="agent", agent="sleeper")]
+    workers = [
+        Tool(
+            name="ask_sleeper",
+            description="Ask a worker.",
+            target=AgentTarget(agent="sleeper"),
+        )
+    ]
     agents = {
         "stepper": ("look_up",),
         "sleeper": (),

@@ -15,6 +15,7 @@ from uuid import UUID
 from infra.embedded import stack
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model, Tenant, Tool
+from schemas.definitions.tools import HttpTarget
 from schemas.events.agent.runs import AgentRequested, RunFinished
 from streams import app
 from streams.config import Settings
@@ -105,7 +106,7 @@ def definitions(url: str) -> list[Definition]:
     tool = Tool(
         name="look_up",
         description="Looks a number up.",
-        url=f"{url}/tools/look_up",
+        target=HttpTarget(url=f"{url}/tools/look_up"),
         effect="pure",
         parameters={
             "type": "object",

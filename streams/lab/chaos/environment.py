@@ -20,6 +20,7 @@ from uuid import UUID, uuid4
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model, Tenant, Tool
 from schemas.definitions.patterns import Compensation, Node, Workflow
+from schemas.definitions.tools import HttpTarget
 from schemas.events.agent.runs import AgentRequested
 from schemas.events.knowledge import DocumentPublished
 from schemas.wire.codec import Codec
@@ -141,7 +142,7 @@ def definitions(url: str) -> list[Definition]:
         Tool(
             name=name,
             description=words,
-            url=f"{url}/tools/{name}",
+            target=HttpTarget(url=f"{url}/tools/{name}"),
             effect="once",
             timeout_ms=20_000,
             parameters={

@@ -16,6 +16,7 @@ from typing import Any
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model, Policy, Rule, Tenant, Tool
 from schemas.definitions.limits import Limits
+from schemas.definitions.tools import HttpTarget
 from schemas.events.values import Message, ToolRequest, ToolSpec
 from streams.engine.errors import UserError
 from streams.lab.replay import bfcl
@@ -164,7 +165,7 @@ def definitions(conversations: Iterable[Conversation], service_url: str) -> list
         Tool(
             name=name,
             description=offered[name].description if name in offered else "recorded",
-            url=f"{service_url}/tools/{name}",
+            target=HttpTarget(url=f"{service_url}/tools/{name}"),
             effect="pure",
             parameters=json.loads(offered[name].parameters)
             if name in offered

@@ -10,6 +10,7 @@ from processors.knowledge import retrieve
 from processors.models import call as model
 from processors.tools import call as tools
 from schemas.definitions.kinds import Model
+from schemas.definitions.tools import HttpTarget
 from schemas.events.agent.models import ModelAsked, ModelFailed, ModelResponded
 from schemas.events.agent.runs import (
     Passage,
@@ -148,11 +149,8 @@ def test_a_failure_of_a_model_is_told():
 
 def test_a_tool_is_asked_in_the_version_of_the_run():
     question = tools.ask(CALLED, GIVEN)
-    assert (question.url, question.method, question.arguments) == (
-        "http://tools/lookup",
-        "POST",
-        '{"order":"A-1"}',
-    )
+    assert question.target == HttpTarget(url="http://tools/lookup", method="POST")
+    assert question.arguments == '{"order":"A-1"}'
     assert (question.idempotency_key, question.effect, question.shown_chars) == (
         str(CALLED.id),
         "pure",

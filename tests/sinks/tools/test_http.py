@@ -4,7 +4,7 @@ else?
 
 import pytest
 
-from schemas.definitions.tools import Place
+from schemas.definitions.tools import ArgumentPlace
 from sinks.http import Refusal
 from sinks.tools.http import FORM, in_path, placed, with_query
 
@@ -12,7 +12,7 @@ URL = "https://shop/orders/{id}"
 
 
 def place(where, name="x", style="form", explode=True):
-    return {"x": Place(where=where, name=name, style=style, explode=explode)}
+    return {"x": ArgumentPlace(where=where, name=name, style=style, explode=explode)}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import httpx
 import httpx2
 import pytest
 
-from schemas.definitions.tools import McpServer
+from schemas.definitions.tools import McpServer, McpTarget
 from schemas.ports import Failure, ToolAnswer, ToolQuestion, Uncertain
 from sinks.http import Refusal
 from sinks.tools import mcp, mcp_session
@@ -29,18 +29,13 @@ GONE = httpx2.ConnectError("refused")
 def question(tool, arguments="{}", effect="pure", timeout_ms=5_000, chars=1_000, server=SHOP):
     return ToolQuestion(
         "shop",
-        "",
-        "POST",
-        {},
+        McpTarget(server=server, mcp_tool=tool),
         arguments,
         timeout_ms,
         chars,
         effect,
         "key-1",
         {"tenant": "acme", "traceparent": "00-1-2-01"},
-        via="mcp",
-        server=server,
-        mcp_tool=tool,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from schemas.definitions.tools import Reconcile
+from schemas.definitions.tools import PythonTarget, Reconcile
 from schemas.ports import Failure, ToolAnswer, ToolQuestion, Uncertain
 from sinks.tools.python import PythonTools
 from sinks.tools.runner import ToolRunner
@@ -84,17 +84,13 @@ async def run(
         return await port(
             ToolQuestion(
                 "stock",
-                "",
-                "POST",
-                {},
+                PythonTarget(entry=entry),
                 arguments,
                 timeout_ms,
                 chars,
                 effect,
                 "key-1",
                 {"tenant": "acme"},
-                via="python",
-                entry=entry,
                 **more,
             )
         )

@@ -8,16 +8,14 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from schemas.definitions.tools import Reconcile
+from schemas.definitions.tools import HttpTarget, Reconcile
 from schemas.ports import Failure, ToolAnswer, ToolQuestion, Uncertain
 from sinks.tools.runner import ToolRunner
 
 LOST = httpx.ReadError("the line went dead")
 REFUND = ToolQuestion(
     "refund",
-    "http://shop/refunds",
-    "POST",
-    {"authorization": "Bearer env:KEY"},
+    HttpTarget(url="http://shop/refunds", headers={"authorization": "Bearer env:KEY"}),
     '{"order": "A-1"}',
     5_000,
     1_000,

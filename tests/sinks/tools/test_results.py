@@ -11,11 +11,11 @@ from aiohttp.client_reqrep import ConnectionKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.definitions.tools import Reconcile
+from schemas.definitions.tools import HttpTarget, Reconcile
 from schemas.ports import Failure, ToolAnswer, ToolQuestion, Uncertain
 from sinks.tools.runner import RETRIES, ToolRunner
 
-PAY = ToolQuestion("pay", "http://bank/pay", "POST", {}, "{}", 60_000, 1_000, "once", "key-1")
+PAY = ToolQuestion("pay", HttpTarget(url="http://bank/pay"), "{}", 60_000, 1_000, "once", "key-1")
 CALLS = st.lists(
     st.sampled_from(
         ["done", "done_lost", "lost", "refused", "busy", "failed", "broken", "bad_gateway"]

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from schemas.definitions.tools import HttpTarget
 from schemas.ports import Failure, ToolAnswer, ToolQuestion, Uncertain
 from sinks.http import client
 from sinks.tools.http import query_of
@@ -50,9 +51,7 @@ def call(
         port(
             ToolQuestion(
                 "weather",
-                url,
-                method,
-                headers,
+                HttpTarget(url=url, method=method, headers=headers),
                 arguments,
                 800,
                 chars,

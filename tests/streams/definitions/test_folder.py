@@ -218,7 +218,7 @@ def test_a_mistake_is_told_with_file_line_and_what_to_do(tmp_path, name, text, l
         ),
         ("tools/look.yaml", "url: http://t\nheaders: 'authorization: tR7vK2'\n", 2),
         ("tools/look.yaml", "url: http://t\nheaders: {authorization: tR7vK2}\n", 2),
-        ("tools/look.yaml", "url: http://t\nserver: {url: http://s, env: {X: [tR7vK2]}}\n", 2),
+        ("tools/look.yaml", "via: mcp\nserver: {url: http://s, env: {X: [tR7vK2]}}\n", 2),
     ],
 )
 def test_a_secret_that_was_written_by_mistake_is_never_shown(tmp_path, name, text, line):

@@ -61,7 +61,7 @@ def test_an_operation_makes_a_definition_that_stands_alone(tmp_path):
         "reconcile: {operation: find}\nheaders: {authorization: 'Bearer env:KEY'}\n",
     )
     (tmp_path / "spec.yaml").unlink()
-    assert (tool.description, tool.method) == ("Refund an order.", "POST")
+    assert (tool.description, tool.target.method) == ("Refund an order.", "POST")
     assert tool.reconcile.url == "https://shop/api/refunds/{key}"
     called = of_run(
         ToolCalled,
@@ -99,7 +99,7 @@ def test_what_http_promises_of_a_method_is_the_effect_and_a_file_may_say_more(tm
     tool = load(
         tmp_path, "via: openapi\nspec: ../spec.yaml\noperation: find\nurl: http://127.0.0.1/x/\n"
     )
-    assert (tool.effect, tool.url) == ("pure", "http://127.0.0.1/x/refunds/{key}")
+    assert (tool.effect, tool.target.url) == ("pure", "http://127.0.0.1/x/refunds/{key}")
     assert (
         load(tmp_path, "via: openapi\nspec: ../spec.yaml\noperation: refund\ndescription: d").effect
         == "once"
@@ -111,7 +111,7 @@ def test_numbers_of_tokens_are_no_secrets(tmp_path):
         tmp_path,
         "via: mcp\nserver: {command: [x], env: {MAX_TOKENS: '9', KEY_FILE: k}}\nparameters: {}",
     )
-    assert tool.server.env["MAX_TOKENS"] == "9"
+    assert tool.target.server.env["MAX_TOKENS"] == "9"
 
 
 def test_loose_schemas_are_written_anew_and_arguments_renamed(tmp_path):
@@ -156,7 +156,13 @@ def test_loose_schemas_are_written_anew_and_arguments_renamed(tmp_path):
         ("via: python", 1, "needs `entry`"),
         ("via: kafka\nreply_topic: b", 1, "needs `request_topic`"),
         ("via: kafka\nrequest_topic: a\nreply_topic: weir.agent.woke", 3, "no topic of a service"),
+        ("via: kafka\nrequest_topic: ''\nreply_topic: b", 1, "needs `request_topic`"),
         ("via: mcp", 1, "needs `server`"),
+        ("url: http://x\nvia: ftp", 2, "one of http, openapi, mcp, python, kafka, search, agent"),
+        ("via: openapi\nspec: ../spec.yaml\noperation: refund\nmethod: GET", 4, "filled in"),
+        ("via: mcp\nserver: {url: http://x, port: 1}", 2, "unknown key 'server.port'"),
+        ("url: http://x\ntarget: {}", 1, "`target` is no key of a tool"),
+        ("url: http://x\nuri: y", 2, "a tool has: agent, approval, concurrency"),
         ("via: python\nentry: a.b", 2, "should match pattern"),
         ("via: python\nentry: a:b\nurl: http://x", 3, "not for"),
         ("url: http://x\nplaces: {}", 2, "filled in"),
@@ -219,7 +225,7 @@ def test_a_server_is_asked_for_what_a_file_does_not_say(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tool_files.McpTools, "described", described)
     tool = load(tmp_path, "via: mcp\nserver: {url: http://x}")
-    assert (tool.mcp_tool, tool.description) == ("refund", "refund of http://x")
+    assert (tool.target.mcp_tool, tool.description) == ("refund", "refund of http://x")
     assert tool.parameters["properties"] == {"n": {"type": "integer"}}
     monkeypatch.undo()
     with pytest.raises(
@@ -229,7 +235,9 @@ def test_a_server_is_asked_for_what_a_file_does_not_say(tmp_path, monkeypatch):
     with pytest.raises(folder.BadCompany, match="WEIR_MCP_COMMANDS"):
         load(tmp_path, "via: mcp\nserver: {command: [rm]}")
     assert (
-        load(tmp_path, "via: mcp\nserver: {command: [rm]}\nmcp_tool: x\nparameters: {}").mcp_tool
+        load(
+            tmp_path, "via: mcp\nserver: {command: [rm]}\nmcp_tool: x\nparameters: {}"
+        ).target.mcp_tool
         == "x"
     )
 

@@ -179,7 +179,7 @@ def test_the_definitions_are_given_as_a_snapshot_or_a_function():
     def see(event: Ping, definitions: Definitions) -> list[Counted]:
         return [event.then(Counted, total=len(definitions.bodies))]
 
-    tools = Definitions.of(Tool(name="lookup"))
+    tools = Definitions.of(Tool(name="lookup", url="http://t"))
     for definitions in (tools, lambda: tools):
         local = Local((Step("see", Each(see)),), definitions=definitions)
         assert local.send(ping(1))[0].total == 1

@@ -54,7 +54,11 @@ def heard(events):
 )
 def test_tools_of_every_kind_answer_one_turn(more, text, shelf, courier, answer):
     volume = next(d for d in folder.load(FOLDER / "warehouse", 1).definitions if d.name == "volume")
-    with playing("warehouse", volume.model_copy(update={"server": VOLUMES}), more=more) as (_, ask):
+    with playing(
+        "warehouse",
+        volume.model_copy(update={"target": volume.target.model_copy(update={"server": VOLUMES})}),
+        more=more,
+    ) as (_, ask):
         events = ask(text, "packer")
     [end] = ends(events)
     assert (end.outcome, end.answer) == ("completed", answer)

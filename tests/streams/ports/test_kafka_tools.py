@@ -7,6 +7,7 @@ import httpx
 import pytest
 from confluent_kafka.admin import NewTopic
 
+from schemas.definitions.tools import KafkaTarget
 from schemas.ports import Failure, ToolAnswer, ToolQuestion, Uncertain
 from sinks.tools.runner import ToolRunner
 from streams.config import Settings
@@ -25,23 +26,18 @@ def question(
 ):
     return ToolQuestion(
         "orders",
-        "",
-        "POST",
-        {},
+        KafkaTarget(request_topic=request, reply_topic=reply),
         arguments,
         timeout_ms,
         100,
         effect,
         key,
         {"tenant": "acme", "session": "ä", "traceparent": "00-1"},
-        via="kafka",
-        request_topic=request,
-        reply_topic=reply,
     )
 
 
 def test_a_call_says_who_asks_and_where_to_answer():
-    headers = dict(call_headers(question()))
+    headers = dict(call_headers(question(), "answers"))
     assert (
         headers["correlation-id"]
         == headers["idempotency-key"]
@@ -96,7 +92,7 @@ def test_the_first_answer_counts_and_those_of_nobody_do_no_harm():
 
 
 @pytest.mark.parametrize(
-    "topic", ["weir.agent.run-finished", "t1.weir.agent.run-finished", "", "a b", "x" * 250]
+    "topic", ["weir.agent.run-finished", "t1.weir.agent.run-finished", "a b", "x" * 250]
 )
 def test_a_topic_of_weirs_own_is_refused(topic):
     async def run():

@@ -13,6 +13,7 @@ import pytest
 
 from schemas.catalogue import event_classes
 from schemas.definitions.kinds import Agent, Definitions, Model, Policy, Rule, Tenant, Tool
+from schemas.definitions.tools import HttpTarget
 from schemas.events.agent.models import ModelAsked
 from schemas.events.agent.runs import (
     AgentRequested,
@@ -216,7 +217,13 @@ def test_so_many_large_results_are_read_at_once_and_no_more():
             *(
                 port(
                     ToolQuestion(
-                        "t", "http://t", "GET", {}, "{}", 20_000, 5_000_000, "pure", f"key-{nth}"
+                        "t",
+                        HttpTarget(url="http://t", method="GET"),
+                        "{}",
+                        20_000,
+                        5_000_000,
+                        "pure",
+                        f"key-{nth}",
                     )
                 )
                 for nth in range(calls)

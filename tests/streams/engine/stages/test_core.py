@@ -338,7 +338,7 @@ def test_a_late_event_is_reported_and_other_steps_take_it():
 
 
 def test_a_step_may_be_given_the_definitions():
-    snapshots = [Definitions(), Definitions.of(Tool(name="lookup"))]
+    snapshots = [Definitions(), Definitions.of(Tool(name="lookup", url="http://t"))]
 
     def see(event: Ping, definitions: Definitions) -> list[Counted]:
         return [event.then(Counted, total=len(definitions.bodies))]
