@@ -23,6 +23,8 @@ class Batch:
     offsets: list[int]
     seqs: list[int]
     fields: list[Plain]
+    topic_id: str = ""
+    """Of the topic that the offsets are of, as the broker gave it; "" where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Bodies:
     offsets: list[int]
     seqs: list[int]
     values: list[bytes]
+    topic_id: str = ""
 
 
 class Sink(Protocol):
@@ -47,9 +50,9 @@ class Sink(Protocol):
     epoch: str
     """Changes whenever the same records make other rows than before."""
 
-    def greatest_offset(self, kind: type[Event], partition: int) -> int | None:
-        """Of the records of a partition that are stored; None where there are none, or where again
-        does no harm.
+    def greatest_offsets(self, kind: type[Event], partition: int) -> dict[str, int]:
+        """Of the records of a partition that are stored, by the id of their topic; nothing where
+        again does no harm.
 
         Raises whatever the world does.
         """

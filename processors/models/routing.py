@@ -17,6 +17,7 @@ from schemas.definitions.kinds import Definitions, Model, Route
 from schemas.definitions.routes import Candidate, Need
 from schemas.events.agent.models import ModelAsked
 from schemas.events.values import Tokens
+from schemas.money import money_text
 from schemas.ports import ChatAnswer, Impossible
 
 OUTPUT_TOKENS = 1_000
@@ -163,7 +164,7 @@ def _admits(
         if cost_usd is None:
             why = "has no known price, and max_cost_usd is set"
         elif cost_usd > candidate.max_cost_usd:
-            why = f"would cost about {cost_usd.normalize():f} USD, more than {candidate.max_cost_usd.normalize():f}"
+            why = f"would cost about {money_text(cost_usd)} USD, more than {money_text(candidate.max_cost_usd)}"
     if why:
         unfit.setdefault(candidate.model, why)
     return not why

@@ -24,6 +24,7 @@ from schemas.events.agent.runs import (
     ToolFailed,
 )
 from schemas.events.usage import BudgetAlerted, TokensUsed
+from schemas.money import money_text
 
 REMEMBERED_REQUESTS = 200
 REFUSED_TEXT_CHARS = 1_000
@@ -154,7 +155,7 @@ def _spent(over: budgets.Over, running: int) -> str:
 
 def _usd(amount: Decimal) -> str:
     """In cents; a part of one as it is, where there is no more."""
-    return f"${amount:.2f}" if amount >= CENT or not amount else f"${amount.normalize():f}"
+    return f"${amount:.2f}" if amount >= CENT or not amount else f"${money_text(amount)}"
 
 
 def _refuse(

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from schemas.events.base import Value
 from schemas.events.values import Label
+from schemas.money import PlainDecimal
 
 
 class Limits(Value):
@@ -23,7 +24,7 @@ class Limits(Value):
 
     steps: Annotated[int, Field(ge=1)] = 12
     tokens: Annotated[int, Field(ge=1)] = 200_000
-    cost_usd: Annotated[Decimal, Field(gt=0)] = Decimal("1")
+    cost_usd: Annotated[PlainDecimal, Field(gt=0)] = Decimal("1")
     seconds: Annotated[float, Field(gt=0)] = 300
     depth: Annotated[int, Field(ge=0)] = 3
     fan_out: Annotated[int, Field(ge=1)] = 20

@@ -7,9 +7,10 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from schemas.events.base import Count, Value
+from schemas.money import PlainDecimal
 
-Amount = Annotated[Decimal, Field(ge=0)]
-Share = Annotated[Decimal, Field(gt=0, le=10)]
+Amount = Annotated[PlainDecimal, Field(ge=0)]
+Share = Annotated[PlainDecimal, Field(gt=0, le=10)]
 
 
 class Prices(Value):
@@ -51,7 +52,7 @@ class Contract(Value):
     currency.
     """
 
-    discount: Annotated[Decimal, Field(ge=0, le=1)] = Decimal(0)
+    discount: Annotated[PlainDecimal, Field(ge=0, le=1)] = Decimal(0)
     models: dict[str, Price] = {}
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
 
@@ -60,7 +61,7 @@ class Rate(Value):
     """What one unit of a currency was worth in US dollars from a day on (UTC)."""
 
     since: date
-    usd: Annotated[Decimal, Field(gt=0, max_digits=26)]
+    usd: Annotated[PlainDecimal, Field(gt=0, max_digits=26)]
 
 
 def _one_a_day(rates: tuple[Rate, ...]) -> tuple[Rate, ...]:
@@ -83,11 +84,11 @@ class Budget(Value):
     in which one ends is. `foreign`: calls that other applications told of count too.
     """
 
-    month: Annotated[Decimal, Field(gt=0, max_digits=26)] | None = None
-    day: Annotated[Decimal, Field(gt=0, max_digits=26)] | None = None
+    month: Annotated[PlainDecimal, Field(gt=0, max_digits=26)] | None = None
+    day: Annotated[PlainDecimal, Field(gt=0, max_digits=26)] | None = None
     alerts: tuple[Share, ...] = (Decimal("0.5"), Decimal("0.8"), Decimal(1))
     hard: bool = False
-    reserve_usd: Annotated[Decimal, Field(ge=0, max_digits=26)] = Decimal(0)
+    reserve_usd: Annotated[PlainDecimal, Field(ge=0, max_digits=26)] = Decimal(0)
     foreign: bool = True
 
     @model_validator(mode="after")

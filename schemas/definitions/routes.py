@@ -1,12 +1,12 @@
 """Of what is a model policy made: candidates, capabilities, hedges, checks, caches?"""
 
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from schemas.events.base import Count, Value
 from schemas.events.values import Name
+from schemas.money import PlainDecimal
 
 Need = Literal["tools", "json_schema", "vision"]
 """What a question may need of a model; each is the name of a field of `Model`."""
@@ -21,7 +21,7 @@ class Candidate(Value):
     model: Name
     share: Annotated[float, Field(gt=0)] = 1
     needs: tuple[Need, ...] = ()
-    max_cost_usd: Annotated[Decimal, Field(gt=0)] | None = None
+    max_cost_usd: Annotated[PlainDecimal, Field(gt=0)] | None = None
     tenants: tuple[Name, ...] = ()
 
 

@@ -6,13 +6,14 @@ causes, so a replay makes the same ids again and every consumer can drop a repea
 
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import cache
 from hashlib import sha1
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from uuid import NAMESPACE_OID, UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from schemas.money import PlainDecimal
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -41,7 +42,7 @@ Instant = Annotated[datetime, AfterValidator(_to_millisecond)]
 hold it.
 """
 
-Money = Annotated[Decimal, Field(max_digits=38, decimal_places=12, ge=0)]
+Money = Annotated[PlainDecimal, Field(max_digits=38, decimal_places=12, ge=0)]
 """US dollars, exact: twelve decimals hold a millionth of a token's price."""
 
 Count = Annotated[int, Field(ge=0, le=2**53)]

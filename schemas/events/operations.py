@@ -27,6 +27,9 @@ Reason = Literal[
 class DeadLettered(Event):
     """A record that no step could take: its bytes, its headers, where it stood, and why. `source`
     is that place.
+
+    `topic_id` is the id that the broker gave the topic when it was made, where the consumer knows
+    it.
     """
 
     family: ClassVar[str] = "operations"
@@ -44,6 +47,7 @@ class DeadLettered(Event):
     consumer: Label
     reason: Reason
     detail: str = ""
+    topic_id: str = ""
 
 
 class BreakerMoved(RunEvent):

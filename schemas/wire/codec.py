@@ -17,18 +17,29 @@ from functools import cache
 from typing import Any, Protocol
 
 import fastavro
+from fastavro.read import SchemaResolutionError
 from pydantic import ValidationError
 
 from schemas.events.base import Event
-from schemas.wire.avro_schema import parsed_schema_of, schema_of
+from schemas.wire.avro_schema import schema_of
 from schemas.wire.decoder import reader_of
 from schemas.wire.encoder import Write, id_text, writer_of
-from schemas.wire.large_bodies import EVENT_BYTES_MAX, MISSING, NoBody, Objects, joined, parted
+from schemas.wire.large_bodies import (
+    EVENT_BYTES_MAX,
+    MISSING,
+    NoBody,
+    Objects,
+    StoreAway,
+    joined,
+    parted,
+)
 from schemas.wire.logical_types import Fields, Unreadable, from_plain, plain_schema_of
+from schemas.wire.writer_schemas import NotReadable, Registered, writer_schema_of
 
 HEAD = struct.Struct(">bI")
 Headers = list[tuple[str, bytes]]
 CE_VERSION = ("ce_specversion", b"1.0")
+DETAIL_CHARS = 500
 
 
 class Undecodable(Exception):
@@ -47,7 +58,7 @@ class Ids(Protocol):
     def id_of(self, kind: type[Event]) -> int:
         """The id under which the class's schema is registered."""
 
-    def schema_with(self, schema_id: int) -> dict[str, Any] | None:
+    def schema_with(self, schema_id: int) -> Registered | None:
         """The schema of an id; None where the registry says that there is none. Raises when it is
         away.
         """
@@ -64,9 +75,9 @@ class LocalIds:
     def id_of(self, kind: type[Event]) -> int:
         return local_id(kind)
 
-    def schema_with(self, schema_id: int) -> dict[str, Any] | None:
+    def schema_with(self, schema_id: int) -> Registered | None:
         kind = self._classes.get(schema_id)
-        return None if kind is None else schema_of(kind)
+        return None if kind is None else Registered(json.dumps(schema_of(kind)))
 
 
 def local_id(kind: type[Event]) -> int:
@@ -85,7 +96,10 @@ class Codec:
     def __init__(self, ids: Ids, objects: Objects | None = None):
         self._ids, self._objects = ids, objects
         self._own: dict[type[Event], tuple[bytes, Write]] = {}
-        self._writers: dict[tuple[type[Event], int], tuple[Any, Any]] = {}
+        self._writers: dict[tuple[type[Event], int], Any] = {}
+        """The writer's schema by class and id: None for the class's own, a NotReadable where it
+        cannot be used.
+        """
 
     def encode(self, event: Event) -> bytes:
         """The event as a record's value. Text that UTF-8 cannot hold is repaired, never refused.
@@ -108,27 +122,34 @@ class Codec:
     def decode(self, kind: type[Event], value: bytes | None, key: bytes | None = None) -> Event:
         """The event in a record's value. Raises Undecodable, with the reason that a dead letter
         gives, and StoreAway.
+
+        Whatever the bytes and the schema of their id are, nothing else is raised, but for what the
+        registry raises while it is away.
         """
         if value is None or len(value) < HEAD.size or value[0] != 0:
             raise Undecodable(
                 "not_avro", "the value does not begin with a zero byte and a schema id"
             )
-        schema_id = int.from_bytes(value[1 : HEAD.size], "big")
-        writer, reader = self._schemas(kind, schema_id)
-        fields = _read_fast(kind, value) if reader is None else None
-        if fields is None:
-            fields = _read(kind, value, writer, reader)
+        writer = self._writer(kind, int.from_bytes(value[1 : HEAD.size], "big"))
         try:
-            event = kind.model_validate(fields)
-        except ValidationError as error:
-            raise Undecodable("invalid", first_error(error)) from error
-        if key is not None and key != event.partition_key().encode():
-            wanted = event.partition_key()
-            raise Undecodable("wrong_key", f"the key should be {wanted!r}, it is {key[:200]!r}")
+            event = _event(kind, value, writer)
+            if key is not None and key != event.partition_key().encode():
+                wanted = event.partition_key()
+                raise Undecodable("wrong_key", f"the key should be {wanted!r}, it is {key[:200]!r}")
+        except Undecodable:
+            raise
+        except (
+            Exception
+        ) as error:  # whatever foreign bytes set off must not end the worker that reads them
+            raise Undecodable(
+                "invalid", f"{type(error).__name__}: {error}"[:DETAIL_CHARS]
+            ) from error
         if self._objects is None or not getattr(event, "bodies", ""):
             return event
         try:
             return joined(event, self._objects.get)
+        except StoreAway:
+            raise
         except NoBody as missing:
             raise Undecodable(MISSING, f"{missing}", event) from missing
 
@@ -136,27 +157,39 @@ class Codec:
         """Whether a schema is the class's own, as it is now. Raises Undecodable where it is of
         something else.
         """
-        return self._schemas(kind, schema_id)[1] is None
+        return self._writer(kind, schema_id) is None
 
-    def _schemas(self, kind: type[Event], schema_id: int) -> tuple[Any, Any]:
-        known = self._writers.get((kind, schema_id))
-        if known is None:
-            known = self._writers[(kind, schema_id)] = self._look_up(kind, schema_id)
+    def _writer(self, kind: type[Event], schema_id: int) -> Any:
+        """The writer's schema; None where it is the class's own. Raises Undecodable, and what the
+        registry raises.
+        """
+        if (kind, schema_id) not in self._writers:
+            found = self._ids.schema_with(schema_id)
+            if found is None:
+                raise Undecodable("unknown_schema", f"the registry has no schema {schema_id}")
+            self._writers[kind, schema_id] = _usable(kind, found)
+        known = self._writers[kind, schema_id]
+        if isinstance(known, NotReadable):
+            raise Undecodable("unknown_schema", f"schema {schema_id} {known}")
         return known
 
-    def _look_up(self, kind: type[Event], schema_id: int) -> tuple[Any, Any]:
-        own = schema_of(kind)
-        writer = self._ids.schema_with(schema_id)
-        if writer is None:
-            raise Undecodable("unknown_schema", f"the registry has no schema {schema_id}")
-        if writer.get("name", "").split(".")[-1] != kind.__name__:
-            name = writer.get("name")
-            raise Undecodable(
-                "unknown_schema", f"schema {schema_id} is of {name}, not {kind.__name__}"
-            )
-        if writer == own:
-            return plain_schema_of(kind), None
-        return fastavro.parse_schema(writer), parsed_schema_of(kind)
+
+def _usable(kind: type[Event], found: Registered) -> Any:
+    """The writer's schema, None for the class's own, or why it cannot be used."""
+    try:
+        return writer_schema_of(kind, found)
+    except NotReadable as why:
+        return why
+
+
+def _event(kind: type[Event], value: bytes, writer: Any) -> Event:
+    fields = _read_fast(kind, value) if writer is None else None
+    if fields is None:
+        fields = _read(kind, value, writer)
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise Undecodable("invalid", first_error(error)) from error
 
 
 def _read_fast(kind: type[Event], value: bytes) -> Fields | None:
@@ -170,19 +203,29 @@ def _read_fast(kind: type[Event], value: bytes) -> Fields | None:
     return fields if end == len(value) else None
 
 
-def _read(kind: type[Event], value: bytes, writer: Any, reader: Any) -> Fields:
+def _read(kind: type[Event], value: bytes, writer: Any) -> Fields:
     body = io.BytesIO(value)
     body.seek(HEAD.size)
+    own = plain_schema_of(kind)
     try:
-        fields = fastavro.schemaless_reader(body, writer, reader)
+        fields = fastavro.schemaless_reader(
+            body, own if writer is None else writer, None if writer is None else own
+        )
+    except SchemaResolutionError as error:  # its message holds both schemas whole
+        schema_id = int.from_bytes(value[1 : HEAD.size], "big")
+        raise Undecodable(
+            "unknown_schema",
+            f"schema {schema_id} is another {kind.__name__}: a field has another type, "
+            "or one without a default is missing",
+        ) from error
     except Exception as error:  # fastavro raises whatever its C code meets in foreign bytes
-        raise Undecodable("not_avro", f"{type(error).__name__}: {error}") from error
+        raise Undecodable("not_avro", f"{type(error).__name__}: {error}"[:DETAIL_CHARS]) from error
     if body.tell() != len(value):
         raise Undecodable(
             "not_avro", f"{len(value) - body.tell()} bytes are left over after the event"
         )
     try:
-        return from_plain(kind, fields) if reader is None else fields
+        return from_plain(kind, fields)
     except Unreadable as error:
         raise Undecodable("invalid", str(error)) from error
 

@@ -105,7 +105,12 @@ def joined(event: Event, get: Callable[[str], bytes]) -> Event:
         named = json.loads(event.bodies)
         fields = {name: _value(event, name, key, get) for name, key in named.items()}
         return type(event).model_validate({**event.__dict__, **fields, "bodies": ""})
-    except (ValueError, RecursionError, AttributeError) as error:  # pydantic's is a ValueError too
+    except (
+        ValueError,
+        TypeError,
+        RecursionError,
+        AttributeError,
+    ) as error:  # pydantic's is a ValueError too
         raise NoBody(
             f"bodies {event.bodies[:200]!r} do not make the event whole: {error}"[:500]
         ) from error

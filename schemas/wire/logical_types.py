@@ -31,8 +31,8 @@ class Unreadable(ValueError):
 
 @cache
 def plain_schema_of(kind: type[Event]) -> Any:
-    """The class's schema without logical types, parsed. Only for reading and writing with itself:
-    no defaults.
+    """The class's schema without logical types, parsed, with the defaults of fields that a writer
+    did not know.
     """
     return fastavro.parse_schema(_without_logical_types(schema_of(kind)))
 
@@ -56,7 +56,6 @@ def _without_logical_types(schema: Any) -> Any:
         if name in ("type", "fields", "items", "values")
         else part
         for name, part in schema.items()
-        if name != "default"
     }
 
 

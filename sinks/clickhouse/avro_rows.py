@@ -25,6 +25,7 @@ from sinks.clickhouse.rows import row_of
 
 PLACE = (
     ("kafka_topic", "string"),
+    ("kafka_topic_id", "string"),
     ("kafka_partition", "long"),
     ("kafka_offset", "long"),
     ("seq", "long"),
@@ -54,7 +55,11 @@ def takes(kind: type[Event]) -> bool:
 
 def avro_rows(bodies: Bodies, kept: Kept = usual) -> AvroRows:
     """The rows of a batch whose class is one that `takes` names."""
-    before = text(bodies.kind.topic().encode()) + number(bodies.partition)
+    before = (
+        text(bodies.kind.topic().encode())
+        + text(bodies.topic_id.encode())
+        + number(bodies.partition)
+    )
     parts: list[bytes] = []
     days = days_of(bodies.values, kept)
     for offset, seq, kept_days, body in zip(
@@ -75,6 +80,7 @@ def read(bodies: Bodies) -> Batch:
         bodies.offsets,
         bodies.seqs,
         [plain_of_value(bodies.kind, bytes(HEAD.size) + value) for value in bodies.values],
+        bodies.topic_id,
     )
 
 

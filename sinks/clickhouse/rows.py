@@ -97,6 +97,7 @@ def columns(batch: Batch, kept: Kept = usual) -> Columns:
     made |= {name: [value] * size for name, value in row.constants.items()}
     made |= {
         "kafka_topic": [batch.kind.topic()] * size,
+        "kafka_topic_id": [batch.topic_id] * size,
         "kafka_partition": [batch.partition] * size,
         "kafka_offset": batch.offsets,
         "seq": batch.seqs,
@@ -130,7 +131,14 @@ def epoch(rows: Callable[[type[Event]], RowShape] = row_of) -> str:
         ]
         for kind in landed_classes()
     }
-    ways["every row"] = ["kafka_topic", "kafka_partition", "kafka_offset", "seq", "retention_days"]
+    ways["every row"] = [
+        "kafka_topic",
+        "kafka_topic_id",
+        "kafka_partition",
+        "kafka_offset",
+        "seq",
+        "retention_days",
+    ]
     return sha256(json.dumps(ways, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -33,9 +33,9 @@ ONCE = {
     "max_insert_block_size": 1_048_449,
     "max_partitions_per_insert_block": 1_000,
 }
-GREATEST_OFFSET = """
-SELECT maxOrNull(kafka_offset) FROM `{table}`
-WHERE kafka_topic = {{topic:String}} AND kafka_partition = {{partition:UInt32}}
+GREATEST_OFFSETS = """
+SELECT kafka_topic_id, max(kafka_offset) FROM `{table}`
+WHERE kafka_topic = {{topic:String}} AND kafka_partition = {{partition:UInt32}} GROUP BY kafka_topic_id
 """
 LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migrations
@@ -188,12 +188,14 @@ class ClickHouse:
     def takes_bytes(self, kind: type[Event]) -> bool:
         return takes(kind)
 
-    def greatest_offset(self, kind: type[Event], partition: int) -> int | None:
+    def greatest_offsets(self, kind: type[Event], partition: int) -> dict[str, int]:
         with self._connected() as client:
-            return client.query(
-                GREATEST_OFFSET.format(table=kind.table),
-                parameters={"topic": kind.topic(), "partition": partition},
-            ).result_rows[0][0]
+            return dict(
+                client.query(
+                    GREATEST_OFFSETS.format(table=kind.table),
+                    parameters={"topic": kind.topic(), "partition": partition},
+                ).result_rows
+            )
 
     def prepare(self, batch: Batch | Bodies) -> Columns | AvroRows:
         return (

@@ -10,7 +10,6 @@ import gzip
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -23,9 +22,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from schemas.events.base import Event
 from schemas.events.tracing import OURS
+from schemas.money import money_text
+from schemas.wire.logical_types import money_from_bytes
 from schemas.wire.plain_values import Plain
 from sinks.base import Batch, Bodies
-from sinks.clickhouse.rows import SCALE
 from sinks.otlp.semconv import CALLS, SCHEMAS, attributes_of, content_events_of, core_of
 
 log = logging.getLogger(__name__)
@@ -72,8 +72,8 @@ class Otlp:
         self._measure = measure or (lambda *_: None)
         self._http = http or httpx.Client(timeout=TIMEOUT_S)
 
-    def greatest_offset(self, kind: type[Event], partition: int) -> int | None:
-        return None
+    def greatest_offsets(self, kind: type[Event], partition: int) -> dict[str, int]:
+        return {}
 
     def takes_bytes(self, kind: type[Event]) -> bool:
         return False
@@ -182,7 +182,7 @@ def measurements(span: Plain, latest: bool) -> list[tuple[str, float, dict[str, 
 
 
 def dollars(money: bytes) -> str:
-    return f"{Decimal(int.from_bytes(money, 'big', signed=True)).scaleb(SCALE):f}"
+    return money_text(money_from_bytes(money))
 
 
 def pairs(attributes: Mapping[str, Any]) -> list[KeyValue]:

@@ -1,10 +1,12 @@
 """How do chunks of knowledge get into Qdrant, so that the last word on each one stands, whatever
 comes twice or late?
 
-A chunk's point has an id of its place (tenant, document, number) and the number that its stage gave
-the event (`seq`). Every write is conditional on a smaller number, and a retired chunk leaves a
-point without text, vectors or tenant. So prepared and retired chunks, which come on two topics, may
-arrive in any order and any number of times.
+A chunk's point has an id of its place (tenant, document, number), the number that its stage gave
+the event (`seq`), and the name of that numbering: the id of the stage's changelog topic, for a
+stage whose changelog was made anew begins at 1 again. Every write is conditional on a smaller
+number, or another numbering, and a retired chunk leaves a point without text, vectors or tenant. So
+prepared and retired chunks, which come on two topics, may arrive in any order and any number of
+times.
 """
 
 from collections.abc import Sequence
@@ -88,16 +90,24 @@ class Qdrant:
     rows_max = 128
     epoch = MODEL
 
-    def __init__(self, url: str, key: str, collection: str, embedder: Embedder | None = None):
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        collection: str,
+        embedder: Embedder | None = None,
+        numbering: str = "",
+    ):
         self._client = client_of(url, key)
         self._collection = collection
         self._embedder = embedder or Embedder()
+        self._numbering = numbering
 
     def takes_bytes(self, kind: type[Event]) -> bool:
         return False  # what is embedded has to be read
 
-    def greatest_offset(self, kind: type[Event], partition: int) -> int | None:
-        return None  # what comes again is only stored where nothing newer is
+    def greatest_offsets(self, kind: type[Event], partition: int) -> dict[str, int]:
+        return {}  # what comes again is only stored where nothing newer is
 
     def prepare(self, batch: Batch) -> list[Chunk]:
         """The last word on each place; the batch is in order."""
@@ -108,7 +118,9 @@ class Qdrant:
         return list(last.values())
 
     def write(self, prepared: list[Chunk], token: str) -> None:
-        """Any number of times: a point is only replaced by one with a greater `seq`, or the same."""
+        """Any number of times: a point is only replaced by one with a greater `seq`, or the same,
+        or of another numbering.
+        """
         points = self._points(prepared)
         first = min(chunk.seq for chunk in prepared)
         self._upsert(list(points.values()), first)
@@ -116,8 +128,18 @@ class Qdrant:
             self._upsert([points[chunk.id]], chunk.seq)
 
     def _upsert(self, points: list[models.PointStruct], seq: int) -> None:
-        """New ids are stored in any case, others where theirs is not greater."""
-        older = models.Filter(must=[models.FieldCondition(key="seq", range=models.Range(lte=seq))])
+        """New ids are stored in any case, others where theirs is not greater, or was counted
+        otherwise.
+        """
+        ours = models.FieldCondition(
+            key="numbering", match=models.MatchValue(value=self._numbering)
+        )
+        older = models.Filter(
+            should=[
+                models.FieldCondition(key="seq", range=models.Range(lte=seq)),
+                models.Filter(must_not=[ours]),
+            ]
+        )
         self._client.upsert(self._collection, points, wait=True, update_filter=older)
 
     def _passed_over(self, chunks: Sequence[Chunk]) -> list[Chunk]:
@@ -125,10 +147,14 @@ class Qdrant:
         they are.
         """
         stored = self._client.retrieve(
-            self._collection, [chunk.id for chunk in chunks], with_payload=["seq"]
+            self._collection, [chunk.id for chunk in chunks], with_payload=["seq", "numbering"]
         )
-        seqs = {str(point.id): point.payload["seq"] for point in stored}
-        return [chunk for chunk in chunks if seqs[chunk.id] < chunk.seq]
+        seqs = {
+            str(point.id): point.payload["seq"]
+            for point in stored
+            if point.payload.get("numbering") == self._numbering
+        }
+        return [chunk for chunk in chunks if seqs.get(chunk.id, -1) < chunk.seq]
 
     def _points(self, chunks: Sequence[Chunk]) -> dict[str, models.PointStruct]:
         full = [chunk for chunk in chunks if chunk.fields is not None]
@@ -138,7 +164,7 @@ class Qdrant:
         )
         made = {
             chunk.id: models.PointStruct(
-                id=chunk.id, vector={}, payload={"seq": chunk.seq, "retired": True}
+                id=chunk.id, vector={}, payload=self._numbered(chunk, {"retired": True})
             )
             for chunk in chunks
             if chunk.fields is None
@@ -149,14 +175,17 @@ class Qdrant:
                 SPARSE: models.SparseVector(indices=sparse.indices, values=sparse.values),
             }
             made[chunk.id] = models.PointStruct(
-                id=chunk.id, vector=vector, payload=payload_of(chunk)
+                id=chunk.id, vector=vector, payload=self._numbered(chunk, payload_of(chunk))
             )
         return made
+
+    def _numbered(self, chunk: Chunk, payload: dict[str, Any]) -> dict[str, Any]:
+        return payload | {"seq": chunk.seq, "numbering": self._numbering}
 
 
 def payload_of(chunk: Chunk) -> dict[str, Any]:
     kept = ("tenant", "document", "nth", "title", "text", "url", "digest", "at")
-    return {name: chunk.fields[name] for name in kept} | {"seq": chunk.seq}
+    return {name: chunk.fields[name] for name in kept}
 
 
 def text_of(fields: Plain) -> str:

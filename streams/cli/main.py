@@ -7,6 +7,7 @@ that `--help` should not.
 
 import importlib
 import keyword
+import logging
 import signal
 import sys
 from typing import Annotated, Any
@@ -70,6 +71,7 @@ def main() -> None:
     SIGTERM, as `timeout` and CI send it, ends it as Ctrl-C does: a stack that it brought up is put
     away first.
     """
+    silence_clients()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     called = next((word for word in sys.argv[1:] if word in COMMANDS), "")
     try:
@@ -84,6 +86,17 @@ def main() -> None:
         )
         print(f"weir: {words}", file=sys.stderr)
         sys.exit(1)
+
+
+def silence_clients() -> None:
+    """Turns off the log lines of the engines' clients: a command tells their failure itself, once,
+    as a UserError.
+
+    Only the command line does so. A worker or the gateway that imports the same modules logs
+    everything.
+    """
+    for name in ("clickhouse_connect", "streams.engine.kafka"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def known_mistakes() -> tuple[type[BaseException], ...]:

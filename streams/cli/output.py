@@ -26,6 +26,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from schemas.money import money_text
+
 WIDTH = None if sys.stdout.isatty() else 160
 """A file or a program that reads is no narrow window."""
 
@@ -39,7 +41,7 @@ ROOT = Path(__file__).parents[2]
 def plain(value: Any) -> Any:
     """A value as JSON has it: money and ids as text, moments in ISO format."""
     if isinstance(value, Decimal):
-        return f"{value:f}"  # nothing in dollars is 0.000000000000, not 0E-12
+        return money_text(value)
     if isinstance(value, UUID | Path):
         return str(value)
     if isinstance(value, date):
@@ -70,9 +72,8 @@ def shown(value: Any) -> str:
     """A value in a table: money without an exponent and without idle zeros, moments to the
     millisecond in UTC.
     """
-    if isinstance(value, Decimal) and value.is_finite():
-        whole, _, rest = f"{value:f}".partition(".")
-        return f"{whole}.{rest.rstrip('0')}".rstrip(".")
+    if isinstance(value, Decimal):
+        return money_text(value)
     if isinstance(value, datetime):
         return value.replace(tzinfo=None).isoformat(
             " ", "milliseconds" if value.microsecond else "seconds"

@@ -107,6 +107,14 @@ ALARMS = (
         "`./weir balance` for topic, partition and minute, and land it again with `--repair`",
     ),
     Alarm(
+        "WeirTopicMadeAnew",
+        "sum by (topic) (increase(weir_topics_made_anew_total[1h])) > 0",
+        "0m",
+        "ticket",
+        "{{ $labels.topic }} was deleted and made anew: what had not landed of the one before is gone",
+        "the log of the sink worker for both ids; `./weir balance` counts the new topic alone",
+    ),
+    Alarm(
         "WeirNotCounted",
         "time() - max(weir_counted_timestamp_seconds) > 300",
         "1m",

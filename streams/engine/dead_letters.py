@@ -8,6 +8,7 @@ the mark and leaves the letter alone, unless told otherwise.
 
 import base64
 import json
+import logging
 from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -17,12 +18,13 @@ from confluent_kafka import Message
 
 from schemas.events.base import Event
 from schemas.events.operations import DeadLettered, Reason
-from schemas.wire.codec import Codec, Headers
+from schemas.wire.codec import Codec, Headers, Undecodable
 from streams.config import Settings
 from streams.engine.kafka import admin, create_topics, high_watermark, producer, read_to
 from streams.engine.stages.changelog import topic as changelog
 from streams.engine.transactions import Transactions
 
+log = logging.getLogger(__name__)
 WINDOW, LEAST = 200, 100
 DETAIL_CHARS = 2_000
 VALUE_BYTES_MAX = 7 * 1024 * 1024
@@ -33,10 +35,11 @@ BATCH = 500
 
 
 def letter(
-    message: Message, reason: Reason, detail: str, consumer: str, now: datetime
+    message: Message, reason: Reason, detail: str, consumer: str, now: datetime, topic_id: str = ""
 ) -> DeadLettered:
     """The dead letter of a record. `consumer` names who could not take it: a stage, a step of it, a
-    sink.
+    sink. With the `topic_id`, where it is known, the letter of another record at the same place of
+    a topic made anew is another.
 
     A value of more than 7 MiB would make a letter that no broker takes: it stays where it stands,
     and `detail` says so.
@@ -49,10 +52,12 @@ def letter(
     return DeadLettered.about(
         consumer,
         source,
+        *filter(None, [topic_id]),
         at=now,
         tenant=tenant_of(message.key()),
         source=source[:200],
         topic_name=message.topic(),
+        topic_id=topic_id,
         partition=message.partition(),
         offset=message.offset(),
         record_key=message.key(),
@@ -202,14 +207,22 @@ class ShareLimit:
 
 
 def read_all(settings: Settings, codec: Codec) -> list[DeadLettered]:
-    """Every dead letter on Kafka, in no special order."""
+    """Every dead letter on Kafka, in no special order. What is none is left out: the sink worker makes
+    a letter of it.
+    """
     name = settings.prefix + DeadLettered.topic()
     partitions = admin(settings).list_topics(name, timeout=30).topics[name].partitions
-    return [
-        codec.decode(DeadLettered, message.value(), message.key())
-        for number in partitions
-        for message in _records(settings, name, number)
-    ]
+    found = []
+    for message in (
+        message for number in partitions for message in _records(settings, name, number)
+    ):
+        try:
+            found.append(codec.decode(DeadLettered, message.value(), message.key()))
+        except Undecodable as error:
+            log.warning(
+                "%s:%d:%d is no dead letter: %s", name, message.partition(), message.offset(), error
+            )
+    return found
 
 
 def replay(settings: Settings, letters: Iterable[DeadLettered], again: bool = False) -> int:

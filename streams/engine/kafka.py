@@ -12,10 +12,18 @@ import functools
 import logging
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from schemas.wire.topics import Topic
@@ -98,6 +106,28 @@ def producer(settings: Settings, transactional_id: str | None = None, **more: An
 
 def admin(settings: Settings) -> AdminClient:
     return AdminClient(settings.kafka_properties() | RECONNECT, logger=log)
+
+
+def topic_ids(client: AdminClient, names: Iterable[str], timeout_s: float = 30) -> dict[str, str]:
+    """The id that the broker gave each topic when it was made (KIP-516); topics that are not there
+    are left out.
+
+    A topic that was deleted and made anew has another id: its offsets begin at 0 again and name
+    other records. Raises KafkaException where the broker does not answer.
+    """
+    wanted = sorted(set(names))
+    found = {}
+    for name, answer in (
+        client.describe_topics(TopicCollection(wanted), request_timeout=timeout_s).items()
+        if wanted
+        else ()
+    ):
+        try:
+            found[name] = str(answer.result(timeout_s + 1).topic_id)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+    return found
 
 
 def generation(group_metadata: Any) -> int:

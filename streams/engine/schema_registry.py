@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,11 +20,15 @@ from typing import Any, TypeVar
 from schemas.catalogue import event_classes
 from schemas.events.base import Event
 from schemas.wire.avro_schema import schema_of
+from schemas.wire.writer_schemas import AVRO, Registered
 from streams.config import Settings
 
 COMPATIBILITY = "FULL_TRANSITIVE"
 NOT_THERE = {404}
 REFUSED = {409, 422}
+ID_MAX = 2**31 - 1
+"""The greatest id: registries keep them as signed numbers of four bytes."""
+REFERENCES_MAX = 100
 UNKNOWN_FOR_S = 30.0
 UNKNOWN_KEPT = 1_000
 AT_ONCE = 4
@@ -81,15 +86,63 @@ class Registry:
         """The id that this registry once gave to the class's schema, without asking it again."""
         return self._facts.get("ids", self._place(kind)[2])
 
-    def schema_with(self, schema_id: int) -> dict[str, Any] | None:
-        """The schema of an id; None where the registry says that there is none."""
+    def schema_with(self, schema_id: int) -> Registered | None:
+        """The schema of an id, with those that it refers to; None where the registry says that
+        there is none.
+        """
+        if schema_id > ID_MAX:
+            return None
         with self._lock:
-            known = self._facts.get("schemas", str(schema_id))
-            if known is None and self._unknown.get(schema_id, 0) < time.monotonic():
-                found = self._ask(lambda: self._client.get_schema(schema_id))
-                known = None if found is None else json.loads(found.schema_str)
-                self._remember(schema_id, known)
-        return known
+            noted = self._facts.get("registered", str(schema_id))
+            if noted is not None:
+                return Registered(**noted | {"references": tuple(noted["references"])})
+            if self._unknown.get(schema_id, 0) >= time.monotonic():
+                return None
+            found = self._asked_for(schema_id)
+            self._remember(schema_id, found)
+        return found
+
+    def _asked_for(self, schema_id: int) -> Registered | None:
+        from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+        try:
+            found = self._ask(lambda: self._client.get_schema(schema_id))
+        except SchemaRegistryError:  # it refuses the id, and will again
+            return None
+        if found is None:
+            return None
+        if found.schema_type != AVRO:
+            return Registered("", str(found.schema_type))
+        texts: dict[tuple[str, int], str] = {}
+        missing = self._resolve(found.references, texts)
+        return Registered(str(found.schema_str), AVRO, tuple(texts.values()), missing)
+
+    def _resolve(self, references: list[Any] | None, into: dict[tuple[str, int], str]) -> str:
+        """Adds what is referred to, each behind what it needs itself; the first that cannot be had,
+        in words, or "".
+        """
+        from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+        for one in references or ():
+            place = one.subject, one.version
+            named = f"{one.name} ({one.subject}, version {one.version})"
+            if place in into:
+                continue
+            into[place] = ""  # so that a circle has an end
+            if len(into) >= REFERENCES_MAX:
+                return f"more than {REFERENCES_MAX} schemas, {named} among them"
+            try:
+                found = self._ask(lambda place=place: self._client.get_version(*place))
+            except SchemaRegistryError:
+                found = None
+            if found is None or found.schema.schema_type != AVRO:
+                return named
+            missing = self._resolve(found.schema.references, into)
+            if missing:
+                return missing
+            del into[place]
+            into[place] = str(found.schema.schema_str)
+        return ""
 
     def register(self, kind: type[Event]) -> int:
         """Registers the class's schema, under full compatibility. Raises SystemExit with a sentence
@@ -111,7 +164,7 @@ class Registry:
                 f"is WEIR_REGISTRY_URL the address of its Confluent-compatible API?"
             )
         with self._lock:  # so that no worker need ask
-            self._facts.put("schemas", str(known), schema)
+            self._facts.put("registered", str(known), asdict(Registered(canonical(schema))))
             self._facts.put("ids", self._place(kind)[2], known)
         return known
 
@@ -136,9 +189,13 @@ class Registry:
             f"would break: {why}. Give a new field a default and keep the old ones, or name a new event."
         )
 
-    def _remember(self, schema_id: int, schema: dict[str, Any] | None) -> None:
+    def _remember(self, schema_id: int, schema: Registered | None) -> None:
+        """For ever in the file, but for what may come yet: a schema that is not there, or one it
+        refers to.
+        """
+        if schema is not None and not schema.missing:
+            self._facts.put("registered", str(schema_id), asdict(schema))
         if schema is not None:
-            self._facts.put("schemas", str(schema_id), schema)
             return
         if len(self._unknown) >= UNKNOWN_KEPT:
             self._unknown.clear()
@@ -164,7 +221,10 @@ class Registry:
             except OSError as error:  # what the client lets through of a connection that breaks
                 why = str(error)
             except Exception as error:
-                if not type(error).__module__.startswith(("httpx", "httpcore")):
+                # A proxy in front of it that answers for it while it is away gives no JSON.
+                if not isinstance(error, ValueError) and not type(error).__module__.startswith(
+                    ("httpx", "httpcore")
+                ):
                     raise
                 why = f"{type(error).__name__}: {error}"
             if time.monotonic() > deadline:
@@ -202,7 +262,7 @@ class Facts:
     def put(self, table: str, name: str, value: Any) -> None:
         everything = self._read()
         theirs = everything.get(self._registry, {})
-        self._known = {t: theirs.get(t, {}) | self._known.get(t, {}) for t in ("ids", "schemas")}
+        self._known = {t: theirs.get(t, {}) | self._known.get(t, {}) for t in ("ids", "registered")}
         self._known[table][name] = value
         self._path.parent.mkdir(parents=True, exist_ok=True)
         new = self._path.with_name(f"{self._path.name}.{os.getpid()}.{threading.get_ident()}")

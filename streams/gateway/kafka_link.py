@@ -45,6 +45,7 @@ from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.client import LONG_FETCH, now, places
 from streams.engine.monitoring.telemetry import Metrics
+from streams.engine.schema_registry import RegistryAway
 from streams.gateway.recent_runs import Heard, Stories
 
 log = logging.getLogger(__name__)
@@ -168,7 +169,7 @@ class KafkaLink:
     def _decoded(self, heard: Heard) -> Event | None:
         try:
             return self._codec.decode(heard.kind, heard.value)
-        except (Undecodable, StoreAway) as error:
+        except (Undecodable, StoreAway, RegistryAway) as error:
             log.warning("a record of %s is not whole: %s", heard.kind.topic(), error)
             return getattr(error, "event", None)
 

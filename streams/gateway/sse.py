@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -16,9 +17,15 @@ from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from schemas.money import money_text
+
 log = logging.getLogger(__name__)
 BEAT_S = 15.0
 BEAT = b": still here\n\n"
+
+
+def _plain(value: Any) -> str:
+    return money_text(value) if isinstance(value, Decimal) else str(value)
 
 
 def event(name: str, data: Any, id: str = "") -> bytes:
@@ -26,7 +33,7 @@ def event(name: str, data: Any, id: str = "") -> bytes:
     body = (
         data.model_dump_json().encode()
         if isinstance(data, BaseModel)
-        else orjson.dumps(data, default=str, option=orjson.OPT_UTC_Z)
+        else orjson.dumps(data, default=_plain, option=orjson.OPT_UTC_Z)
     )
     head = (f"id: {id}\n" if id else "") + (f"event: {name}\n" if name else "")
     return head.encode() + b"data: " + body + b"\n\n"

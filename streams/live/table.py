@@ -20,6 +20,7 @@ from schemas.events.base import Event
 from schemas.events.guardrails import VerdictReached
 from schemas.events.operations import DeadLettered
 from schemas.events.usage import TokensUsed
+from schemas.money import money_text
 
 KEPT_MINUTES = 60
 MOST_SERIES = 2_000
@@ -189,7 +190,7 @@ def _row(names: dict[str, str], cell: Cell) -> dict[str, Any]:
         names
         | counts
         | {
-            "cost_usd": format(cell.cost_usd.normalize(), "f"),
+            "cost_usd": money_text(cell.cost_usd),
             "wait_p50_ms": percentile_ms(cell.waits, 0.50),
             "wait_p95_ms": percentile_ms(cell.waits, 0.95),
         }

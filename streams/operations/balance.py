@@ -16,11 +16,13 @@ from typing import Any
 from confluent_kafka import OFFSET_INVALID, KafkaError, TopicPartition
 
 from schemas.events.base import Event
+from schemas.events.operations import DeadLettered
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.dead_letters import read_all
 from streams.engine.errors import UserError
 from streams.engine.shapes import kinds
+from streams.engine.sinks.batches import read_metadata
 from streams.operations.figures import percentile
 from streams.topology import SINKS
 
@@ -32,8 +34,10 @@ ANSWER_S = 30
 LANDED = """
 SELECT kafka_partition AS number, kafka_offset AS place, count() AS times,
        toUnixTimestamp64Milli(max(landed_at)) AS landed_ms
-FROM {table} WHERE kafka_topic = {{topic:String}} AND has({{numbers:Array(UInt32)}}, kafka_partition)
-  AND kafka_offset >= {{least:UInt64}} GROUP BY number, place"""
+FROM {table} WHERE kafka_topic = {{topic:String}} AND kafka_topic_id = {{topic_id:String}}
+  AND has({{numbers:Array(UInt32)}}, kafka_partition) AND kafka_offset >= {{least:UInt64}} GROUP BY number, place"""
+EARLIER = """
+SELECT count() AS times FROM {table} WHERE kafka_topic = {{topic:String}} AND kafka_topic_id != {{topic_id:String}}"""
 
 
 @dataclass
@@ -58,12 +62,14 @@ class Minute:
 @dataclass
 class Balance:
     """All minutes, the offsets of what is lost, and how long records took from the log into the
-    table, in milliseconds by topic.
+    table, in milliseconds by topic. `earlier`: rows of topics that were deleted and made anew
+    since, by name; they are not counted.
     """
 
     minutes: list[Minute] = field(default_factory=list)
     lost: dict[tuple[str, int], list[int]] = field(default_factory=lambda: defaultdict(list))
     waits_ms: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    earlier: dict[str, int] = field(default_factory=dict)
 
     @property
     def off(self) -> list[Minute]:
@@ -100,19 +106,24 @@ class Log:
 def balance(settings: Settings, codec: Any, rows: Rows, since: datetime | None = None) -> Balance:
     """Counts all that was produced since a moment, or all that the log still has."""
     found = Balance()
-    logs = read_logs(settings, [kind for kind in kinds(SINKS["clickhouse"])], since)
+    stored = kinds(SINKS["clickhouse"])
+    ids = ids_of(settings, [settings.prefix + kind.topic() for kind in stored])
+    logs = read_logs(settings, list(stored), ids, since)
     dead = {
         (letter.topic_name, letter.partition, letter.offset)
         for letter in read_all(settings, codec)
-        if letter.consumer == CONSUMER
+        if is_of(letter, ids)
     }
     for kind, partitions in logs.items():
+        place = {"topic": kind.topic(), "topic_id": ids[settings.prefix + kind.topic()]}
+        if earlier := sum(row["times"] for row in rows(EARLIER.format(table=kind.table), place)):
+            found.earlier[settings.prefix + kind.topic()] = earlier
         with_records = {number: log for number, log in partitions.items() if log.records}
         if with_records:
             landed = rows(
                 LANDED.format(table=kind.table),
-                {
-                    "topic": kind.topic(),
+                place
+                | {
                     "numbers": list(with_records),
                     "least": min(min(log.records) for log in with_records.values()),
                 },
@@ -152,12 +163,12 @@ def count(
 
 
 def read_logs(
-    settings: Settings, events: list[type[Event]], since: datetime | None
+    settings: Settings, events: list[type[Event]], ids: dict[str, str], since: datetime | None
 ) -> dict[type[Event], dict[int, Log]]:
     """Every committed record of these classes. How far the sink worker has written is asked first,
     so that what it writes meanwhile counts as landed or under way, never as lost.
     """
-    written = written_to(settings, [settings.prefix + kind.topic() for kind in events])
+    written = written_to(settings, ids)
     kind_of = {settings.prefix + kind.topic(): kind for kind in events}
     logs = {kind: {} for kind in events}
     for topic, number in written:
@@ -185,27 +196,72 @@ def read_logs(
     return logs
 
 
-def written_to(settings: Settings, topics: list[str]) -> dict[tuple[str, int], int]:
+def ids_of(settings: Settings, topics: list[str]) -> dict[str, str]:
+    """The ids of these topics as they are now. A UserError where there is none of a name."""
+    found = kafka.topic_ids(kafka.admin(settings), topics, ANSWER_S)
+    if missing := sorted(set(topics) - found.keys()):
+        raise UserError(f"there is no topic {missing[0]}: `./weir deploy` makes it")
+    return found
+
+
+def is_of(letter: DeadLettered, ids: dict[str, str]) -> bool:
+    """Whether it is the sink worker's letter of a record of these very topics, not of one that had the
+    name before.
+    """
+    return letter.consumer == CONSUMER and letter.topic_id in ("", ids.get(letter.topic_name))
+
+
+def written_to(settings: Settings, ids: dict[str, str]) -> dict[tuple[str, int], int]:
     """Of each partition, the offset behind which the sink worker has written everything; 0 where it
-    never did.
+    never did, as where its offset is of a topic that had the name before. `ids` are those of the
+    topics.
     """
     asking = kafka.consumer(settings, CONSUMER)
     try:
         existing = asking.list_topics(timeout=ANSWER_S).topics
-        missing = [topic for topic in topics if topic not in existing]
-        if missing:
-            raise UserError(f"there is no topic {missing[0]}: `./weir deploy` makes it")
         places = [
             TopicPartition(topic, number)
-            for topic in topics
+            for topic in ids
+            if topic in existing
             for number in existing[topic].partitions
         ]
         return {
-            (each.topic, each.partition): max(0, each.offset)
+            (each.topic, each.partition): 0
+            if read_metadata(each.metadata).is_of_another(ids[each.topic])
+            else max(0, each.offset)
             for each in asking.committed(places, timeout=ANSWER_S)
         }
     finally:
         asking.close()
+
+
+def earlier_offsets(settings: Settings, answer_s: float = ANSWER_S) -> list[tuple[str, str]]:
+    """Landings whose offsets are still of a topic that was deleted and made anew, each with the
+    topic. Raises KafkaException where the broker does not answer.
+    """
+    found = []
+    for sink, reads in SINKS.items():
+        topics = [settings.prefix + kind.topic() for kind in kinds(reads)]
+        ids = kafka.topic_ids(kafka.admin(settings), topics, answer_s)
+        asking = kafka.consumer(settings, f"sink-{sink}")
+        try:
+            existing = asking.list_topics(timeout=answer_s).topics
+            places = [
+                TopicPartition(topic, number)
+                for topic in ids
+                if topic in existing
+                for number in existing[topic].partitions
+            ]
+            found += sorted(
+                {
+                    (f"sink-{sink}", each.topic)
+                    for each in asking.committed(places, timeout=answer_s)
+                    if read_metadata(each.metadata).is_of_another(ids[each.topic])
+                }
+            )
+        finally:
+            asking.close()
+    return found
 
 
 def beginnings(

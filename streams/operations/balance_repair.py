@@ -33,6 +33,7 @@ def repair(
     """
     kind_of = {settings.prefix + kind.topic(): kind for kind in kinds(SINKS["clickhouse"])}
     reader, landed = Reader(codec, sink, written_by_steps(), settings.retention_days), 0
+    ids = kafka.topic_ids(kafka.admin(settings), {topic for topic, _ in lost})
     for (topic, partition), offsets in sorted(lost.items()):
         for begin in range(0, len(offsets), AT_ONCE):
             landed += _land(
@@ -41,6 +42,7 @@ def repair(
                 sink,
                 (topic, partition),
                 kind_of[topic],
+                ids[topic],
                 sorted(offsets)[begin : begin + AT_ONCE],
                 now,
             )
@@ -53,6 +55,7 @@ def _land(
     sink: Sink,
     place: Place,
     kind: type[Event],
+    topic_id: str,
     offsets: list[int],
     now: datetime,
 ) -> int:
@@ -62,7 +65,7 @@ def _land(
         for message in kafka.read_to(settings, *place, offsets[0], offsets[-1] + 1)
         if message.offset() in wanted
     ]
-    prepared, bad = reader.read(kind, messages)
+    prepared, bad = reader.read(kind, topic_id, messages)
     for each in bad:
         log.warning(
             "%s[%d] at %d can never be stored (%s): %s",
@@ -75,5 +78,5 @@ def _land(
         # The minute is part of it: what is lost anew after a repair is to land anew, and not taken
         # for a repeat.
         digest = sha256(",".join(map(str, offsets)).encode()).hexdigest()[:16]
-        sink.write(prepared, f"repair:{place[0]}:{place[1]}:{digest}:{now:%Y%m%d%H%M}")
+        sink.write(prepared, f"repair:{place[0]}:{topic_id}:{place[1]}:{digest}:{now:%Y%m%d%H%M}")
     return len(messages) - len(bad)

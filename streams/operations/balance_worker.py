@@ -30,7 +30,6 @@ from streams.engine import kafka
 from streams.engine.errors import UserError
 from streams.engine.shapes import kinds
 from streams.operations.balance import (
-    CONSUMER,
     LANDED,
     Balance,
     Letters,
@@ -39,6 +38,8 @@ from streams.operations.balance import (
     Rows,
     beginnings,
     count,
+    ids_of,
+    is_of,
     written_to,
 )
 from streams.operations.connections import rows_of
@@ -98,6 +99,13 @@ def tell(worker: Any, counting: Any) -> None:
         worker.metrics.gauge("weir_behind_seconds", one.oldest_ms / 1000, consumer=one.consumer)
         worker.metrics.gauge("weir_behind_records", one.behind, consumer=one.consumer)
     worker.metrics.gauge("weir_counted_timestamp_seconds", time.time())
+    for topic in counted.made_anew:
+        worker.metrics.count("weir_topics_made_anew", consumer="balancing", topic=topic)
+        log.error(
+            "%s was deleted and made anew: the new topic alone is counted from now on; what had not landed of the one "
+            "before is gone: see `./weir balance`",
+            topic,
+        )
     if off := [one for one in counted.changed if not one.balances]:
         log.error(
             "NOT BALANCED: %d records lost, %d doubled, first of them %s[%d] of %s UTC: see `./weir balance`",
@@ -118,6 +126,9 @@ class Counted:
     changed: list[Minute]
     unbalanced: dict[str, int]
     late: list[Delay]
+    made_anew: tuple[str, ...] = ()
+    """Topics that were deleted and made anew since the last count: all was counted from the start.
+    """
 
 
 class Ledger:
@@ -131,6 +142,10 @@ class Ledger:
     ):
         self._settings, self._codec, self._now = settings, codec, now
         self._kinds = {settings.prefix + kind.topic(): kind for kind in kinds(SINKS["clickhouse"])}
+        self._ids: dict[str, str] = {}
+        self._begin()
+
+    def _begin(self) -> None:
         self._reader: Any = None
         self._waiting: dict[Place, dict[int, int]] = {}
         self._read_to: dict[Place, int] = {}
@@ -140,7 +155,12 @@ class Ledger:
 
     def turn(self) -> Counted:
         """Counts what has settled since the last turn, keeps it, and returns it with who is behind."""
-        written = written_to(self._settings, list(self._kinds))
+        ids = ids_of(self._settings, list(self._kinds))
+        made_anew = tuple(topic for topic, before in self._ids.items() if ids[topic] != before)
+        if made_anew:  # as after a restart: what is remembered of offsets is of other records
+            self._begin()
+        self._ids = ids
+        written = written_to(self._settings, ids)
         self._read(written)
         for one, longest in self.settle(
             written, lambda sql, given: rows_of(self._settings, sql, given)
@@ -168,6 +188,7 @@ class Ledger:
                 for what in ("lost", "doubled")
             },
             late,
+            made_anew,
         )
 
     def take(
@@ -182,7 +203,7 @@ class Ledger:
                 letter = self._codec.decode(DeadLettered, value)
             except Undecodable:
                 return  # it is on its way to the dead letters itself
-            if letter.consumer == CONSUMER:
+            if is_of(letter, self._ids):
                 self._dead.add((letter.topic_name, letter.partition, letter.offset))
 
     def settle(self, written: dict[Place, int], rows: Rows) -> list[tuple[Minute, int]]:
@@ -216,7 +237,12 @@ class Ledger:
             least = min(min(log_.records) for log_ in logs.values())
             landed = rows(
                 LANDED.format(table=kind.table),
-                {"topic": kind.topic(), "numbers": list(logs), "least": least},
+                {
+                    "topic": kind.topic(),
+                    "topic_id": self._ids.get(topic, ""),
+                    "numbers": list(logs),
+                    "least": least,
+                },
             )
             count(topic, logs, landed, self._dead, found)
         return [(one, max(found.waits_ms[topic], default=0)) for one in found.minutes]

@@ -1,6 +1,5 @@
 """How does a command reach the engines, and what does it say when one is not there?"""
 
-import logging
 from typing import Any
 
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
@@ -14,8 +13,6 @@ from streams.engine import kafka
 from streams.engine.errors import UserError
 from streams.engine.schema_registry import Registry
 
-for name in ("clickhouse_connect", "streams.engine.kafka"):
-    logging.getLogger(name).setLevel(logging.CRITICAL)  # a UserError says it, once
 KAFKA_S = 5
 
 

@@ -3,11 +3,12 @@
 import time
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.shapes import kinds
+from streams.engine.sinks.batches import read_metadata
 from streams.topology import SINKS, calls, inputs, stages
 
 ANSWER_S = 10
@@ -59,6 +60,8 @@ def _delay(settings: Settings, name: str, topics: list[str]) -> Delay | None:
         committed = [
             each for each in reader.committed(places, timeout=ANSWER_S) if each.offset >= 0
         ]
+        if name.startswith("sink-"):
+            _begin_anew(settings, reader, committed)
         if not committed:
             return None
         ends = {
@@ -73,6 +76,16 @@ def _delay(settings: Settings, name: str, topics: list[str]) -> Delay | None:
         return Delay(name, *(_oldest(settings, late, ends) if late else (0, 0)))
     finally:
         reader.close()
+
+
+def _begin_anew(settings: Settings, reader: Consumer, committed: list[TopicPartition]) -> None:
+    """Puts offsets that are of a topic of the same name, deleted since, to the beginning of the one
+    there is.
+    """
+    ids = kafka.topic_ids(kafka.admin(settings), {each.topic for each in committed}, ANSWER_S)
+    for each in committed:
+        if read_metadata(each.metadata).is_of_another(ids.get(each.topic, "")):
+            each.offset = reader.get_watermark_offsets(each, timeout=ANSWER_S)[0]
 
 
 def _oldest(

@@ -98,6 +98,7 @@ KNOWN_UPWARD: set[str] = {
     "streams/engine/calls/worker.py -> ports",
     "streams/engine/calls/worker.py -> topology",
     "streams/engine/in_memory.py -> topology",
+    "streams/engine/sinks/topic_ids.py -> topology",
     "streams/engine/sinks/worker.py -> topology",
     "streams/engine/stages/processor.py -> topology",
     "streams/engine/stages/worker.py -> topology",

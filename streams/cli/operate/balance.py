@@ -17,7 +17,7 @@ from streams.config import Settings, settings
 from streams.engine import kafka
 from streams.engine.errors import UserError
 from streams.engine.sinks.worker import sink_of
-from streams.lab.chaos.check import chunks_of
+from streams.lab.chaos.check import chunks_of, readable
 from streams.operations.balance import FIGURES, Balance, Minute
 from streams.operations.balance import balance as counted
 from streams.operations.balance_repair import repair as land_again
@@ -62,6 +62,7 @@ def balance(
                 **sums,
                 "topics": found.by_topic(),
                 "off": [vars(one) for one in found.off],
+                "earlier": found.earlier,
                 "delays": [vars(one) for one in waiting],
             }
             | ({"pieces": pieces} if knowledge else {})
@@ -85,6 +86,8 @@ def balance(
             )
         )
     err.print(sentence(sums, found.off), markup=False)
+    for topic, rows in found.earlier.items():
+        err.print(made_anew(topic, rows), markup=False)
     if knowledge:
         err.print(
             f"{pieces['in_force']} pieces of documents are in force: {pieces['missing']} of them are not in "
@@ -143,9 +146,10 @@ def pieces_of(configured: Settings, waiting: list[Delay]) -> dict[str, int]:
     codec = codec_of(configured)
     log = {
         kind: [
-            (number, codec.decode(kind, message.value()))
+            (number, event)
             for number in range(configured.partitions)
             for message in records(configured, configured.prefix + kind.topic(), number)
+            for event in readable(codec, kind, message)
         ]
         for kind in (ChunkPrepared, ChunkRetired)
     }
@@ -179,6 +183,14 @@ def measured(configured: Settings, minutes: int) -> tuple[Balance, list[Delay]]:
         return rows_of(configured, sql, parameters)
 
     return counted(configured, codec_of(configured), rows, since), delays(configured)
+
+
+def made_anew(topic: str, rows: int) -> str:
+    """What is said of a topic that has rows of another topic of the same name."""
+    return (
+        f"{topic} was deleted and made anew: {rows} rows are of the topic before and are not counted here. Nobody can "
+        "tell whether all of its records had landed"
+    )
 
 
 def sentence(sums: dict[str, int], off: list[Minute]) -> str:

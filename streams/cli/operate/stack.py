@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from confluent_kafka import KafkaException
 
 from infra.embedded import stack as embedded
 from streams import app
@@ -97,6 +98,26 @@ def status(as_json: AsJson = False) -> None:
             numbers=("pid", "port", "restarts", "MB"),
         )
     )
+    for words in topics_made_anew(settings()) if found["state"] == "ready" else ():
+        err.print(words, markup=False)
+
+
+def topics_made_anew(chosen: Settings) -> list[str]:
+    """What is to be said of topics that are others now than those that a sink worker has written
+    offsets of.
+    """
+    from streams.operations.balance import earlier_offsets
+    from streams.operations.connections import KAFKA_S
+
+    try:
+        found = earlier_offsets(chosen, KAFKA_S)
+    except KafkaException as error:
+        return [f"whether topics were made anew is not known: Kafka says {error.args[0].str()}"]
+    return [
+        f"{topic} was deleted and made anew: {consumer} still has offsets of the topic before. It takes the new one from "
+        "its first record when it starts; nothing is to be set by hand. Its log and `./weir balance` tell more"
+        for consumer, topic in found
+    ]
 
 
 def service_row(name: str, service: dict[str, Any]) -> tuple[Any, ...]:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from schemas.events.base import MONTH
 from schemas.wire.large_bodies import NoBody
-from schemas.wire.topics import MONTH
 from sinks.objects import Kept, Objects
 from streams.cli.output import AsJson, err, out, say_json, table
 from streams.config import settings

@@ -6,6 +6,7 @@ commit says that they stood, to their ends. Each answer names its question in th
 `weir_asked`, as `topic/offset`; it stands in the same partition.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
@@ -15,6 +16,7 @@ from streams.config import Settings
 from streams.engine.kafka import ANSWER_S, FETCH_BYTES, RECONNECT, log, patiently
 
 HEADER = "weir_asked"
+PLACE = re.compile(rb"([a-zA-Z0-9._-]{1,249})/([0-9]{1,18})")
 Position = tuple[str, int]
 
 
@@ -28,9 +30,8 @@ def question_of(message: Message) -> tuple[Position, int] | None:
     header.
     """
     for name, value in message.headers() or ():
-        if name == HEADER and value:
-            topic, _, offset = value.decode().rpartition("/")
-            return (topic, message.partition()), int(offset)
+        if name == HEADER and value and (found := PLACE.fullmatch(value)):
+            return (found[1].decode(), message.partition()), int(found[2])
     return None
 
 

@@ -86,6 +86,11 @@ METRICS: dict[str, Metric] = {
     "weir_unbalanced_records": Metric(
         "gauge", "Records lost or doubled in the last two hours; always 0", ("what",)
     ),
+    "weir_topics_made_anew": Metric(
+        "counter",
+        "Topics that were deleted and made anew, as who reads them found out",
+        ("consumer", "topic"),
+    ),
     "weir_counted_timestamp_seconds": Metric(
         "gauge", "When what was produced was last counted against what landed, in Unix time"
     ),

@@ -24,35 +24,65 @@ class RangeLost(Exception):
 
 @dataclass(frozen=True)
 class Range:
-    """First and last offset of an insert, both of data records, and the epoch that is part of its
-    token.
+    """First and last offset of an insert, both of data records, and what else is part of its token:
+    the epoch, and the id of the topic, without which a topic made anew would repeat the tokens of
+    the one before.
     """
 
     first: int
     last: int
     epoch: str
+    topic_id: str
 
     def metadata(self) -> str:
-        return json.dumps({"f": self.first, "l": self.last, "e": self.epoch}, separators=(",", ":"))
+        return _compact({"f": self.first, "l": self.last, "e": self.epoch, "t": self.topic_id})
 
     def token(self, topic: str, partition: int) -> str:
-        return f"{topic}:{partition}:{self.first}-{self.last}:{self.epoch}"
+        return f"{topic}:{self.topic_id}:{partition}:{self.first}-{self.last}:{self.epoch}"
 
 
-def range_of(metadata: str | None) -> Range | None:
-    """The range in a commit's metadata; None where nothing was pending. Raises RangeLost for
-    foreign metadata.
+@dataclass(frozen=True)
+class CommitMetadata:
+    """What a commit's metadata says: of which topic the offset is ("" where nobody said it, as
+    where an operator has set the offset), and the range that was being written.
     """
+
+    topic_id: str = ""
+    pending: Range | None = None
+
+    def is_of_another(self, topic_id: str) -> bool:
+        """Whether the commit is of another topic of the same name, so that its offset means nothing
+        now.
+        """
+        return self.topic_id not in ("", topic_id)
+
+
+def metadata_of(topic_id: str) -> str:
+    """The metadata of a commit that has no range pending."""
+    return _compact({"t": topic_id})
+
+
+def read_metadata(metadata: str | None) -> CommitMetadata:
+    """What a commit's metadata says. Raises RangeLost for foreign metadata."""
     if not metadata:
-        return None
+        return CommitMetadata()
     try:
         found = json.loads(metadata)
-        return Range(int(found["f"]), int(found["l"]), str(found["e"]))
+        topic_id = str(found["t"])
+        if "f" not in found:
+            return CommitMetadata(topic_id)
+        return CommitMetadata(
+            topic_id, Range(int(found["f"]), int(found["l"]), str(found["e"]), topic_id)
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise RangeLost(
             f"the offset commit's metadata {metadata[:100]!r} is not of a sink worker: another program "
             "uses this consumer group. Stop it, or set WEIR_PREFIX."
         ) from error
+
+
+def _compact(value: dict[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -84,6 +114,7 @@ class Lane:
     kind: type[Event]
     topic: str
     partition: int
+    topic_id: str
     pending: Range | None
     buffer: list[Message] = field(default_factory=list)
     size: int = 0
@@ -92,7 +123,7 @@ class Lane:
     """No offset was ever committed for it, and nobody has looked yet whether there are rows of it
     all the same.
     """
-    looking: Future[int | None] | None = None
+    looking: Future[dict[str, int]] | None = None
     newest: int = -1
     """Offset of the last record taken: a record that comes again is passed over."""
     cut: Cut | None = None
@@ -108,15 +139,17 @@ class Lane:
         """Records in memory."""
         return len(self.buffer) + (len(self.cut.messages) if self.cut else 0)
 
-    def add(self, message: Message, now: float) -> None:
+    def add(self, message: Message, now: float) -> bool:
+        """Takes a record; False where it comes again, or another has its offset: then it is left."""
         offset = message.offset()
         if offset <= self.newest:
-            return
+            return False
         self.newest = offset
         if not self.buffer:
             self.since = now
         self.buffer.append(message)
         self.size += len(message)
+        return True
 
     def make_cut(self, limits: Limits, epoch: str, now: float) -> Cut | None:
         """The next cut, when it is time for one: a recorded range as soon as it is read whole, else
@@ -130,7 +163,11 @@ class Lane:
         if not full and now - self.since < limits.age_s:
             return None
         taken = self._take(self._count(limits), now)
-        self.cut = Cut(Range(taken[0].offset(), taken[-1].offset(), epoch), taken, recorded=False)
+        self.cut = Cut(
+            Range(taken[0].offset(), taken[-1].offset(), epoch, self.topic_id),
+            taken,
+            recorded=False,
+        )
         return self.cut
 
     def finish(self) -> None:

@@ -22,7 +22,8 @@ from schemas.wire.validator import Unfit, check, walk_of
 from sinks.base import Batch, Bodies, Sink
 
 UNWALKABLE = (Undecodable, Unfit, IndexError, TypeError, UnicodeDecodeError)
-UNSTORABLE = (ValueError, TypeError, OverflowError, KeyError)
+UNSTORABLE = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
+SEQ_DIGITS_MAX = 18
 DAY_MS = 86_400_000
 EARLIEST_MS = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp() * 1000)
 LATEST_MS = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
@@ -48,22 +49,24 @@ class Reader:
         self._ours, self._kept_ms = frozenset(ours), kept_days * DAY_MS
         self._is_own: dict[tuple[type[Event], bytes], bool] = {}
 
-    def read(self, kind: type[Event], messages: list[Message]) -> tuple[Any, list[Bad]]:
+    def read(
+        self, kind: type[Event], topic_id: str, messages: list[Message]
+    ) -> tuple[Any, list[Bad]]:
         """What the sink's `write` takes (None where no record is left), and the records that can
         never be stored.
 
         Raises what the registry's client raises while the registry is away.
         """
-        whole = self._unread(kind, messages)
+        whole = self._unread(kind, topic_id, messages)
         if whole is not None:
             return whole, []
         good, bad = self._readable(kind, messages, validate=False)
         try:
-            return self._prepared(kind, good), bad
+            return self._prepared(kind, topic_id, good), bad
         except UNSTORABLE:
-            return self._one_by_one(kind, messages)
+            return self._one_by_one(kind, topic_id, messages)
 
-    def _unread(self, kind: type[Event], messages: list[Message]) -> Any:
+    def _unread(self, kind: type[Event], topic_id: str, messages: list[Message]) -> Any:
         """The batch for a sink that takes bytes; None where they have to be read, as one bad record
         is enough for.
         """
@@ -88,21 +91,24 @@ class Reader:
                 [m.offset() for m in messages],
                 list(map(seq_of, messages)),
                 values,
+                topic_id,
             )
         )
 
-    def _one_by_one(self, kind: type[Event], messages: list[Message]) -> tuple[Any, list[Bad]]:
+    def _one_by_one(
+        self, kind: type[Event], topic_id: str, messages: list[Message]
+    ) -> tuple[Any, list[Bad]]:
         good, bad = self._readable(kind, messages, validate=True)
         stored = []
         for message, fields in good:
             try:
-                self._prepared(kind, [(message, fields)])
+                self._prepared(kind, topic_id, [(message, fields)])
                 stored.append((message, fields))
             except UNSTORABLE as error:
                 bad.append(Bad(message, "rejected", f"{type(error).__name__}: {error}"))
-        return self._prepared(kind, stored), bad
+        return self._prepared(kind, topic_id, stored), bad
 
-    def _prepared(self, kind: type[Event], good: list[tuple[Message, Plain]]) -> Any:
+    def _prepared(self, kind: type[Event], topic_id: str, good: list[tuple[Message, Plain]]) -> Any:
         if not good:
             return None
         return self._sink.prepare(
@@ -112,6 +118,7 @@ class Reader:
                 [m.offset() for m, _ in good],
                 [seq_of(m) for m, _ in good],
                 [fields for _, fields in good],
+                topic_id,
             )
         )
 
@@ -170,9 +177,11 @@ class Reader:
 
 
 def seq_of(message: Message) -> int:
-    """The number that the record's stage gave it; 0 where no stage made it."""
+    """The number that the record's stage gave it; 0 where no stage made it, as one of more digits
+    than a stage makes.
+    """
     for name, value in message.headers() or ():
-        if name == "weir_seq" and value and value.isdigit():
+        if name == "weir_seq" and value and len(value) <= SEQ_DIGITS_MAX and value.isdigit():
             return int(value)
     return 0
 

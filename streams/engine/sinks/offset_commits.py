@@ -1,8 +1,8 @@
 """How does a sink worker tell the broker what it is about to write, and how far it has written?
 
-An offset commit says one of two things of a partition: "these records are being written" (the
-offset of the first, and the range as metadata), or "all before this offset is written". What it
-says is certain before anything is inserted.
+An offset commit says of which topic it is, by its id, and one of two things of a partition: "these
+records are being written" (the offset of the first, and the range as metadata), or "all before this
+offset is written". What it says is certain before anything is inserted.
 """
 
 import logging
@@ -17,7 +17,7 @@ from schemas.wire.codec import headers_of
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.dead_letters import ShareLimit, letter
-from streams.engine.sinks.batches import Lane, Place
+from streams.engine.sinks.batches import Lane, Place, metadata_of
 from streams.engine.sinks.decode import Bad
 from streams.engine.transactions import Aborted, Transactions
 
@@ -102,7 +102,7 @@ class Ledger:
         )
         self._transactions.begin()
         for each in bad:
-            event = letter(each.message, each.reason, each.detail, self._name, now)
+            event = letter(each.message, each.reason, each.detail, self._name, now, lane.topic_id)
             self._transactions.produce(
                 self._settings.prefix + event.topic(),
                 self._worker.codec.encode(event),
@@ -139,4 +139,4 @@ def offset_of(lane: Lane) -> TopicPartition:
         return TopicPartition(
             lane.topic, lane.partition, lane.cut.range.first, lane.cut.range.metadata()
         )
-    return TopicPartition(lane.topic, lane.partition, lane.stored, "")
+    return TopicPartition(lane.topic, lane.partition, lane.stored, metadata_of(lane.topic_id))

@@ -1,9 +1,9 @@
 """How do committed events land in a sink, each exactly once, whatever is killed?
 
 Batches have boundaries that are recorded in the offset commit's metadata before the insert; the
-insert carries a token of topic, partition, boundaries and epoch; whoever comes next replays a
-recorded range under its recorded token. Killed 32 times with the database killed 7 times, 500,000
-rows and their views were exact; each simpler way lost or doubled.
+insert carries a token of topic, topic id, partition, boundaries and epoch; whoever comes next
+replays a recorded range under its recorded token. Killed 32 times with the database killed 7 times,
+500,000 rows and their views were exact; each simpler way lost or doubled.
 
 Records that can never be stored become dead letters in the same transaction that records their
 batch's range. So they too are written once: a replayed range was recorded, and its letters with it.
@@ -17,18 +17,26 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_INVALID,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from schemas.definitions.kinds import Definitions
 from schemas.events.base import Event
+from schemas.events.knowledge import ChunkPrepared
 from schemas.events.operations import DeadLettered
 from sinks.base import Sink
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.shapes import kinds
-from streams.engine.sinks.batches import Lane, Limits, Place, range_of
+from streams.engine.sinks.batches import CommitMetadata, Lane, Limits, Place, read_metadata
 from streams.engine.sinks.decode import Reader
 from streams.engine.sinks.offset_commits import Ledger
+from streams.engine.sinks.topic_ids import Topics, numbering_of
 from streams.topology import PIPELINE, SINKS
 
 log = logging.getLogger(__name__)
@@ -41,11 +49,6 @@ GATHERED = {"fetch.min.bytes": 65_536, "fetch.wait.max.ms": 200}
 """Rows wait for others of their insert anyway: the broker is asked five times a second, not at
 every record.
 """
-OFFSETS_GONE = (
-    "the offsets of the group {group} are gone, but {sink} has rows of {topic} partition {partition} up to offset "
-    "{last}: beginning at the earliest record would land them twice. Set the group's offset for it to {next} "
-    "(kafka-consumer-groups --reset-offsets), or let Weir write into another database (WEIR_CLICKHOUSE_DATABASE)"
-)
 HIGH = 4
 """Batches in memory, in rows or bytes, above which reading pauses."""
 
@@ -60,7 +63,12 @@ def sink_of(settings: Settings, name: str, worker: Any = None) -> Sink:
         from sinks.qdrant.sink import Qdrant
 
         return Qdrant(
-            settings.qdrant(), settings.qdrant_key.get_secret_value(), settings.qdrant_collection
+            settings.qdrant(),
+            settings.qdrant_key.get_secret_value(),
+            settings.qdrant_collection,
+            numbering=numbering_of(
+                settings, ChunkPrepared, worker.beat if worker else lambda: None
+            ),
         )
     if name == "otlp":
         from sinks.otlp.semconv import is_latest
@@ -110,9 +118,10 @@ class SinkWorker:
         self._kinds = {settings.prefix + kind.topic(): kind for kind in events}
         self._limits = Limits(min(settings.sink_rows, sink.rows_max), settings.sink_age_s)
         self._reader = Reader(worker.codec, sink, written_by_steps(), settings.retention_days)
-        self._consumer_group = settings.prefix + self._name
         self._consumer = kafka.consumer(settings, self._name, slot, **GATHERED)
         self._ledger = Ledger(settings, self._name, slot, worker, self._consumer)
+        self._topics = Topics(settings, self._name, worker)
+        self._in_doubt = False
         self._lanes: dict[Place, Lane] = {}
         self._paused: set[Place] = set()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
@@ -150,6 +159,10 @@ class SinkWorker:
         if self._crash:
             raise self._crash
         now = time.monotonic()
+        if self._in_doubt:
+            self._in_doubt = not self._topics.are_the_same(
+                lane.topic for lane in self._lanes.values()
+            )
         self._collect(now)
         if now >= self._not_before:
             self._cut(now)
@@ -181,11 +194,12 @@ class SinkWorker:
             error = message.error()
             if error is None:
                 lane = lanes.get((message.topic(), message.partition()))
-                if lane:
-                    lane.add(message, now)
+                if lane and not lane.add(message, now):
+                    self._in_doubt = True  # offsets that begin anew look like this too
             elif kafka.is_fatal(error):
                 raise KafkaException(error)
             else:
+                self._in_doubt = True
                 log.warning("reading: %s", error.str())
 
     def _cut(self, now: float) -> None:
@@ -196,8 +210,10 @@ class SinkWorker:
             cut = lane.cut or lane.make_cut(self._limits, self._sink.epoch, now)
             if not cut or cut.read:
                 continue
-            cut.prepared, bad = self._reader.read(lane.kind, cut.messages)
+            cut.prepared, bad = self._reader.read(lane.kind, lane.topic_id, cut.messages)
             self._worker.beat()
+            if (cut.recorded or bad) and not self._topics.are_the_same([lane.topic]):
+                continue
             if not cut.recorded:
                 self._ledger.check_share(lane, bad)
                 cut.recorded = bool(bad) and self._ledger.record_with_letters(lane, bad)
@@ -207,41 +223,32 @@ class SinkWorker:
                 lane.stored = None
 
     def _is_new_indeed(self, lane: Lane, now: float) -> bool:
-        """Whether the sink has said that it holds no rows of a partition without offsets; it is
-        asked by the writer.
+        """Whether the sink has said that it has no rows of a topic without offsets; the writer asks it.
 
-        Raises SystemExit with a sentence where it holds some: the group's offsets were lost, and
-        with them the ranges and tokens that keep a row from being written twice.
+        Raises SystemExit with a sentence where it has some: the group's offsets were lost, and with
+        them the ranges and tokens that keep a row from being written twice.
         """
         if not lane.buffer:
             return False
         if lane.looking is None:
             lane.looking = self._writer.submit(
-                self._sink.greatest_offset, lane.kind, lane.partition
+                self._sink.greatest_offsets, lane.kind, lane.partition
             )
         if not lane.looking.done():
             return False
         looked, lane.looking = lane.looking, None
         if (error := looked.exception()) is not None:
             self._put_off(lane, error, now)
-        elif (last := looked.result()) is not None:
-            raise SystemExit(
-                OFFSETS_GONE.format(
-                    group=self._consumer_group,
-                    topic=lane.topic,
-                    sink=self._sink.name,
-                    partition=lane.partition,
-                    last=last,
-                    next=last + 1,
-                )
-            )
-        else:
-            lane.new = False
-        return not lane.new
+            return False
+        self._topics.check_offsets(lane, looked.result(), self._sink.name)
+        lane.new = False
+        return True
 
     def _record(self) -> None:
         """One commit of the new cuts' ranges, and of how far idle partitions are stored."""
         due = [lane for lane in self._lanes.values() if _has_something_to_say(lane)]
+        if not due or not self._topics.are_the_same(lane.topic for lane in due):
+            return
         committed = self._ledger.record(due)
         for lane in due:
             if lane.place in committed:
@@ -307,14 +314,18 @@ class SinkWorker:
 
     def _assigned(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         """Positions come from the broker, never from memory: the previous owner may have gone on."""
-        start = []
+        start, ids = [], self._topics.learn(each.topic for each in partitions)
         for each in self._ledger.committed(partitions):
-            place = each.topic, each.partition
+            place, topic_id, said = (
+                (each.topic, each.partition),
+                ids[each.topic],
+                read_metadata(each.metadata),
+            )
+            if said.is_of_another(topic_id):
+                self._topics.tell_of_another(each.topic, said.topic_id, topic_id)
+                said, each.offset = CommitMetadata(), OFFSET_INVALID
             self._lanes[place] = Lane(
-                self._kinds[each.topic],
-                *place,
-                pending=range_of(each.metadata),
-                new=each.offset < 0,
+                self._kinds[each.topic], *place, topic_id, said.pending, new=each.offset < 0
             )
             start.append(
                 TopicPartition(*place, each.offset if each.offset >= 0 else OFFSET_BEGINNING)

@@ -16,6 +16,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.money import money_text
 from streams.gateway import sse, submit
 from streams.gateway.auth import Caller, Requester
 from streams.gateway.context import Gateway, Shared
@@ -166,7 +167,7 @@ def completion(result: dict[str, Any], model: str) -> dict[str, Any]:
         ],
         "usage": usage(result),
         "weir": {name: result[name] for name in ("session", "agent_version", "wait_ms")}
-        | {"cost_usd": None if result["cost_usd"] is None else str(result["cost_usd"])},
+        | {"cost_usd": None if result["cost_usd"] is None else money_text(result["cost_usd"])},
     }
 
 

@@ -5,7 +5,6 @@ thinks of it?
 import re
 from collections.abc import AsyncIterator
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from schemas.events.base import NAMESPACE_OID, derived_id
 from schemas.events.feedback import FeedbackGiven, Score
 from schemas.events.model_chunks import ModelChunk
 from schemas.events.values import Label
+from schemas.money import PlainDecimal
 from streams.engine.client import now
 from streams.gateway import sse, submit
 from streams.gateway.auth import Caller, Judge, Reader, Requester
@@ -87,8 +87,8 @@ class Run(BaseModel):
     cache_write_tokens: int = 0
     output_tokens: int = Field(0, description="those of reasoning included")
     reasoning_tokens: int = 0
-    cost_usd: Decimal | None = Field(None, description="null: nobody knows the price")
-    total_cost_usd: Decimal | None = Field(
+    cost_usd: PlainDecimal | None = Field(None, description="null: nobody knows the price")
+    total_cost_usd: PlainDecimal | None = Field(
         None, description="the same together with the agents that it asked"
     )
     wait_ms: int | None = None

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Path, Query, Response
 
+from schemas.money import money_text
 from streams.gateway.auth import Reader
 from streams.gateway.context import Shared
 from streams.gateway.errors import Problem
@@ -77,5 +78,5 @@ async def trace(
 
 def _plain(value: Any) -> str:
     if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
+        return money_text(value)
     raise TypeError(f"{type(value).__name__} has no JSON")

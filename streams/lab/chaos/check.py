@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import Message, TopicPartition
 
 from schemas.events.agent.runs import RequestRefused, RunFinished, ToolUncertain
 from schemas.events.base import Event
 from schemas.events.knowledge import ChunkPrepared, ChunkRetired
 from schemas.events.operations import DeadLettered
 from schemas.events.usage import TokensUsed, UsageTotalled
-from schemas.wire.codec import Codec
+from schemas.wire.codec import Codec, Undecodable
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.shapes import kinds
@@ -88,11 +88,20 @@ def read_log(settings: Settings, codec: Codec) -> Log:
                 first < end
             ):  # a reader of its own for each of hundreds that are empty would take most of the time
                 found[kind] += [
-                    (partition, codec.decode(kind, message.value()))
+                    (partition, event)
                     for message in kafka.read_to(settings, topic, partition, first, end)
+                    for event in readable(codec, kind, message)
                 ]
     asking.close()
     return found
+
+
+def readable(codec: Codec, kind: type[Event], message: Message) -> list[Event]:
+    """The event in a record; none where it is a dead letter of whoever reads it."""
+    try:
+        return [codec.decode(kind, message.value())]
+    except Undecodable:
+        return []
 
 
 def check_log(log: Log, asked: Mapping[UUID, tuple[str, int]], findings: Findings) -> None:

@@ -38,6 +38,7 @@ from schemas.events.agent.runs import (
 )
 from schemas.events.base import Event, derived_id
 from schemas.events.values import ToolRequest
+from schemas.money import money_text
 from schemas.ports import Failure, Impossible
 from streams.engine.calls.conversation_cache import Conversations
 
@@ -229,10 +230,9 @@ async def _in_time(chat: Chat, question: Any, event: ModelAsked, made: Fork, cha
 def _spent(made: Fork, change: Change) -> tuple[str, str]:
     """Why no model may be asked any more; empty while one may."""
     if change.cost_usd.is_nan() or made.cost_usd >= change.cost_usd:
-        return (
-            "fork_cost",
-            f"the fork has cost {made.cost_usd} USD of at most {change.cost_usd}: raise --max-cost",
-        )
+        cost = money_text(made.cost_usd)
+        most = money_text(change.cost_usd)
+        return "fork_cost", f"the fork has cost {cost} USD of at most {most}: raise --max-cost"
     if made.unpriced >= UNPRICED_MAX:
         return (
             "fork_cost",

@@ -74,6 +74,7 @@ def bodies_of(*events: Event) -> Bodies:
         same.offsets,
         same.seqs,
         [CODEC.encode(e)[HEAD.size :] for e in events],
+        same.topic_id,
     )
 
 

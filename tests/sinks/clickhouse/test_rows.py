@@ -24,7 +24,14 @@ LANDED = [
     for kind in landed_classes()
     for path in sorted((EXAMPLES / kind.__name__).glob("*.json"))
 ]
-PLACE = ("kafka_topic", "kafka_partition", "kafka_offset", "seq", "retention_days")
+PLACE = (
+    "kafka_topic",
+    "kafka_topic_id",
+    "kafka_partition",
+    "kafka_offset",
+    "seq",
+    "retention_days",
+)
 
 
 def batch_of(*events: Event, partition: int = 3, first: int = 100) -> Batch:
@@ -35,6 +42,7 @@ def batch_of(*events: Event, partition: int = 3, first: int = 100) -> Batch:
         offsets,
         [2 * offset for offset in offsets],
         [plain_of(e) for e in events],
+        "made1",
     )
 
 
@@ -78,7 +86,7 @@ def test_an_example_becomes_its_row(kind, path):
     event = from_json(kind, path.read_text())
     made = columns(batch_of(event))
     row = {name: values[0] for name, values in zip(made.names, made.values, strict=True)}
-    assert [row.pop(name) for name in PLACE] == [kind.topic(), 3, 100, 200, USUAL_DAYS]
+    assert [row.pop(name) for name in PLACE] == [kind.topic(), "made1", 3, 100, 200, USUAL_DAYS]
     assert row == expected(event)
     assert made.table == kind.table
 

@@ -125,7 +125,7 @@ def test_a_call_of_a_model_in_either_generation(latest, names):
         "weir.run": str(FULL.run),
         "weir.tenant": "acme",
         "weir.step": 2,
-        "weir.cost_usd": "0.000145600000",
+        "weir.cost_usd": "0.0001456",
     }
     assert (
         span.name,

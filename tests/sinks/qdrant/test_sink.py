@@ -89,6 +89,21 @@ STORY = (
 )
 
 
+def test_a_stage_that_counts_anew_is_listened_to(sink, qdrant_url, collection):
+    """Its changelog was made anew, and its numbers begin at 1 again: what it says is newer all the
+    same.
+    """
+    write(sink, prepared((70, "d", 0, "refunds take five days"), (71, "d", 1, "shipping is free")))
+    anew = Qdrant(qdrant_url, "", collection, EMBEDDER, numbering="another")
+    write(anew, prepared((3, "d", 0, "refunds take ten days")), retired(4, "d", 1))
+    assert stored(qdrant_url, collection) == {("d", 0, "refunds take ten days")}
+    write(anew, prepared((2, "d", 0, "too late"), (5, "d", 1, "shipping costs five")))
+    assert stored(qdrant_url, collection) == {
+        ("d", 0, "refunds take ten days"),
+        ("d", 1, "shipping costs five"),
+    }
+
+
 @pytest.mark.parametrize(
     "order",
     [*itertools.permutations(range(4))][::5] + [(0, 1, 2, 3, 0, 1), (3, 3, 2, 2, 0)],

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from processors.usage.prices import price
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Charge, Tokens
+from schemas.money import money_text
 from sinks.clickhouse.sink import ClickHouse, migrate
 from streams import config
 from streams.cli.main import application
@@ -117,20 +118,20 @@ def test_a_report_by_anything_adds_up_and_says_what_is_unpriced(says):
         "charged",
         "currency",
     ) == [
-        ("acme", "elsewhere", 1, 0, "9.000000000000", "9.000000000000", "USD"),
-        ("acme", "small", 2, 0, "0.500000000000", "0.500000000000", "USD"),
-        ("acme", "big", 2, 0, "0.006000000000", "0.006000000000", "USD"),
-        ("other", "big", 1, 0, "0.004000000000", "0.003500000000", "EUR"),
+        ("acme", "elsewhere", 1, 0, "9", "9", "USD"),
+        ("acme", "small", 2, 0, "0.5", "0.5", "USD"),
+        ("acme", "big", 2, 0, "0.006", "0.006", "USD"),
+        ("other", "big", 1, 0, "0.004", "0.0035", "EUR"),
         ("acme", "odd", 1, 1, None, None, "USD"),
     ]
     assert found["total"] == {
         "calls": 7,
         "unpriced_calls": 1,
-        "cost_usd": "9.510000000000",
-        "charged_usd": "9.510000000000",
-        "saved_by_provider_usd": "0.000000000000",
-        "saved_by_hits_usd": "0.500000000000",
-        "saved_by_routing_usd": "0.000000000000",
+        "cost_usd": "9.51",
+        "charged_usd": "9.51",
+        "saved_by_provider_usd": "0",
+        "saved_by_hits_usd": "0.5",
+        "saved_by_routing_usd": "0",
     }
     of_a_day = says(
         "report", "--by", "day", "--from", "2026-11-02", "--to", "2026-11-03", "--tenant", "acme"
@@ -159,13 +160,13 @@ def test_history_at_other_prices_with_the_difference_and_nothing_overwritten(say
         "unpriced_before",
         "unpriced_after",
     ) == [
-        ("acme", "big", 2, "0.006000000000", "0.006000000000", 0, 0),
-        ("acme", "elsewhere", 1, "9.000000000000", "9.000000000000", 0, 0),
-        ("acme", "odd", 1, "0", "0.011000000000", 1, 0),
-        ("acme", "small", 1, "0.500000000000", "0.001000000000", 0, 0),
-        ("other", "big", 1, "0.004000000000", "0.003000000000", 0, 0),
+        ("acme", "big", 2, "0.006", "0.006", 0, 0),
+        ("acme", "elsewhere", 1, "9", "9", 0, 0),
+        ("acme", "odd", 1, "0", "0.011", 1, 0),
+        ("acme", "small", 1, "0.5", "0.001", 0, 0),
+        ("other", "big", 1, "0.004", "0.003", 0, 0),
     ]
-    assert found["total"]["difference_usd"] == "-0.489000000000"
+    assert found["total"]["difference_usd"] == "-0.489"
 
 
 @pytest.mark.engine
@@ -178,10 +179,10 @@ def test_an_invoice_agrees_to_the_cent_or_says_where_not(says, tmp_path):
     )
     found = says("reconcile", bill, code=1)
     assert picked(found["rows"], "day", "model", "invoiced_usd", "counted_usd", "status") == [
-        ("2026-11-02", "gpt-4o", "0.01", "0.006000000000", "matched"),
-        ("2026-11-02", "small", "0.51", "0.500000000000", "differing"),
-        ("2026-11-03", "ghost", "1.00", None, "only on the invoice"),
-        ("2026-11-03", "gpt-4o", "0.00", "0.004000000000", "matched"),
+        ("2026-11-02", "gpt-4o", "0.01", "0.006", "matched"),
+        ("2026-11-02", "small", "0.51", "0.5", "differing"),
+        ("2026-11-03", "ghost", "1", None, "only on the invoice"),
+        ("2026-11-03", "gpt-4o", "0", "0.004", "matched"),
     ]
     assert (found["matched"], found["not_matched"], found["invoiced_usd"]) == (2, 2, "1.52")
     bill.write_text(
@@ -198,7 +199,9 @@ def test_a_forecast_is_told_with_its_sum_and_when_a_budget_is_used_up(says, monk
     found = says("forecast")
     assert all((row["used_up_on"] is None) == (row["tenant"] != "acme") for row in found["rows"])
     assert found["total"]["spent_usd"] == (
-        str(sum(Decimal(row["spent_usd"]) for row in found["rows"])) if found["rows"] else None
+        money_text(sum(Decimal(row["spent_usd"]) for row in found["rows"]))
+        if found["rows"]
+        else None
     )
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.events.agent.runs import AgentRequested
 from schemas.events.operations import DeadLettered
+from schemas.wire.codec import HEAD
 from streams.engine import dead_letters
 from streams.engine.dead_letters import ShareLimit, as_headers, as_text, letter, tenant_of
 from tests.support.stages import asked, toy
@@ -117,6 +118,7 @@ def test_a_replay_gives_back_each_record_once(bootstrap, tmp_path):
             letter_on(name, bench.codec.encode(e), e.tenant, n) for n, e in enumerate(origin)
         ]
         bench.publish(*letters)
+        bench.put(DeadLettered, HEAD.pack(0, 999) + b"x", b"x")
         bench.flush()
         found = dead_letters.read_all(bench.settings, bench.codec)
         assert {one.id for one in found} == {one.id for one in letters}

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from uuid import uuid4
 
 import httpx
@@ -13,6 +14,7 @@ from schemas.events.agent.runs import RunFinished, ToolUncertain
 from schemas.events.knowledge import ChunkPrepared, ChunkRetired
 from schemas.events.usage import TokensUsed, UsageTotalled
 from schemas.events.values import Tokens
+from schemas.wire.codec import HEAD, Codec, LocalIds
 from sinks.models.client import ModelApi
 from sinks.tools.runner import ToolRunner
 from streams.engine.in_memory import Local
@@ -278,3 +280,11 @@ def test_a_kill_is_over_when_the_last_partition_moves():
     kills = [kill_plan.Kill("stage-session-0", 100.0), kill_plan.Kill("clickhouse", 100.0)]
     kill_plan.measure_resumes(kills, moves)
     assert kills[0].resumed_s == pytest.approx(1.5) and kills[1].resumed_s is None
+
+
+def test_a_record_that_is_no_event_is_left_to_its_dead_letter():
+    codec = Codec(LocalIds(event_classes()))
+    assert (
+        check.readable(codec, RunFinished, SimpleNamespace(value=lambda: HEAD.pack(0, 999) + b"x"))
+        == []
+    )

@@ -20,7 +20,16 @@ from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.errors import UserError
 from streams.operations import balance as completeness
-from streams.operations.balance import FIGURES, Balance, Log, Minute, balance, count, written_to
+from streams.operations.balance import (
+    FIGURES,
+    Balance,
+    Log,
+    Minute,
+    balance,
+    count,
+    ids_of,
+    written_to,
+)
 from streams.operations.balance_worker import Ledger
 from streams.operations.lag import Delay, consumers, delays
 from streams.topology import SINKS
@@ -195,7 +204,17 @@ def test_a_real_log_is_counted_by_transactions_marks_and_all(own_settings, monke
     )  # records stand at 0, 4 and 6
     reader.close()
 
+    ids = ids_of(own_settings, [topic, own_settings.prefix + DeadLettered.topic()])
+
     def rows(sql, parameters):
+        if "numbers" not in parameters:
+            return [
+                {
+                    "times": 3
+                    if parameters == {"topic": TokensUsed.topic(), "topic_id": ids[topic]}
+                    else 0
+                }
+            ]
         assert (parameters["topic"], parameters["numbers"]) == (TokensUsed.topic(), [1])
         return [{"number": 1, "place": 0, "times": 1, "landed_ms": NOON_MS}]
 
@@ -208,6 +227,7 @@ def test_a_real_log_is_counted_by_transactions_marks_and_all(own_settings, monke
         "lost": 1,
         "doubled": 0,
     }
+    assert found.earlier == {topic: 3}
     [late] = delays(own_settings, {"sink-clickhouse"})
     assert late.behind > 0
     assert balance(own_settings, CODEC, rows, datetime.now(UTC) + timedelta(hours=1)).minutes == []
@@ -223,10 +243,7 @@ def test_a_real_log_is_counted_by_transactions_marks_and_all(own_settings, monke
                 topic, CODEC.encode(event), event.partition_key().encode(), partition=1
             )
             producer.commit_transaction(30)
-        written = {
-            place: 9 if more else to
-            for place, to in written_to(own_settings, list(ledger._kinds)).items()
-        }
+        written = {place: 9 if more else to for place, to in written_to(own_settings, ids).items()}
         ledger._read(written)
         sums.append(
             [(one.produced, one.landed, one.lost) for one, _ in ledger.settle(written, rows)]

@@ -75,6 +75,9 @@ class Shelf:
 @pytest.fixture
 def shelf(monkeypatch):
     monkeypatch.setattr(
+        balance_repair.kafka, "topic_ids", lambda client, names: dict.fromkeys(names, "made1")
+    )
+    monkeypatch.setattr(
         balance_repair.kafka,
         "read_to",
         lambda settings, topic, partition, first, end: (

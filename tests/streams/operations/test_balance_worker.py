@@ -25,6 +25,7 @@ from tests.sinks.conftest import TABLES
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
 CODEC = Codec(LocalIds(event_classes()))
+IDS = {"weir.usage.tokens-used": "made1"}
 NOTHING_WRONG = {"lost": 0, "doubled": 0}
 USED, LETTERS = TokensUsed.topic(), DeadLettered.topic()
 
@@ -105,7 +106,8 @@ def test_what_could_not_be_kept_is_kept_at_the_next_turn(ledger, monkeypatch):
         ("append", append),
         ("delays", lambda settings: []),
         ("rows_of", lambda s, *a: landed(0, 1)(*a)),
-        ("written_to", lambda settings, topics: {(USED, 0): 2}),
+        ("ids_of", lambda settings, topics: IDS),
+        ("written_to", lambda settings, ids: {(USED, 0): 2}),
     ):
         monkeypatch.setattr(balance_worker, name, made)
     monkeypatch.setattr(ledger, "_read", lambda written: None)
@@ -128,7 +130,8 @@ def test_the_alarm_is_a_sentence_once_and_numbers_for_two_hours(ledger, caplog, 
         ("append", lambda *_: None),
         ("delays", lambda settings: [Delay("calls", 2, 1500)]),
         ("rows_of", lambda s, *a: rows(*a)),
-        ("written_to", lambda settings, topics: {(USED, 0): 4}),
+        ("ids_of", lambda settings, topics: IDS),
+        ("written_to", lambda settings, ids: {(USED, 0): 4}),
     ):
         monkeypatch.setattr(balance_worker, name, made)
     monkeypatch.setattr(ledger, "_read", lambda written: None)
@@ -202,6 +205,7 @@ def test_a_row_deleted_by_hand_and_one_landed_twice_are_told(
             "INSERT INTO token_usage SELECT * REPLACE (kafka_offset + 1 AS kafka_offset) FROM token_usage LIMIT 1"
         )
     monkeypatch.setattr(balance_worker, "delays", lambda settings: [])
+    monkeypatch.setattr(balance_worker, "ids_of", lambda *_: {USED: batch.topic_id})
     monkeypatch.setattr(
         balance_worker, "written_to", lambda *_: {(USED, place["number"]): batch.offsets[-1] + 1}
     )

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.events.usage import TokensUsed
-from streams.engine.sinks.batches import Lane, Limits, Range, RangeLost, range_of
+from streams.engine.sinks.batches import (
+    CommitMetadata,
+    Lane,
+    Limits,
+    Range,
+    RangeLost,
+    metadata_of,
+    read_metadata,
+)
 
 LIMITS = Limits(rows=3, age_s=1.0, size=100)
 
@@ -27,7 +35,7 @@ class Record:
 
 
 def lane_with(*records: Record, pending: Range | None = None, now: float = 0.0) -> Lane:
-    lane = Lane(TokensUsed, "t", 0, pending)
+    lane = Lane(TokensUsed, "t", 0, "id", pending)
     for record in records:
         lane.add(record, now)
     return lane
@@ -83,7 +91,7 @@ def test_only_one_cut_at_a_time_and_the_rest_waits_its_own_time():
     ],
 )
 def test_a_recorded_range_is_replayed_exactly_whatever_else_is_there(read, cut):
-    lane = lane_with(*map(Record, read), pending=Range(5, 11, "old"))
+    lane = lane_with(*map(Record, read), pending=Range(5, 11, "old", "id"))
     assert cut_offsets(lane, now=99) == cut
     if cut:
         assert (lane.cut.recorded, lane.cut.range.epoch) == (True, "old")
@@ -92,22 +100,45 @@ def test_a_recorded_range_is_replayed_exactly_whatever_else_is_there(read, cut):
 @pytest.mark.parametrize("read", [[6, 11], [5, 12], [12]])
 def test_a_recorded_range_that_is_not_there_any_more_is_said_loudly(read):
     with pytest.raises(RangeLost, match="records 5 to 11"):
-        cut_offsets(lane_with(*map(Record, read), pending=Range(5, 11, "old")))
+        cut_offsets(lane_with(*map(Record, read), pending=Range(5, 11, "old", "id")))
 
 
 def test_a_record_that_was_read_before_is_not_taken_twice():
     assert cut_offsets(lane_with(Record(1), Record(2), Record(2), Record(1)), now=5) == [1, 2]
 
 
-@given(st.integers(0, 2**62), st.integers(0, 2**62), st.text(max_size=20))
-def test_metadata_keeps_a_range(first, last, epoch):
-    assert range_of(Range(first, last, epoch).metadata()) == Range(first, last, epoch)
+@given(st.integers(0, 2**62), st.integers(0, 2**62), st.text(max_size=20), st.text(max_size=22))
+def test_metadata_keeps_a_range_and_its_topic(first, last, epoch, topic_id):
+    made = Range(first, last, epoch, topic_id)
+    assert read_metadata(made.metadata()) == CommitMetadata(topic_id, made)
+    assert read_metadata(metadata_of(topic_id)) == CommitMetadata(topic_id)
 
 
-@pytest.mark.parametrize("metadata", ["junk", "{}", '{"f": "x", "l": 1, "e": ""}', "[1]"])
+@pytest.mark.parametrize(
+    "metadata, another",
+    [
+        (None, False),
+        ("", False),
+        (metadata_of("id"), False),
+        (metadata_of("before"), True),
+        (Range(1, 2, "e", "id").metadata(), False),
+        (Range(1, 2, "e", "before").metadata(), True),
+    ],
+)
+def test_a_commit_of_another_topic_is_told_from_one_that_an_operator_made(metadata, another):
+    assert read_metadata(metadata).is_of_another("id") == another
+
+
+def test_the_same_range_of_a_topic_made_anew_has_another_token():
+    assert Range(0, 2, "e", "before").token("t", 0) != Range(0, 2, "e", "now").token("t", 0)
+
+
+@pytest.mark.parametrize(
+    "metadata", ["junk", "{}", '{"f": "x", "l": 1, "e": "", "t": ""}', '{"f": 1, "t": ""}', "[1]"]
+)
 def test_metadata_of_another_program_is_refused(metadata):
     with pytest.raises(RangeLost, match="another program"):
-        range_of(metadata)
+        read_metadata(metadata)
 
 
 @given(st.lists(st.integers(1, 40), max_size=60), st.lists(st.booleans(), max_size=60))

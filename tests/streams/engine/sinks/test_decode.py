@@ -20,6 +20,7 @@ from schemas.events.feedback import FeedbackGiven
 from schemas.events.usage import TokensUsed
 from schemas.wire.avro_schema import schema_of
 from schemas.wire.codec import HEAD, Codec, LocalIds, from_json
+from schemas.wire.writer_schemas import Registered
 from sinks.base import Bodies
 from sinks.clickhouse.avro_rows import AvroRows, avro_rows, takes
 from sinks.clickhouse.avro_rows import read as values_of
@@ -88,7 +89,7 @@ def read(kind, *records: Record) -> tuple[list[int], list[tuple[int, str]]]:
     for number, record in enumerate(records):
         record.number = number
     first, second = (
-        outcome(*reader(bytes_too).read(kind, list(records))) for bytes_too in (True, False)
+        outcome(*reader(bytes_too).read(kind, "id", list(records))) for bytes_too in (True, False)
     )
     assert first == second
     return first
@@ -160,7 +161,7 @@ def test_what_comes_from_outside_is_validated_whole(record, reason):
 
 def test_a_batch_without_a_bad_record_is_not_read_at_all():
     prepared, bad = reader().read(
-        TokensUsed, [good(number=7, has=[("weir_seq", b"5")]), good(number=9)]
+        TokensUsed, "id", [good(number=7, has=[("weir_seq", b"5")]), good(number=9)]
     )
     assert isinstance(prepared, AvroRows) and not bad
     assert (prepared.bodies.offsets, prepared.bodies.seqs, prepared.bodies.partition) == (
@@ -188,10 +189,40 @@ def test_a_record_without_a_time_stamp_is_taken():
         ([("weir_seq", b"-1")], 0),
         ([("weir_seq", b"x")], 0),
         (None, 0),
+        ([("weir_seq", b"9" * 5_000)], 0),
     ],
 )
 def test_the_stage_s_number_is_read_from_its_header(headers, seq):
     assert seq_of(Record(b"", has=headers)) == seq
+
+
+@pytest.mark.parametrize("kind", [TokensUsed, FeedbackGiven])
+@pytest.mark.parametrize("bytes_too", [False, True])
+@pytest.mark.parametrize(
+    "found",
+    [
+        Registered("", "PROTOBUF"),
+        Registered('"string"'),
+        Registered('["null", "string"]'),
+        Registered("{"),
+        Registered(
+            '{"type": "record", "name": "TokensUsed", "fields": [{"name": "x", "type": "acme.Money"}]}'
+        ),
+    ],
+)
+def test_a_foreign_schema_is_a_dead_letter_between_good_records(kind, bytes_too, found):
+    class Ids(LocalIds):
+        def schema_with(self, schema_id: int) -> Registered | None:
+            return found if schema_id == 999 else super().schema_with(schema_id)
+
+    event = {TokensUsed: USED, FeedbackGiven: GIVEN}[kind]
+    values = [CODEC.encode(event), HEAD.pack(0, 999) + b"\x02a", CODEC.encode(event)]
+    reader = Reader(Codec(Ids(event_classes())), Sink(bytes_too), written_by_steps(), kept_days=365)
+    records = [
+        Record(value, event.partition_key().encode(), number, event.at)
+        for number, value in enumerate(values)
+    ]
+    assert outcome(*reader.read(kind, "id", records)) == ([0, 2], [(1, "unknown_schema")])
 
 
 @given(

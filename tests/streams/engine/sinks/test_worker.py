@@ -305,8 +305,11 @@ def test_without_offsets_and_with_rows_it_does_not_begin_again(bed):
         at.settings.clickhouse(), "weir", ROOT / "infra" / "clickhouse", {"retention_days": 3650}
     )
     sink, event = ClickHouse(at.settings.clickhouse(), "weir"), used(0)
+    [topic_id] = kafka.topic_ids(
+        kafka.admin(at.settings), [at.settings.prefix + TokensUsed.topic()]
+    ).values()
     for partition in range(PARTITIONS):
-        batch = Batch(TokensUsed, partition, [0], [0], [plain_of(event)])
+        batch = Batch(TokensUsed, partition, [0], [0], [plain_of(event)], topic_id)
         sink.write(sink.prepare(batch), f"{partition}")
     before = figures(at)
     at.publish(event)
