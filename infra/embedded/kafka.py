@@ -9,12 +9,12 @@ transactions a second, each JVM's own processor time:
 | | compilers | ready | CPU of the start | resident, 60 to 100 s of load | idle |
 |---|---|---|---|---|---|
 | heap of 512 MB, no cache | first | 7 to 14 s | 1.9 s | 300 MB | 13 ms/s |
-| as here, cache | first | 3 to 7 s | 1.0 s | 200 MB | 8 ms/s |
-| as here, cache | both | 3 to 6 s | 1.4 s | 265 MB | 8 ms/s |
+| as here, cache | first | 3 to 7 s | 1.0 s | 200 MB | 8 to 12 ms/s |
+| as here, cache | both | 3 to 7 s | 1.5 s | 265 MB | 8 to 11 ms/s |
 
-On a quiet machine they are ready after 2.3, 1.3 and 1.7 s. Under load the first compiler costs the
+On a quiet machine they are ready after 2.3, 1.4 and 2.1 s. Under load the first compiler costs the
 same with and without a cache. Both cost 15 % more in the first minute or two, while the second
-compiles, and 12 % less afterwards: a person's stack runs on both, a test's on the first.
+compiles, and 9 to 12 % less afterwards: a person's stack runs on both, a test's on the first.
 
 A broker that was killed is let in again only when the session of its former self has run out. From
 kill -9 to the first acknowledged record, on a busy machine, 13.6 and 15.6 s with the default
