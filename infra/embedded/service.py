@@ -39,6 +39,8 @@ class Service:
     binds (the first is the one to show), `drain_s` is how long it may take to stop after SIGTERM,
     `ready_s` how long to become ready after a start. `env` is added to the supervisor's own
     environment. What runs `once` is ready when it has ended with exit code 0, and needs no probe.
+    What runs in the `background` is started `delay_s` after all the others were ready for the first
+    time, once: nobody waits for it, and whether it fails matters to its log alone.
     With an `entry` (`module:function`) it is forked off the supervisor, which has loaded the
     modules of `preload`; `argv` is then what one would type to start it by itself.
     """
@@ -55,6 +57,8 @@ class Service:
     drain_s: float = 10.0
     ready_s: float = 60.0
     once: bool = False
+    background: bool = False
+    delay_s: float = 0.0
     entry: str = ""
     preload: tuple[str, ...] = ()
 

@@ -157,8 +157,8 @@ def status(home: Path) -> dict:
 
     {"pid", "state": starting|ready|stopping|stopped|failed|down, "error": sentence or None, "at":
     s, "services": {name: {"pid", "state": waiting|starting|ready|down|failed|stopped, "kind",
-    "port", "restarts", "since": s, "last_exit": code, reason or None, "log": path}}}. Times are
-    seconds since 1970.
+    "port", "restarts", "since": s, "last_exit": code, reason or None, "log": path}}, "background":
+    the same of what runs in the background}. Times are seconds since 1970.
     """
     known = {
         "pid": None,
@@ -166,11 +166,12 @@ def status(home: Path) -> dict:
         "error": None,
         "at": time.time(),
         "services": {},
+        "background": {},
     } | _read(home)
     if not running(home):
         known["pid"] = None
         known["state"] = "failed" if known["state"] == "failed" else "down"
-        for one in known["services"].values():
+        for one in [*known["services"].values(), *known["background"].values()]:
             one["pid"], one["state"] = None, one["state"] if one["state"] == "failed" else "stopped"
     return known
 

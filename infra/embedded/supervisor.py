@@ -7,6 +7,9 @@ asyncio loop, one task a service:
 
     wait until all of `after` are ready -> start -> probe until ready -> wait for its end -> again
 
+What runs in the background waits for all the others, is started once and is no part of the stack's
+state; it ends with the stack.
+
 What dies is started again at once, and if it keeps dying after 0.5 s, 1 s, ... 5 s; five seconds of
 health forget that, and what was killed (SIGKILL) when it was ready is not held against it. Only
 before the whole stack was ready for the first time does a service get no more than three tries and
@@ -103,12 +106,19 @@ class Supervisor:
         self.state, self.error = "starting", None
         self.over = asyncio.Event()
 
+    def foreground(self) -> list[Kept]:
+        """The services that are kept alive and waited for."""
+        return [one for one in self.kept.values() if not one.service.background]
+
     def tell(self) -> None:
         """Write `run/supervisor.json`; on a full disk the old one stays, and the next change tries
         again.
         """
         known = {"pid": os.getpid(), "state": self.state, "error": self.error, "at": time.time()}
-        known["services"] = {name: one.report() for name, one in self.kept.items()}
+        known["services"] = {one.service.name: one.report() for one in self.foreground()}
+        known["background"] = {
+            name: one.report() for name, one in self.kept.items() if one.service.background
+        }
         part = self.home / "run" / "supervisor.json.part"
         try:
             part.write_text(json.dumps(known, indent=1))
@@ -123,7 +133,7 @@ class Supervisor:
             f"{one.service.name} is {state}"
             + (f" (exit {one.last_exit})" if state == "down" else "")
         )
-        if self.state == "starting" and all(each.state == "ready" for each in self.kept.values()):
+        if self.state == "starting" and all(each.state == "ready" for each in self.foreground()):
             self.state = "ready"
         self.tell()
 
@@ -135,7 +145,10 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.over.set)
-        tasks = [asyncio.create_task(self.keep(one)) for one in self.kept.values()]
+        tasks = [
+            asyncio.create_task(self.run_late(one) if one.service.background else self.keep(one))
+            for one in self.kept.values()
+        ]
         await asyncio.sleep(
             0
         )  # those that wait for nothing are started, and start while this loads
@@ -190,6 +203,15 @@ class Supervisor:
             await asyncio.sleep(backoff_s(deaths))
             one.restarts += 1
             self.becomes(one, "waiting")
+
+    async def run_late(self, one: Kept) -> None:
+        """A background service: one try, when the others have been ready for its while."""
+        for other in self.foreground():
+            await other.ready.wait()
+        await asyncio.sleep(one.service.delay_s)
+        if self.spawn(one):
+            await one.ended.wait()
+        self.becomes(one, "ready" if one.last_exit == 0 else "down")
 
     def spawn(self, one: Kept) -> bool:
         service, parent = one.service, os.getpid()

@@ -39,7 +39,7 @@ class Engines:
         self.home = home
         port, controller_port = free_ports(2)
         self.bootstrap = f"127.0.0.1:{port}"
-        broker = kafka.service(home, port, controller_port, jar_home=JAR_HOME)
+        broker = kafka.service(home, port, controller_port, "short", JAR_HOME)
         self.handles = [stack.start(home, [broker], attached=True)]
         stack.wait_ready(home, timeout_s=150)
 
@@ -49,7 +49,7 @@ class Engines:
         port = free_ports(1)[
             0
         ]  # asked for now: one kept since the start may be a client's by this time
-        service = registry.service(home, port, self.bootstrap, jar_home=JAR_HOME)
+        service = registry.service(home, port, self.bootstrap, "short", JAR_HOME)
         self.handles.append(stack.start(home, [service], attached=True))
         stack.wait_ready(home, timeout_s=150)
         return registry.url(port)

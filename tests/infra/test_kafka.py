@@ -26,8 +26,8 @@ def running(tmp_path_factory):
     port, controller_port, registry_port = free_ports(3)
     bootstrap = f"127.0.0.1:{port}"
     services = [
-        kafka.service(home, port, controller_port, jar_home=JAR_HOME),
-        registry.service(home, registry_port, bootstrap, jar_home=JAR_HOME),
+        kafka.service(home, port, controller_port, "short", JAR_HOME),
+        registry.service(home, registry_port, bootstrap, "short", JAR_HOME),
     ]
     with up(home, *services, wait=False):
         stack.wait_ready(home, timeout_s=120)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,27 @@ def test_what_dies_is_started_again_and_counted(tmp_path):
                 )
             )
             assert (again["restarts"], again["last_exit"]) == (times, -signal.SIGKILL)
+
+
+def test_what_runs_in_the_background_starts_last_and_holds_nothing_up(tmp_path):
+    found = "import pathlib, sys; raise SystemExit(int(pathlib.Path(sys.argv[1]).exists()))"
+    last = small(tmp_path, "last", "import time; time.sleep(600)", ready={}, background=True)
+    failed = small(tmp_path, "failed", "raise SystemExit(3)", ready={}, background=True)
+    looked = small(tmp_path, "a", found, ready={}, background=True)  # its mark is the service's
+    with up(tmp_path, last, failed, replace(looked, name="looked"), small(tmp_path, "a")):
+        assert stack.status(tmp_path)["services"].keys() == {"a"}
+        for name, code in (("failed", 3), ("looked", 1)):
+            until(lambda name=name: background(tmp_path, name)["state"] == "down")
+            assert background(tmp_path, name)["last_exit"] == code
+        pid = until(lambda: background(tmp_path, "last")["pid"])
+        assert stack.status(tmp_path)["state"] == "ready"
+        assert alive(pid)
+    assert not alive(pid)
+    assert background(tmp_path, "last")["pid"] is None
+
+
+def background(home, name: str) -> dict:
+    return stack.status(home)["background"][name]
 
 
 def test_what_runs_once_is_ready_when_it_has_ended(tmp_path):

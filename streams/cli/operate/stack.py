@@ -21,7 +21,9 @@ Slots = Annotated[int, typer.Option(min=1, max=16, help="Workers a stage and cal
 def start_with_progress(chosen: Settings, slots: int = 1) -> None:
     """Starts the stack, one step of the bar a service that is ready."""
     with progress("starting the stack") as update:
-        app.start(chosen, lambda done, total, words: update(done, words, total), slots=slots)
+        app.start(
+            chosen, lambda done, total, words: update(done, words, total), slots=slots, train=True
+        )
 
 
 @contextmanager
