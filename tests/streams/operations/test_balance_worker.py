@@ -12,7 +12,7 @@ from schemas.events.operations import DeadLettered
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens
 from schemas.wire.codec import Codec, LocalIds
-from sinks.clickhouse.sink import ClickHouse, connect, migrate
+from sinks.clickhouse.sink import ClickHouseSink, connect, migrate
 from streams.config import Settings
 from streams.engine.monitoring.telemetry import Metrics
 from streams.operations import balance_worker
@@ -172,7 +172,7 @@ def test_a_row_deleted_by_hand_and_one_landed_twice_are_told(
     name = f"t{uuid4().hex[:8]}"
     migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
     ledger._settings = Settings(clickhouse_url=clickhouse_url, clickhouse_database=name)
-    sink = ClickHouse(clickhouse_url, name)
+    sink = ClickHouseSink(clickhouse_url, name)
     batch = batch_of(
         *(
             TokensUsed(
