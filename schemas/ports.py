@@ -4,11 +4,11 @@ the wire.
 A port never raises for what the world does: a failure is a value too.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from schemas.definitions.routes import Check
 from schemas.definitions.tools import Reconcile, Shorten, ToolTarget
 from schemas.events.agent.runs import Passage
 from schemas.events.values import Body, Message, Tokens, ToolRequest, ToolSpec
@@ -98,8 +98,8 @@ class Ways:
     """How endpoints are gone through. The first `measured` change places: fastest first.
 
     After `hedge_ms` without an answer the next is asked too, for at most the share `hedge_budget`
-    of the questions of one `name`. The answers of the first `checked` are asked `wrong_with`; what
-    is wrong sends the question on.
+    of the questions of one `name`. The answers of the first `checked` have to pass `check`; one
+    that does not sends the question on.
     """
 
     name: str = ""
@@ -107,7 +107,7 @@ class Ways:
     hedge_ms: int | None = None
     hedge_budget: float = 0.0
     checked: int = 0
-    wrong_with: Callable[["ChatAnswer"], str | None] | None = None
+    check: Check | None = None
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,16 @@
-"""What is a sink: something outside that committed events are written to, batch by batch?
+"""The contract of a sink: a system that committed events are written to, batch by batch.
 
-The runtime decides which records a batch holds and never changes its mind: the same batch comes
-again with the same token until it was written. A sink writes it once for one token, or in such a
-way that again does no harm.
+The runtime decides which records a batch holds and never changes its decision: the same batch comes
+again with the same token until it was written. A sink writes a batch once for one token, or in such
+a way that a repeat does no harm.
 """
 
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from schemas.events.base import Event
-from schemas.wire.plain_values import Plain
+from schemas.wire.codec import HEAD
+from schemas.wire.plain_values import Plain, plain_of_value
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Bodies:
-    """The same, unread: each value is one whole event in Avro, under the class's own schema and
-    without framing.
+class EncodedBatch:
+    """The same records without being decoded: each value is one whole event in Avro, under the
+    class's own schema and without framing.
     """
 
     kind: type[Event]
@@ -42,7 +43,7 @@ class Bodies:
 
 
 class Sink(Protocol):
-    """Where batches go. `prepare` and `write` may run in different threads."""
+    """Where batches are written. `prepare` and `write` may run in different threads."""
 
     name: str
     rows_max: int
@@ -51,23 +52,33 @@ class Sink(Protocol):
     """Changes whenever the same records make other rows than before."""
 
     def greatest_offsets(self, kind: type[Event], partition: int) -> dict[str, int]:
-        """Of the records of a partition that are stored, by the id of their topic; nothing where
-        again does no harm.
+        """The greatest stored offset of a partition, by the id of its topic; empty where nothing is
+        stored, or where a repeat does no harm.
 
-        Raises whatever the world does.
+        Raises whatever the client of the system raises.
         """
 
-    def prepare(self, batch: Batch | Bodies) -> Any:
-        """What `write` takes. Looks at nothing but the batch.
+    def prepare(self, batch: Batch | EncodedBatch) -> Any:
+        """What `write` takes. Depends on nothing but the batch.
 
         Raises ValueError, TypeError or OverflowError where a value can never be stored; the runtime
-        then finds the record that holds it and puts that one among the dead letters.
+        then finds the record that holds it and makes it a dead letter.
         """
 
-    def takes_bytes(self, kind: type[Event]) -> bool:
-        """Whether `prepare` takes Bodies of this class too, with the same outcome."""
+    def accepts_encoded(self, kind: type[Event]) -> bool:
+        """Whether `prepare` takes an EncodedBatch of this class too, with the same result."""
+        ...
 
     def write(self, prepared: Any, token: str) -> None:
-        """Stores it. Raises whatever the world does; the runtime tries again with the same until it
-        is stored.
+        """Stores what was prepared. Raises whatever the client of the system raises; the runtime
+        tries again with the same until it is stored.
         """
+
+
+def decoded(batch: Batch | EncodedBatch) -> Batch:
+    """The batch with its events decoded."""
+    if isinstance(batch, Batch):
+        return batch
+    empty_head = bytes(HEAD.size)
+    fields = [plain_of_value(batch.kind, empty_head + value) for value in batch.values]
+    return Batch(batch.kind, batch.partition, batch.offsets, batch.seqs, fields, batch.topic_id)

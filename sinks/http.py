@@ -1,8 +1,8 @@
-"""How does Weir ask anything over HTTP, and what can go wrong?
+"""HTTP for all calls that Weir makes: one client, one error, bounded replies.
 
-httpx's own pool is quadratic in what is under way: 200 calls of 50 ms at once made 146 calls/s,
-over aiohttp's connections 1,464. So always that transport, and with both limits set: without them
-it silently stops at 100.
+httpx's own pool is quadratic in the number of calls under way: 200 calls of 50 ms at once made 146
+calls/s, over aiohttp's connections 1,464. So that transport is always used, and with both limits
+set: without them it stops at 100 connections without a word.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import email.utils
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -19,12 +19,14 @@ import aiohttp
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
+from sinks.runtime import now_utc
+
 BODY_BYTES_MAX = 8 * 1024 * 1024
 LARGE_BYTES = 1024 * 1024
 DETAIL_CHARS = 500
 RETRIED_STATUS = {408, 409, 425, 429}
-UNKNOWN = " (see the secret that its definition names)"
-REASONS: dict[str, tuple[type[Exception], ...]] = {
+SECRET_HINT = " (check the secret that its definition names)"
+TRANSPORT_REASONS: dict[str, tuple[type[Exception], ...]] = {
     "refused": (
         aiohttp.ClientConnectorError,
         aiohttp.ClientProxyConnectionError,
@@ -38,39 +40,50 @@ REASONS: dict[str, tuple[type[Exception], ...]] = {
         httpx.RemoteProtocolError,
     ),
 }
-"""What errors of both transports mean, the first that fits."""
+"""The reasons of both transports' errors; the first that fits counts."""
 SECRET = re.compile(r"env:[A-Z][A-Z0-9_]*")
 Secret = Callable[[str], str]
-Grown = Callable[[], Awaitable[None]]
+BeforeLarge = Callable[[], Awaitable[None]]
 
 
-class Refusal(Exception):
-    """The world said no, or nothing. `reason` is a short name, `again` whether asking again may
-    help, `unsure` whether what was asked may have been done nevertheless, `begun` whether a part of
-    the answer was heard already.
+class CallError(Exception):
+    """A call failed. `reason` is a short name, `detail` one sentence for people.
+
+    `retryable`: the same call may succeed later. `uncertain`: it may have been carried out although
+    it failed. `partial`: a part of the answer was published already.
     """
 
     def __init__(
         self,
         reason: str,
         detail: str,
-        again: bool = False,
-        unsure: bool = False,
+        retryable: bool = False,
+        uncertain: bool = False,
         retry_after_s: float | None = None,
-        begun: bool = False,
+        partial: bool = False,
     ):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
-        self.again = again
-        self.unsure = unsure
+        self.retryable = retryable
+        self.uncertain = uncertain
         self.retry_after_s = retry_after_s
-        self.begun = begun
+        self.partial = partial
 
 
 @dataclass(frozen=True)
-class Reply:
-    """An answer, whole."""
+class OutgoingRequest:
+    """One HTTP request."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    content: bytes | None = None
+
+
+@dataclass(frozen=True)
+class HttpReply:
+    """A whole reply."""
 
     status: int
     headers: Mapping[str, str]
@@ -78,13 +91,14 @@ class Reply:
 
     @property
     def content_type(self) -> str:
+        """The media type, without its parameters."""
         return content_type(self.headers)
 
 
-def client(at_once: int, reuse: bool = True) -> HttpxAiohttpClient:
-    """One for a process. Without `reuse` each call has a connection of its own: an idle one that
-    the other side has closed shows only when it is used, and what may never be asked twice would
-    fail for nothing.
+def http_client(at_once: int, reuse: bool = True) -> HttpxAiohttpClient:
+    """One client for a process. Without `reuse` each call has a connection of its own: one that the
+    other side has closed is noticed only when it is used, and a call that may be sent only once
+    would fail for nothing.
     """
     limits = httpx.Limits(
         max_connections=at_once,
@@ -94,64 +108,50 @@ def client(at_once: int, reuse: bool = True) -> HttpxAiohttpClient:
     return HttpxAiohttpClient(limits=limits, timeout=httpx.Timeout(None), follow_redirects=False)
 
 
-def now_utc() -> datetime:
-    return datetime.now(UTC)
-
-
-async def fetch(
+async def request(
     http: httpx.AsyncClient,
-    method: str,
-    url: str,
-    headers: Mapping[str, str],
+    outgoing: OutgoingRequest,
     timeout_s: float,
-    content: bytes | None = None,
-    params: Any = None,
     bytes_max: int = BODY_BYTES_MAX,
-    grown: Grown | None = None,
-) -> Reply:
-    """The answer to one request, sent once, of which no more than `bytes_max` are read. Raises
-    Refusal, whatever the other side does.
+    before_large: BeforeLarge | None = None,
+) -> HttpReply:
+    """The reply to one request, sent once, of which no more than `bytes_max` are read. Raises
+    CallError, whatever the other side does.
     """
     try:
-        async with (
-            asyncio.timeout(timeout_s),
-            opened(http, method, url, headers, content, params) as answer,
-        ):
-            return await whole(answer, bytes_max, grown)
+        async with asyncio.timeout(timeout_s), open_reply(http, outgoing) as reply:
+            return await read_reply(reply, bytes_max, before_large)
     except TimeoutError as error:
-        raise Refusal("timeout", f"no answer within {timeout_s:.1f} s", unsure=True) from error
+        raise CallError("timeout", f"no answer within {timeout_s:.1f} s", uncertain=True) from error
 
 
 @contextlib.asynccontextmanager
-async def opened(
-    http: httpx.AsyncClient,
-    method: str,
-    url: str,
-    headers: Mapping[str, str],
-    content: bytes | None = None,
-    params: Any = None,
+async def open_reply(
+    http: httpx.AsyncClient, outgoing: OutgoingRequest
 ) -> AsyncIterator[httpx.Response]:
-    """An answer below 300, whose body is still to be read: what goes wrong then is a Refusal too."""
+    """A reply below 300, whose body is still to be read: what fails then is a CallError too."""
+    method = outgoing.method
+    url = outgoing.url
     try:
         async with http.stream(
-            method, url, headers=headers, content=content, params=params
-        ) as answer:
-            if answer.status_code >= 300:
-                raise _status(answer, (await whole(answer)).body)
-            yield answer
+            method, url, headers=outgoing.headers, content=outgoing.content
+        ) as reply:
+            if reply.status_code >= 300:
+                raise _status_error(reply, (await read_reply(reply)).body)
+            yield reply
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise Refusal(
-            "bad_url", f"{url!r} is no URL to ask: correct it in the definition"
+        raise CallError(
+            "bad_url", f"{url!r} is no valid URL: correct it in the definition"
         ) from error
     except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:
-        raise _refusal(error) from error
+        raise _transport_error(error) from error
 
 
-async def whole(
-    answer: httpx.Response, bytes_max: int = BODY_BYTES_MAX, grown: Grown | None = None
-) -> Reply:
-    """The answer with its whole body; of an error only as much as is told. `grown` is waited for
-    before a large one is read on.
+async def read_reply(
+    answer: httpx.Response, bytes_max: int = BODY_BYTES_MAX, before_large: BeforeLarge | None = None
+) -> HttpReply:
+    """The reply with its whole body; of an error only the beginning. `before_large` is awaited
+    before a large body is read on.
     """
     parts = []
     size = 0
@@ -161,28 +161,29 @@ async def whole(
         if answer.status_code >= 300 and size > 4 * DETAIL_CHARS:
             break
         if size > bytes_max:
-            raise Refusal(
+            raise CallError(
                 "too_large",
-                f"the answer has more than {bytes_max:,} bytes, which is the most that is read",
+                f"the answer has more than {bytes_max:,} bytes, the limit",
             )
-        if size > LARGE_BYTES and grown is not None:
-            await grown()
-            grown = None
-    return Reply(answer.status_code, answer.headers, b"".join(parts))
+        if size > LARGE_BYTES and before_large is not None:
+            await before_large()
+            before_large = None
+    return HttpReply(answer.status_code, answer.headers, b"".join(parts))
 
 
-def _refusal(error: Exception) -> Refusal:
-    """The transport names some errors after others (a closed connection is a ConnectTimeout): the
-    cause decides. At a desk the transport is httpx's own, whose errors say what they are.
+def _transport_error(error: Exception) -> CallError:
+    """The CallError of a transport's error. The transport names some errors after others (a closed
+    connection is a ConnectTimeout), so the cause decides. In tests the transport may be httpx's
+    own, whose errors say what they are.
     """
     cause = error.__cause__ or error
     words = f"{type(cause).__name__}: {cause}".rstrip(": ")[:DETAIL_CHARS]
     if isinstance(cause, aiohttp.InvalidURL):
-        return Refusal("bad_url", words)
+        return CallError("bad_url", words)
     reason = next(
         (
             reason
-            for reason, kinds in REASONS.items()
+            for reason, kinds in TRANSPORT_REASONS.items()
             if isinstance(cause, kinds)
             or (not isinstance(cause, aiohttp.ClientError) and isinstance(error, kinds))
         ),
@@ -191,29 +192,30 @@ def _refusal(error: Exception) -> Refusal:
     if reason == "reset" and "complete message body" in words:
         reason = "truncated"
     if reason == "refused":
-        return Refusal(
+        return CallError(
             reason,
-            f"{words}. Nobody listens there: see that it is up, and the URL in its definition",
-            again=True,
+            f"{words}. Nothing listens there: start it, or correct the URL in its definition",
+            retryable=True,
         )
-    return Refusal(reason, words, again=True, unsure=True)
+    return CallError(reason, words, retryable=True, uncertain=True)
 
 
-def _status(answer: httpx.Response, body: bytes) -> Refusal:
+def _status_error(answer: httpx.Response, body: bytes) -> CallError:
+    """The CallError of a status from 300 on."""
     status = answer.status_code
     words = body[:DETAIL_CHARS].decode("utf-8", "replace").strip() or answer.reason_phrase
-    return Refusal(
+    return CallError(
         f"http_{status}",
-        f"status {status}: {words}{UNKNOWN if status == 401 else ''}",
-        again=status in RETRIED_STATUS or status >= 500,
-        unsure=status in (502, 504),
-        retry_after_s=retry_after_of(answer.headers),
+        f"status {status}: {words}{SECRET_HINT if status == 401 else ''}",
+        retryable=status in RETRIED_STATUS or status >= 500,
+        uncertain=status in (502, 504),
+        retry_after_s=retry_after_s_of(answer.headers),
     )
 
 
-def retry_after_of(headers: Mapping[str, str]) -> float | None:
-    """The seconds to wait; some providers of models say it to the millisecond, in a header of their
-    own.
+def retry_after_s_of(headers: Mapping[str, str]) -> float | None:
+    """The seconds to wait that a reply asks for. Some providers say milliseconds, in a header of
+    their own.
     """
     exact = headers.get("retry-after-ms", "")
     return float(exact) / 1000 if exact.isdecimal() else retry_after(headers.get("retry-after"))
@@ -235,12 +237,13 @@ def retry_after(value: str | None, now: Callable[[], datetime] = now_utc) -> flo
 
 
 def content_type(headers: Mapping[str, str]) -> str:
+    """The media type in a reply's headers, without its parameters."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def context_headers(context: Mapping[str, str]) -> dict[str, str]:
-    """Who asks, as headers: `weir-tenant`, `weir-session`, ..., and `traceparent` under its own
-    name.
+    """The context of a call as headers: `weir-tenant`, `weir-session`, ..., and `traceparent` under
+    its own name.
     """
     return {
         name if name == "traceparent" else f"weir-{name}": quote(
@@ -250,18 +253,18 @@ def context_headers(context: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def with_secrets(text: str, secret: Secret) -> str:
-    """A text with every reference `env:NAME` resolved. Raises Refusal where one is not set."""
+def resolve_secrets(text: str, secret: Secret) -> str:
+    """A text with every reference `env:NAME` resolved. Raises CallError where one is not set."""
 
     def resolved(found: re.Match[str]) -> str:
         try:
             return secret(found[0])
         except KeyError as error:
-            raise Refusal("no_secret", str(error.args[0])) from error
+            raise CallError("no_secret", str(error.args[0])) from error
 
     return SECRET.sub(resolved, text)
 
 
-def bounded(value: Any) -> str:
-    """What was received, short enough to be told."""
+def preview(value: Any) -> str:
+    """The beginning of a value that was received, for an error message."""
     return repr(value)[:200]

@@ -1,10 +1,10 @@
-"""Where are bodies kept that are too large for an event: a folder, or any object store that fsspec
-knows?
+"""The store of bodies that are too large for an event: a folder, or any object store that fsspec
+knows.
 
-A body's name is what it holds, so it is put once and to put it again does no harm. It is there
-before the event that names it is produced; one that no event names was left by a crash, and goes
-with the oldest (`sweep`). One that is put anew after a day is written anew: the age of an object is
-that of the newest event that names it, within a day.
+An object's key is derived from its content, so it is written once and a repeat does no harm. It is
+stored before the event that names it is produced. An object that no event names was left by a
+crash, and is removed with the oldest. One that is put again after a day is written again: the age
+of an object is that of the newest event that names it, within a day.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ SEEN_MAX = 10_000
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredObject:
     """One object, as the store lists it."""
 
     key: str
@@ -35,20 +35,21 @@ class Kept:
     at: datetime
 
 
-class Objects:
-    """The store at a URL of fsspec, e.g. `s3://bucket/weir`, or in a folder. May be used by several
-    threads. `name` is the URL as it may be told.
+class ObjectStore:
+    """The store at a URL of fsspec, e.g. `s3://bucket/weir`, or in a folder. Safe for threads.
+    `name` is the URL without credentials; `fresh` is how long an object is not written again.
     """
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, fresh: timedelta = FRESH):
         self._url = url
         self.name = USER.sub("//…@", url)
+        self._fresh = fresh
         self._seen: dict[str, float] = {}
 
     @cached_property
-    def _place(self) -> tuple[Any, str]:
-        """The file system and the root in it. Loaded when it is first needed: a worker starts
-        faster without.
+    def _root(self) -> tuple[Any, str]:
+        """The file system and the root in it. Imported when it is first needed, so that a worker
+        starts faster.
         """
         from fsspec.core import url_to_fs
 
@@ -62,10 +63,10 @@ class Objects:
         return system, root.rstrip("/")
 
     def put(self, key: str, data: bytes) -> None:
-        """Returns when it is kept. Raises StoreAway."""
+        """Returns when the object is stored. Raises StoreAway."""
         if time.monotonic() - self._seen.get(key, -SEEN_S) < SEEN_S:
             return
-        system, root = self._place
+        system, root = self._root
         path = f"{root}/{key}"
         try:
             if not self._is_fresh(path, len(data)):
@@ -77,8 +78,10 @@ class Objects:
         self._seen[key] = time.monotonic()
 
     def get(self, key: str, bytes_max: int = BODY_BYTES_MAX) -> bytes:
-        """What was put. Raises NoBody where it is gone, changed or larger than that, and StoreAway."""
-        system, root = self._place
+        """The content of an object. Raises NoBody where it is gone, changed or larger than
+        `bytes_max`, and StoreAway.
+        """
+        system, root = self._root
         try:
             data = (
                 system.cat_file(f"{root}/{key}", start=0, end=bytes_max + 1)
@@ -93,22 +96,24 @@ class Objects:
             raise NoBody(f"{key} is not what was put there, or has more than {bytes_max:,} bytes")
         return data
 
-    def kept(self, tenant: str = "") -> Iterator[Kept]:
+    def list_objects(self, tenant: str = "") -> Iterator[StoredObject]:
         """All objects, or one tenant's. Raises StoreAway."""
-        system, root = self._place
+        system, root = self._root
         try:
             system.invalidate_cache()
             found = system.find(f"{root}/{folder_of(tenant)}" if tenant else root, detail=True)
             for path, about in sorted(found.items()):
-                yield Kept(path.removeprefix(f"{root}/"), about["size"], system.modified(path))
+                yield StoredObject(
+                    path.removeprefix(f"{root}/"), about["size"], system.modified(path)
+                )
         except FileNotFoundError:
             return
         except Exception as error:
             raise self._away(error) from error
 
-    def remove(self, found: list[Kept]) -> None:
-        """Raises StoreAway. What is gone already is no matter."""
-        system, root = self._place
+    def remove(self, found: list[StoredObject]) -> None:
+        """Removes objects; one that is gone already is no error. Raises StoreAway."""
+        system, root = self._root
         self._seen.clear()
         for one in found:
             try:
@@ -119,16 +124,19 @@ class Objects:
                 raise self._away(error) from error
 
     def _is_fresh(self, path: str, size: int) -> bool:
-        system, _ = self._place
+        system, _ = self._root
         try:
-            return system.size(path) == size and datetime.now(UTC) - system.modified(path) < FRESH
+            return (
+                system.size(path) == size
+                and datetime.now(UTC) - system.modified(path) < self._fresh
+            )
         except FileNotFoundError:
             return False
 
     @staticmethod
     def _write(system: Any, path: str, data: bytes) -> None:
-        """Whole or not at all: an object store does so by itself, in a folder it takes another
-        name.
+        """Writes a whole object or nothing: an object store does so by itself, a folder needs a
+        rename.
         """
         if "file" not in system.protocol:
             system.pipe_file(path, data)

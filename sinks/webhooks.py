@@ -1,9 +1,8 @@
-"""How is a message sent to a webhook, so that its receiver can tell that it is ours and has not
-been changed?
+"""The webhook port: sends signed messages, as Standard Webhooks says.
 
-Signed as Standard Webhooks says: `webhook-id` is the message's and the same at each attempt,
-`webhook-timestamp` and `webhook-signature` are the attempt's. A receiver that is slow or gone holds
-no more than `AT_ONCE` calls of the runner: what is above them fails at once, and comes again.
+`webhook-id` is the message's and the same at each attempt; `webhook-timestamp` and
+`webhook-signature` are the attempt's. A receiver that is slow or down occupies no more than
+`AT_ONCE` calls of the runner: further messages to it fail at once and are sent again later.
 """
 
 from collections import Counter
@@ -15,15 +14,16 @@ from standardwebhooks import Webhook
 
 from schemas.events.webhooks import WebhookAnswer, WebhookQuestion
 from schemas.ports import Failure
-from sinks.http import Refusal, Secret, fetch, now_utc
+from sinks.http import CallError, OutgoingRequest, Secret, request
+from sinks.runtime import now_utc
 
 AT_ONCE = 20
 ANSWER_BYTES_MAX = 64 * 1024
-"""What a receiver answers is of no interest beyond its status."""
+"""The most that is read of a receiver's answer; only its status counts."""
 
 
-class Webhooks:
-    """The port `webhook`: an async callable that never raises for what the world does."""
+class WebhookSender:
+    """The port `webhook`: an async callable that never raises for what the receiver does."""
 
     def __init__(
         self, http: httpx.AsyncClient, secret: Secret, now: Callable[[], datetime] = now_utc
@@ -45,29 +45,26 @@ class Webhooks:
             )
         self._under_way[name] += 1
         try:
-            reply = await fetch(
-                self._http,
-                "POST",
-                question.url,
-                self._headers(question, started_at),
-                question.timeout_ms / 1000,
-                question.body.encode(),
-                bytes_max=ANSWER_BYTES_MAX,
-            )
-        except Refusal as refusal:
-            return Failure(refusal.reason, refusal.detail, started_at, self._now())
+            headers = self._headers(question, started_at)
+            outgoing = OutgoingRequest("POST", question.url, headers, question.body.encode())
+            timeout_s = question.timeout_ms / 1000
+            reply = await request(self._http, outgoing, timeout_s, ANSWER_BYTES_MAX)
+        except CallError as failure:
+            return Failure(failure.reason, failure.detail, started_at, self._now())
         finally:
             self._under_way[name] -= 1
         return WebhookAnswer(reply.status, started_at, self._now())
 
     def _headers(self, question: WebhookQuestion, at: datetime) -> dict[str, str]:
-        """Raises Refusal where the secret is not there, or is none."""
+        """The headers of one attempt. Raises CallError where the secret is not set, or is not
+        valid.
+        """
         try:
             signer = Webhook(self._secret(question.secret))
         except KeyError as error:
-            raise Refusal("no_secret", str(error.args[0])) from error
+            raise CallError("no_secret", str(error.args[0])) from error
         except Exception as error:  # its own for an empty secret, binascii's for what is no base64
-            raise Refusal(
+            raise CallError(
                 "bad_secret",
                 f"{question.secret} is no secret of Standard Webhooks: it is whsec_ and base64, as "
                 "`./weir webhooks secret` prints",

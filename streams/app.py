@@ -23,8 +23,9 @@ from infra.embedded.java import training
 from infra.embedded.qdrant import server as qdrant
 from infra.embedded.scripted import server as scripted
 from infra.embedded.service import Service, StackError
+from sinks.spec import sink_specs
 from streams.config import Settings
-from streams.topology import SINKS, stages
+from streams.topology import stages
 
 ROOT = Path(__file__).parents[1]
 COMPANY = ROOT / "infra" / "company"
@@ -90,7 +91,7 @@ def workers(settings: Settings, slots: int = 1) -> list[Service]:
     """
     names = [("stage", key, slot) for key in stages() for slot in range(slots)]
     names += [("calls", "", slot) for slot in range(slots)]
-    names += [("sink", sink, 0) for sink in SINKS if sink != "otlp" or settings.otlp_endpoint]
+    names += [("sink", spec.name, 0) for spec in sink_specs().values() if spec.enabled(settings)]
     names += [("live", "", 0), ("gateway", "", 0), ("balancing", "", 0)]
     return [
         worker(settings, *name, port=settings.metrics_port + place)

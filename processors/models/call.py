@@ -1,9 +1,6 @@
 """What is a model asked, and what does its answer mean? The asking is a port's work."""
 
-from functools import partial
-
 from processors.common.text import clean, label, ms_between
-from processors.models.cascade_checks import wrong_with
 from processors.models.response_cache import kept
 from processors.models.routing import Chosen, choose, unrouted
 from processors.usage.attempts import made_of, moves, waste_of
@@ -164,7 +161,7 @@ def _ways(chosen: Chosen) -> Ways:
         checked = sum(
             model.name != route.cascade[-1] for model in chosen.models[: chosen.candidates]
         )
-        return Ways(route.name, checked=checked, wrong_with=partial(wrong_with, route.check))
+        return Ways(route.name, checked=checked, check=route.check)
     return Ways(
         route.name,
         measured=chosen.candidates if route.by == "latency" else 0,

@@ -1,30 +1,30 @@
-"""How long are the rows of a tenant kept, and whose row is it, before it has been read?
+"""How many days rows are kept, by tenant, without decoding their events.
 
-The days stand in each row when it lands, and the tables' TTL looks at nothing else: no mutation,
-and no second place that knows the tenants.
+The days are written into each row, and the tables' TTL reads nothing else: no mutation, and no
+second place that knows the tenants.
 """
 
 from collections.abc import Callable, Iterable
 
 from schemas.wire.decoder import long_at
 
-Kept = Callable[[str], int]
+RetentionDays = Callable[[str], int]
 """Days by tenant."""
 
-USUAL_DAYS = 365
-AT = 1 + 36
-"""Where an event's time stands in its bytes: behind its id, a text of 36 bytes, and the tenant
-behind it.
+DEFAULT_DAYS = 365
+TENANT_OFFSET = 1 + 36
+"""Where an event's time begins in its bytes: behind its id, a text of 36 bytes. The tenant follows
+the time.
 """
 
 
-def usual(tenant: str) -> int:
-    """What holds where no definition says otherwise and nothing was set."""
-    return USUAL_DAYS
+def default_days(tenant: str) -> int:
+    """The days where no definition and no setting says otherwise."""
+    return DEFAULT_DAYS
 
 
-def days_of(bodies: Iterable[bytes], kept: Kept) -> list[int]:
-    """Of events in Avro: how many days each is kept. Each tenant is asked for once."""
+def days_of(bodies: Iterable[bytes], kept: RetentionDays) -> list[int]:
+    """How many days each of the encoded events is kept. Each tenant is looked up once."""
     known: dict[bytes, int] = {}
     made = []
     for body in bodies:
@@ -37,8 +37,8 @@ def days_of(bodies: Iterable[bytes], kept: Kept) -> list[int]:
 
 
 def tenant_of(body: bytes) -> bytes:
-    """The third field, as every event has it: id, time, tenant."""
-    place = AT
+    """The tenant of an encoded event: its third field, after id and time."""
+    place = TENANT_OFFSET
     while body[place] > 127:
         place += 1
     size, place = long_at(body, place + 1)

@@ -1,8 +1,8 @@
 """An event as a row of its class's table.
 
-The columns are the event's own fields: a part that is a record lies flat, a text that may be
-missing is empty, money that nobody knows stays NULL. Only what differs stands here. The table is
-named on the class; the types stand in `infra/clickhouse/*.sql` alone.
+The columns are the event's own fields: a nested record is flattened, a text that may be missing is
+empty, an unknown price is NULL. Only differences from that are declared here. The table is named on
+the class; the types are declared in `infra/clickhouse/*.sql` alone.
 """
 
 import json
@@ -21,7 +21,7 @@ from schemas.events.webhooks import WebhookDelivered, WebhookDropped, WebhookFai
 from schemas.wire.avro_schema import MONEY, schema_of
 from schemas.wire.plain_values import Plain
 from sinks.base import Batch
-from sinks.clickhouse.retention import Kept, usual
+from sinks.clickhouse.retention import RetentionDays, default_days
 
 Values = list[Any]
 SCALE = -12
@@ -31,8 +31,9 @@ COUNT_END = 2**63
 
 @dataclass(frozen=True)
 class RowShape:
-    """In what a class's row differs from its fields. `constants` are columns of one value, `copies`
-    columns of another's values.
+    """How a class's row differs from its fields. `renamed` maps fields to columns, `without` are
+    fields that no column holds, `constants` columns of one value, `copies` columns with another's
+    values.
     """
 
     renamed: dict[str, str] = field(default_factory=dict)
@@ -63,12 +64,13 @@ ROWS: dict[type[Event], RowShape] = {
 
 
 def row_of(kind: type[Event]) -> RowShape:
+    """How a class's row differs from its fields."""
     return ROWS.get(kind, AS_IT_IS)
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Rows by column: what one insert holds."""
+class ColumnBatch:
+    """Rows by column: the content of one insert."""
 
     table: str
     names: list[str]
@@ -76,15 +78,15 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column: its name, the path to it in a record's fields, and how the values change."""
+class ColumnMapping:
+    """One column: its name, the path to it in a record's fields, and how the values are converted."""
 
     name: str
     path: tuple[str, ...]
     convert: Callable[[Values], Values]
 
 
-def columns(batch: Batch, kept: Kept = usual) -> Columns:
+def column_batch(batch: Batch, kept: RetentionDays = default_days) -> ColumnBatch:
     """The rows of a batch. Raises ValueError, TypeError or OverflowError for a value that no column
     can hold.
     """
@@ -103,11 +105,11 @@ def columns(batch: Batch, kept: Kept = usual) -> Columns:
         "seq": batch.seqs,
         "retention_days": [kept(fields["tenant"]) for fields in batch.fields],
     }
-    return Columns(batch.kind.table, list(made), list(made.values()))
+    return ColumnBatch(batch.kind.table, list(made), list(made.values()))
 
 
 @cache
-def columns_of(kind: type[Event]) -> tuple[Column, ...]:
+def columns_of(kind: type[Event]) -> tuple[ColumnMapping, ...]:
     """The columns that an event's own fields fill, in the order of its schema."""
     row = row_of(kind)
     return tuple(
@@ -142,15 +144,15 @@ def epoch(rows: Callable[[type[Event]], RowShape] = row_of) -> str:
     return sha256(json.dumps(ways, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _flat(fields: list[dict[str, Any]], path: tuple[str, ...]) -> list[Column]:
-    made: list[Column] = []
+def _flat(fields: list[dict[str, Any]], path: tuple[str, ...]) -> list[ColumnMapping]:
+    made: list[ColumnMapping] = []
     for each in fields:
         kind = each["type"]
         here = (*path, each["name"])
         if isinstance(kind, dict) and kind["type"] == "record":
             made.extend(_flat(kind["fields"], here))
         else:
-            made.append(Column(each["name"], here, _conversion(kind)))
+            made.append(ColumnMapping(each["name"], here, _conversion(kind)))
     return made
 
 

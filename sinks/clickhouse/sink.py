@@ -1,8 +1,8 @@
-"""How do rows get into ClickHouse, each exactly once, and how do its tables come to be?
+"""The ClickHouse sink: inserts that happen exactly once, and the migrations of its tables.
 
-An insert is one block with a token of the records' exact places; tables and the targets of their
+An insert is one block with a token of the records' exact offsets; tables and the targets of their
 views remember 10,000 tokens. Without tokens 90,000 rows became 108,560 under kills; with
-max(offset) asked at start the views lost 4,000 for good.
+max(offset) read at start the views lost 4,000 for good.
 """
 
 import logging
@@ -21,13 +21,13 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
 from schemas.events.base import Event
-from sinks.base import Batch, Bodies
-from sinks.clickhouse.avro_rows import AvroRows, avro_rows, read, takes
-from sinks.clickhouse.retention import Kept, usual
-from sinks.clickhouse.rows import Columns, columns, epoch
+from sinks.base import Batch, EncodedBatch, decoded
+from sinks.clickhouse.avro_rows import AvroRows, accepts_encoded, avro_rows
+from sinks.clickhouse.retention import RetentionDays, default_days
+from sinks.clickhouse.rows import ColumnBatch, column_batch, epoch
 
 log = logging.getLogger(__name__)
-ONCE = {
+EXACTLY_ONCE = {
     "async_insert": 0,
     "deduplicate_blocks_in_dependent_materialized_views": 1,
     "max_insert_block_size": 1_048_449,
@@ -37,7 +37,7 @@ GREATEST_OFFSETS = """
 SELECT kafka_topic_id, max(kafka_offset) FROM `{table}`
 WHERE kafka_topic = {{topic:String}} AND kafka_partition = {{partition:UInt32}} GROUP BY kafka_topic_id
 """
-LEDGER = """
+MIGRATIONS_TABLE = """
 CREATE TABLE IF NOT EXISTS schema_migrations
 (
     name String COMMENT 'File name of the migration',
@@ -49,7 +49,7 @@ COMMENT 'Which numbered SQL files have been applied; an applied file never chang
 """
 
 
-class MigrationRefused(Exception):
+class MigrationError(Exception):
     """The SQL files and the database do not fit together. The message says what to do."""
 
 
@@ -57,8 +57,8 @@ def connect(url: str, database: str, **more: Any) -> Client:
     """A client of a ClickHouse at `http(s)://[user:password@]host[:port]`. Raises where it does not
     answer.
 
-    No session, because a session allows one query at a time; no retries, because a retry must be
-    the runtime's.
+    No session, because a session allows one query at a time; no retries, because the runtime
+    retries.
     """
     at = urlsplit(url)
     if not at.hostname or at.scheme not in ("http", "https"):
@@ -91,7 +91,7 @@ def migrate(url: str, database: str, folder: Path, variables: Mapping[str, Any])
     """Applies the numbered files that were not applied yet, in order, and returns their names.
 
     `${name}` in a file is replaced from `variables`. Every statement may be applied twice (IF NOT
-    EXISTS), so a migration that was cut off is begun again. Raises MigrationRefused where an
+    EXISTS), so a migration that was cut off is started again. Raises MigrationError where an
     applied file has changed or is gone.
     """
     with connect(url, "default") as client:
@@ -101,12 +101,11 @@ def migrate(url: str, database: str, folder: Path, variables: Mapping[str, Any])
 
 
 def _migrate(client: Client, folder: Path, variables: Mapping[str, Any]) -> list[str]:
-    client.command(LEDGER)
-    applied = dict(
-        client.query("SELECT name, any(sha256) FROM schema_migrations GROUP BY name").result_rows
-    )
+    client.command(MIGRATIONS_TABLE)
+    rows = client.query("SELECT name, any(sha256) FROM schema_migrations GROUP BY name").result_rows
+    applied = {_text(name): _text(digest) for name, digest in rows}
     files = {path.name: path.read_text() for path in sorted(folder.glob("[0-9][0-9][0-9]_*.sql"))}
-    _refuse_changes({name: _text(digest) for name, digest in applied.items()}, files)
+    _check_unchanged(applied, files)
     done = []
     for name, text in files.items():
         if name not in applied:
@@ -119,10 +118,12 @@ def _migrate(client: Client, folder: Path, variables: Mapping[str, Any]) -> list
     return done
 
 
-def append(
+def append_rows(
     url: str, database: str, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> None:
-    """Adds rows to a table of figures. None are no insert; again is for the table to bear."""
+    """Adds rows to a table of figures; none are no insert. A repeat is not removed: the table's
+    queries have to allow for it.
+    """
     if rows:
         with connect(url, database) as client:
             client.insert(table, rows, column_names=list(names))
@@ -135,21 +136,21 @@ def statements(text: str) -> list[str]:
     return [part.strip().removesuffix(";") for part in parts if part.strip()]
 
 
-def _refuse_changes(applied: dict[str, str], files: dict[str, str]) -> None:
+def _check_unchanged(applied: dict[str, str], files: dict[str, str]) -> None:
     for name, digest in sorted(applied.items()):
         if name not in files:
-            raise MigrationRefused(
+            raise MigrationError(
                 f"{name} was applied to this database and is gone from the folder: this is an "
                 "older Weir than the database. Use the newer one."
             )
         if _digest(files[name]) != digest:
-            raise MigrationRefused(
+            raise MigrationError(
                 f"{name} was changed after it was applied. Put it back as it was, and write the "
                 "change as a new file with the next number."
             )
     behind = [name for name in files if name not in applied and applied and name < max(applied)]
     if behind:
-        raise MigrationRefused(
+        raise MigrationError(
             f"{behind[0]} comes before {max(applied)}, which is applied already: give it a "
             "higher number."
         )
@@ -159,25 +160,27 @@ def _digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def _text(value: bytes | str) -> str:
+def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-class ClickHouse:
-    """The sink. Connects when it first writes, and anew after an error."""
+class ClickHouseSink:
+    """The sink. Connects when it first writes, and again after an error."""
 
     name = "clickhouse"
     rows_max = 1_000_000
 
-    def __init__(self, url: str, database: str, deduplicate: bool = True, kept: Kept = usual):
-        """`kept`: for how many days, by tenant. `deduplicate=False` is the negative control: tokens
-        off, so that repeats show.
+    def __init__(
+        self, url: str, database: str, deduplicate: bool = True, kept: RetentionDays = default_days
+    ):
+        """`kept`: the retention in days, by tenant. `deduplicate=False` is the negative control:
+        without tokens, repeats show.
         """
         self.epoch = epoch()
         self._url = url
         self._database = database
         self._settings = (
-            ONCE if deduplicate else {"async_insert": 0, "deduplicate_insert": "disable"}
+            EXACTLY_ONCE if deduplicate else {"async_insert": 0, "deduplicate_insert": "disable"}
         )
         self._deduplicate = deduplicate
         self._kept = kept
@@ -185,8 +188,8 @@ class ClickHouse:
         self._types: dict[str, dict[str, Any]] = {}
         self._no_avro: set[str] = set()
 
-    def takes_bytes(self, kind: type[Event]) -> bool:
-        return takes(kind)
+    def accepts_encoded(self, kind: type[Event]) -> bool:
+        return accepts_encoded(kind)
 
     def greatest_offsets(self, kind: type[Event], partition: int) -> dict[str, int]:
         with self._connected() as client:
@@ -197,14 +200,14 @@ class ClickHouse:
                 ).result_rows
             )
 
-    def prepare(self, batch: Batch | Bodies) -> Columns | AvroRows:
+    def prepare(self, batch: Batch | EncodedBatch) -> ColumnBatch | AvroRows:
         return (
             avro_rows(batch, self._kept)
-            if isinstance(batch, Bodies)
-            else columns(batch, self._kept)
+            if isinstance(batch, EncodedBatch)
+            else column_batch(batch, self._kept)
         )
 
-    def write(self, prepared: Columns | AvroRows, token: str) -> None:
+    def write(self, prepared: ColumnBatch | AvroRows, token: str) -> None:
         settings = self._settings | (
             {"insert_deduplication_token": token} if self._deduplicate else {}
         )
@@ -216,8 +219,8 @@ class ClickHouse:
 
     @contextmanager
     def _connected(self) -> Iterator[Client]:
-        """The one connection: to make one takes several questions, and a first start asks about
-        every partition.
+        """The one connection. Making one takes several queries, and a first start asks about every
+        partition.
         """
         client = self._client = self._client or connect(self._url, self._database)
         try:
@@ -228,7 +231,7 @@ class ClickHouse:
             client.close()
             raise
 
-    def _insert(self, client: Client, made: Columns, settings: dict[str, Any]) -> None:
+    def _insert(self, client: Client, made: ColumnBatch, settings: dict[str, Any]) -> None:
         types = self._types_of(client, made.table)
         client.insert(
             made.table,
@@ -240,10 +243,10 @@ class ClickHouse:
         )
 
     def _insert_bytes(self, client: Client, made: AvroRows, settings: dict[str, Any]) -> None:
-        """As Avro; where the server refuses that, the same rows as columns, under the same token.
+        """Inserts as Avro; where the server refuses that, the same rows as columns, under the same
+        token.
 
-        A server that refused one and took the other is not asked again: its Avro is another than
-        ours.
+        A server that refused Avro and took the columns is not asked with Avro again.
         """
         if made.table not in self._no_avro:
             try:
@@ -262,7 +265,7 @@ class ClickHouse:
                 log.warning(
                     "%s refused Avro, tried again as columns: %s", made.table, str(error)[:300]
                 )
-        self._insert(client, columns(read(made.bodies), self._kept), settings)
+        self._insert(client, column_batch(decoded(made.bodies), self._kept), settings)
         self._no_avro.add(made.table)
 
     def _types_of(self, client: Client, table: str) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""Which of several endpoints answers: one after the other, and with a hedge the next one beside one
-that is slow?
+"""One request over several endpoints: one after the other, and with a hedge the next beside a slow
+one.
 """
 
 import asyncio
@@ -7,83 +7,87 @@ from collections import deque
 from typing import Any
 
 from schemas.ports import Endpoint
-from sinks.http import Refusal
+from sinks.http import CallError
 from sinks.models.latency import HedgeBudgets
-from sinks.models.request_state import Inquiry
-from sinks.models.retries import Turns
+from sinks.models.request_state import RequestState
+from sinks.models.retries import Retries
 
-Turn = asyncio.Task[tuple[dict[str, Any], int]]
+EndpointTask = asyncio.Task[tuple[dict[str, Any], int]]
 
 
-class Race:
-    """One question's way through the endpoints that wait for their turn. The first good answer
-    wins; whoever is still being asked is given up, and booked as wasted.
+class HedgedRequest:
+    """Calls the waiting endpoints until one answers. The first good answer wins; calls that are
+    still under way are cancelled and recorded as wasted.
     """
 
     def __init__(
-        self, inquiry: Inquiry, waiting: deque[Endpoint], turns: Turns, budgets: HedgeBudgets
+        self,
+        state: RequestState,
+        waiting: deque[Endpoint],
+        retries: Retries,
+        budgets: HedgeBudgets,
     ):
-        self._inquiry = inquiry
+        self._state = state
         self._waiting = waiting
-        self._turns = turns
+        self._retries = retries
         self._budgets = budgets
-        self._ways = inquiry.question.ways
-        self._racing: dict[Turn, Endpoint] = {}
+        self._ways = state.question.ways
+        self._running: dict[EndpointTask, Endpoint] = {}
         self.last: Endpoint | None = None
-        inquiry.spoke = self._only
+        state.on_first_text = self._cancel_others
 
     async def run(self) -> tuple[Endpoint, dict[str, Any], int]:
-        """Who answered, what, and at which attempt. Raises the last Refusal, an open breaker's only
-        where there is no other.
+        """Which endpoint answered, its answer, and the number of the attempt. Raises the last
+        CallError; that of an open circuit breaker only where there is no other.
         """
-        refused: Refusal | None = None
+        failed: CallError | None = None
         try:
-            while self._racing or self._waiting:
-                if not self._racing:
+            while self._running or self._waiting:
+                if not self._running:
                     self._start(hedge=False)
-                for turn in await self._first_done():
-                    endpoint = self._racing.pop(turn)
-                    if turn.cancelled():
+                for task in await self._first_done():
+                    endpoint = self._running.pop(task)
+                    if task.cancelled():
                         continue
-                    error = turn.exception()
+                    error = task.exception()
                     if error is None:
-                        return endpoint, *turn.result()
-                    if not isinstance(error, Refusal):
+                        return endpoint, *task.result()
+                    if not isinstance(error, CallError):
                         raise error
-                    if refused is None or error.reason != "breaker_open":
-                        refused = error
+                    if failed is None or error.reason != "breaker_open":
+                        failed = error
                         self.last = endpoint
-                    if error.begun and not self._inquiry.unheard(endpoint):
-                        # somebody reads its text already: another model's would contradict it
+                    if error.partial and not self._state.is_checked(endpoint):
+                        # Its text was published already: another model's would contradict it.
                         raise error
-            raise refused or Refusal("no_endpoint", "the question names no model")
+            raise failed or CallError("no_endpoint", "the question names no model")
         finally:
-            await self._give_up()
+            await self._cancel_all()
 
-    async def _first_done(self) -> set[Turn]:
-        """Waits until a turn is over; meanwhile the hedge begins where it is time."""
-        if self._ways.hedge_ms is not None and len(self._racing) == 1 and self._waiting:
-            done, _ = await asyncio.wait(self._racing, timeout=self._ways.hedge_ms / 1000)
+    async def _first_done(self) -> set[EndpointTask]:
+        """Waits until a call is over; meanwhile the hedge begins when its time has come."""
+        if self._ways.hedge_ms is not None and len(self._running) == 1 and self._waiting:
+            done, _ = await asyncio.wait(self._running, timeout=self._ways.hedge_ms / 1000)
             if done:
                 return done
-            if self._inquiry.speaker is None and self._budgets.take(self._ways.name):
+            if self._state.speaker is None and self._budgets.take(self._ways.name):
                 self._start(hedge=True)
-        done, _ = await asyncio.wait(self._racing, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
         return done
 
     def _start(self, hedge: bool) -> None:
         endpoint = self._waiting.popleft()
-        work = self._turns.take(self._inquiry, endpoint, hedge)
-        self._racing[asyncio.get_running_loop().create_task(work)] = endpoint
+        work = self._retries.call(self._state, endpoint, hedge)
+        self._running[asyncio.get_running_loop().create_task(work)] = endpoint
 
-    def _only(self, name: str) -> None:
-        """This one is being read: the others are given up."""
-        for turn, endpoint in self._racing.items():
+    def _cancel_others(self, name: str) -> None:
+        """Text of this endpoint is published: the calls of the others are cancelled."""
+        for task, endpoint in self._running.items():
             if endpoint.name != name:
-                turn.cancel()
+                task.cancel()
 
-    async def _give_up(self) -> None:
-        for turn in self._racing:
-            turn.cancel()
-        if self._racing:
-            await asyncio.gather(*self._racing, return_exceptions=True)
+    async def _cancel_all(self) -> None:
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.gather(*self._running, return_exceptions=True)

@@ -1,15 +1,16 @@
-"""Who answers fastest, and may another one be asked because the first is slow?
+"""The mean latency of models, and the budget of hedged requests.
 
 Both are measured in this process only: they choose between ways that are right either way. A budget
-of hedges is a share of the questions that this process asked, so it holds for any number of
-processes together, and after any restart.
+of hedges is a share of the requests that this process made, so it holds for any number of processes
+together, and after any restart.
 """
 
 from dataclasses import dataclass
 
 WEIGHT = 0.3
 FORGET_S = 300.0
-"""After so long without an answer a model is unknown again, and tried: nobody stays slow for ever.
+"""After so long without an answer a model is unknown again, and is tried: no model counts as slow
+for ever.
 """
 SAVED_MAX = 10.0
 ROUNDED = 1e-9
@@ -17,37 +18,39 @@ ROUNDED = 1e-9
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How long answers take, the newest weighing most, and when one came last."""
+class Latency:
+    """The mean time to an answer, the newest weighing most, and when the last one came."""
 
     seconds: float
     at: float
 
 
-class Paces:
+class LatencyTracker:
     """The exponentially weighted mean time to an answer, by model."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Pace] = {}
+        self._known: dict[str, Latency] = {}
 
     def note(self, model: str, seconds: float, now: float) -> None:
         before = self.of(model, now)
         mean = seconds if before is None else before + WEIGHT * (seconds - before)
-        self._known[model] = Pace(mean, now)
+        self._known[model] = Latency(mean, now)
 
     def of(self, model: str, now: float) -> float | None:
-        """The mean in seconds; None where nothing is known, or nothing any more."""
+        """The mean in seconds; None where nothing is known, or nothing recent."""
         pace = self._known.get(model)
         return None if pace is None or now - pace.at > FORGET_S else pace.seconds
 
     def fastest_first(self, models: list[str], now: float) -> list[str]:
-        """Unknown ones come first: they have to be asked to be known."""
+        """The models in the order of their latency. Unknown ones come first: they have to be called
+        to be measured.
+        """
         return sorted(models, key=lambda model: self.of(model, now) or 0.0)
 
 
 class HedgeBudgets:
-    """How many questions may be asked twice: of those asked so far at most a share, by route. What
-    is not used is kept for a burst of ten.
+    """How many requests may be hedged: at most a share of those made so far, by route. What is not
+    used is kept for a burst of ten.
     """
 
     def __init__(self) -> None:

@@ -1,25 +1,25 @@
-"""What is known of a question while it is under way: how long it may take, what was tried, whose
-words are being read?
+"""The state of one model request while it is under way: its deadline, its attempts, and whose text
+is published.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from schemas.ports import ChatQuestion, Endpoint, Tried
-from sinks.http import Refusal
-from sinks.models.protocols.sse import Hear
+from sinks.http import CallError
+from sinks.models.sse import OnText
 
 FREE = {"refused", "no_secret", "bad_url", "breaker_open"}
-"""Refusals that cost nothing, beside those with a status: nothing was worked on."""
+"""Reasons of attempts that cost nothing, beside those with an HTTP status: nothing was worked on."""
 
 
 @dataclass(eq=False)
-class Inquiry:
-    """`began` and `ends_at` are times of the loop's clock. `tried` has a place for each attempt,
+class RequestState:
+    """`began` and `ends_at` are times of the loop's clock. `tried` has an entry for each attempt,
     filled when it is over.
 
-    Of several endpoints asked at once the first to be heard is the only one heard: nobody reads two
-    answers mixed.
+    Of several endpoints called at once, only the first to send text is published: a reader never
+    sees two answers mixed.
     """
 
     question: ChatQuestion
@@ -27,7 +27,7 @@ class Inquiry:
     ends_at: float
     tried: list[Tried | None] = field(default_factory=list)
     speaker: str | None = None
-    spoke: Callable[[str], None] = lambda _name: None
+    on_first_text: Callable[[str], None] = lambda _name: None
 
     def begin(self) -> int:
         """The number of an attempt that begins, from 1."""
@@ -35,43 +35,49 @@ class Inquiry:
         return len(self.tried)
 
     def end(self, nth: int, tried: Tried) -> None:
+        """Records how an attempt ended."""
         self.tried[nth - 1] = tried
 
     def reject(self, nth: int, reason: str) -> None:
-        """An answer that came and is not taken."""
-        self.tried[nth - 1] = replace(self.tried[nth - 1], reason=reason)
+        """Records why the answer of an attempt is not used."""
+        tried = self.tried[nth - 1]
+        if tried is None:
+            raise ValueError(f"attempt {nth} has not ended: it cannot be rejected")
+        self.tried[nth - 1] = replace(tried, reason=reason)
 
-    def book(self, taken: int = 0) -> tuple[Tried, ...]:
-        """All attempts; wasted is each but the one that was taken. Of two good answers one came too
+    def attempts(self, used: int = 0) -> tuple[Tried, ...]:
+        """All attempts that ended; each but the used one is wasted. Of two good answers one came too
         late.
         """
         return tuple(
-            replace(one, wasted=nth != taken, reason=one.reason or ("" if nth == taken else "late"))
+            replace(one, wasted=nth != used, reason=one.reason or ("" if nth == used else "late"))
             for nth, one in enumerate(self.tried, 1)
             if one is not None
         )
 
-    def unheard(self, endpoint: Endpoint) -> bool:
-        """Whether nobody hears this endpoint's answer as it comes: it is yet to be checked."""
+    def is_checked(self, endpoint: Endpoint) -> bool:
+        """Whether this endpoint's answer is checked before it is used, so nothing of it is
+        published as it comes.
+        """
         return endpoint in self.question.endpoints[: self.question.ways.checked]
 
-    def hearing(self, endpoint: Endpoint, told: Hear) -> Hear:
+    def listener(self, endpoint: Endpoint, on_text: OnText) -> OnText:
         """The listener of an attempt at this endpoint."""
-        if self.unheard(endpoint):
+        if self.is_checked(endpoint):
             return lambda _text, _last: None
 
-        def hear(text: str, last: bool) -> None:
+        def publish(text: str, last: bool) -> None:
             if self.speaker is None:
                 self.speaker = endpoint.name
-                self.spoke(endpoint.name)
+                self.on_first_text(endpoint.name)
             if self.speaker == endpoint.name:
-                told(text, last)
+                on_text(text, last)
 
-        return hear
+        return publish
 
 
-def may_be_billed(refusal: Refusal) -> bool:
-    """Whether an attempt that was refused may be on the bill nevertheless."""
-    if refusal.begun or refusal.unsure:
+def may_be_billed(error: CallError) -> bool:
+    """Whether an attempt that failed may be on the bill nevertheless."""
+    if error.partial or error.uncertain:
         return True
-    return not (refusal.reason in FREE or refusal.reason.startswith("http_"))
+    return not (error.reason in FREE or error.reason.startswith("http_"))

@@ -1,9 +1,7 @@
-"""What was answered to the same question before? A file of answers that all call runners of a
-machine share.
+"""The response cache: a SQLite file of answers that all call runners of a machine share.
 
-It is a convenience and never a duty: a file that is locked, full or broken is a miss and a line in
-the log. Keys hold the tenant already (`processors/models/response_cache.py`); it is compared once
-more here.
+It never fails a call: a file that is locked, full or broken is a miss and a line in the log. Keys
+contain the tenant already (`processors/models/response_cache.py`); it is compared once more here.
 """
 
 import json
@@ -33,10 +31,10 @@ class ResponseCache:
     def __init__(self, path: Path):
         self._path = path
         self._db = None
-        self._kept = 0
+        self._stored = 0
 
     def find(self, kept: Kept, now: datetime) -> ChatAnswer | None:
-        """The answer, as of now and without attempts; None where there is none that has not
+        """The cached answer, as of now and without attempts; None where there is none that has not
         expired.
         """
         found = self._safely(
@@ -58,8 +56,8 @@ class ResponseCache:
             cache_hit=True,
         )
 
-    def keep(self, kept: Kept, answer: ChatAnswer, now: datetime) -> None:
-        """Keeps an answer that is whole: it ended of itself and called no tool."""
+    def store(self, kept: Kept, answer: ChatAnswer, now: datetime) -> None:
+        """Stores an answer that is complete: it ended by itself and called no tool."""
         if answer.finish_reason != "stop" or answer.tool_calls or not answer.content:
             return
         fields = {name: getattr(answer, name) for name in FIELDS} | {
@@ -69,8 +67,8 @@ class ResponseCache:
         self._safely(
             lambda db: db.execute("INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?)", row)
         )
-        self._kept += 1
-        if self._kept % SWEEP_EVERY == 1:
+        self._stored += 1
+        if self._stored % SWEEP_EVERY == 1:
             self._safely(lambda db: self._sweep(db, now))
 
     def close(self) -> None:

@@ -1,147 +1,130 @@
-"""What does one endpoint's turn come to: an answer, or a refusal after up to three attempts?
+"""Up to three attempts at one endpoint, within its own timeout.
 
-Its own time bounds the turn, retries and pauses included, so that one that hangs leaves the next
-its own. What asking again cannot mend (a timeout, a 400, an answer that makes no sense) ends the
-turn at once, and so does an open breaker.
+The timeout bounds retries and pauses too, so that an endpoint that hangs leaves the next one its
+own time. What a retry cannot mend (a timeout, a 400, an answer that makes no sense) and an open
+circuit breaker end it at once.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
+from schemas.events.values import Tokens
 from schemas.ports import ChatQuestion, Endpoint, Tried
-from sinks.http import Refusal
-from sinks.models.circuit_breaker import Breakers, Meter, Tell
-from sinks.models.latency import Paces
-from sinks.models.protocols.sse import Hear
-from sinks.models.request_state import Inquiry, may_be_billed
+from sinks.circuit_breaker import CircuitBreakers, OnTransition
+from sinks.http import CallError
+from sinks.models.latency import LatencyTracker
+from sinks.models.request_state import RequestState, may_be_billed
+from sinks.models.sse import OnText
+from sinks.runtime import Runtime
 
 RETRIES = 2
 PAUSE_S = 0.25
 TOO_SLOW = {"timeout", "first_token_timeout", "stream_idle"}
-OUR_REASONS = {"no_secret", "bad_url", "too_large"}
-THEIR_STATUS = {"http_408", "http_425", "http_429"}
-Ask = Callable[[Endpoint, ChatQuestion, float, Hear], Awaitable[dict[str, Any]]]
-"""`ask(endpoint, question, left_s, hear)`: one attempt. Raises Refusal."""
-Heard = Callable[[ChatQuestion, int], Hear]
-"""`heard(question, attempt)`: who is told the text of this attempt as it comes; attempts are
+CALLER_FAULTS = {"no_secret", "bad_url", "too_large"}
+ENDPOINT_FAULT_STATUS = {"http_408", "http_425", "http_429"}
+Send = Callable[[Endpoint, ChatQuestion, float, OnText], Awaitable[dict[str, Any]]]
+"""`send(endpoint, question, left_s, on_text)`: one attempt. Raises CallError."""
+ListenerOf = Callable[[ChatQuestion, int], OnText]
+"""`listener_of(question, attempt)`: who receives the text of this attempt as it comes; attempts are
 counted from 1.
 """
 
 
-class Turns:
-    """Takes turns, and remembers between questions how the endpoints did."""
+class Retries:
+    """Calls endpoints with retries, and remembers between requests how they did."""
 
     def __init__(
-        self,
-        ask: Ask,
-        heard: Heard,
-        sleep: Callable[[float], Awaitable[None]],
-        chance: Callable[[], float],
-        moved: Tell,
-        meter: Meter | None = None,
+        self, send: Send, listener_of: ListenerOf, runtime: Runtime, on_transition: OnTransition
     ):
-        self._ask = ask
-        self._heard = heard
-        self._sleep = sleep
-        self._chance = chance
-        self._meter = meter
-        self.breakers = Breakers(moved)
-        self.paces = Paces()
+        self._send = send
+        self._listener_of = listener_of
+        self._runtime = runtime
+        self.breakers = CircuitBreakers(on_transition)
+        self.latency = LatencyTracker()
 
-    async def take(
-        self, inquiry: Inquiry, endpoint: Endpoint, hedge: bool = False
+    async def call(
+        self, state: RequestState, endpoint: Endpoint, hedge: bool = False
     ) -> tuple[dict[str, Any], int]:
-        """What the endpoint answers, and the number of the attempt that it answered. Raises
-        Refusal.
-        """
+        """The endpoint's answer, and the number of the attempt that it answered. Raises CallError."""
         clock = asyncio.get_running_loop().time
-        ends_at = min(inquiry.ends_at, clock() + endpoint.timeout_ms / 1000)
-        last: Refusal | None = None
+        ends_at = min(state.ends_at, clock() + endpoint.timeout_ms / 1000)
+        last = CallError("timeout", "the time of the run is over")
         for retry in range(RETRIES + 1):
             if ends_at <= clock():
-                raise last or Refusal("timeout", "the time of the run is over")
+                break
             probe = self.breakers.admit(endpoint.provider, endpoint.name, clock())
             if probe is None:
-                raise last or self._breaker_open(endpoint, clock())
+                raise last if retry else self._breaker_open(endpoint, clock())
             try:
-                return await self._attempt(inquiry, endpoint, ends_at - clock(), probe, hedge)
-            except Refusal as refusal:
-                last = refusal
+                return await self._attempt(state, endpoint, ends_at - clock(), probe, hedge)
+            except CallError as error:
+                last = error
             pause_s = self._pause_s(last, retry)
-            if not last.again or retry == RETRIES or pause_s >= ends_at - clock():
+            if not last.retryable or retry == RETRIES or pause_s >= ends_at - clock():
                 break
-            await self._sleep(pause_s)
+            await self._runtime.sleep(pause_s)
         raise last
 
     async def _attempt(
-        self, inquiry: Inquiry, endpoint: Endpoint, left_s: float, probe: bool, hedge: bool
+        self, state: RequestState, endpoint: Endpoint, left_s: float, probe: bool, hedge: bool
     ) -> tuple[dict[str, Any], int]:
-        """Whatever becomes of it, it is booked, and the breaker knows."""
+        """One attempt. However it ends, it is recorded, and the circuit breaker knows."""
         clock = asyncio.get_running_loop().time
-        nth = inquiry.begin()
+        nth = state.begin()
         began = clock()
         reason = "cancelled"
-        unsure = True
-        good = None
-        tokens = None
+        uncertain = True
+        good: bool | None = None
+        tokens: Tokens | None = None
         try:
-            hear = inquiry.hearing(endpoint, self._heard(inquiry.question, nth))
-            said = await self._ask(endpoint, inquiry.question, left_s, hear)
+            on_text = state.listener(endpoint, self._listener_of(state.question, nth))
+            answer = await self._send(endpoint, state.question, left_s, on_text)
             reason = ""
             good = True
-            tokens = said["tokens"]
-            return said, nth
-        except Refusal as refusal:
-            reason = refusal.reason
-            unsure = may_be_billed(refusal)
-            good = judged(refusal, endpoint, left_s)
+            tokens = answer["tokens"]
+            return answer, nth
+        except CallError as error:
+            reason = error.reason
+            uncertain = may_be_billed(error)
+            good = endpoint_healthy(error, endpoint, left_s)
             raise
         finally:
             took_s = clock() - began
-            self.breakers.ended(endpoint.provider, endpoint.name, probe, good, clock())
+            self.breakers.record(endpoint.provider, endpoint.name, probe, good, clock())
             if good or reason in TOO_SLOW:
-                self.paces.note(endpoint.name, took_s, clock())
-            inquiry.end(
-                nth,
-                Tried(
-                    endpoint.name,
-                    endpoint.provider,
-                    reason,
-                    round((began - inquiry.began) * 1000),
-                    round(took_s * 1000),
-                    tokens,
-                    unsure,
-                    hedge=hedge,
-                ),
-            )
-            if self._meter:
-                self._meter.count(
+                self.latency.note(endpoint.name, took_s, clock())
+            after_ms = round((began - state.began) * 1000)
+            ended = Tried(endpoint.name, endpoint.provider, reason, after_ms, round(took_s * 1000))
+            state.end(nth, replace(ended, tokens=tokens, unsure=uncertain, hedge=hedge))
+            if self._runtime.meter:
+                self._runtime.meter.count(
                     "weir_model_attempts", model=endpoint.name, outcome=reason or "answered"
                 )
 
-    def _pause_s(self, refusal: Refusal, retry: int) -> float:
-        if refusal.retry_after_s is not None:
-            return refusal.retry_after_s
-        return PAUSE_S * 2**retry * (0.5 + self._chance())
+    def _pause_s(self, error: CallError, retry: int) -> float:
+        if error.retry_after_s is not None:
+            return error.retry_after_s
+        return PAUSE_S * 2**retry * (0.5 + self._runtime.chance())
 
-    def _breaker_open(self, endpoint: Endpoint, now: float) -> Refusal:
+    def _breaker_open(self, endpoint: Endpoint, now: float) -> CallError:
         wait_s = self.breakers.wait_s(endpoint.provider, endpoint.name, now)
-        return Refusal(
+        return CallError(
             "breaker_open",
-            f"{endpoint.name} failed too often lately and is tried again in {wait_s:.0f} s: "
-            "the table `attempts` says why; name a `fallback` of another provider",
+            f"{endpoint.name} failed too often and is not called for {wait_s:.0f} s: the table "
+            "`attempts` shows why; name a `fallback` of another provider",
         )
 
 
-def judged(refusal: Refusal, endpoint: Endpoint, left_s: float) -> bool | None:
-    """What a refusal says of the endpoint: False that it fails, None that it was our mistake, or
-    had too little time.
+def endpoint_healthy(error: CallError, endpoint: Endpoint, left_s: float) -> bool | None:
+    """What an error says of the endpoint: False where the endpoint failed, None where the request
+    was at fault, or had too little time.
     """
-    if refusal.reason in OUR_REASONS:
+    if error.reason in CALLER_FAULTS:
         return None
-    if refusal.reason[:6] in ("http_3", "http_4") and refusal.reason not in THEIR_STATUS:
+    if error.reason[:6] in ("http_3", "http_4") and error.reason not in ENDPOINT_FAULT_STATUS:
         return None
-    if refusal.reason == "timeout" and left_s < endpoint.timeout_ms / 2000:
+    if error.reason == "timeout" and left_s < endpoint.timeout_ms / 2000:
         return None
     return False

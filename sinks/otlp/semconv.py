@@ -1,8 +1,7 @@
-"""What are a span's parts called in OpenTelemetry's GenAI conventions, in both of their
-generations?
+"""The names of OpenTelemetry's GenAI conventions for a span, in both of their generations.
 
-Those of 1.36 and before are what instrumentations go on to say unless OTEL_SEMCONV_STABILITY_OPT_IN
-has `gen_ai_latest_experimental`; then it is those of 1.41, and none of the older names.
+Instrumentations use those of 1.36 and before unless OTEL_SEMCONV_STABILITY_OPT_IN contains
+`gen_ai_latest_experimental`; then they use those of 1.41, and none of the older names.
 """
 
 import json
@@ -14,12 +13,12 @@ SCHEMAS = {
     True: "https://opentelemetry.io/schemas/1.41.0",
     False: "https://opentelemetry.io/schemas/1.36.0",
 }
-OURS = ("guardrail", "admission", "approval", "event", "other")
-"""Operations that GenAI has no name for."""
+OWN_OPERATIONS = ("guardrail", "admission", "approval", "event", "other")
+"""Operations that the GenAI conventions have no name for."""
 CALLS = ("chat", "text_completion", "generate_content", "embeddings")
 
 # fmt: off
-BOTH = {
+ATTRIBUTES = {
     "request_model":  "gen_ai.request.model",
     "response_model": "gen_ai.response.model",
     "agent":          "gen_ai.agent.name",
@@ -45,18 +44,21 @@ Span = Mapping[str, Any]
 
 
 def is_latest(opt_in: str) -> bool:
+    """Whether the opt-in setting asks for the newest conventions."""
     return LATEST in (word.strip() for word in opt_in.split(","))
 
 
 def attributes_of(
     span: Span, latest: bool, content: bool, money: Callable[[Any], str]
 ) -> dict[str, Any]:
-    """A span's attributes. Texts only where `content` asks for them: they are personal."""
-    made = core_of(span, latest)
+    """A span's attributes. Texts only where `content` asks for them: they are personal data."""
+    made: dict[str, Any] = dict(core_of(span, latest))
     made |= {
-        name: span[column] for column, name in BOTH.items() if span[column] and name not in made
+        name: span[column]
+        for column, name in ATTRIBUTES.items()
+        if span[column] and name not in made
     }
-    if span["operation"] in OURS:
+    if span["operation"] in OWN_OPERATIONS:
         made["weir.operation"] = span["operation"]
     if span["operation"] in CALLS and span["response_model"]:
         names = TOKENS | TOKENS_LATEST if latest else TOKENS
@@ -83,19 +85,23 @@ def attributes_of(
 
 
 def core_of(span: Span, latest: bool) -> dict[str, str]:
-    """What tells spans and measurements of one kind apart: operation, provider, models, error."""
-    made = {} if span["operation"] in OURS else {"gen_ai.operation.name": span["operation"]}
+    """The attributes that distinguish kinds of spans and measurements: operation, provider, models,
+    error.
+    """
+    made = (
+        {} if span["operation"] in OWN_OPERATIONS else {"gen_ai.operation.name": span["operation"]}
+    )
     if span["provider"]:
         made["gen_ai.provider.name" if latest else "gen_ai.system"] = span["provider"]
     return made | {
-        BOTH[name]: span[name]
+        ATTRIBUTES[name]: span[name]
         for name in ("request_model", "response_model", "error_type")
         if span[name]
     }
 
 
 def content_of(span: Span) -> dict[str, str]:
-    """What went in and came out, as the newest conventions hold it."""
+    """Input and output, as the newest conventions hold them."""
     if span["operation"] == "execute_tool":
         return {
             "gen_ai.tool.call.arguments": span["input"],
@@ -110,7 +116,7 @@ def content_of(span: Span) -> dict[str, str]:
 
 
 def content_events_of(span: Span) -> list[tuple[str, dict[str, Any]]]:
-    """The same in the conventions of before: events of the span."""
+    """Input and output in the older conventions: events of the span."""
     if span["operation"] in CALLS:
         said = {"role": "assistant", "content": span["output"]}
         return [

@@ -1,9 +1,9 @@
-"""How do the spans of runs reach an OpenTelemetry collector, and any tool behind it?
+"""The OTLP sink: sends the spans of runs to an OpenTelemetry collector.
 
-Out of the same events that ClickHouse holds, so the two cannot differ. A collector has no memory of
-what it has taken: a batch whose answer was lost comes again, with the same ids. What a collector
-refuses for good is logged with its words and left; what may pass later is sent again until it does.
-Measurements are added up once their spans have gone.
+They are made of the same events that ClickHouse holds, so the two cannot differ. A collector does
+not remember what it has taken: a batch whose answer was lost is sent again, with the same ids. What
+a collector refuses for good is logged and left out; what may pass later is sent again until it
+does. Measurements are added up after their spans were sent.
 """
 
 import gzip
@@ -25,28 +25,28 @@ from schemas.events.tracing import OURS
 from schemas.money import money_text
 from schemas.wire.logical_types import money_from_bytes
 from schemas.wire.plain_values import Plain
-from sinks.base import Batch, Bodies
+from sinks.base import Batch, EncodedBatch, decoded
 from sinks.otlp.semconv import CALLS, SCHEMAS, attributes_of, content_events_of, core_of
 
 log = logging.getLogger(__name__)
 TIMEOUT_S = 10.0
 REFUSED = (400, 422)
-"""Answers after which the same would never be taken."""
+"""Statuses after which the same request would never be taken."""
 NS_PER_MS = 1_000_000
 Measure = Callable[[str, float, dict[str, str]], None]
-"""A measurement's name, its value, what it is of."""
+"""`measure(name, value, attributes)`."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """Spans ready to go, and what they measure."""
+    """Spans ready to be sent, and what they measure."""
 
     spans: list[Span]
     measured: list[tuple[str, float, dict[str, str]]]
 
 
-class Otlp:
-    """The sink. Takes our own spans; those of others have their collectors."""
+class OtlpSink:
+    """The sink. Sends Weir's own spans; those of other applications have their own collectors."""
 
     name = "otlp"
     epoch = "1"
@@ -75,12 +75,13 @@ class Otlp:
     def greatest_offsets(self, kind: type[Event], partition: int) -> dict[str, int]:
         return {}
 
-    def takes_bytes(self, kind: type[Event]) -> bool:
+    def accepts_encoded(self, kind: type[Event]) -> bool:
         return False
 
-    def prepare(self, batch: Batch | Bodies) -> Export:
-        """Raises ValueError for what is no span."""
-        ours = [fields for fields in batch.fields if fields["source"] == OURS]
+    def prepare(self, batch: Batch | EncodedBatch) -> Export:
+        """Raises ValueError for an event that is no span."""
+        events = decoded(batch).fields
+        ours = [fields for fields in events if fields["source"] == OURS]
         return Export(
             [self._span(fields) for fields in ours],
             [each for fields in ours for each in measurements(fields, self._latest)],
@@ -155,9 +156,8 @@ class Otlp:
 
 
 def measurements(span: Plain, latest: bool) -> list[tuple[str, float, dict[str, str]]]:
-    """What the conventions ask to be measured of an operation: how long it took and, of a model's
-    call, its tokens; the newest ones also ask for how long the first part of a streamed answer
-    took.
+    """What the conventions ask to be measured of an operation: its duration and, of a model call,
+    its tokens; the newest ones also ask for the time to the first part of a streamed answer.
     """
     if span["operation"] not in (*CALLS, "execute_tool", "invoke_agent"):
         return []

@@ -1,13 +1,13 @@
-"""Which passages of a tenant's knowledge answer a query best?
+"""The search port: the passages of a tenant's knowledge that answer a query best.
 
-Meaning and words are asked side by side and fused by rank (RRF, k = 2). On labelled questions that
-gave nDCG@10 0.722 on code and 0.853 on four tenants' documents; dense alone gave 0.583 and 0.803,
-BM25 alone 0.694 and 0.816, RRF with the customary k = 60 0.705 and 0.841.
+Dense and sparse vectors are searched side by side and fused by rank (RRF, k = 2). On labelled
+questions that gave nDCG@10 0.722 on code and 0.853 on four tenants' documents; dense alone gave
+0.583 and 0.803, BM25 alone 0.694 and 0.816, RRF with the customary k = 60 0.705 and 0.841.
 """
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from qdrant_client import AsyncQdrantClient, models
@@ -19,8 +19,9 @@ from qdrant_client.http.exceptions import (
 
 from schemas.events.agent.runs import Passage
 from schemas.ports import Failure, SearchAnswer, SearchQuestion
-from sinks.qdrant.embedder import Embedder, Sparse
+from sinks.qdrant.embedder import Embedder, SparseVector
 from sinks.qdrant.sink import DENSE, SPARSE
+from sinks.runtime import now_utc
 
 RRF_K = 2
 DEPTH = 4
@@ -28,12 +29,8 @@ DEPTH_MIN = 20
 QUERY_CHARS = 4_000
 
 
-def now_utc() -> datetime:
-    return datetime.now(UTC)
-
-
 class Search:
-    """The port `search`: an async callable that never raises for what the world does."""
+    """The port `search`: an async callable that never raises for what Qdrant does."""
 
     def __init__(
         self,
@@ -57,7 +54,7 @@ class Search:
         try:
             dense, sparse = await asyncio.to_thread(self._vectors, text)
             found = await self._client.query_points(
-                self._collection, with_payload=True, **fused(question, dense, sparse)
+                self._collection, with_payload=True, **fused_query(question, dense, sparse)
             )
         except UnexpectedResponse as error:
             return Failure(
@@ -73,18 +70,20 @@ class Search:
                 started_at,
                 self._now(),
             )
-        passages = tuple(passage_of(point.payload, point.score) for point in found.points)
+        passages = tuple(passage_of(point) for point in found.points)
         return SearchAnswer(passages, started_at, self._now())
 
     async def close(self) -> None:
         await self._client.close()
 
-    def _vectors(self, text: str) -> tuple[list[float], Sparse]:
+    def _vectors(self, text: str) -> tuple[list[float], SparseVector]:
         [dense] = self._embedder.dense([text])
         return dense, self._embedder.sparse_query(text)
 
 
-def fused(question: SearchQuestion, dense: list[float], sparse: Sparse) -> dict[str, Any]:
+def fused_query(
+    question: SearchQuestion, dense: list[float], sparse: SparseVector
+) -> dict[str, Any]:
     """The query: this tenant's points only, in each of its parts and in the whole."""
     mine = models.Filter(
         must=[models.FieldCondition(key="tenant", match=models.MatchValue(value=question.tenant))]
@@ -104,11 +103,15 @@ def fused(question: SearchQuestion, dense: list[float], sparse: Sparse) -> dict[
     }
 
 
-def passage_of(payload: dict[str, Any], score: float) -> Passage:
+def passage_of(point: models.ScoredPoint) -> Passage:
+    """The passage that a point stores. Raises ValueError where the point has no payload."""
+    payload = point.payload
+    if payload is None:
+        raise ValueError(f"point {point.id} was found without its payload")
     return Passage(
         document=payload["document"],
         nth=payload["nth"],
         title=payload["title"],
         text=payload["text"],
-        score=score,
+        score=point.score,
     )

@@ -1,9 +1,9 @@
-"""How much may an MCP server say at once on its standard output?
+"""A relay that bounds the messages of an MCP server on its standard output.
 
 The client reads a line whole, however long it is. This program stands between: it starts the
-server, hands on what goes in and what comes out, and says in place of an answer that is too long
-that it is, to the request that it answers. It needs nothing but Python: `python mcp_relay.py
-BYTES_MAX PROGRAM ARGUMENT…`.
+server, passes on its input and output, and replaces an answer that is too long by an error for the
+request that it answers. It needs nothing but Python: `python mcp_relay.py BYTES_MAX PROGRAM
+ARGUMENT…`.
 """
 
 import contextlib
@@ -21,30 +21,28 @@ NOT_FOUND = 127
 ID = re.compile(rb'"id"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)')
 
 
-class Asked:
+class OpenRequests:
     """The ids of the requests that have no answer yet, as they stand in JSON."""
 
     def __init__(self) -> None:
         self._ids: set[bytes] = set()
 
     def note(self, line: bytes) -> None:
-        """A line that goes to the server."""
-        said = read(line)
+        """Takes note of a line that goes to the server."""
+        said = message_of(line)
         if "method" in said and "id" in said:
             self._ids.add(json.dumps(said["id"]).encode())
 
     def settle(self, line: bytes) -> None:
-        """A line that came from the server, whole."""
-        said = read(line) if len(line) < CHUNK else None
+        """Takes note of a line that came from the server, whole."""
+        said = message_of(line) if len(line) < CHUNK else None
         if said is None:
             self.answered_in(line[:ENDS] + line[-ENDS:])
         elif "method" not in said:
             self._ids.discard(json.dumps(said.get("id")).encode())
 
     def answered_in(self, ends: bytes) -> bytes | None:
-        """Which of them a line answers of which this is the beginning and the end; None where that
-        cannot be told.
-        """
+        """Which request a line answers, by its beginning and end; None where that cannot be told."""
         found = [id for id in ID.findall(ends) if id in self._ids]
         if not found and len(self._ids) == 1:
             found = [*self._ids]
@@ -52,8 +50,8 @@ class Asked:
         return found[0] if found else None
 
 
-def read(line: bytes) -> dict[str, Any]:
-    """A message; nothing of what is none."""
+def message_of(line: bytes) -> dict[str, Any]:
+    """A message; an empty one where the line is none."""
     try:
         said = json.loads(line)
     except (ValueError, RecursionError):
@@ -61,9 +59,9 @@ def read(line: bytes) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def bounded(source: Any, sink: BinaryIO, bytes_max: int, asked: Asked) -> None:
-    """Hands lines on, those that are too long as errors. Ends where one cannot be said to be any
-    request's.
+def relay_replies(source: Any, sink: BinaryIO, bytes_max: int, asked: OpenRequests) -> None:
+    """Passes lines on, those that are too long as errors. Ends where one cannot be matched to a
+    request.
     """
     while line := source.readline(bytes_max + 1):
         if len(line) <= bytes_max:
@@ -84,8 +82,8 @@ def bounded(source: Any, sink: BinaryIO, bytes_max: int, asked: Asked) -> None:
         sink.flush()
 
 
-def hand_on(source: Any, sink: BinaryIO, asked: Asked) -> None:
-    """What the client says, until it says no more."""
+def relay_requests(source: Any, sink: BinaryIO, asked: OpenRequests) -> None:
+    """Passes on what the client sends, until it ends."""
     try:
         while line := source.readline():
             asked.note(line)
@@ -102,12 +100,12 @@ def main(bytes_max: int, command: list[str]) -> int:
     except OSError as error:
         print(f"{command[0]} cannot be started: {error}", file=sys.stderr)
         return NOT_FOUND
-    asked = Asked()
+    asked = OpenRequests()
     threading.Thread(
-        target=hand_on, args=(sys.stdin.buffer, server.stdin, asked), daemon=True
+        target=relay_requests, args=(sys.stdin.buffer, server.stdin, asked), daemon=True
     ).start()
     with contextlib.suppress(BrokenPipeError):  # the client has gone
-        bounded(server.stdout, sys.stdout.buffer, bytes_max, asked)
+        relay_replies(server.stdout, sys.stdout.buffer, bytes_max, asked)
     server.terminate()
     return server.wait()
 

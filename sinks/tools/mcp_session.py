@@ -1,11 +1,11 @@
-"""How is one MCP server spoken with, over HTTP or a process's standard streams, and noticed to be
-gone?
+"""Connections to MCP servers, over HTTP or a process's standard streams.
 
-The package's client lives and ends in one task: `Session` keeps it there, and makes it anew when it
-was lost. Over HTTP one request that fails would end the client and every other call with it, so the
-transport below answers in the server's place: with an error of that one request, that says what
-happened to it and is read here. The package is loaded when it is first needed, in a thread: it
-takes half a second, which neither a restarted worker nor the calls under way have.
+The package's client lives and ends in one task: `McpConnection` runs that task, and starts it again
+when the connection was lost. Over HTTP one request that fails would end the client and every other
+call with it, so the transport below answers in the server's place: with an error of that one
+request that says what happened to it and is read here. The package is imported when it is first
+needed, in a thread: it takes half a second, which would delay a restarted worker and the calls
+under way.
 """
 
 import asyncio
@@ -20,18 +20,19 @@ from typing import Any
 import httpx2
 
 from schemas.definitions.tools import McpServer
-from sinks.http import DETAIL_CHARS, RETRIED_STATUS, Refusal
+from sinks.http import DETAIL_CHARS, RETRIED_STATUS, CallError
 from sinks.tools import mcp_relay
 
-OURS = "weir"
+MARKER = "weir"
 REFUSED = "refused"
 LOST = "lost"
 GONE = "gone"
 STATUS = "status"
 INTERNAL_ERROR = -32603
+ERROR_BYTES_MAX = 65_536
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
-"""Of one answer. How much of it is taken the tool says."""
-SENT_NEVER = (
+"""The most bytes of one message. How much of a result is used is the tool's setting."""
+NEVER_SENT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
     httpx2.PoolTimeout,
@@ -40,109 +41,111 @@ SENT_NEVER = (
 CONNECTIONS = httpx2.Limits(max_connections=200, max_keepalive_connections=50)
 
 
-class Live:
+class LiveConnection:
     """One connection while it lasts: its client when it is connected, and how many calls use it."""
 
     def __init__(self) -> None:
         self.ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.over = asyncio.Event()
+        self.closing = asyncio.Event()
         self.users = 0
         self.dropped = False
         self.task: asyncio.Task[None] | None = None
 
-    def leave(self) -> None:
-        """The last call that used a dropped connection ends it, connected or not."""
+    def release(self) -> None:
+        """The last call that used a dropped connection closes it, connected or not."""
         if self.dropped and not self.users:
-            self.over.set()
+            self.closing.set()
             if self.task and not self.ready.done():
                 self.task.cancel()
 
 
-class Session:
-    """The connection to one server. `use` gives its client, connected; `drop` lets the next call
-    connect anew, and those under way come to their end.
+class McpConnection:
+    """The connection to one server. `client` gives its client, connected; `discard` lets the next
+    call connect again, while calls under way come to their end.
     """
 
     def __init__(self, connect: Callable[[], Any]):
         self._connect = connect
-        self._live: Live | None = None
+        self._current: LiveConnection | None = None
         self._used_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
-    async def use(self, left_s: float) -> AsyncIterator[Any]:
-        """The client, for one call. Raises Refusal where there is none in time."""
-        live = self._live
+    async def client(self, left_s: float) -> AsyncIterator[Any]:
+        """The client, for one call. Raises CallError where there is none in time."""
+        live = self._current
         if live is None:
-            live = self._live = Live()
+            live = self._current = LiveConnection()
             live.task = asyncio.create_task(self._run(live))
             self._tasks.add(live.task)
             live.task.add_done_callback(self._tasks.discard)
         live.users += 1
         self._used_at = asyncio.get_running_loop().time()
         try:
-            yield await self._connected(live, left_s)
+            yield await self._ready(live, left_s)
         finally:
             live.users -= 1
-            live.leave()
+            live.release()
 
-    async def _connected(self, live: Live, left_s: float) -> Any:
+    async def _ready(self, live: LiveConnection, left_s: float) -> Any:
         try:
             async with asyncio.timeout(left_s):
                 return await asyncio.shield(live.ready)
         except TimeoutError as error:
-            self._forget(live)
-            raise Refusal(
-                "refused", f"the MCP server did not connect within {left_s:.1f} s", again=True
+            self._close(live)
+            raise CallError(
+                "refused", f"the MCP server did not connect within {left_s:.1f} s", retryable=True
             ) from error
 
-    def drop(self, client: Any) -> None:
-        """Forgets this client, unless it is forgotten already."""
-        live = self._live
+    def discard(self, client: Any) -> None:
+        """Drops this client, unless it is dropped already."""
+        live = self._current
         if (
             live
             and live.ready.done()
             and not live.ready.exception()
             and live.ready.result() is client
         ):
-            self._forget(live)
+            self._close(live)
 
-    def _forget(self, live: Live) -> None:
-        if self._live is live:
-            self._live = None
+    def _close(self, live: LiveConnection) -> None:
+        if self._current is live:
+            self._current = None
         live.dropped = True
-        live.leave()
+        live.release()
 
     def idle_s(self) -> float:
-        """How long nobody has begun to use it; nothing while somebody does."""
-        if self._live and self._live.users:
+        """How long ago the last call began; 0 while a call is under way."""
+        if self._current and self._current.users:
             return 0.0
         return asyncio.get_running_loop().time() - self._used_at
 
     def end(self) -> None:
-        """Ends the connection when nobody uses it any more."""
-        if self._live:
-            self._forget(self._live)
+        """Closes the connection when no call uses it any more."""
+        if self._current:
+            self._close(self._current)
 
     async def close(self) -> None:
-        """The same, and waits until it has ended."""
+        """The same, and waits until it is closed."""
         self.end()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self, live: Live) -> None:
+    async def _run(self, live: LiveConnection) -> None:
         try:
             async with self._connect() as client:
                 live.ready.set_result(client)
-                await live.over.wait()
+                await live.closing.wait()
         except Exception as error:  # whatever its own tasks raise, in groups
             if not live.ready.done():
-                live.ready.set_exception(refusal_of(error))
+                live.ready.set_exception(connect_error(error))
                 live.ready.exception()  # it may be that nobody waits for it any more
         finally:
-            self._forget(live)
+            self._close(live)
 
 
-def over_http(server: McpServer, headers: dict[str, str], below: Any = None) -> Callable[[], Any]:
+def over_http(
+    server: McpServer, headers: dict[str, str], bytes_max: int, transport: Any = None
+) -> Callable[[], Any]:
     """Connects over streamable HTTP, in the newest protocol that the server knows."""
 
     @contextlib.asynccontextmanager
@@ -151,15 +154,14 @@ def over_http(server: McpServer, headers: dict[str, str], below: Any = None) -> 
         from mcp import Client
         from mcp.client.streamable_http import streamable_http_client
 
-        transport = Told(below or httpx2.AsyncHTTPTransport(limits=CONNECTIONS))
+        below = transport or httpx2.AsyncHTTPTransport(limits=CONNECTIONS)
+        reporting = ErrorReportingTransport(below, bytes_max)
         async with (
             httpx2.AsyncClient(
-                transport=transport, headers=headers, timeout=httpx2.Timeout(None, connect=10.0)
+                transport=reporting, headers=headers, timeout=httpx2.Timeout(None, connect=10.0)
             ) as http,
             Client(
-                streamable_http_client(
-                    server.url, http_client=http, max_sse_event_size=MESSAGE_BYTES_MAX
-                ),
+                streamable_http_client(server.url, http_client=http, max_sse_event_size=bytes_max),
                 cache=None,
             ) as client,
         ):
@@ -168,9 +170,9 @@ def over_http(server: McpServer, headers: dict[str, str], below: Any = None) -> 
     return connect
 
 
-def over_streams(server: McpServer, env: dict[str, str]) -> Callable[[], Any]:
-    """Starts the command and connects over its standard streams, through a relay that bounds what
-    it says. What it complains of is told if it does not start.
+def over_streams(server: McpServer, env: dict[str, str], bytes_max: int) -> Callable[[], Any]:
+    """Starts the command and connects over its standard streams, through a relay that bounds its
+    messages. What it writes to standard error is reported if it does not start.
     """
 
     @contextlib.asynccontextmanager
@@ -181,7 +183,7 @@ def over_streams(server: McpServer, env: dict[str, str]) -> Callable[[], Any]:
 
         program, *arguments = server.command
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
-            relay = ["-I", mcp_relay.__file__, str(MESSAGE_BYTES_MAX), program, *arguments]
+            relay = ["-I", mcp_relay.__file__, str(bytes_max), program, *arguments]
             parameters = StdioServerParameters(command=sys.executable, args=relay, env=env or None)
             try:
                 async with Client(
@@ -191,50 +193,55 @@ def over_streams(server: McpServer, env: dict[str, str]) -> Callable[[], Any]:
             except Exception as error:
                 complaints.seek(0)
                 words = complaints.read().strip()[-DETAIL_CHARS:]
-                raise Refusal(
-                    "refused", f"{program}: {refusal_of(error).detail} {words}".strip(), again=True
+                raise CallError(
+                    "refused",
+                    f"{program}: {connect_error(error).detail} {words}".strip(),
+                    retryable=True,
                 ) from error
 
     return connect
 
 
-def refusal_of(error: BaseException) -> Refusal:
+def connect_error(error: BaseException) -> CallError:
     """Why there is no connection, from whatever was raised."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    if isinstance(error, Refusal):
+    if isinstance(error, CallError):
         return error
-    ours = said_of(error)
+    ours = transport_note(error)
     words = f"{type(error).__name__}: {error}"[:DETAIL_CHARS]
     if ours and STATUS in ours:
         status = ours[STATUS]
-        return Refusal(f"http_{status}", words, again=status in RETRIED_STATUS or status >= 500)
-    return Refusal("refused", words, again=True)
+        return CallError(
+            f"http_{status}", words, retryable=status in RETRIED_STATUS or status >= 500
+        )
+    return CallError("refused", words, retryable=True)
 
 
-def said_of(error: BaseException) -> dict[str, Any] | None:
+def transport_note(error: BaseException) -> dict[str, Any] | None:
     """What the transport below put into an error; None where the server itself wrote it."""
     data = getattr(getattr(error, "error", None), "data", None)
-    ours = data.get(OURS) if isinstance(data, dict) else None
+    ours = data.get(MARKER) if isinstance(data, dict) else None
     return ours if isinstance(ours, dict) else None
 
 
-class Told(httpx2.AsyncBaseTransport):
-    """Makes of a failed request an answer that says what failed, and reads no more of one than it
-    may have.
+class ErrorReportingTransport(httpx2.AsyncBaseTransport):
+    """Turns a failed request into a reply that says what failed, and reads at most `bytes_max` of
+    one.
     """
 
-    def __init__(self, below: httpx2.AsyncBaseTransport):
+    def __init__(self, below: httpx2.AsyncBaseTransport, bytes_max: int):
         self._below = below
+        self._bytes_max = bytes_max
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         try:
             answer = await self._below.handle_async_request(request)
         except httpx2.TransportError as error:
-            kind = REFUSED if isinstance(error, SENT_NEVER) else LOST
+            kind = REFUSED if isinstance(error, NEVER_SENT) else LOST
             return _error(request, 503, f"{type(error).__name__}: {error}", {kind: True})
         if request.method != "POST" or answer.status_code < 400:
-            answer.stream = Limited(answer.stream)
+            answer.stream = LimitedStream(_stream_of(answer), self._bytes_max)
             return answer
         words = (await _beginning(answer)).decode("utf-8", "replace").strip()
         if answer.status_code == 404 and "mcp-session-id" in request.headers:
@@ -257,33 +264,43 @@ class Told(httpx2.AsyncBaseTransport):
         await self._below.aclose()
 
 
-class Limited(httpx2.AsyncByteStream):
-    """A body, up to the most that is read of one."""
+class LimitedStream(httpx2.AsyncByteStream):
+    """A body that fails once more than `bytes_max` of it have been read."""
 
-    def __init__(self, whole: Any):
+    def __init__(self, whole: httpx2.AsyncByteStream, bytes_max: int):
         self._whole = whole
+        self._bytes_max = bytes_max
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = 0
         async for part in self._whole:
             size += len(part)
-            if size > MESSAGE_BYTES_MAX:
-                raise httpx2.StreamError(f"too_large: more than {MESSAGE_BYTES_MAX:,} bytes")
+            if size > self._bytes_max:
+                raise httpx2.StreamError(f"too_large: more than {self._bytes_max:,} bytes")
             yield part
 
     async def aclose(self) -> None:
         await self._whole.aclose()
 
 
+def _stream_of(answer: httpx2.Response) -> httpx2.AsyncByteStream:
+    """The body of an answer to an asynchronous request."""
+    if not isinstance(answer.stream, httpx2.AsyncByteStream):
+        raise TypeError(f"{type(answer.stream).__name__} is no asynchronous body")
+    return answer.stream
+
+
 async def _beginning(answer: httpx2.Response) -> bytes:
+    """The first 64 KB of a body; the rest is not read."""
     parts = []
     size = 0
-    async for part in answer.stream:
+    stream = _stream_of(answer)
+    async for part in stream:
         parts.append(part)
         size += len(part)
-        if size > 65_536:
+        if size > ERROR_BYTES_MAX:
             break
-    await answer.stream.aclose()
+    await stream.aclose()
     return b"".join(parts)
 
 
@@ -305,6 +322,6 @@ def _error(
     body = {
         "jsonrpc": "2.0",
         "id": None,
-        "error": {"code": INTERNAL_ERROR, "message": message, "data": {OURS: ours}},
+        "error": {"code": INTERNAL_ERROR, "message": message, "data": {MARKER: ours}},
     }
     return httpx2.Response(status, json=body, request=request)

@@ -1,39 +1,39 @@
-"""What did a tool say, is it short enough, and did it say whether something was done?"""
+"""Results of tools: their length, their secrets, and what a reconcile operation says."""
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from schemas.ports import ToolQuestion
-from sinks.http import Refusal, Secret
+from sinks.http import CallError, Secret
 
 CHARS_HIDDEN_MIN = 6
 LARGE_AT_ONCE = 8
+REPEATABLE = ("pure", "idempotent")
+"""Effects of tools that may be called again."""
 NOT_DONE = ("http_404", "http_410")
 UNDER_WAY = ("http_202", "http_409", "http_425")
 
 
 @dataclass(frozen=True)
-class Result:
-    """A tool's result as text. `ends` where the tool said that nothing is left to do."""
+class ToolResult:
+    """A tool's result as text. `ends`: the tool said that the run ends with it."""
 
     text: str
     ends: bool = False
     status: int = 200
 
 
-def unreachable(question: ToolQuestion) -> Refusal:
-    """The refusal of a call whose target this kind of tool does not reach."""
-    via = question.target.via
-    return Refusal("unknown_kind", f"nothing here reaches a tool via {via}")
+def wrong_target(call: ToolQuestion) -> CallError:
+    """The error of a call whose target is of another kind of tools."""
+    return CallError("unknown_kind", f"there is no kind of tools named {call.target.via!r} here")
 
 
-def short_enough(text: str, chars_max: int) -> str:
-    """The text. Raises Refusal where it is longer than the tool may answer."""
+def check_length(text: str, chars_max: int) -> str:
+    """The text. Raises CallError where it is longer than the tool's limit."""
     if len(text) > chars_max:
-        raise Refusal(
+        raise CallError(
             "too_large",
             f"the result has {len(text):,} characters, the tool's limit is {chars_max:,}: ask for "
             "less, or raise result_chars (result_bytes where long results are shortened) of the tool",
@@ -41,35 +41,38 @@ def short_enough(text: str, chars_max: int) -> str:
     return text
 
 
-def settled(asked: Result | Refusal) -> Result | None:
+def reconciled(answer: ToolResult | CallError) -> ToolResult | None:
     """What the second operation of a reconcilable tool says of the first: its result, or None where
-    it was not done.
+    it was not carried out.
 
-    Raises Refusal where it does not say, with `again` where it may later.
+    Raises CallError where it does not say, retryable where it may say so later.
     """
-    if isinstance(asked, Refusal):
-        if asked.reason in NOT_DONE:
+    if isinstance(answer, CallError):
+        if answer.reason in NOT_DONE:
             return None
-        raise Refusal(
-            asked.reason, asked.detail, again=asked.again or asked.reason in UNDER_WAY, unsure=True
-        )
-    if asked.status == 202:
-        raise Refusal("under_way", "it is still under way", again=True, unsure=True)
+        later = answer.retryable or answer.reason in UNDER_WAY
+        raise CallError(answer.reason, answer.detail, retryable=later, uncertain=True)
+    if answer.status == 202:
+        raise _under_way()
     try:
-        told: Any = json.loads(asked.text)
+        body: Any = json.loads(answer.text)
     except (ValueError, RecursionError):
-        return asked
-    if not isinstance(told, dict) or "done" not in told:
-        return asked
-    if told["done"] is None:
-        raise Refusal("under_way", "it is still under way", again=True, unsure=True)
-    if told["done"] is False:
+        return answer
+    if not isinstance(body, dict) or "done" not in body:
+        return answer
+    if body["done"] is None:
+        raise _under_way()
+    if body["done"] is False:
         return None
-    return Result(as_text(told["result"]), asked.ends) if "result" in told else asked
+    return ToolResult(as_text(body["result"]), answer.ends) if "result" in body else answer
+
+
+def _under_way() -> CallError:
+    return CallError("under_way", "it is still under way", retryable=True, uncertain=True)
 
 
 def as_text(value: Any) -> str:
-    """A value as a model reads it: text as it is, nothing as nothing, anything else as JSON.
+    """A value as a model reads it: text as it is, None as an empty text, anything else as JSON.
 
     Raises ValueError, TypeError or RecursionError where it is neither.
     """
@@ -89,46 +92,43 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-class Discreet:
-    """Resolves secrets, remembers what it gave, and takes it out of every text that goes further."""
+class SecretRedactor:
+    """Resolves references to secrets, and replaces the secrets by their references in texts."""
 
     def __init__(self, secret: Secret):
         self._secret = secret
-        self._given = {}
+        self._resolved: dict[str, str] = {}
 
     def __call__(self, reference: str) -> str:
         value = self._secret(reference)
-        self._given[value] = reference
+        self._resolved[value] = reference
         return value
 
-    def hide(self, text: str) -> str:
-        """The text with every secret that was given replaced by its reference. Longer ones first:
-        one may hold another.
+    def redact(self, text: str) -> str:
+        """The text without the secrets that were resolved. Longer ones go first: one may contain
+        another.
         """
-        for value, reference in sorted(self._given.items(), key=lambda item: -len(item[0])):
+        for value, reference in sorted(self._resolved.items(), key=lambda item: -len(item[0])):
             if len(value) >= CHARS_HIDDEN_MIN:
                 text = text.replace(value, reference)
         return text
 
 
-class Room:
-    """So many large results are in memory at once; whoever reads another one waits."""
+class LargeResultSlots:
+    """How many large results are in memory at once; a call that reads another one waits."""
 
-    def __init__(self, places: int = LARGE_AT_ONCE):
-        self._free = asyncio.Semaphore(places)
+    def __init__(self, slots: int = LARGE_AT_ONCE):
+        self._free = asyncio.Semaphore(slots)
         self._taken = set[str]()
 
     async def take(self, key: str) -> None:
-        """A place for the call of this key, which may have one already."""
+        """A slot for the call of this key, which may have one already."""
         if key not in self._taken:
             await self._free.acquire()
             self._taken.add(key)
 
-    def leave(self, key: str) -> None:
+    def release(self, key: str) -> None:
+        """Frees the slot of this key, if it has one."""
         if key in self._taken:
             self._taken.remove(key)
             self._free.release()
-
-
-Kind = Callable[..., Any]
-"""`kind(question, left_s, secret) -> Result`, awaited: one way to reach a tool. Raises Refusal."""

@@ -19,7 +19,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Redirect
 
 from schemas.events.base import Event
 from schemas.wire.codec import Codec
-from sinks.objects import Objects
+from sinks.objects import ObjectStore
 from streams.cli.runs.forks import result
 from streams.console.page import ENVIRONMENT, FOLDER, HEADERS, Table, Tile, render
 from streams.console.request import COOKIE, Look, Reading, SignIn, look_of
@@ -199,7 +199,7 @@ async def fork(run: UUID, form: Form, look: Reading) -> HTMLResponse:
     row = found[0]
 
     def history() -> list[Event]:
-        codec = Codec(Registry(settings), Objects(settings.object_store()))
+        codec = Codec(Registry(settings), ObjectStore(settings.object_store()))
         return run_history.of_session(
             settings, codec, row["tenant"], row["session"], row["started_at"]
         )

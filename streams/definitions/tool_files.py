@@ -36,13 +36,13 @@ from schemas.definitions.tools import (
     OpenApiTarget,
     Tool,
 )
-from sinks.http import Refusal, fetch
-from sinks.tools.http import PLACEHOLDER
-from sinks.tools.mcp import McpTools
-from sinks.tools.results import Discreet
+from sinks.http import CallError, OutgoingRequest, request
+from sinks.tools.kinds.http import PLACEHOLDER
+from sinks.tools.kinds.mcp import McpTools
+from sinks.tools.results import SecretRedactor
 from streams.config import names_in, secret, settings
 from streams.definitions.checks import Source, line_in
-from streams.ports.kafka_tools import a_services
+from streams.ports.kafka_tools import is_service_topic
 
 EFFECTS = {
     "GET": "pure",
@@ -145,10 +145,10 @@ def target_error(via: str, loc: tuple[str | int, ...], error: str) -> str | None
 def _bad_topics(target: KafkaTarget) -> Iterator[Mistake]:
     topics = {"request_topic": target.request_topic, "reply_topic": target.reply_topic}
     for key, topic in topics.items():
-        if not a_services(topic, settings().prefix):
+        if not is_service_topic(topic, settings().prefix):
             yield Mistake(
-                f"{key} {topic!r} can be no topic of a service: Weir's own are not, and a name has "
-                "letters, digits, '.', '_' and '-'",
+                f"{key} {topic!r} is not allowed as a topic of a service: do not use Weir's own topics, and only letters, "
+                "digits, '.', '_' and '-'",
                 key,
             )
 
@@ -232,17 +232,17 @@ def _placed_here(server: McpServer, path: Path) -> McpServer:
 def _of_server(tool: Tool, target: McpTarget) -> Tool:
     """The tool with the arguments that its MCP server lists. Raises Mistake."""
     servers = McpTools(names_in(settings().mcp_commands))
-    hidden = Discreet(secret)
+    hidden = SecretRedactor(secret)
     try:
         words, schema = asyncio.run(
-            servers.described(target.server, target.mcp_tool, SERVER_S, hidden)
+            servers.describe(target.server, target.mcp_tool, SERVER_S, hidden)
         )
-    except Refusal as refusal:
+    except CallError as error:
         raise Mistake(
             f"its server cannot be asked for the arguments of {target.mcp_tool!r} "
-            f"({hidden.hide(refusal.detail)}): start it, or write `parameters`",
+            f"({hidden.redact(error.detail)}): start it, or write `parameters`",
             "server",
-        ) from refusal
+        ) from error
     return tool.model_copy(update={"parameters": schema, "description": tool.description or words})
 
 
@@ -296,7 +296,7 @@ def _text_of(spec: str, path: Path) -> tuple[str, str]:
                 "spec",
             )
         return str(file), file.read_text(encoding="utf-8")
-    except (Refusal, OSError, UnicodeDecodeError) as error:
+    except (CallError, OSError, UnicodeDecodeError) as error:
         raise Mistake(
             f"the document {spec!r} cannot be read ({error}): correct the path, from this file's folder, or "
             "the address",
@@ -306,7 +306,7 @@ def _text_of(spec: str, path: Path) -> tuple[str, str]:
 
 async def _fetched(url: str) -> str:
     async with httpx.AsyncClient() as http:
-        reply = await fetch(http, "GET", url, {}, SPEC_S, bytes_max=SPEC_BYTES_MAX)
+        reply = await request(http, OutgoingRequest("GET", url, {}), SPEC_S, SPEC_BYTES_MAX)
     return reply.body.decode("utf-8")
 
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sinks.clickhouse.sink import LEDGER, statements
+from sinks.clickhouse.sink import MIGRATIONS_TABLE, statements
 
 FOLDER = Path(__file__).parents[2] / "infra" / "clickhouse"
 TEXT = r"'((?:[^']|'')*)'"
@@ -47,7 +47,10 @@ class Table:
 def tables(folder: Path = FOLDER) -> dict[str, Table]:
     """Every table that the files make, by name."""
     made: dict[str, Table] = {}
-    texts = [LEDGER, *(path.read_text() for path in sorted(folder.glob("[0-9][0-9][0-9]_*.sql")))]
+    texts = [
+        MIGRATIONS_TABLE,
+        *(path.read_text() for path in sorted(folder.glob("[0-9][0-9][0-9]_*.sql"))),
+    ]
     for statement in (one for text in texts for one in statements(text)):
         if created := CREATED.search(statement):
             kind, name, inside, rest = created.groups()

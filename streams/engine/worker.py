@@ -19,7 +19,7 @@ from typing import Any
 
 from schemas.definitions.kinds import Definitions
 from schemas.wire.codec import Codec, Ids
-from sinks.objects import Objects
+from sinks.objects import ObjectStore
 from streams.config import Settings, settings
 from streams.engine.definitions_topic import Follower
 from streams.engine.monitoring.health import Heart, Pages
@@ -65,7 +65,7 @@ class Worker:
         self._heart = Heart(silence_s, starting_s=STARTING_S)
         self._ready = False
         ids = ids or Registry(settings, self.beat)
-        self.codec = Codec(ids, Objects(settings.object_store()) if follows else None)
+        self.codec = Codec(ids, ObjectStore(settings.object_store()) if follows else None)
         self._outward = Outward(settings, name) if settings.otlp_endpoint else None
         self.metrics.send_to(self._outward)
         self._definitions = Follower(settings, Codec(ids), self.beat) if follows else None

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from sinks.objects import Objects
+from sinks.objects import ObjectStore
 from streams.config import Settings
 from streams.engine.monitoring.telemetry import Metrics
 from streams.gateway import limits
@@ -34,10 +34,10 @@ class Gateway:
     tables: Tables
     metrics: Metrics = field(default_factory=Metrics)
     bodies: limits.Room = field(default_factory=limits.Room)
-    objects: Objects = field(init=False)
+    objects: ObjectStore = field(init=False)
 
     def __post_init__(self) -> None:
-        self.objects = Objects(self.settings.object_store())
+        self.objects = ObjectStore(self.settings.object_store())
 
     async def rows(self, sql: str, **parameters: Any) -> Rows:
         """Rows of ClickHouse. Raises Problem 503 where it is away."""

@@ -30,7 +30,7 @@ from streams.definitions.folder import FOLDERS, BadCompany, Company
 from streams.engine.client import now
 from streams.engine.in_memory import Local
 from streams.engine.shapes import Step
-from streams.ports.chunk_publisher import Hearing
+from streams.ports.chunk_publisher import ChunkPublisher
 from streams.ports.wiring import ports_over
 from streams.topology import PIPELINE
 
@@ -58,7 +58,7 @@ class Desk:
         self._search = MemorySearch()
         http = httpx.AsyncClient(mounts=scripted_at(settings.services_port, folder / SCRIPT))
         ports = ports_over(
-            settings, http, http, Hearing(read), objects=f"memory://{self._session}"
+            settings, http, http, ChunkPublisher(read), objects=f"memory://{self._session}"
         ) | {"search": self._search}
         self._passed = timedelta()
         self._open: dict[UUID, ApprovalAsked] = {}

@@ -24,7 +24,7 @@ from confluent_kafka import KafkaError
 from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
 from schemas.wire.codec import Undecodable
-from sinks.clickhouse.sink import append
+from sinks.clickhouse.sink import append_rows
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.errors import UserError
@@ -168,14 +168,14 @@ class Ledger:
             self._unsaved[one.topic, one.partition, one.minute] = one, longest
         late, changed = delays(self._settings), list(self._unsaved.values())
         where = self._settings.clickhouse(), self._settings.clickhouse_database
-        append(
+        append_rows(
             *where,
             "balance",
             COLUMNS,
             [[getattr(one, name) for name in COLUMNS[:-1]] + [longest] for one, longest in changed],
         )
         self._unsaved.clear()  # what could not be kept is kept at the next turn
-        append(
+        append_rows(
             *where,
             "delays",
             ("at", "consumer", "behind", "oldest_ms"),

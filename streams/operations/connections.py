@@ -7,7 +7,7 @@ from confluent_kafka import KafkaException
 
 from schemas.wire.codec import Codec
 from sinks.clickhouse import sink
-from sinks.objects import Objects
+from sinks.objects import ObjectStore
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.errors import UserError
@@ -19,7 +19,7 @@ KAFKA_S = 5
 def codec_of(settings: Settings) -> Codec:
     """A codec on the registry of these settings."""
     await_kafka(settings)
-    return Codec(Registry(settings), Objects(settings.object_store()))
+    return Codec(Registry(settings), ObjectStore(settings.object_store()))
 
 
 def await_kafka(settings: Settings) -> None:

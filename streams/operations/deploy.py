@@ -47,7 +47,7 @@ def deploy(settings: Settings, progress: Progress = log.info) -> None:
         {"retention_days": str(settings.retention_days)},
     )
     progress(f"tables: {len(applied)} migrations applied")
-    qdrant.prepare(
+    qdrant.prepare_collection(
         settings.qdrant(), settings.qdrant_key.get_secret_value(), settings.qdrant_collection
     )
     progress("collection: ready")
@@ -97,7 +97,7 @@ def await_documents(settings: Settings, company: Company, timeout_s: float = 60)
         time.monotonic() + timeout_s,
     )
     while wanted:
-        stored = qdrant.places(
+        stored = qdrant.stored_chunks(
             settings.qdrant(), settings.qdrant_key.get_secret_value(), settings.qdrant_collection
         )
         wanted -= {(tenant, document) for tenant, document, _ in stored}

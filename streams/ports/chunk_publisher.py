@@ -22,8 +22,8 @@ from schemas.events.base import derived_id
 from schemas.events.model_chunks import ModelChunk
 from schemas.ports import ChatQuestion
 from schemas.wire.codec import Codec, headers_of
-from sinks.models.client import unheard
-from sinks.models.protocols.sse import Hear
+from sinks.models.client import no_listener
+from sinks.models.sse import OnText
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.monitoring.telemetry import Metrics
@@ -31,7 +31,7 @@ from streams.engine.monitoring.telemetry import Metrics
 log = logging.getLogger(__name__)
 
 GAP_S = 0.04
-NEEDED = {"tenant", "session", "run", "step"}
+NEEDED_CONTEXT = {"tenant", "session", "run", "step"}
 AT_MOST_ONCE = {
     "acks": 1,
     "enable.idempotence": False,
@@ -40,26 +40,26 @@ AT_MOST_ONCE = {
     "linger.ms": 1,
     "queue.buffering.max.messages": 20_000,
 }
-Tell = Callable[[ModelChunk], None]
+Publish = Callable[[ModelChunk], None]
 
 
-class Hearing:
+class ChunkPublisher:
     """Makes the listener of an attempt, as `sinks.models.client.Heard`."""
 
-    def __init__(self, tell: Tell, gap_s: float = GAP_S):
+    def __init__(self, tell: Publish, gap_s: float = GAP_S):
         self._tell = tell
         self._gap_s = gap_s
 
-    def __call__(self, question: ChatQuestion, attempt: int) -> Hear:
-        if not question.audible or not question.context.keys() >= NEEDED:
-            return unheard(question, attempt)
-        return Listener(self._tell, self._gap_s, question, attempt)
+    def __call__(self, question: ChatQuestion, attempt: int) -> OnText:
+        if not question.audible or not question.context.keys() >= NEEDED_CONTEXT:
+            return no_listener(question, attempt)
+        return AttemptListener(self._tell, self._gap_s, question, attempt)
 
 
-class Listener:
+class AttemptListener:
     """The text of one attempt so far, and what of it was told."""
 
-    def __init__(self, tell: Tell, gap_s: float, question: ChatQuestion, attempt: int):
+    def __init__(self, tell: Publish, gap_s: float, question: ChatQuestion, attempt: int):
         self._tell = tell
         self._gap_s = gap_s
         self._attempt = attempt
@@ -111,7 +111,7 @@ class Listener:
         )
 
 
-class Chunks:
+class ChunkProducer:
     """Puts chunks on Kafka. What Kafka does not take at once is lost, and counted as lost."""
 
     def __init__(self, settings: Settings, codec: Codec, metrics: Metrics):
@@ -136,7 +136,7 @@ class Chunks:
                 self._topic,
                 self._codec.encode(chunk),
                 chunk.partition_key().encode(),
-                headers=headers_of(chunk),
+                headers=list(headers_of(chunk)),
                 on_delivery=self._delivered,
             )
             self._producer.poll(0)

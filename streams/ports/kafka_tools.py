@@ -14,15 +14,14 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from schemas.definitions.tools import KafkaTarget
 from schemas.ports import ToolQuestion
-from sinks.http import DETAIL_CHARS, Refusal, Secret, context_headers
-from sinks.tools.results import Result, short_enough, unreachable
+from sinks.http import DETAIL_CHARS, CallError, Secret, context_headers
+from sinks.tools.results import ToolResult, check_length, wrong_target
 from streams.config import Settings
 from streams.engine import kafka
 
@@ -31,12 +30,15 @@ log = logging.getLogger(__name__)
 CORRELATION = ("correlation-id", "kafka_correlationId", "weir-correlation-id")
 TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 POLL_S = 0.1
-LISTEN_S = 10.0
-GROWN_S = 30.0
-OWN = "weir."
+METADATA_S = 10.0
+PARTITIONS_CHECK_S = 30.0
+OWN_PREFIX = "weir."
+RecordHeaders = (
+    dict[str, str | bytes | None] | list[tuple[str, str | bytes | None]] | list[tuple[str, bytes]]
+)
 
 
-class Reply(NamedTuple):
+class ServiceReply(NamedTuple):
     """What a service answered: its result, or in `error` why there is none."""
 
     text: str
@@ -44,16 +46,16 @@ class Reply(NamedTuple):
     ends: bool = False
 
 
-class Replies:
+class ReplyWaiters:
     """Who waits for which answer. The first one counts; those that nobody waits for are left alone."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, list[asyncio.Future[Reply]]] = {}
+        self._waiting: dict[str, list[asyncio.Future[ServiceReply]]] = {}
 
     @contextlib.contextmanager
     def expected(self, key: str) -> Any:
         """A future of the answer to a call, for as long as the block lasts."""
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[ServiceReply] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(future)
         try:
             yield future
@@ -62,15 +64,20 @@ class Replies:
             if not self._waiting[key]:
                 del self._waiting[key]
 
-    def take(self, key: str, reply: Reply) -> None:
+    def take(self, key: str, reply: ServiceReply) -> None:
         for future in self._waiting.get(key, ()):
             if not future.done():
                 future.set_result(reply)
 
 
-def call_headers(question: ToolQuestion, reply_topic: str) -> list[tuple[str, bytes]]:
+def _text(value: str | bytes | None) -> str:
+    return value if isinstance(value, str) else (value or b"").decode("utf-8", "replace")
+
+
+def call_headers(question: ToolQuestion, reply_topic: str) -> list[tuple[str, str | bytes | None]]:
     """What a call's record bears besides its arguments."""
     key = question.idempotency_key
+
     ours = {
         "correlation-id": key,
         "idempotency-key": key,
@@ -84,21 +91,20 @@ def call_headers(question: ToolQuestion, reply_topic: str) -> list[tuple[str, by
     ]
 
 
-def reply_of(
-    headers: Iterable[tuple[str, bytes | None]] | None, value: bytes | None
-) -> tuple[str, Reply] | None:
+def reply_of(headers: RecordHeaders | None, value: bytes | None) -> tuple[str, ServiceReply] | None:
     """Whose answer a record is, and what it says; None where it is nobody's."""
-    given = {name.lower(): (text or b"").decode("utf-8", "replace") for name, text in headers or ()}
+    pairs = headers.items() if isinstance(headers, dict) else headers or ()
+    given = {name.lower(): _text(value) for name, value in pairs}
     key = next((given[name.lower()] for name in CORRELATION if given.get(name.lower())), None)
     if key is None:
         return None
-    text = (value or b"").decode("utf-8", "replace")
+    text = _text(value)
     error = (
         (given["error"] or text or "the service says that it failed, and not why")
         if "error" in given
         else None
     )
-    return key, Reply(text, error, given.get("weir-ends", "").lower() == "true")
+    return key, ServiceReply(text, error, given.get("weir-ends", "").lower() == "true")
 
 
 class KafkaTools:
@@ -106,32 +112,33 @@ class KafkaTools:
     was first needed.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, metadata_s: float = METADATA_S):
         self._settings = settings
+        self._metadata_s = metadata_s
         self._lock = asyncio.Lock()
         self._closing = threading.Event()
         self._producer: Producer | None = None
-        self._listening: dict[str, Replies] = {}
+        self._listening: dict[str, ReplyWaiters] = {}
         self._threads: list[threading.Thread] = []
 
-    async def __call__(self, question: ToolQuestion, left_s: float, secret: Secret) -> Result:
+    async def __call__(self, question: ToolQuestion, left_s: float, secret: Secret) -> ToolResult:
         target = question.target
         if not isinstance(target, KafkaTarget):
-            raise unreachable(question)
+            raise wrong_target(question)
         for topic in (target.request_topic, target.reply_topic):
-            if not a_services(topic, self._settings.prefix):
-                raise Refusal(
+            if not is_service_topic(topic, self._settings.prefix):
+                raise CallError(
                     "bad_topic",
-                    f"{topic!r} can be no topic of a service: Weir's own are not, and a name has "
-                    "letters, digits, '.', '_' and '-'",
+                    f"{topic!r} is not allowed as a topic of a service: do not use Weir's own topics, and only letters, "
+                    "digits, '.', '_' and '-'",
                 )
         sent = asyncio.get_running_loop().create_future()
         begun = False
         try:
             async with asyncio.timeout(left_s):
-                replies = await self._replies(target)
+                producer, replies = await self._replies(target)
                 with replies.expected(question.idempotency_key) as answered:
-                    self._send(question, target, sent)
+                    self._send(producer, question, target, sent)
                     begun = True
                     await asyncio.wait((answered, sent), return_when=asyncio.FIRST_COMPLETED)
                     if not answered.done():
@@ -139,39 +146,41 @@ class KafkaTools:
                     reply = await answered
         except TimeoutError as error:
             words = f"no answer on {target.reply_topic}" if begun else "Kafka could not be asked"
-            raise Refusal("timeout", f"{words} within {left_s:.1f} s", unsure=begun) from error
+            raise CallError("timeout", f"{words} within {left_s:.1f} s", uncertain=begun) from error
         if reply.error is not None:
-            raise Refusal("tool_error", reply.error[:DETAIL_CHARS])
-        return Result(short_enough(reply.text, question.result_chars), reply.ends)
+            raise CallError("tool_error", reply.error[:DETAIL_CHARS])
+        return ToolResult(check_length(reply.text, question.result_chars), reply.ends)
 
-    async def _replies(self, target: KafkaTarget) -> Replies:
-        """Those that wait on the reply topic, which is read from here on. Raises Refusal."""
+    async def _replies(self, target: KafkaTarget) -> tuple[Producer, ReplyWaiters]:
+        """The producer, and the calls that wait on the reply topic, which is read from here on.
+        Raises CallError.
+        """
         async with self._lock:
             if self._producer is None:
                 self._producer = kafka.producer(self._settings)
             topic = target.reply_topic
             if topic not in self._listening:
                 consumer = await asyncio.to_thread(self._listen, topic, target.request_topic)
-                self._listening[topic] = Replies()
+                self._listening[topic] = ReplyWaiters()
                 loop = asyncio.get_running_loop()
                 self._threads.append(
                     threading.Thread(
                         target=self._read,
-                        args=(consumer, topic, loop),
+                        args=(consumer, self._producer, topic, loop),
                         daemon=True,
                         name=f"replies {topic}",
                     )
                 )
                 self._threads[-1].start()
-            return self._listening[topic]
+            return self._producer, self._listening[topic]
 
     def _listen(self, topic: str, request_topic: str) -> Consumer:
         """A consumer that stands at the end of every partition. Raises Refusal."""
         consumer = kafka.consumer(self._settings, "tool-replies", **{"fetch.wait.max.ms": 10})
         try:
             for name in (request_topic, topic):
-                if partitions_of(consumer, name) == 0:
-                    raise Refusal(
+                if partitions_of(consumer, name, self._metadata_s) == 0:
+                    raise CallError(
                         "no_topic",
                         f"there is no topic {name!r}: create it, or correct the tool's definition",
                     )
@@ -179,21 +188,25 @@ class KafkaTools:
                 TopicPartition(
                     topic,
                     nth,
-                    consumer.get_watermark_offsets(TopicPartition(topic, nth), LISTEN_S)[1],
+                    consumer.get_watermark_offsets(TopicPartition(topic, nth), self._metadata_s)[1],
                 )
-                for nth in range(partitions_of(consumer, topic))
+                for nth in range(partitions_of(consumer, topic, self._metadata_s))
             ]
             consumer.assign(ends)
         except KafkaException as error:
             consumer.close()
-            raise Refusal("refused", f"Kafka: {error.args[0].str()}", again=True) from error
-        except Refusal:
+            raise CallError("refused", f"Kafka: {error.args[0].str()}", retryable=True) from error
+        except CallError:
             consumer.close()
             raise
         return consumer
 
     def _send(
-        self, question: ToolQuestion, target: KafkaTarget, sent: asyncio.Future[None]
+        self,
+        producer: Producer,
+        question: ToolQuestion,
+        target: KafkaTarget,
+        sent: asyncio.Future[None],
     ) -> None:
         loop = asyncio.get_running_loop()
 
@@ -205,7 +218,7 @@ class KafkaTools:
             else:
                 unsure = error.code() == KafkaError._MSG_TIMED_OUT
                 sent.set_exception(
-                    Refusal("refused", f"Kafka: {error.str()}", again=True, unsure=unsure)
+                    CallError("refused", f"Kafka: {error.str()}", retryable=True, uncertain=unsure)
                 )
                 sent.exception()  # the time may have been over before
 
@@ -217,32 +230,40 @@ class KafkaTools:
 
         key = f"{question.context.get('tenant', '')}/{question.context.get('session', '')}"
         try:
-            self._producer.produce(
+            producer.produce(
                 target.request_topic,
                 question.arguments.encode("utf-8", "replace"),
                 key.encode(),
                 headers=call_headers(question, target.reply_topic),
                 on_delivery=delivered,
             )
-            self._producer.poll(0)
+            producer.poll(0)
         except (KafkaException, BufferError) as error:
-            raise Refusal("refused", f"Kafka: {error}", again=True) from error
+            raise CallError("refused", f"Kafka: {error}", retryable=True) from error
 
-    def _read(self, consumer: Consumer, topic: str, loop: asyncio.AbstractEventLoop) -> None:
+    def _read(
+        self,
+        consumer: Consumer,
+        producer: Producer,
+        topic: str,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         """The thread of a reply topic, which also hears of what was delivered."""
         replies = self._listening[topic]
         looked_at = time.monotonic()
         while not self._closing.is_set():
             try:
                 message = consumer.poll(POLL_S)
-                self._producer.poll(0)
+                producer.poll(0)
                 if message is not None and message.error() is None:
                     found = reply_of(message.headers(), message.value())
                     if found:
                         loop.call_soon_threadsafe(replies.take, *found)
-                if time.monotonic() - looked_at > GROWN_S:
+                if time.monotonic() - looked_at > PARTITIONS_CHECK_S:
                     looked_at = time.monotonic()
-                    grown = range(len(consumer.assignment()), partitions_of(consumer, topic))
+                    grown = range(
+                        len(consumer.assignment()), partitions_of(consumer, topic, self._metadata_s)
+                    )
                     if grown:
                         consumer.incremental_assign(
                             [TopicPartition(topic, nth, 0) for nth in grown]
@@ -259,12 +280,14 @@ class KafkaTools:
             thread.join(5)
 
 
-def a_services(topic: str, prefix: str) -> bool:
+def is_service_topic(topic: str, prefix: str) -> bool:
     """Whether a name can be that of a service's topic: Weir's own are written by nobody else."""
-    return TOPIC.fullmatch(topic) is not None and not topic.startswith((OWN, prefix + OWN))
+    return TOPIC.fullmatch(topic) is not None and not topic.startswith(
+        (OWN_PREFIX, prefix + OWN_PREFIX)
+    )
 
 
-def partitions_of(consumer: Consumer, topic: str) -> int:
+def partitions_of(consumer: Consumer, topic: str, metadata_s: float) -> int:
     """How many a topic has; 0 where there is none."""
-    found = consumer.list_topics(topic, LISTEN_S).topics[topic]
+    found = consumer.list_topics(topic, metadata_s).topics[topic]
     return 0 if found.error is not None else len(found.partitions)

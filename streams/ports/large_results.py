@@ -15,14 +15,14 @@ from processors.tools.call import broken
 from processors.tools.truncate import shortened
 from schemas.ports import Failure, ToolAnswer, ToolQuestion
 from schemas.wire.large_bodies import Objects, StoreAway, body_of
-from sinks.http import now_utc
+from sinks.runtime import now_utc
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 2
 
 
-class Keeping:
+class LargeResults:
     """What a tool runner does with such a result (`keep`)."""
 
     def __init__(self, objects: Objects, now: Callable[[], datetime] = now_utc):

@@ -1,4 +1,4 @@
-"""Which ports does a call runner ask, and how are they made?"""
+"""The ports of a call runner, made from the settings."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,43 +6,54 @@ from typing import Any
 
 import httpx
 
+from processors.models.cascade_checks import wrong_with
 from schemas.ports import Failure, SearchAnswer, SearchQuestion
-from sinks.http import client
-from sinks.models.client import ModelApi, unheard
+from sinks.http import http_client
+from sinks.models.attempt import http_sender
+from sinks.models.client import ModelClient, no_listener
 from sinks.models.response_cache import ResponseCache
-from sinks.models.retries import Heard
-from sinks.objects import Objects
-from sinks.tools.mcp import McpTools
-from sinks.tools.python import PythonTools
+from sinks.models.retries import ListenerOf
+from sinks.objects import ObjectStore
+from sinks.runtime import DEFAULT_RUNTIME, Runtime
+from sinks.tools.kinds import ToolContext
 from sinks.tools.runner import ToolRunner
-from sinks.webhooks import Webhooks
+from sinks.webhooks import WebhookSender
 from streams.config import Settings, names_in, secret
 from streams.engine.calls.conversation_cache import Remembering
 from streams.engine.worker import Worker
-from streams.ports.chunk_publisher import Chunks, Hearing
+from streams.ports.chunk_publisher import ChunkProducer, ChunkPublisher
 from streams.ports.kafka_tools import KafkaTools
-from streams.ports.large_results import Keeping
+from streams.ports.large_results import LargeResults
 
-SPARE = 50
+SPARE_CONNECTIONS = 50
+Ports = dict[str, Callable[[Any], Awaitable[Any]]]
 
 
-def ports(
-    settings: Settings, worker: Worker | None = None
-) -> dict[str, Callable[[Any], Awaitable[Any]]]:
-    """Models and tools over one HTTP client, those that must not be called twice over another, and
-    search. What a model says as it comes is told on Kafka, where there is a worker to tell it for.
-    Answers of models are kept for agents that say so; what is tried at a desk is not.
+def ports(settings: Settings, worker: Worker | None = None) -> Ports:
+    """Models, tools, search and webhooks. With a worker, the text of models is published on Kafka
+    as it comes; without one it is not.
+
+    Calls that may be sent only once go through an HTTP client of their own. Answers of models are
+    cached for agents that say so.
     """
-    http, fresh = (client(settings.calls_at_once + SPARE, reuse) for reuse in (True, False))
-    heard = Hearing(Chunks(settings, worker.codec, worker.metrics)) if worker else unheard
-    known = {"meter": worker.metrics, "runner": worker.name} if worker else {}
-    chat = ModelApi(http, secret, heard=heard, cache=ResponseCache(settings.responses()), **known)
-    tool = tool_port(settings, http, fresh, worker)
+    http, fresh = (
+        http_client(settings.calls_at_once + SPARE_CONNECTIONS, reuse) for reuse in (True, False)
+    )
+    listener_of = no_listener
+    if worker:
+        listener_of = ChunkPublisher(ChunkProducer(settings, worker.codec, worker.metrics))
+    chat = ModelClient(
+        http_sender(http, secret),
+        runtime_of(worker),
+        listener_of,
+        ResponseCache(settings.responses()),
+        wrong_with,
+    )
     return {
         "chat": Remembering(chat),
-        "tool": tool,
-        "search": LateSearch(settings),
-        "webhook": Webhooks(http, secret),
+        "tool": tool_port(settings, http, fresh, worker),
+        "search": LazySearch(settings),
+        "webhook": WebhookSender(http, secret),
     }
 
 
@@ -50,14 +61,16 @@ def ports_over(
     settings: Settings,
     http: httpx.AsyncClient,
     fresh: httpx.AsyncClient,
-    heard: Heard = unheard,
+    listener_of: ListenerOf = no_listener,
     objects: str = "",
-) -> dict[str, Callable[[Any], Awaitable[Any]]]:
-    """The ports that need no engine beside them. `objects` is another store of large bodies than
+) -> Ports:
+    """The ports that need no engine beside them. `objects` is the URL of another object store than
     that of the settings.
     """
+    sender = http_sender(http, secret)
+    chat = ModelClient(sender, listener_of=listener_of, check_answer=wrong_with)
     return {
-        "chat": Remembering(ModelApi(http, secret, heard=heard)),
+        "chat": Remembering(chat),
         "tool": tool_port(settings, http, fresh, objects=objects),
     }
 
@@ -69,43 +82,46 @@ def tool_port(
     worker: Worker | None = None,
     objects: str = "",
 ) -> ToolRunner:
-    """Every way to reach a tool that the settings allow."""
-    keep = Keeping(Objects(objects or settings.object_store()))
-    known = {"meter": worker.metrics, "runner": worker.name} if worker else {}
-    return ToolRunner(
+    """Every kind of tools that the settings allow."""
+    context = ToolContext(
         http,
+        fresh or http,
+        python_modules=names_in(settings.python_tools),
+        mcp_programs=names_in(settings.mcp_commands),
+    )
+    return ToolRunner(
+        context,
         secret,
-        fresh,
-        **known,
-        keep=keep,
-        more={
-            "python": PythonTools(names_in(settings.python_tools)),
-            "mcp": McpTools(names_in(settings.mcp_commands)),
-            "kafka": KafkaTools(settings),
-        },
+        runtime_of(worker),
+        LargeResults(ObjectStore(objects or settings.object_store())),
+        {"kafka": KafkaTools(settings)},
     )
 
 
-class LateSearch:
-    """Search, imported when it is first asked for: its libraries take a second that a restarted
-    worker has not.
+def runtime_of(worker: Worker | None) -> Runtime:
+    """The clock, and the metrics of the worker where there is one."""
+    return Runtime(meter=worker.metrics, worker=worker.name) if worker else DEFAULT_RUNTIME
+
+
+class LazySearch:
+    """The port `search`, imported when it is first called: its libraries take a second, which a
+    restarted worker does not have.
     """
 
     def __init__(self, settings: Settings):
         self._settings = settings
         self._lock = asyncio.Lock()
-        self._search = None
+        self._search: Callable[[SearchQuestion], Awaitable[SearchAnswer | Failure]] | None = None
 
     async def __call__(self, question: SearchQuestion) -> SearchAnswer | Failure:
-        if self._search is None:
-            async with self._lock:
-                self._search = self._search or await asyncio.to_thread(self._make)
+        async with self._lock:
+            if self._search is None:
+                self._search = await asyncio.to_thread(self._make)
         return await self._search(question)
 
-    def _make(self) -> Any:
+    def _make(self) -> Callable[[SearchQuestion], Awaitable[SearchAnswer | Failure]]:
         from sinks.qdrant.search import Search
 
-        chosen = self._settings
-        return Search(
-            chosen.qdrant(), chosen.qdrant_key.get_secret_value(), chosen.qdrant_collection
-        )
+        settings = self._settings
+        key = settings.qdrant_key.get_secret_value()
+        return Search(settings.qdrant(), key, settings.qdrant_collection)

@@ -20,21 +20,19 @@ from processors.tools import call as tools
 from processors.tracing import foreign_spans, spans
 from processors.usage import attempts, metering
 from processors.webhooks import delivery
-from schemas.catalogue import landed_classes
 from schemas.events.agent.approvals import ApprovalDecided
 from schemas.events.agent.runs import AgentRequested, RunCancelled, Woke
 from schemas.events.agent.signals import Signalled
 from schemas.events.base import Event
 from schemas.events.feedback import FeedbackGiven
 from schemas.events.knowledge import (
-    ChunkPrepared,
-    ChunkRetired,
     DocumentPublished,
     DocumentWithdrawn,
 )
 from schemas.events.model_chunks import ModelChunk
-from schemas.events.tracing import SpanEnded, SpanReceived, TraceRested
+from schemas.events.tracing import SpanReceived, TraceRested
 from schemas.events.webhooks import WebhookRested
+from sinks.spec import sink_specs
 from streams.engine.shapes import Call, Each, Fold, Step, Tumbling, Window, kinds
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -85,12 +83,10 @@ PIPELINE = (
     Step("chunk",           Fold(ingest.Document, ingest.chunk)),
 )
 
-SINKS = {
-    "clickhouse": reduce(or_, landed_classes()),
-    "qdrant": ChunkPrepared | ChunkRetired,
-    "otlp": SpanEnded,
-}
 # fmt: on
+
+SINKS = {name: reduce(or_, spec.events) for name, spec in sink_specs().items()}
+"""The events of each sink, as the sinks declare them (`sinks/<system>/spec.py`)."""
 
 
 def stages(pipeline: tuple[Step, ...] = PIPELINE) -> dict[str, tuple[Step, ...]]:

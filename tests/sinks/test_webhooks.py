@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 
 from schemas.events.webhooks import WebhookAnswer, WebhookQuestion
 from schemas.ports import Failure
-from sinks.webhooks import AT_ONCE, Webhooks
+from sinks.webhooks import AT_ONCE, WebhookSender
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 QUESTION = WebhookQuestion(
@@ -22,7 +22,7 @@ QUESTION = WebhookQuestion(
 def sent(answer, secret=lambda _: SECRET, times=1):
     async def within():
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-            port = Webhooks(http, secret)
+            port = WebhookSender(http, secret)
             return await asyncio.gather(*(port(QUESTION) for _ in range(times)))
 
     return asyncio.run(within())

@@ -10,7 +10,7 @@ from schemas.catalogue import event_classes
 from schemas.definitions.kinds import Agent, Definitions, Model, Tool
 from schemas.definitions.tools import Reconcile
 from schemas.wire.codec import Codec, LocalIds
-from sinks.objects import Objects
+from sinks.objects import ObjectStore
 from streams.config import settings
 from streams.engine.calls import worker as runner
 from streams.engine.shapes import Call, Step
@@ -41,7 +41,7 @@ class Given(Worker):
 
     def __init__(self, slot: int, url: str):
         super().__init__(settings(), f"calls-{slot}", ids=LocalIds(event_classes()), follows=False)
-        self.codec = Codec(LocalIds(event_classes()), Objects(settings().object_store()))
+        self.codec = Codec(LocalIds(event_classes()), ObjectStore(settings().object_store()))
         self._told = defined(url)
 
     def given(self) -> Definitions:

@@ -14,14 +14,16 @@ from uuid import UUID
 import httpx
 
 from infra.embedded.scripted import server
+from processors.models.cascade_checks import wrong_with
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Definitions
 from schemas.events.agent.models import ModelAsked
 from schemas.events.agent.runs import AgentRequested, RunFinished
 from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
-from sinks.models.client import ModelApi
-from sinks.tools.results import Kind
+from sinks.models.attempt import http_sender
+from sinks.models.client import ModelClient
+from sinks.tools.kinds import ToolContext, ToolKind
 from sinks.tools.runner import ToolRunner
 from streams.definitions import folder
 from streams.engine.in_memory import Local
@@ -40,7 +42,7 @@ def at(seconds: float) -> datetime:
 def playing(
     name: str,
     *changed: Definition,
-    more: Mapping[str, Kind] | None = None,
+    more: Mapping[str, ToolKind] | None = None,
     pipeline: tuple[Step, ...] = PIPELINE,
     memory: Callable[..., Local] = Local,
 ) -> Iterator[tuple[Local, Callable[..., list[Event]]]]:
@@ -64,8 +66,8 @@ def playing(
         return answer
 
     ports = {
-        "chat": stamped(ModelApi(http, str)),
-        "tool": stamped(ToolRunner(http, str, more=more)),
+        "chat": stamped(ModelClient(http_sender(http, str), check_answer=wrong_with)),
+        "tool": stamped(ToolRunner(ToolContext(http, http), str, kinds=more)),
         "search": None,
     }
     opened.append(local := memory(pipeline, Definitions.of(*whole.values()), ports))

@@ -8,7 +8,7 @@ import sys
 
 from schemas.catalogue import event_classes
 from schemas.wire.codec import LocalIds
-from sinks.clickhouse.sink import ClickHouse
+from sinks.clickhouse.sink import ClickHouseSink
 from streams.config import settings
 from streams.engine.shapes import kinds
 from streams.engine.sinks.worker import SinkWorker, sink_of
@@ -20,7 +20,7 @@ if __name__ == "__main__":
     name, slot = sys.argv[1], int(sys.argv[2])
     sink = sink_of(settings(), name)
     if "--no-tokens" in sys.argv:
-        sink = ClickHouse(
+        sink = ClickHouseSink(
             settings().clickhouse(), settings().clickhouse_database, deduplicate=False
         )
     worker = Worker(settings(), f"sink-{name}-{slot}", ids=LocalIds(event_classes()), follows=False)

@@ -6,7 +6,7 @@ import sys
 
 from schemas.catalogue import event_classes
 from schemas.wire.codec import Codec, LocalIds
-from sinks.objects import Objects
+from sinks.objects import ObjectStore
 from streams.config import settings
 from streams.engine.stages import worker as stage
 from streams.engine.worker import Worker, execute, start_logging
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
         follows=False,
     )
     if settings().objects:
-        worker.codec = Codec(LocalIds(event_classes()), Objects(settings().objects))
+        worker.codec = Codec(LocalIds(event_classes()), ObjectStore(settings().objects))
     execute(worker, lambda: stage.run(settings(), key, int(slot), worker, TOY))
 
 

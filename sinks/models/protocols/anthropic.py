@@ -1,8 +1,8 @@
-"""What does Anthropic's messages protocol look like, out and back?
+"""Anthropic's messages protocol.
 
 It differs from chat completions in more than names: system text stands apart, a call and its result
-are blocks of messages, all results of a turn are one message of the user, and what was cached is
-not part of the input tokens.
+are blocks of messages, all results of a turn are one message of the user, and cached tokens are not
+part of the input tokens.
 """
 
 import hashlib
@@ -15,14 +15,13 @@ from pydantic import ValidationError
 
 from schemas.events.values import Message, Tokens, ToolRequest
 from schemas.ports import ChatQuestion, Endpoint
-from sinks.http import Refusal, bounded
-from sinks.models.protocols.provider_errors import error_in
-from sinks.models.protocols.strict_schema import strict_form
+from sinks.http import CallError, preview
+from sinks.models.provider_errors import provider_error
+from sinks.models.strict_schema import strict_form
 
-PATH = "/messages"
 VERSION = "2023-06-01"
 MAX_TOKENS = 8_192
-"""The protocol demands a limit; this one stands where the agent names none."""
+"""The protocol demands a limit; this one is used where the agent names none."""
 CACHED = {"cache_control": {"type": "ephemeral"}}
 FINISH = {
     "end_turn": "stop",
@@ -43,7 +42,7 @@ def headers(key: str) -> dict[str, str]:
 
 def request_body(endpoint: Endpoint, question: ChatQuestion) -> dict[str, Any]:
     """The request. Tools and system text are the same at every step of every run, so their ends are
-    marked: what stands before a mark is read from the provider's cache at a tenth of its price.
+    marked: what comes before a mark is read from the provider's cache at a tenth of its price.
     """
     system = [
         {"type": "text", "text": m.content}
@@ -104,7 +103,7 @@ def messages_body(messages: Any) -> list[dict[str, Any]]:
 
 
 def blocks_of(message: Message) -> list[dict[str, Any]]:
-    """A message's blocks; an empty text is none, the protocol refuses it."""
+    """A message's blocks; an empty text is none, as the protocol refuses it."""
     if message.role == "tool":
         return [
             {
@@ -126,8 +125,8 @@ def blocks_of(message: Message) -> list[dict[str, Any]]:
 
 
 def tool_id(known: str) -> str:
-    """The id of a call, or a name for it where another provider made one that this protocol
-    refuses.
+    """The id of a call; an id of another provider that this protocol refuses is replaced by a
+    digest.
     """
     if TOOL_ID.fullmatch(known):
         return known
@@ -135,9 +134,7 @@ def tool_id(known: str) -> str:
 
 
 def input_of(arguments: str) -> dict[str, Any]:
-    """Arguments as the object that they should be; a text that is none goes back to the model as it
-    wrote it.
-    """
+    """Arguments as an object; a text that is none goes back to the model as it wrote it."""
     try:
         value = json.loads(arguments or "{}")
     except (ValueError, RecursionError):
@@ -146,9 +143,9 @@ def input_of(arguments: str) -> dict[str, Any]:
 
 
 def answer_of(said: Any) -> dict[str, Any]:
-    """The fields of a ChatAnswer in a message. Raises Refusal where it is none, or is empty."""
+    """The fields of a ChatAnswer in a message. Raises CallError where it is none, or is empty."""
     if isinstance(said, dict) and said.get("error"):
-        raise error_in(said["error"])
+        raise provider_error(said["error"])
     try:
         texts = [block["text"] for block in said["content"] if block["type"] == "text"]
         calls = tuple(
@@ -163,13 +160,13 @@ def answer_of(said: Any) -> dict[str, Any]:
         service_tier = (said.get("usage") or {}).get("service_tier")
         finish_reason = FINISH.get(stopped, stopped)
     except (KeyError, IndexError, TypeError, AttributeError, ValidationError) as error:
-        raise Refusal(
-            "bad_answer", f"not a message ({type(error).__name__}: {error}): {bounded(said)}"[:500]
+        raise CallError(
+            "bad_answer", f"not a message ({type(error).__name__}: {error}): {preview(said)}"[:500]
         ) from error
     if not (isinstance(model, str) and isinstance(finish_reason, str)):
-        raise Refusal("bad_answer", f"model and stop_reason should be text: {bounded(said)}")
+        raise CallError("bad_answer", f"model and stop_reason should be text: {preview(said)}")
     if not content and not calls and finish_reason not in UNFINISHED:
-        raise Refusal("empty_answer", "neither text nor a tool call", again=True)
+        raise CallError("empty_answer", "neither text nor a tool call", retryable=True)
     return {
         "response_model": model,
         "content": content or None,
@@ -185,7 +182,7 @@ def _arguments(block: dict[str, Any]) -> str:
 
 
 def tokens_of(usage: dict[str, Any]) -> Tokens:
-    """Tokens by kind. The protocol's input tokens are those beside the cache; ours are all of them."""
+    """Tokens by kind. The protocol's input tokens exclude the cache; ours include it."""
     by_age = usage.get("cache_creation") or {}
     written = usage.get("cache_creation_input_tokens")
     read = usage.get("cache_read_input_tokens") or 0
@@ -204,10 +201,8 @@ def tokens_of(usage: dict[str, Any]) -> Tokens:
     )
 
 
-class Stream:
-    """What the events of a streamed message add up to. Numbers of tokens are totals: the last ones
-    count.
-    """
+class MessageStream:
+    """The state of a streamed message. Numbers of tokens are totals: the last ones count."""
 
     def __init__(self) -> None:
         self.over = False
@@ -238,7 +233,7 @@ class Stream:
             case "message_stop":
                 self.over = True
             case "error":
-                raise error_in(event.get("error"))
+                raise provider_error(event.get("error"))
         return None  # a ping, the end of a block, or an event that is newer than this
 
     def _delta(self, index: int, delta: dict[str, Any]) -> str | None:
@@ -272,3 +267,17 @@ class Stream:
             "stop_reason": self._stop_reason,
             "usage": self._usage,
         }
+
+
+class AnthropicMessages:
+    """The protocol, as the client of models uses it."""
+
+    providers = ("anthropic",)
+    path = "/messages"
+    headers = staticmethod(headers)
+    request_body = staticmethod(request_body)
+    answer_of = staticmethod(answer_of)
+    stream = MessageStream
+
+
+PROTOCOL = AnthropicMessages()

@@ -1,4 +1,4 @@
-"""What does the OpenAI-compatible chat completions protocol look like, out and back?"""
+"""The OpenAI-compatible chat completions protocol."""
 
 import json
 from typing import Any
@@ -7,11 +7,10 @@ from pydantic import ValidationError
 
 from schemas.events.values import Message, Tokens, ToolRequest
 from schemas.ports import ChatQuestion, Endpoint
-from sinks.http import Refusal, bounded
-from sinks.models.protocols.provider_errors import error_in
-from sinks.models.protocols.strict_schema import strict_form
+from sinks.http import CallError, preview
+from sinks.models.provider_errors import provider_error
+from sinks.models.strict_schema import strict_form
 
-PATH = "/chat/completions"
 DONE = "[DONE]"
 UNFINISHED = ("length", "content_filter")
 
@@ -21,7 +20,7 @@ def headers(key: str) -> dict[str, str]:
 
 
 def request_body(endpoint: Endpoint, question: ChatQuestion) -> dict[str, Any]:
-    """The request, as the protocol has it. What is not set is left out."""
+    """The request. A setting that is not given is left out."""
     body: dict[str, Any] = {
         "model": endpoint.upstream,
         "messages": [message_body(m) for m in question.messages],
@@ -60,8 +59,8 @@ def request_body(endpoint: Endpoint, question: ChatQuestion) -> dict[str, Any]:
 
 
 def response_format(schema: dict[str, Any]) -> dict[str, Any]:
-    """The provider's own way to hold an answer to a schema: strictly, where the schema is one that
-    it can be strict with (it refuses any other as a bad request).
+    """The provider's own way to hold an answer to a schema: strictly where it can enforce the
+    schema, as it refuses any other.
     """
     strict = strict_form(schema)
     return {
@@ -89,9 +88,9 @@ def message_body(message: Message) -> dict[str, Any]:
 
 
 def answer_of(said: Any) -> dict[str, Any]:
-    """The fields of a ChatAnswer in a completion. Raises Refusal where it is none, or is empty."""
+    """The fields of a ChatAnswer in a completion. Raises CallError where it is none, or is empty."""
     if isinstance(said, dict) and said.get("error"):
-        raise error_in(said["error"])
+        raise provider_error(said["error"])
     try:
         choice = said["choices"][0]
         message = choice["message"]
@@ -110,20 +109,20 @@ def answer_of(said: Any) -> dict[str, Any]:
         tokens = tokens_of(said.get("usage") or {})
         service_tier = said.get("service_tier")
     except (KeyError, IndexError, TypeError, AttributeError, ValidationError) as error:
-        raise Refusal(
+        raise CallError(
             "bad_answer",
-            f"not a chat completion ({type(error).__name__}: {error}): {bounded(said)}"[:500],
+            f"not a chat completion ({type(error).__name__}: {error}): {preview(said)}"[:500],
         ) from error
     if not (
         isinstance(content, str | None)
         and isinstance(finish_reason, str)
         and isinstance(model, str)
     ):
-        raise Refusal(
-            "bad_answer", f"content, finish_reason and model should be text: {bounded(choice)}"
+        raise CallError(
+            "bad_answer", f"content, finish_reason and model should be text: {preview(choice)}"
         )
     if not content and not calls and finish_reason not in UNFINISHED:
-        raise Refusal("empty_answer", "neither text nor a tool call", again=True)
+        raise CallError("empty_answer", "neither text nor a tool call", retryable=True)
     return {
         "response_model": model,
         "content": content,
@@ -135,8 +134,8 @@ def answer_of(said: Any) -> dict[str, Any]:
 
 
 def tokens_of(usage: dict[str, Any]) -> Tokens:
-    """Tokens by kind. Raises ValidationError for counts that are none, TypeError or AttributeError
-    for no object.
+    """Tokens by kind. Raises ValidationError for invalid counts, TypeError or AttributeError where
+    it is no object.
     """
     read = usage.get("prompt_tokens_details") or {}
     written = usage.get("completion_tokens_details") or {}
@@ -156,10 +155,8 @@ def tokens_of(usage: dict[str, Any]) -> Tokens:
     )
 
 
-class Stream:
-    """What the chunks of a streamed completion add up to. Usage comes in a chunk of its own, after
-    the last choice.
-    """
+class CompletionStream:
+    """The state of a streamed completion. Usage comes in a chunk of its own, after the last choice."""
 
     def __init__(self) -> None:
         self.over = False
@@ -178,7 +175,7 @@ class Stream:
             return None
         chunk = json.loads(data)
         if chunk.get("error"):
-            raise error_in(chunk["error"])
+            raise provider_error(chunk["error"])
         self._model = chunk.get("model") or self._model
         self._usage = chunk.get("usage") or self._usage
         self._service_tier = chunk.get("service_tier") or self._service_tier
@@ -199,8 +196,8 @@ class Stream:
         return text if text or thought or delta.get("tool_calls") else None
 
     def _add_call(self, part: dict[str, Any]) -> None:
-        """A call comes in parts that share an index; some providers leave it out and send each call
-        whole.
+        """Adds a part of a tool call. Parts share an index; some providers leave it out and send
+        each call whole.
         """
         index = part.get("index")
         function = part.get("function") or {}
@@ -235,3 +232,17 @@ class Stream:
             "service_tier": self._service_tier,
             "choices": [{"message": message, "finish_reason": self._finish_reason}],
         }
+
+
+class OpenAiChat:
+    """The protocol, as the client of models uses it."""
+
+    providers = ("openai",)
+    path = "/chat/completions"
+    headers = staticmethod(headers)
+    request_body = staticmethod(request_body)
+    answer_of = staticmethod(answer_of)
+    stream = CompletionStream
+
+
+PROTOCOL = OpenAiChat()

@@ -10,7 +10,7 @@ import typer
 from confluent_kafka import Message
 
 from schemas.events.knowledge import ChunkPrepared, ChunkRetired
-from sinks.clickhouse.sink import append
+from sinks.clickhouse.sink import append_rows
 from sinks.qdrant import sink as qdrant_sink
 from streams.cli.output import AsJson, err, out, say_json, table
 from streams.config import Settings, settings
@@ -115,7 +115,7 @@ def keep(configured: Settings, minutes: list[Minute]) -> None:
     """The new count of repaired minutes, in the table: the later count of a minute holds, there and
     on the console.
     """
-    append(
+    append_rows(
         configured.clickhouse(),
         configured.clickhouse_database,
         "balance",
@@ -155,7 +155,7 @@ def pieces_of(configured: Settings, waiting: list[Delay]) -> dict[str, int]:
     }
     wanted = chunks_of(log)
     retired = {(event.tenant, event.document, event.nth) for _, event in log[ChunkRetired]} - wanted
-    there = qdrant_sink.places(
+    there = qdrant_sink.stored_chunks(
         configured.qdrant(), configured.qdrant_key.get_secret_value(), configured.qdrant_collection
     )
     return {

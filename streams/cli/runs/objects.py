@@ -9,7 +9,7 @@ import typer
 
 from schemas.events.base import MONTH
 from schemas.wire.large_bodies import NoBody
-from sinks.objects import Kept, Objects
+from sinks.objects import ObjectStore, StoredObject
 from streams.cli.output import AsJson, err, out, say_json, table
 from streams.config import settings
 from streams.engine.client import now
@@ -24,7 +24,7 @@ def listed(context: typer.Context, tenant: Tenant = "", as_json: AsJson = False)
     """How many bodies are kept for each tenant, and how large; or one of the commands below."""
     if context.invoked_subcommand is not None:
         return
-    rows = [*sums(store().kept(tenant)).values()]
+    rows = [*sums(store().list_objects(tenant)).values()]
     if as_json:
         return say_json({"store": store().name, "tenants": rows})
     names = ("folder", "objects", "bytes", "oldest", "newest")
@@ -74,7 +74,7 @@ def sweep(
     day.
     """
     before = now() - timedelta(days=days)
-    removed([one for one in store().kept(tenant) if one.at < before], as_json)
+    removed([one for one in store().list_objects(tenant) if one.at < before], as_json)
 
 
 @objects.command()
@@ -83,14 +83,14 @@ def erase(
     as_json: AsJson = False,
 ) -> None:
     """Remove all that is kept of a tenant."""
-    removed([*store().kept(tenant)], as_json)
+    removed([*store().list_objects(tenant)], as_json)
 
 
-def store() -> Objects:
-    return Objects(settings().object_store())
+def store() -> ObjectStore:
+    return ObjectStore(settings().object_store())
 
 
-def sums(found: Iterable[Kept]) -> dict[str, dict[str, Any]]:
+def sums(found: Iterable[StoredObject]) -> dict[str, dict[str, Any]]:
     """By the tenant's folder."""
     rows: dict[str, dict[str, Any]] = {}
     for one in found:
@@ -103,7 +103,7 @@ def sums(found: Iterable[Kept]) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def removed(found: list[Kept], as_json: bool) -> None:
+def removed(found: list[StoredObject], as_json: bool) -> None:
     store().remove(found)
     if as_json:
         return say_json({"removed": len(found), "bytes": sum(one.bytes for one in found)})

@@ -14,7 +14,7 @@ from processors.agent.conversation.message_deltas import UNKNOWN
 from processors.agent.conversation.messages import chars_in
 from schemas.events.values import Message
 from schemas.ports import ChatAnswer, ChatQuestion, Failure, Impossible
-from sinks.http import now_utc
+from sinks.runtime import now_utc
 
 CHARS_MAX = 32_000_000
 MARKS_MAX = 4

@@ -19,7 +19,7 @@ from schemas.events.base import Event
 from schemas.wire.codec import HEAD, Codec, Undecodable
 from schemas.wire.plain_values import Plain, plain_of, plain_of_value
 from schemas.wire.validator import Unfit, check, walk_of
-from sinks.base import Batch, Bodies, Sink
+from sinks.base import Batch, EncodedBatch, Sink
 
 UNWALKABLE = (Undecodable, Unfit, IndexError, TypeError, UnicodeDecodeError)
 UNSTORABLE = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
@@ -70,7 +70,7 @@ class Reader:
         """The batch for a sink that takes bytes; None where they have to be read, as one bad record
         is enough for.
         """
-        if not messages or kind not in self._ours or not self._sink.takes_bytes(kind):
+        if not messages or kind not in self._ours or not self._sink.accepts_encoded(kind):
             return None
         walk, texts, ids, values, begin = walk_of(kind), [], [], [], HEAD.size
         text, identity = texts.append, ids.append
@@ -85,7 +85,7 @@ class Reader:
         except UNWALKABLE:
             return None
         return self._sink.prepare(
-            Bodies(
+            EncodedBatch(
                 kind,
                 messages[0].partition(),
                 [m.offset() for m in messages],

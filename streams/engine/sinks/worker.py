@@ -27,9 +27,9 @@ from confluent_kafka import (
 
 from schemas.definitions.kinds import Definitions
 from schemas.events.base import Event
-from schemas.events.knowledge import ChunkPrepared
 from schemas.events.operations import DeadLettered
 from sinks.base import Sink
+from sinks.spec import SinkContext, sink_spec
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.shapes import kinds
@@ -59,36 +59,13 @@ def run(settings: Settings, sink: str, slot: int, worker: Any) -> None:
 
 
 def sink_of(settings: Settings, name: str, worker: Any = None) -> Sink:
-    if name == "qdrant":
-        from sinks.qdrant.sink import Qdrant
-
-        return Qdrant(
-            settings.qdrant(),
-            settings.qdrant_key.get_secret_value(),
-            settings.qdrant_collection,
-            numbering=numbering_of(
-                settings, ChunkPrepared, worker.beat if worker else lambda: None
-            ),
-        )
-    if name == "otlp":
-        from sinks.otlp.semconv import is_latest
-        from sinks.otlp.sink import Otlp
-
-        return Otlp(
-            settings.otlp_endpoint,
-            settings.otlp_headers,
-            is_latest(settings.semconv_opt_in),
-            settings.otlp_content,
-            worker and worker.metrics.measure,
-        )
-    from sinks.clickhouse.sink import ClickHouse
-
-    return ClickHouse(
-        settings.clickhouse(),
-        settings.clickhouse_database,
-        settings.control != "tokens",
-        kept_by(worker.given if worker else Definitions, settings.retention_days),
-    )
+    """The sink of this name, made from the settings. Raises ValueError where there is none."""
+    definitions = worker.given if worker else Definitions
+    measure = worker.metrics.measure if worker else None
+    days = kept_by(definitions, settings.retention_days)
+    beat = worker.beat if worker else lambda: None
+    context = SinkContext(settings, days, measure, lambda kind: numbering_of(settings, kind, beat))
+    return sink_spec(name).make(context)
 
 
 def kept_by(given: Callable[[], Definitions], usual_days: int) -> Callable[[str], int]:

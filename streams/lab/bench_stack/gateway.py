@@ -23,7 +23,7 @@ import httpx
 from infra.embedded import stack
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model, Tenant
-from sinks.http import client
+from sinks.http import http_client
 from streams import app
 from streams.config import Settings, environment_with
 from streams.definitions.folder import Company
@@ -148,7 +148,7 @@ async def measure(
     """Milliseconds by share at a steady rate, the most requests a second, and what each cost.
     Raises Unmeasured.
     """
-    async with client(connections + int(rate * REQUEST_TIMEOUT_S)) as http:
+    async with http_client(connections + int(rate * REQUEST_TIMEOUT_S)) as http:
         load = Load(http, url)
         say("warming up")
         await load.closely(4, WARM_REQUESTS)

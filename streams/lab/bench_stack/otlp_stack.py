@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from schemas.definitions.kinds import Tenant
-from sinks.http import client
+from sinks.http import http_client
 from streams.config import Settings
 from streams.definitions.folder import Company
 from streams.lab.bench_engine.broker import Unmeasured
@@ -132,7 +132,7 @@ class Sender:
                     await asyncio.sleep(AGAIN_S)
                 self.taken += spans
 
-        async with client(AT_ONCE) as http:
+        async with http_client(AT_ONCE) as http:
             await asyncio.gather(*(one(http) for _ in range(AT_ONCE)))
 
     async def _is_taken(self, http: httpx.AsyncClient, body: bytes) -> bool:

@@ -176,7 +176,7 @@ def report(
     check.check_effects(outside.effects, findings)
     ends = check.check_ends(log, people.asked, outside.effects, findings)
     chunks = check.chunks_of(log)
-    points = sink.places(
+    points = sink.stored_chunks(
         settings.qdrant(), settings.qdrant_key.get_secret_value(), settings.qdrant_collection
     )
     findings.add("lost", len(chunks - points), "chunks that Qdrant does not have")

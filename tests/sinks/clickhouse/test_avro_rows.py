@@ -16,15 +16,15 @@ from schemas.events.base import Event
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens
 from schemas.wire.codec import HEAD, Codec, LocalIds, from_json
-from sinks.base import Bodies
-from sinks.clickhouse.avro_rows import AvroRows, number, read, takes
-from sinks.clickhouse.rows import Columns, columns
-from sinks.clickhouse.sink import ClickHouse, connect, migrate
+from sinks.base import EncodedBatch, decoded
+from sinks.clickhouse.avro_rows import AvroRows, accepts_encoded, number
+from sinks.clickhouse.rows import ColumnBatch, column_batch
+from sinks.clickhouse.sink import ClickHouseSink, connect, migrate
 from tests.sinks.clickhouse.test_rows import EXAMPLES, batch_of
 from tests.sinks.conftest import TABLES as FOLDER
 
 CODEC = Codec(LocalIds(event_classes()))
-TAKEN = [kind for kind in landed_classes() if takes(kind)]
+TAKEN = [kind for kind in landed_classes() if accepts_encoded(kind)]
 COMMON = {
     "at": datetime(2026, 5, 5, 12, 0, 0, 7000, UTC),
     "tenant": "acmé",
@@ -66,9 +66,9 @@ def examples(kind: type[Event]) -> list[Event]:
     return found + (EXTREMES if kind is TokensUsed else [])
 
 
-def bodies_of(*events: Event) -> Bodies:
+def bodies_of(*events: Event) -> EncodedBatch:
     same = batch_of(*events)
-    return Bodies(
+    return EncodedBatch(
         same.kind,
         same.partition,
         same.offsets,
@@ -86,7 +86,9 @@ def test_most_classes_are_taken_as_they_are():
 
 @pytest.mark.parametrize("kind", TAKEN, ids=lambda kind: kind.__name__)
 def test_bodies_are_read_back_as_the_batch_they_are(kind):
-    assert columns(read(bodies_of(*examples(kind)))) == columns(batch_of(*examples(kind)))
+    assert column_batch(decoded(bodies_of(*examples(kind)))) == column_batch(
+        batch_of(*examples(kind))
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,9 +105,9 @@ def test_bytes_and_values_make_the_same_rows(clickhouse_url, kind):
     rows = {}
     for way, batch in {"bytes": bodies_of(*events), "values": batch_of(*events)}.items():
         client = database(clickhouse_url)
-        sink = ClickHouse(clickhouse_url, client.database)
+        sink = ClickHouseSink(clickhouse_url, client.database)
         prepared = sink.prepare(batch)
-        assert isinstance(prepared, AvroRows if way == "bytes" else Columns)
+        assert isinstance(prepared, AvroRows if way == "bytes" else ColumnBatch)
         for _ in range(2):  # the second is a repeat
             sink.write(prepared, "token")
         table = kind.table
@@ -137,8 +139,8 @@ def test_a_server_that_is_away_has_refused_no_avro(monkeypatch, error, as_column
         raw_insert=refuses, insert=lambda *_, **__: said.append("columns"), close=lambda: None
     )
     monkeypatch.setattr("sinks.clickhouse.sink.connect", lambda *_: client)
-    monkeypatch.setattr(ClickHouse, "_types_of", lambda *_: defaultdict(str))
-    sink = ClickHouse("", "")
+    monkeypatch.setattr(ClickHouseSink, "_types_of", lambda *_: defaultdict(str))
+    sink = ClickHouseSink("", "")
     with contextlib.suppress(OperationalError):
         sink.write(sink.prepare(bodies_of(*EXTREMES)), "token")
     assert (said == ["columns"]) == as_columns == bool(sink._no_avro)
@@ -148,7 +150,7 @@ def test_a_server_that_is_away_has_refused_no_avro(monkeypatch, error, as_column
 def test_a_repeat_is_dropped_whichever_way_it_comes(clickhouse_url):
     client = database(clickhouse_url)
     event = examples(TokensUsed)[0]
-    sink = ClickHouse(clickhouse_url, client.database)
+    sink = ClickHouseSink(clickhouse_url, client.database)
     for batch in (bodies_of(event), batch_of(event), bodies_of(event)):
         sink.write(sink.prepare(batch), "token")
     assert client.query("SELECT count() FROM token_usage").result_rows == [(1,)]
@@ -165,7 +167,7 @@ def test_a_server_that_refuses_avro_is_given_columns(clickhouse_url, monkeypatch
         raise DatabaseError("no such format")
 
     monkeypatch.setattr(type(client), "raw_insert", refuse)
-    sink = ClickHouse(clickhouse_url, client.database)
+    sink = ClickHouseSink(clickhouse_url, client.database)
     for nth, event in enumerate(examples(TokensUsed)):
         sink.write(sink.prepare(bodies_of(event)), f"token {nth}")
     assert client.query("SELECT count() FROM token_usage").result_rows == [
@@ -176,7 +178,7 @@ def test_a_server_that_refuses_avro_is_given_columns(clickhouse_url, monkeypatch
 
 @pytest.mark.engine
 def test_an_insert_that_neither_way_takes_is_raised(clickhouse_url):
-    sink = ClickHouse(clickhouse_url, f"t{uuid4().hex[:8]}")
+    sink = ClickHouseSink(clickhouse_url, f"t{uuid4().hex[:8]}")
     with pytest.raises(DatabaseError):
         sink.write(sink.prepare(bodies_of(*EXTREMES)), "token")
 

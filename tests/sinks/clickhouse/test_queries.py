@@ -24,7 +24,7 @@ from sinks.clickhouse.queries.catalogue import QUERIES
 from sinks.clickhouse.queries.money import MONEY
 from sinks.clickhouse.queries.quality import QUALITY
 from sinks.clickhouse.queries.traces import TRACES
-from sinks.clickhouse.sink import ClickHouse, append, connect, migrate
+from sinks.clickhouse.sink import ClickHouseSink, append_rows, connect, migrate
 from tests.sinks.clickhouse.test_rows import batch_of
 from tests.sinks.conftest import TABLES
 
@@ -271,10 +271,10 @@ EVENTS: tuple[list[Event], ...] = (
 def filled(clickhouse_url: str) -> Iterator[Client]:
     name = f"t{uuid4().hex[:8]}"
     migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
-    sink = ClickHouse(clickhouse_url, name)
+    sink = ClickHouseSink(clickhouse_url, name)
     for number, events in enumerate(EVENTS):
         sink.write(sink.prepare(batch_of(*events)), f"sample:{number}")
-    append(
+    append_rows(
         clickhouse_url,
         name,
         "balance",
@@ -294,7 +294,7 @@ def filled(clickhouse_url: str) -> Iterator[Client]:
             (NOW, "t", 1, 2, 2, 0, 0, NOW),
         ],
     )
-    append(
+    append_rows(
         clickhouse_url,
         name,
         "delays",
@@ -509,7 +509,7 @@ def test_a_run_comes_back_as_a_whole_trace_in_order(filled):
 
 
 def test_the_parts_of_every_table_are_told_and_few(filled, clickhouse_url):
-    sink = ClickHouse(clickhouse_url, filled.database)
+    sink = ClickHouseSink(clickhouse_url, filled.database)
     for number in range(10):
         sink.write(sink.prepare(batch_of(used("parted", "ann", "small", "1"))), f"part:{number}")
     found = answers(filled, "parts")

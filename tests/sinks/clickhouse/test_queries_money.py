@@ -14,7 +14,7 @@ from schemas.events.base import Event
 from schemas.events.usage import BudgetAlerted, TokensUsed
 from schemas.events.values import Charge, Tokens
 from sinks.clickhouse.queries.money import MONEY
-from sinks.clickhouse.sink import ClickHouse, connect, migrate
+from sinks.clickhouse.sink import ClickHouseSink, connect, migrate
 from tests.sinks.clickhouse.test_rows import batch_of
 from tests.sinks.conftest import TABLES
 
@@ -128,7 +128,7 @@ EVENTS: tuple[list[Event], ...] = (
 def filled(clickhouse_url: str) -> Iterator[Client]:
     name = f"t{uuid4().hex[:8]}"
     migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
-    sink = ClickHouse(clickhouse_url, name)
+    sink = ClickHouseSink(clickhouse_url, name)
     for number, events in enumerate(EVENTS):
         sink.write(sink.prepare(batch_of(*events)), f"sample:{number}")
     with connect(clickhouse_url, name) as client:

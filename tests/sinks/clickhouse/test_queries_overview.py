@@ -12,7 +12,7 @@ from schemas.events.agent.runs import RunFinished
 from schemas.events.guardrails import VerdictReached
 from schemas.events.tracing import SpanEnded
 from sinks.clickhouse.queries.catalogue import by_name
-from sinks.clickhouse.sink import ClickHouse, append
+from sinks.clickhouse.sink import ClickHouseSink, append_rows
 from tests.sinks.clickhouse.test_rows import batch_of
 
 pytestmark = pytest.mark.engine
@@ -109,11 +109,11 @@ def ask(database, clickhouse_url) -> Callable[..., list[tuple]]:
             verdict(3, "block", enforced=False),
         ],
     )
-    sink = ClickHouse(clickhouse_url, database.database)
+    sink = ClickHouseSink(clickhouse_url, database.database)
     for events in groups:
         sink.write(sink.prepare(batch_of(*events)), type(events[0]).__name__)
     minute = NOW.replace(tzinfo=None)
-    append(
+    append_rows(
         clickhouse_url,
         database.database,
         "balance",

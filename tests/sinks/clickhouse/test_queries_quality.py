@@ -11,7 +11,7 @@ from schemas.events.attempts import AttemptEnded
 from schemas.events.quality import DriftFound, HourProfiled
 from schemas.events.tracing import SpanEnded
 from sinks.clickhouse.queries.catalogue import by_name
-from sinks.clickhouse.sink import ClickHouse
+from sinks.clickhouse.sink import ClickHouseSink
 from tests.sinks.clickhouse.test_rows import batch_of
 
 pytestmark = pytest.mark.engine
@@ -148,7 +148,7 @@ def ask(database, clickhouse_url):
             attempt(3, 2, "large", hedge=True),
         ],
     )
-    sink = ClickHouse(clickhouse_url, database.database)
+    sink = ClickHouseSink(clickhouse_url, database.database)
     for events in groups:
         sink.write(sink.prepare(batch_of(*events)), type(events[0]).__name__)
 

@@ -10,7 +10,7 @@ from processors.tracing.foreign_spans import translated
 from schemas.definitions.kinds import Definitions
 from schemas.events.tracing import SpanReceived
 from sinks.clickhouse.queries.catalogue import by_name
-from sinks.clickhouse.sink import ClickHouse
+from sinks.clickhouse.sink import ClickHouseSink
 from streams.engine.client import now
 from tests.sinks.clickhouse.test_rows import batch_of
 
@@ -26,7 +26,7 @@ def rows(database, name: str, **given) -> list[dict]:
 @pytest.fixture(scope="module")
 def landed(database, clickhouse_url):
     """The same conversation in every dialect, each a trace of its own, and of one more tenant."""
-    sink = ClickHouse(clickhouse_url, database.database)
+    sink = ClickHouseSink(clickhouse_url, database.database)
     at = now()
     spans = []
     used = []

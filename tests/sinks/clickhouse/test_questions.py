@@ -9,7 +9,7 @@ import yaml
 
 from schemas.catalogue import landed_classes
 from schemas.ports import SearchAnswer
-from sinks.clickhouse.sink import ClickHouse
+from sinks.clickhouse.sink import ClickHouseSink
 from streams.config import Settings
 from streams.engine.client import now, request
 from streams.lab import playground as desks
@@ -51,7 +51,7 @@ def filled(database, clickhouse_url):
         request(**fields) for fields in yaml.safe_load((COMPANY / "requests.yaml").read_text())
     ]
     events = defaultdict(list)
-    sink = ClickHouse(clickhouse_url, database.database)
+    sink = ClickHouseSink(clickhouse_url, database.database)
     for tenant in ("fernweh", "fernweh-outlet"):
         desk = desks.Desk(Settings(), COMPANY, "support", tenant)
         for one in requests:

@@ -17,9 +17,9 @@ from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens
 from schemas.wire.avro_schema import schema_of
 from schemas.wire.codec import HEAD, Codec, LocalIds
-from sinks.base import Bodies
+from sinks.base import EncodedBatch
 from sinks.clickhouse.retention import days_of, tenant_of
-from sinks.clickhouse.sink import ClickHouse, connect, migrate
+from sinks.clickhouse.sink import ClickHouseSink, connect, migrate
 from streams.engine.sinks.worker import kept_by
 from tests.sinks.conftest import TABLES as FOLDER
 
@@ -49,9 +49,9 @@ def used(tenant: str, days_ago: float, nth: int = 0) -> TokensUsed:
     )
 
 
-def bodies_of(*events: TokensUsed) -> Bodies:
+def bodies_of(*events: TokensUsed) -> EncodedBatch:
     values = [CODEC.encode(event)[HEAD.size :] for event in events]
-    return Bodies(TokensUsed, 0, [*range(len(values))], [0] * len(values), values)
+    return EncodedBatch(TokensUsed, 0, [*range(len(values))], [0] * len(values), values)
 
 
 @pytest.mark.parametrize("kind", landed_classes(), ids=lambda kind: kind.__name__)
@@ -91,7 +91,7 @@ def upgraded(clickhouse_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.mark.engine
 def test_rows_go_when_their_tenant_said_and_no_mutation_is_made(upgraded, clickhouse_url):
-    sink = ClickHouse(clickhouse_url, upgraded.database, kept=KEPT)
+    sink = ClickHouseSink(clickhouse_url, upgraded.database, kept=KEPT)
     rows = [used(*one) for one in product(("brief", "usual"), (1, 3), range(5))]
     sink.write(sink.prepare(bodies_of(*rows)), "one")
     for table in ("token_usage", "spans", "runs", "user_days"):

@@ -15,8 +15,8 @@ from schemas.events.values import Tokens, Took
 from schemas.wire.codec import from_json
 from schemas.wire.plain_values import plain_of
 from sinks.base import Batch
-from sinks.clickhouse.retention import USUAL_DAYS
-from sinks.clickhouse.rows import RowShape, columns, epoch, row_of
+from sinks.clickhouse.retention import DEFAULT_DAYS
+from sinks.clickhouse.rows import RowShape, column_batch, epoch, row_of
 
 EXAMPLES = Path(__file__).parents[3] / "schemas" / "examples"
 LANDED = [
@@ -84,23 +84,23 @@ def in_column(value: Any, field: Any) -> Any:
 )
 def test_an_example_becomes_its_row(kind, path):
     event = from_json(kind, path.read_text())
-    made = columns(batch_of(event))
+    made = column_batch(batch_of(event))
     row = {name: values[0] for name, values in zip(made.names, made.values, strict=True)}
-    assert [row.pop(name) for name in PLACE] == [kind.topic(), "made1", 3, 100, 200, USUAL_DAYS]
+    assert [row.pop(name) for name in PLACE] == [kind.topic(), "made1", 3, 100, 200, DEFAULT_DAYS]
     assert row == expected(event)
     assert made.table == kind.table
 
 
 def test_rows_stay_in_order_and_columns_are_equally_long():
     events = [from_json(kind, path.read_text()) for kind, path in LANDED if kind is TokensUsed]
-    made = columns(batch_of(*events))
+    made = column_batch(batch_of(*events))
     assert {len(values) for values in made.values} == {len(events)}
     assert made.values[made.names.index("id")] == [event.id.int for event in events]
 
 
 def test_money_is_exact_to_the_last_decimal():
     event = used().model_copy(update={"cost_usd": Decimal("123456789.000000000001")})
-    made = columns(batch_of(event))
+    made = column_batch(batch_of(event))
     assert made.values[made.names.index("cost_usd")] == [Decimal("123456789.000000000001")]
 
 
@@ -118,7 +118,7 @@ def test_money_is_exact_to_the_last_decimal():
 def test_a_value_that_no_column_holds_is_refused(broken):
     fields = plain_of(used()) | broken
     with pytest.raises((ValueError, OverflowError)):
-        columns(Batch(TokensUsed, 0, [0], [0], [fields]))
+        column_batch(Batch(TokensUsed, 0, [0], [0], [fields]))
 
 
 def test_the_epoch_changes_with_the_way_rows_are_made():

@@ -7,8 +7,8 @@ import pytest
 
 from schemas.catalogue import landed_classes
 from schemas.wire.codec import from_json
-from sinks.clickhouse.rows import columns
-from sinks.clickhouse.sink import ClickHouse, MigrationRefused, connect, migrate, statements
+from sinks.clickhouse.rows import column_batch
+from sinks.clickhouse.sink import ClickHouseSink, MigrationError, connect, migrate, statements
 from tests.sinks.clickhouse.test_rows import EXAMPLES, batch_of, expected
 from tests.sinks.conftest import TABLES
 
@@ -45,7 +45,9 @@ def test_a_table_has_the_columns_that_its_events_fill_and_no_others(database, na
         if kind.table == name
     ]
     described = {row[0] for row in database.query(f"DESCRIBE TABLE {name}").result_rows}
-    assert described == {"landed_at"}.union(*(columns(batch_of(event)).names for event in events))
+    assert described == {"landed_at"}.union(
+        *(column_batch(batch_of(event)).names for event in events)
+    )
 
 
 @pytest.mark.parametrize("kind", landed_classes(), ids=lambda kind: kind.__name__)
@@ -54,7 +56,7 @@ def test_an_event_fills_its_table_and_comes_back_as_it_was(database, clickhouse_
         from_json(kind, path.read_text()).model_copy(update={"id": uuid4()})
         for path in sorted((EXAMPLES / kind.__name__).glob("*.json"))
     ]
-    sink = ClickHouse(clickhouse_url, database.database)
+    sink = ClickHouseSink(clickhouse_url, database.database)
     table = kind.table
     prepared = sink.prepare(batch_of(*events))
     sink.write(prepared, f"examples:{kind.__name__}")
@@ -84,12 +86,12 @@ def test_a_batch_that_comes_again_is_there_once_and_in_the_totals_once(
 ):
     name = f"t{uuid4().hex[:8]}"
     migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
-    sink = ClickHouse(clickhouse_url, name, deduplicate)
+    sink = ClickHouseSink(clickhouse_url, name, deduplicate)
     for kind in landed_classes():
         event = from_json(kind, (EXAMPLES / kind.__name__ / "full.json").read_text())
         for _ in range(3):
-            sink.write(columns(batch_of(event)), f"{kind.topic()}:3:100-100:e")
-            sink.write(columns(batch_of(event, first=200)), f"{kind.topic()}:3:200-200:e")
+            sink.write(column_batch(batch_of(event)), f"{kind.topic()}:3:100-100:e")
+            sink.write(column_batch(batch_of(event, first=200)), f"{kind.topic()}:3:200-200:e")
     with connect(clickhouse_url, name) as client:
         for kind in landed_classes():
             rows = client.query(
@@ -103,7 +105,7 @@ def test_a_batch_that_comes_again_is_there_once_and_in_the_totals_once(
 
 def test_an_error_of_the_server_is_raised_and_the_same_rows_are_taken_afterwards(clickhouse_url):
     name = f"t{uuid4().hex[:8]}"
-    sink = ClickHouse(clickhouse_url, name)
+    sink = ClickHouseSink(clickhouse_url, name)
     kind = landed_classes()[0]
     prepared = sink.prepare(
         batch_of(from_json(kind, (EXAMPLES / kind.__name__ / "full.json").read_text()))
@@ -169,7 +171,7 @@ def test_files_that_do_not_fit_the_database_are_refused(clickhouse_url, folder, 
     name = f"t{uuid4().hex[:8]}"
     migrate(clickhouse_url, name, folder, {"type": "String"})
     change(folder)
-    with pytest.raises(MigrationRefused, match=sentence):
+    with pytest.raises(MigrationError, match=sentence):
         migrate(clickhouse_url, name, folder, {"type": "String"})
 
 

@@ -10,13 +10,15 @@ import pytest
 
 from schemas.events.values import Message, Tokens, ToolRequest, ToolSpec
 from schemas.ports import ChatAnswer, ChatQuestion, Endpoint, Failure, Ways
-from sinks.http import client, retry_after, retry_after_of
-from sinks.models.client import ModelApi
+from sinks.http import http_client, retry_after, retry_after_s_of
+from sinks.models.attempt import http_sender
+from sinks.models.client import ModelClient
 from sinks.models.protocols.openai import answer_of, message_body
+from sinks.runtime import Runtime
 from tests.support.model_faults import GOOD, faulty
 
 LOOP = asyncio.Runner()
-HTTP = client(10)
+HTTP = http_client(10)
 SECRETS = {"env:KEY": "sesame"}
 CALL = ToolRequest(id="c1", name="look", arguments='{"order": "A-1"}')
 QUESTION = ChatQuestion(
@@ -51,7 +53,7 @@ def ask(question, *urls, timeout_ms=2_000, each_ms=1_000, key=None, pauses=None)
     async def sleep(seconds):
         (pauses if pauses is not None else []).append(seconds)
 
-    port = ModelApi(HTTP, SECRETS.__getitem__, sleep=sleep)
+    port = ModelClient(http_sender(HTTP, SECRETS.__getitem__), runtime=Runtime(sleep=sleep))
     return LOOP.run(
         port(
             replace(
@@ -273,4 +275,4 @@ def test_retry_after(value, seconds):
     ],
 )
 def test_milliseconds_are_more_exact(headers, seconds):
-    assert retry_after_of(headers) == seconds
+    assert retry_after_s_of(headers) == seconds

@@ -9,8 +9,8 @@ from schemas.catalogue import event_classes
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens
 from schemas.wire.codec import HEAD, Codec, LocalIds
-from sinks.base import Bodies
-from sinks.clickhouse.sink import ClickHouse
+from sinks.base import EncodedBatch
+from sinks.clickhouse.sink import ClickHouseSink
 
 INSERTS = 220
 MOST = 200
@@ -21,7 +21,7 @@ PARTS = """SELECT table, partition, count() AS parts FROM system.parts
 WHERE database = currentDatabase() AND active GROUP BY ALL ORDER BY parts DESC LIMIT 1"""
 
 
-def bodies_of(nth: int) -> Bodies:
+def bodies_of(nth: int) -> EncodedBatch:
     event = TokensUsed(
         id=UUID(int=nth + 1),
         at=NOW - timedelta(seconds=nth),
@@ -34,12 +34,12 @@ def bodies_of(nth: int) -> Bodies:
         provider="p",
         tokens=Tokens(input_tokens=1),
     )
-    return Bodies(TokensUsed, 0, [nth], [nth], [CODEC.encode(event)[HEAD.size :]])
+    return EncodedBatch(TokensUsed, 0, [nth], [nth], [CODEC.encode(event)[HEAD.size :]])
 
 
 @pytest.mark.engine
 def test_no_partition_has_more_than_two_hundred_parts(database, clickhouse_url):
-    sink = ClickHouse(clickhouse_url, database.database)
+    sink = ClickHouseSink(clickhouse_url, database.database)
     most = 0
     for nth in range(INSERTS):
         sink.write(sink.prepare(bodies_of(nth)), f"{nth}")

@@ -11,11 +11,13 @@ import pytest
 from infra.embedded.scripted.faults import FAULTS, faulty
 from schemas.events.values import Message
 from schemas.ports import ChatAnswer, ChatQuestion, Endpoint, Failure
-from sinks.http import client
-from sinks.models.client import ModelApi
+from sinks.http import http_client
+from sinks.models.attempt import http_sender
+from sinks.models.client import ModelClient
+from sinks.runtime import Runtime
 
 LOOP = asyncio.Runner()
-HTTP = client(10)
+HTTP = http_client(10)
 LIMIT_MS = 80
 
 # What became of it: requests at the failing endpoint, and the reason where no other endpoint may
@@ -66,7 +68,11 @@ def ask(*endpoints: Endpoint, heard=None, pauses=None):
     question = ChatQuestion(
         endpoints, (Message(role="user", content="Where is it?"),), (), None, None, 20_000, "q-1"
     )
-    return LOOP.run(ModelApi(HTTP, str, sleep=sleep, heard=hearing)(question))
+    return LOOP.run(
+        ModelClient(http_sender(HTTP, str), runtime=Runtime(sleep=sleep), listener_of=hearing)(
+            question
+        )
+    )
 
 
 def endpoint(name: str, url: str, provider: str, stream: bool, fault: str = "") -> Endpoint:
@@ -159,7 +165,10 @@ def test_httpx_says_of_a_fault_what_aiohttp_says(server, fault, plain, streamed,
             "q-1",
         )
         async with httpx.AsyncClient() as own:
-            return [await ModelApi(http, str, sleep=sleep)(question) for http in (own, HTTP)]
+            return [
+                await ModelClient(http_sender(http, str), runtime=Runtime(sleep=sleep))(question)
+                for http in (own, HTTP)
+            ]
 
     for said in LOOP.run(run()):
         assert (said.reason, {one.unsure for one in said.tried}) == (
@@ -167,9 +176,9 @@ def test_httpx_says_of_a_fault_what_aiohttp_says(server, fault, plain, streamed,
             {unsure},
         )
         assert (
-            "see the" in said.detail
+            "check the" in said.detail
             if fault == "401"
-            else "see that it is up" in said.detail or fault != "refused"
+            else "start it" in said.detail or fault != "refused"
         )
 
 

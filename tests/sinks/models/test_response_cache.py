@@ -11,8 +11,9 @@ import pytest
 
 from schemas.events.values import Tokens, ToolRequest
 from schemas.ports import ChatAnswer, ChatQuestion, Endpoint, Kept
-from sinks.models.client import ModelApi
+from sinks.models.client import ModelClient
 from sinks.models.response_cache import ResponseCache
+from sinks.runtime import Runtime
 from tests.support.processors import NOON
 
 KEPT = Kept("acme", "k1", 60)
@@ -50,7 +51,7 @@ def later(seconds):
     ],
 )
 def test_an_answer_is_found_by_its_tenant_and_key_while_it_lasts(cache, kept, seconds, found):
-    cache.keep(KEPT, ANSWER, NOON)
+    cache.store(KEPT, ANSWER, NOON)
     assert cache.find(kept, later(seconds)) == (
         replace(ANSWER, started_at=later(seconds), at=later(seconds), attempts=0, cache_hit=True)
         if found
@@ -69,15 +70,15 @@ def test_an_answer_is_found_by_its_tenant_and_key_while_it_lasts(cache, kept, se
     ],
 )
 def test_only_a_whole_answer_is_kept(cache, change):
-    cache.keep(KEPT, replace(ANSWER, **change), NOON)
+    cache.store(KEPT, replace(ANSWER, **change), NOON)
     assert cache.find(KEPT, NOON) is None
 
 
 def test_what_has_expired_is_removed_and_another_process_sees_what_is_kept(cache, tmp_path):
-    cache.keep(KEPT, ANSWER, NOON)
+    cache.store(KEPT, ANSWER, NOON)
     other = ResponseCache(tmp_path / "home" / "responses.sqlite")
     assert other.find(KEPT, NOON).content == "hello"
-    other.keep(Kept("acme", "k2", 60), ANSWER, later(100))
+    other.store(Kept("acme", "k2", 60), ANSWER, later(100))
     with sqlite3.connect(tmp_path / "home" / "responses.sqlite") as db:
         assert db.execute("SELECT key FROM responses").fetchall() == [("k2",)]
     other.close()
@@ -87,7 +88,7 @@ def test_a_file_that_cannot_be_used_is_a_miss_and_a_line_in_the_log(tmp_path, ca
     (tmp_path / "broken").write_bytes(b"this is no database" * 100)
     for path in (tmp_path / "broken", tmp_path / "broken" / "below"):
         cache = ResponseCache(path)
-        cache.keep(KEPT, ANSWER, NOON)
+        cache.store(KEPT, ANSWER, NOON)
         assert cache.find(KEPT, NOON) is None
     assert "was not used" in caplog.text
 
@@ -105,7 +106,7 @@ def test_a_hit_asks_nobody(cache):
             "tokens": ANSWER.tokens,
         }
 
-    port = ModelApi(None, str, now=lambda: NOON, cache=cache, ask=ask)
+    port = ModelClient(ask, runtime=Runtime(now=lambda: NOON), cache=cache)
     question = ChatQuestion(
         (Endpoint("small", "stub", "", "s"),), (), (), None, None, 1_000, "q", kept=KEPT
     )

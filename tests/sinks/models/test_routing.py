@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from schemas.definitions.routes import Check
 from schemas.events.values import Message, Tokens
 from schemas.ports import ChatAnswer, ChatQuestion, Endpoint, Failure, Ways
-from sinks.http import Refusal
-from sinks.models.circuit_breaker import OPEN_S
-from sinks.models.client import ModelApi
+from sinks.circuit_breaker import OPEN_S
+from sinks.http import CallError
+from sinks.models.client import ModelClient
+from sinks.runtime import Runtime
 from tests.support.virtual_time import Virtual
 
 TOKENS = Tokens(input_tokens=10, output_tokens=2)
@@ -22,7 +24,9 @@ SAID = {
     "finish_reason": "stop",
     "tokens": TOKENS,
 }
-FREE = Refusal("http_503", "busy", again=True)
+FREE = CallError("http_503", "busy", retryable=True)
+
+CHECK = Check(min_chars=3)
 
 
 class World:
@@ -36,15 +40,11 @@ class World:
         self.heard = []
         self.virtual = Virtual()
         self.meter = Meter()
-        self.port = ModelApi(
-            None,
-            str,
-            now=self.now,
-            chance=lambda: 0.5,
-            heard=self.hearing,
-            meter=self.meter,
-            ask=self.ask,
-            runner="calls-0",
+        self.port = ModelClient(
+            self.ask,
+            runtime=Runtime(now=self.now, chance=lambda: 0.5, meter=self.meter, worker="calls-0"),
+            listener_of=self.hearing,
+            check_answer=too_short,
         )
 
     def now(self):
@@ -63,8 +63,10 @@ class World:
             async with asyncio.timeout(left_s):
                 await asyncio.sleep(seconds)
         except TimeoutError as error:
-            raise Refusal("timeout", f"no answer within {left_s:.1f} s", unsure=True) from error
-        if isinstance(outcome, Refusal):
+            raise CallError(
+                "timeout", f"no answer within {left_s:.1f} s", uncertain=True
+            ) from error
+        if isinstance(outcome, CallError):
             raise outcome
         if isinstance(outcome, list):
             hear(outcome[-1], True)
@@ -123,14 +125,14 @@ def test_a_first_model_that_hangs_leaves_the_next_its_time():
     [
         ([(0, FREE), (0, "a")], 2, 0.25),
         ([(0, FREE)], 4, 0.75),
-        ([(0, Refusal("http_429", "", again=True, retry_after_s=4.0)), (0, "a")], 2, 4.0),
+        ([(0, CallError("http_429", "", retryable=True, retry_after_s=4.0)), (0, "a")], 2, 4.0),
         (
-            [(0, Refusal("http_429", "", again=True, retry_after_s=11.0))],
+            [(0, CallError("http_429", "", retryable=True, retry_after_s=11.0))],
             2,
             0.0,
         ),  # longer than its time: the next one
-        ([(0, Refusal("http_400", "bad"))], 2, 0.0),
-        ([(0, Refusal("http_401", "key"))], 2, 0.0),
+        ([(0, CallError("http_400", "bad"))], 2, 0.0),
+        ([(0, CallError("http_401", "key"))], 2, 0.0),
     ],
 )
 def test_retries_and_what_is_not_retried(script, asked, seconds):
@@ -205,23 +207,23 @@ def test_where_all_breakers_are_open_it_says_what_to_do():
     failure = world.chat("a")
     assert (failure.reason, failure.attempts, failure.tried) == ("breaker_open", 0, ())
     assert (
-        "a failed too often lately and is tried again in" in failure.detail
+        "a failed too often and is not called for" in failure.detail
         and "fallback" in failure.detail
     )
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    "failure",
     [
-        Refusal("http_400", ""),
-        Refusal("http_401", ""),
-        Refusal("no_secret", ""),
-        Refusal("too_large", ""),
+        CallError("http_400", ""),
+        CallError("http_401", ""),
+        CallError("no_secret", ""),
+        CallError("too_large", ""),
     ],
 )
-def test_our_own_mistakes_open_no_breaker(refusal):
-    world = World(a=[(0, refusal)])
-    assert [world.chat("a").reason for _ in range(30)] == [refusal.reason] * 30
+def test_our_own_mistakes_open_no_breaker(failure):
+    world = World(a=[(0, failure)])
+    assert [world.chat("a").reason for _ in range(30)] == [failure.reason] * 30
 
 
 def test_what_had_too_little_time_opens_no_breaker():
@@ -254,9 +256,9 @@ def test_of_two_good_answers_at_once_one_is_late_and_its_tokens_are_known():
 
 
 def test_a_hedge_that_fails_leaves_the_first_alone_and_a_first_that_fails_leaves_the_hedge():
-    world = World(a=[(2, "a")], b=[(0, Refusal("http_400", ""))])
+    world = World(a=[(2, "a")], b=[(0, CallError("http_400", ""))])
     assert world.chat("a", "b", hedge_ms=500, hedge_budget=1).content == "a"
-    world = World(a=[(1, Refusal("http_400", ""))], b=[(2, "b")])
+    world = World(a=[(1, CallError("http_400", ""))], b=[(2, "b")])
     answer = world.chat("a", "b", hedge_ms=500, hedge_budget=1)
     assert (answer.content, world.took(answer)) == ("b", 2.5)
 
@@ -294,22 +296,22 @@ def test_who_is_heard_first_is_the_only_one_heard():
 
 
 def test_after_the_first_word_there_is_no_fallback():
-    world = World(a=[(1, Refusal("truncated", "", begun=True))], b=[(0, "b")])
+    world = World(a=[(1, CallError("truncated", "", partial=True))], b=[(0, "b")])
     assert world.chat("a", "b").reason == "truncated"
 
 
 def test_what_breaks_off_before_anybody_heard_it_has_a_fallback():
-    world = World(a=[(1, Refusal("truncated", "", begun=True))], b=[(0, "b")])
-    assert world.chat("a", "b", checked=1, wrong_with=wrong_with).content == "b"
+    world = World(a=[(1, CallError("truncated", "", partial=True))], b=[(0, "b")])
+    assert world.chat("a", "b", checked=1, check=CHECK).content == "b"
 
 
-def wrong_with(answer: ChatAnswer):
+def too_short(_check, answer: ChatAnswer):
     return "too short" if len(answer.content) < 3 else None
 
 
 def test_a_cascade_goes_on_while_an_answer_does_not_stand_the_check():
     world = World(a=[(1, ["begun", "ab"])], b=[(2, "good")])
-    answer = world.chat("a", "b", checked=1, wrong_with=wrong_with)
+    answer = world.chat("a", "b", checked=1, check=CHECK)
     assert (answer.content, world.took(answer), world.heard) == ("good", 3.0, [])
     assert ledger(answer) == [("a", "check_failed", True, False), ("b", "", False, False)]
     assert answer.tried[0].tokens == TOKENS  # wasted, and to be paid
@@ -317,15 +319,15 @@ def test_a_cascade_goes_on_while_an_answer_does_not_stand_the_check():
 
 def test_a_cheap_answer_that_stands_the_check_is_taken():
     world = World(a=[(1, "abc")], b=[(2, "good")])
-    assert world.chat("a", "b", checked=1, wrong_with=wrong_with).attempts == 1
+    assert world.chat("a", "b", checked=1, check=CHECK).attempts == 1
 
 
 def test_the_last_one_of_a_cascade_is_taken_as_it_is_and_where_it_fails_nothing_is():
     world = World(a=[(1, "a")], b=[(2, "b")])
-    assert world.chat("a", "b", checked=1, wrong_with=wrong_with).content == "b"
-    assert World(a=[(1, "a")]).chat("a", checked=1, wrong_with=wrong_with).content == "a"
-    failure = World(a=[(1, "a")], b=[(2, Refusal("http_400", ""))]).chat(
-        "a", "b", checked=1, wrong_with=wrong_with
+    assert world.chat("a", "b", checked=1, check=CHECK).content == "b"
+    assert World(a=[(1, "a")]).chat("a", checked=1, check=CHECK).content == "a"
+    failure = World(a=[(1, "a")], b=[(2, CallError("http_400", ""))]).chat(
+        "a", "b", checked=1, check=CHECK
     )
     assert failure.reason == "http_400" and ledger(failure)[0] == ("a", "check_failed", True, False)
 

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.ports import ChatAnswer
-from sinks.http import Refusal
-from tests.sinks.models.test_routing import World, wrong_with
+from sinks.http import CallError
+from tests.sinks.models.test_routing import CHECK, World
 
 REFUSALS = st.builds(
-    lambda reason, again, after, begun: Refusal(
-        reason, "x", again=again, retry_after_s=after, begun=begun
+    lambda reason, again, after, begun: CallError(
+        reason, "x", retryable=again, retry_after_s=after, partial=begun
     ),
     st.sampled_from(["http_503", "http_400", "timeout", "reset", "bad_json"]),
     st.booleans(),
@@ -34,7 +34,7 @@ WAYS = st.one_of(
         st.sampled_from([1, 100, 600]),
         st.sampled_from([0.05, 0.5, 1.0]),
     ),
-    st.builds(lambda n: {"checked": n, "wrong_with": wrong_with}, st.integers(1, 2)),
+    st.builds(lambda n: {"checked": n, "check": CHECK}, st.integers(1, 2)),
 )
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sinks.http import Refusal
-from sinks.models.protocols import anthropic, openai, sse
-from sinks.models.protocols.provider_errors import error_in
-from sinks.models.protocols.sse import events, taken
+from sinks.http import BODY_BYTES_MAX, CallError
+from sinks.models.protocols import anthropic, openai
+from sinks.models.provider_errors import provider_error
+from sinks.models.sse import accumulate, events
 
 WHOLE = (
     '\ufeff: hello\r\n\r\nevent: a\r\ndata: 1\r\ndata:2\r\nid: 7\r\n\r\n: ping\n\ndata: {"x": "ü€😀"}\n\n'
@@ -20,13 +20,13 @@ WHOLE = (
 ).encode()
 
 
-def read(*parts: bytes) -> list[tuple[str, str]]:
+def read(*parts: bytes, bytes_max: int = BODY_BYTES_MAX) -> list[tuple[str, str]]:
     async def come():
         for part in parts:
             yield part
 
     async def all_of():
-        return [event async for event in events(come())]
+        return [event async for event in events(come(), bytes_max)]
 
     return asyncio.run(all_of())
 
@@ -41,20 +41,19 @@ def test_what_is_cut_off_in_a_line_is_not_told():
     assert read(b"data: 1\n\ndata: 2") == [("", "1")]
 
 
-def test_bytes_that_are_no_text_and_an_event_without_end(monkeypatch):
-    with pytest.raises(Refusal, match="UTF-8"):
+def test_bytes_that_are_no_text_and_an_event_without_end():
+    with pytest.raises(CallError, match="UTF-8"):
         read(b"data: \xff\xfe\n\n")
-    monkeypatch.setattr(sse, "BODY_BYTES_MAX", 100)
     for part in (b"x" * 60, b"data: yyyy\n" * 4):
-        with pytest.raises(Refusal) as refused:
-            read(*[part] * 10)
+        with pytest.raises(CallError) as refused:
+            read(*[part] * 10, bytes_max=100)
         assert refused.value.reason == "too_large"
 
 
 def chunks(*deltas, **more):
-    stream = openai.Stream()
+    stream = openai.PROTOCOL.stream()
     texts = [
-        taken(stream, "", json.dumps({"model": "m-1", "choices": [{"delta": delta}], **more}))
+        accumulate(stream, "", json.dumps({"model": "m-1", "choices": [{"delta": delta}], **more}))
         for delta in deltas
     ]
     return texts, openai.answer_of(stream.body())
@@ -117,9 +116,9 @@ def test_calls_without_an_index_are_whole_or_go_on():
     ],
 )
 def test_a_chunk_that_makes_no_sense(data):
-    with pytest.raises(Refusal) as refused:
-        taken(openai.Stream(), "", data)
-    assert refused.value.reason == "bad_chunk" and refused.value.again
+    with pytest.raises(CallError) as refused:
+        accumulate(openai.PROTOCOL.stream(), "", data)
+    assert refused.value.reason == "bad_chunk" and refused.value.retryable
 
 
 LEAF = (
@@ -197,19 +196,19 @@ EVENT = st.fixed_dictionaries(
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_comes_is_an_answer_or_a_refusal(protocol, came, data):
-    stream = protocol.Stream()
+    stream = protocol.PROTOCOL.stream()
     try:
         for value in data.draw(st.lists(came | ANY, max_size=5)):
-            taken(stream, "", json.dumps(value))
+            accumulate(stream, "", json.dumps(value))
         assert protocol.answer_of(stream.body())["finish_reason"]
-    except Refusal as refused:
+    except CallError as refused:
         assert refused.reason and refused.detail
 
 
 def test_blocks_without_a_number():
-    stream = anthropic.Stream()
-    with pytest.raises(Refusal, match="makes no sense"):
-        taken(
+    stream = anthropic.PROTOCOL.stream()
+    with pytest.raises(CallError, match="makes no sense"):
+        accumulate(
             stream,
             "",
             '{"type": "content_block_start", "index": null, "content_block": {"type": "text"}}',
@@ -236,8 +235,8 @@ def test_blocks_without_a_number():
     ],
 )
 def test_an_error_inside_an_answer(error, reason, again):
-    told = error_in(error)
-    assert (told.reason, told.again) == (reason, again) and told.detail
-    with pytest.raises(Refusal) as refused:
+    told = provider_error(error)
+    assert (told.reason, told.retryable) == (reason, again) and told.detail
+    with pytest.raises(CallError) as refused:
         openai.answer_of({"error": error})
     assert refused.value.reason == reason

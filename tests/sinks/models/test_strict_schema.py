@@ -3,7 +3,7 @@
 import pytest
 
 from infra.examples.structured.orders import Order
-from sinks.models.protocols.strict_schema import strict_form
+from sinks.models.strict_schema import strict_form
 
 TEXT = {"type": "string"}
 

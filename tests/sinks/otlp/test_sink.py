@@ -23,7 +23,7 @@ from schemas.wire.codec import from_json
 from schemas.wire.plain_values import plain_of
 from sinks.base import Batch
 from sinks.otlp.semconv import is_latest
-from sinks.otlp.sink import Otlp
+from sinks.otlp.sink import OtlpSink
 from streams.engine.monitoring.telemetry import GENAI
 
 EXAMPLES = Path(__file__).parents[3] / "schemas" / "examples"
@@ -69,7 +69,7 @@ def batch_of(*events: SpanEnded) -> Batch:
 def sent(collector: Collector, *events: SpanEnded, **how: Any) -> list[tuple[str, float, dict]]:
     """Writes the events; what was measured on the way."""
     measured: list[tuple[str, float, dict]] = []
-    sink = Otlp(
+    sink = OtlpSink(
         "http://collector:4318/",
         {"x-key": "k"},
         measure=lambda *each: measured.append(each),
@@ -244,7 +244,7 @@ def test_spans_of_others_do_not_leave_again():
 @pytest.mark.parametrize("status", [401, 404, 429, 500, 503])
 def test_what_may_pass_later_comes_again_and_is_not_measured_before(status):
     measured: list = []
-    sink = Otlp(
+    sink = OtlpSink(
         "http://c",
         measure=lambda *each: measured.append(each),
         http=httpx.Client(transport=httpx.MockTransport(collector := Collector(status))),

@@ -15,7 +15,7 @@ from schemas.ports import SearchQuestion
 from sinks.base import Batch
 from sinks.qdrant.embedder import DIMENSIONS, Embedder, mean, unit
 from sinks.qdrant.search import Search
-from sinks.qdrant.sink import Qdrant, prepare
+from sinks.qdrant.sink import QdrantSink, prepare_collection
 
 EMBEDDER = Embedder()
 QUESTIONS = 16
@@ -75,8 +75,8 @@ def measured(folder: Path, url: str, collection: str) -> tuple[float, float]:
     """Recall and nDCG among the first ten, over the first labelled questions of a set and a part of
     its passages.
     """
-    prepare(url, "", collection)
-    sink = Qdrant(url, "", collection, EMBEDDER)
+    prepare_collection(url, "", collection)
+    sink = QdrantSink(url, "", collection, EMBEDDER)
     queries = lines(folder / "queries.jsonl")[:QUESTIONS]
     wanted: dict[str, set[str]] = {query["_id"]: set() for query in queries}
     for line in (folder / "qrels.tsv").read_text().splitlines()[1:]:

@@ -17,7 +17,7 @@ from schemas.wire.plain_values import plain_of
 from sinks.base import Batch
 from sinks.qdrant.embedder import Embedder
 from sinks.qdrant.search import Search
-from sinks.qdrant.sink import CollectionRefused, Qdrant, client_of, prepare
+from sinks.qdrant.sink import CollectionError, QdrantSink, client_of, prepare_collection
 
 pytestmark = pytest.mark.engine
 EMBEDDER = Embedder()
@@ -49,12 +49,12 @@ def about(tenant: str, document: str, nth: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def sink(qdrant_url: str, collection: str) -> Qdrant:
-    prepare(qdrant_url, "", collection)
-    return Qdrant(qdrant_url, "", collection, EMBEDDER)
+def sink(qdrant_url: str, collection: str) -> QdrantSink:
+    prepare_collection(qdrant_url, "", collection)
+    return QdrantSink(qdrant_url, "", collection, EMBEDDER)
 
 
-def write(sink: Qdrant, *batches: Batch) -> None:
+def write(sink: QdrantSink, *batches: Batch) -> None:
     for batch in batches:
         sink.write(sink.prepare(batch), "")
 
@@ -94,7 +94,7 @@ def test_a_stage_that_counts_anew_is_listened_to(sink, qdrant_url, collection):
     same.
     """
     write(sink, prepared((70, "d", 0, "refunds take five days"), (71, "d", 1, "shipping is free")))
-    anew = Qdrant(qdrant_url, "", collection, EMBEDDER, numbering="another")
+    anew = QdrantSink(qdrant_url, "", collection, EMBEDDER, numbering="another")
     write(anew, prepared((3, "d", 0, "refunds take ten days")), retired(4, "d", 1))
     assert stored(qdrant_url, collection) == {("d", 0, "refunds take ten days")}
     write(anew, prepared((2, "d", 0, "too late"), (5, "d", 1, "shipping costs five")))
@@ -154,11 +154,11 @@ def test_a_search_that_fails_is_a_value(qdrant_url):
 def test_preparing_twice_changes_nothing_and_another_s_collection_is_refused(
     qdrant_url, collection
 ):
-    prepare(qdrant_url, "", collection)
-    prepare(qdrant_url, "", collection)
+    prepare_collection(qdrant_url, "", collection)
+    prepare_collection(qdrant_url, "", collection)
     client_of(qdrant_url, "").create_collection(
         collection + "-other",
         vectors_config={"dense": models.VectorParams(size=4, distance=models.Distance.DOT)},
     )
-    with pytest.raises(CollectionRefused, match="WEIR_QDRANT_COLLECTION"):
-        prepare(qdrant_url, "", collection + "-other")
+    with pytest.raises(CollectionError, match="WEIR_QDRANT_COLLECTION"):
+        prepare_collection(qdrant_url, "", collection + "-other")

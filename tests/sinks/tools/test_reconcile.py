@@ -10,6 +10,8 @@ import pytest
 
 from schemas.definitions.tools import HttpTarget, Reconcile
 from schemas.ports import Failure, ToolAnswer, ToolQuestion, Uncertain
+from sinks.runtime import Runtime
+from sinks.tools.kinds import ToolContext
 from sinks.tools.runner import ToolRunner
 
 LOST = httpx.ReadError("the line went dead")
@@ -53,7 +55,9 @@ def ask(shop, question=REFUND, secret={"env:KEY": "sesame-7"}.__getitem__):
             return None
 
         async with httpx.AsyncClient(transport=httpx.MockTransport(shop)) as http:
-            return await ToolRunner(http, secret, sleep=sleep)(question)
+            return await ToolRunner(ToolContext(http, http), secret, runtime=Runtime(sleep=sleep))(
+                question
+            )
 
     return asyncio.run(run())
 
@@ -178,7 +182,7 @@ def test_no_more_calls_of_a_tool_are_under_way_than_it_allows():
 
     async def run(question):
         async with httpx.AsyncClient(transport=httpx.MockTransport(shop)) as http:
-            port = ToolRunner(http, lambda _: "sesame-7")
+            port = ToolRunner(ToolContext(http, http), lambda _: "sesame-7")
             return await asyncio.gather(*(port(question) for _ in range(6)))
 
     assert all(
@@ -206,7 +210,9 @@ def test_a_tool_that_fails_again_and_again_is_left_alone_and_then_tried_once():
 
     async def run():
         async with httpx.AsyncClient(transport=httpx.MockTransport(shop)) as http:
-            port = ToolRunner(http, lambda _: "sesame-7", runner="calls-1")
+            port = ToolRunner(
+                ToolContext(http, http), lambda _: "sesame-7", runtime=Runtime(worker="calls-1")
+            )
             answers = [await port(question) for _ in range(12)]
             other = await port(replace(question, tool="other"))
             for ahead in (6, 20, 0):

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from schemas.definitions.tools import HttpTarget, Reconcile
 from schemas.ports import Failure, ToolAnswer, ToolQuestion, Uncertain
+from sinks.runtime import Runtime
+from sinks.tools.kinds import ToolContext
 from sinks.tools.runner import RETRIES, ToolRunner
 
 PAY = ToolQuestion("pay", HttpTarget(url="http://bank/pay"), "{}", 60_000, 1_000, "once", "key-1")
@@ -47,7 +49,7 @@ class Bank:
         if act in ("done_lost", "lost"):
             raise httpx.ReadError("the line went dead", request=request)
         if act == "refused":
-            raise httpx.ReadError("never connected", request=request) from refusal()
+            raise httpx.ReadError("never connected", request=request) from failure()
         return httpx.Response(
             {"done": 200, "busy": 429, "failed": 400, "broken": 500, "bad_gateway": 502}[act],
             text="paid",
@@ -63,7 +65,7 @@ class Bank:
         return httpx.Response({"later": 202, "forbidden": 403}[act])
 
 
-def refusal():
+def failure():
     """As the transport says that nobody listens: nothing was sent."""
     return aiohttp.ClientConnectorError(
         ConnectionKey("bank", 80, False, None, None, None, None), OSError("refused")
@@ -76,7 +78,9 @@ def told(bank, question):
             return None
 
         async with httpx.AsyncClient(transport=httpx.MockTransport(bank)) as http:
-            return await ToolRunner(http, str, sleep=sleep)(question)
+            return await ToolRunner(ToolContext(http, http), str, runtime=Runtime(sleep=sleep))(
+                question
+            )
 
     return asyncio.run(run())
 

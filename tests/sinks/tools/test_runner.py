@@ -9,14 +9,16 @@ import pytest
 
 from schemas.definitions.tools import HttpTarget
 from schemas.ports import Failure, ToolAnswer, ToolQuestion, Uncertain
-from sinks.http import client
-from sinks.tools.http import query_of
+from sinks.http import http_client
+from sinks.runtime import Runtime
+from sinks.tools.kinds import ToolContext
+from sinks.tools.kinds.http import query_of
 from sinks.tools.runner import ToolRunner
 from tests.support.model_faults import FAULTS, faulty, reply
 
 LOOP = asyncio.Runner()
-HTTP = client(10)
-FRESH = client(10, reuse=False)
+HTTP = http_client(10)
+FRESH = http_client(10, reuse=False)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,9 @@ def call(
     async def sleep(_):
         return None
 
-    port = ToolRunner(HTTP, {"env:KEY": "sesame"}.__getitem__, FRESH, sleep=sleep)
+    port = ToolRunner(
+        ToolContext(HTTP, FRESH), {"env:KEY": "sesame"}.__getitem__, runtime=Runtime(sleep=sleep)
+    )
     return LOOP.run(
         port(
             ToolQuestion(

@@ -17,7 +17,7 @@ from processors.usage.prices import price
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Charge, Tokens
 from schemas.money import money_text
-from sinks.clickhouse.sink import ClickHouse, migrate
+from sinks.clickhouse.sink import ClickHouseSink, migrate
 from streams import config
 from streams.cli.main import application
 from streams.cli.operate import cost
@@ -81,7 +81,7 @@ EVENTS = [
 def stored(clickhouse_url: str) -> Iterator[config.Settings]:
     name = f"t{uuid4().hex[:8]}"
     migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
-    sink = ClickHouse(clickhouse_url, name)
+    sink = ClickHouseSink(clickhouse_url, name)
     sink.write(sink.prepare(batch_of(*EVENTS)), "sample")
     yield config.Settings(clickhouse_url=clickhouse_url, clickhouse_database=name)
 

@@ -14,8 +14,9 @@ from schemas.definitions.kinds import Definitions
 from schemas.events.agent.runs import AgentRequested, RunFinished
 from schemas.events.operations import DeadLettered
 from schemas.events.webhooks import Webhook, WebhookDelivered, WebhookDropped, WebhookFailed
-from sinks.models.client import ModelApi
-from sinks.webhooks import Webhooks
+from sinks.models.attempt import http_sender
+from sinks.models.client import ModelClient
+from sinks.webhooks import WebhookSender
 from streams.app import COMPANY
 from streams.definitions import folder
 from streams.engine.in_memory import Local
@@ -48,10 +49,10 @@ def world():
             model = httpx.AsyncClient(transport=httpx.ASGITransport(app=app))
             hook = httpx.AsyncClient(transport=httpx.MockTransport(self.receive))
             ports = {
-                "chat": ModelApi(model, str),
+                "chat": ModelClient(http_sender(model, str)),
                 "tool": None,
                 "search": None,
-                "webhook": Webhooks(
+                "webhook": WebhookSender(
                     hook, lambda _: SECRET, lambda: datetime.now(UTC).replace(microsecond=0)
                 ),
             }

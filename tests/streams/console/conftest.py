@@ -11,7 +11,7 @@ import pytest
 from schemas.catalogue import event_classes
 from schemas.events.agent.runs import RunFinished
 from schemas.wire.codec import Codec, LocalIds
-from sinks.clickhouse.sink import ClickHouse, migrate
+from sinks.clickhouse.sink import ClickHouseSink, migrate
 from streams.config import Settings
 from streams.definitions import folder
 from streams.gateway.clickhouse import Tables
@@ -52,7 +52,7 @@ def landed(clickhouse_url):
     migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
     desk = Desk(Settings(), COMPANY, "support", "fernweh")
     by_kind = defaultdict(list)
-    sink = ClickHouse(clickhouse_url, name)
+    sink = ClickHouseSink(clickhouse_url, name)
     for text in SAID:
         for event in desk.say(text):
             by_kind[type(event)].append(event)

@@ -19,7 +19,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from schemas.events.agent.runs import RunFinished
 from schemas.events.tracing import SpanEnded
-from sinks.clickhouse.sink import ClickHouse
+from sinks.clickhouse.sink import ClickHouseSink
 from streams.config import Settings
 from streams.gateway.clickhouse import Tables
 from streams.http_app import application
@@ -131,7 +131,7 @@ def test_a_trace_of_ten_thousand_spans_is_shown_whole(browser, address, landed, 
         )
         for nth in range(MANY - sum(span.run == run for span in events[SpanEnded]))
     ]
-    sink = ClickHouse(clickhouse_url, name)
+    sink = ClickHouseSink(clickhouse_url, name)
     sink.write(sink.prepare(batch_of(*many)), "many")
     browser.get(f"{address}/console/runs/{run}")
     assert (

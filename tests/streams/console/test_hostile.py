@@ -12,7 +12,7 @@ from schemas.definitions.kinds import Agent, Definitions
 from schemas.definitions.prompts import Prompt, PromptUse
 from schemas.events.tracing import SpanEnded
 from schemas.events.webhooks import Webhook
-from sinks.clickhouse.sink import ClickHouse
+from sinks.clickhouse.sink import ClickHouseSink
 from streams.console import charts
 from streams.engine import dead_letters
 from streams.lab.replay import run_history
@@ -296,7 +296,7 @@ def write(landed, clickhouse_url):
     def spans(**more):
         one = next(span for span in landed[1][SpanEnded] if span.operation == "chat")
         made = one.model_copy(update={"id": uuid4(), **more})
-        sink = ClickHouse(clickhouse_url, landed[0])
+        sink = ClickHouseSink(clickhouse_url, landed[0])
         sink.write(sink.prepare(batch_of(made)), str(made.id))
 
     return spans

@@ -15,7 +15,7 @@ from markupsafe import escape
 
 from schemas.definitions.kinds import Definitions
 from schemas.events.agent.approvals import ApprovalDecided
-from sinks.clickhouse.sink import append
+from sinks.clickhouse.sink import append_rows
 from streams.config import Settings
 from streams.console import charts, export
 from streams.console.alarms import completeness
@@ -89,7 +89,7 @@ def test_the_first_page_says_whether_it_balances_and_since_when_nobody_counts(
 
 def test_a_minute_that_does_not_balance_is_on_the_first_page(console, landed, clickhouse_url):
     now = datetime.now(UTC).replace(second=0, microsecond=0, tzinfo=None)
-    append(
+    append_rows(
         clickhouse_url,
         landed[0],
         "balance",
@@ -98,7 +98,7 @@ def test_a_minute_that_does_not_balance_is_on_the_first_page(console, landed, cl
     )
     text = got(console, "/console").text
     assert "1 wrong" in text and "Minutes that do not balance first" in text and "weir.a" in text
-    append(
+    append_rows(
         clickhouse_url,
         landed[0],
         "balance",

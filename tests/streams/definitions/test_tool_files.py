@@ -16,6 +16,7 @@ from schemas.definitions.kinds import Definitions
 from schemas.definitions.tools import McpServer
 from schemas.events.agent.runs import ToolCalled
 from schemas.ports import ToolAnswer
+from sinks.tools.kinds import ToolContext
 from sinks.tools.runner import ToolRunner
 from streams.config import Settings
 from streams.definitions import folder, tool_files
@@ -81,7 +82,7 @@ def test_an_operation_makes_a_definition_that_stands_alone(tmp_path):
 
     async def run():
         async with httpx.AsyncClient(transport=httpx.MockTransport(shop)) as http:
-            return await ToolRunner(http, lambda _: "sesame")(
+            return await ToolRunner(ToolContext(http, http), lambda _: "sesame")(
                 call.ask(called, Definitions.of(tool))
             )
 
@@ -155,7 +156,7 @@ def test_loose_schemas_are_written_anew_and_arguments_renamed(tmp_path):
         ("via: openapi\nspec: ../spec.yaml", 1, "needs `operation`"),
         ("via: python", 1, "needs `entry`"),
         ("via: kafka\nreply_topic: b", 1, "needs `request_topic`"),
-        ("via: kafka\nrequest_topic: a\nreply_topic: weir.agent.woke", 3, "no topic of a service"),
+        ("via: kafka\nrequest_topic: a\nreply_topic: weir.agent.woke", 3, "not allowed as a topic"),
         ("via: kafka\nrequest_topic: ''\nreply_topic: b", 1, "needs `request_topic`"),
         ("via: mcp", 1, "needs `server`"),
         ("url: http://x\nvia: ftp", 2, "one of http, openapi, mcp, python, kafka, search, agent"),
@@ -223,7 +224,7 @@ def test_a_server_is_asked_for_what_a_file_does_not_say(tmp_path, monkeypatch):
     async def described(_self, server, tool, _left_s, _secret):
         return f"{tool} of {server.url}", listed
 
-    monkeypatch.setattr(tool_files.McpTools, "described", described)
+    monkeypatch.setattr(tool_files.McpTools, "describe", described)
     tool = load(tmp_path, "via: mcp\nserver: {url: http://x}")
     assert (tool.target.mcp_tool, tool.description) == ("refund", "refund of http://x")
     assert tool.parameters["properties"] == {"n": {"type": "integer"}}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sinks.otlp.sink import Otlp
+from sinks.otlp.sink import OtlpSink
 from streams.app import workers
 from streams.config import Settings
 from streams.engine.monitoring.telemetry import Metrics
@@ -33,7 +33,7 @@ def test_the_opt_in_of_opentelemetry_is_honoured_and_reaches_the_workers(
         home=tmp_path, otlp_endpoint="http://collector:4318", otlp_headers={"x-key": "k"}
     )
     sink = sink_of(given, "otlp")
-    assert isinstance(sink, Otlp) and sink._latest == latest
+    assert isinstance(sink, OtlpSink) and sink._latest == latest
     assert (sink._url, sink._headers["x-key"], sink._content) == (
         "http://collector:4318/v1/traces",
         "k",

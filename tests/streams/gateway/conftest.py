@@ -14,7 +14,9 @@ from infra.embedded.scripted import server
 from schemas.catalogue import event_classes
 from schemas.definitions.kinds import Definitions
 from schemas.wire.codec import Codec, LocalIds
-from sinks.models.client import ModelApi
+from sinks.models.attempt import http_sender
+from sinks.models.client import ModelClient
+from sinks.tools.kinds import ToolContext
 from sinks.tools.runner import ToolRunner
 from streams.config import Settings
 from streams.definitions import folder
@@ -38,7 +40,11 @@ class LocalLink:
         self.script = server.load(COMPANY / "script.yaml")
         app = server.application(self.script)
         http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app))
-        ports = {"chat": ModelApi(http, str), "tool": ToolRunner(http, str), "search": None}
+        ports = {
+            "chat": ModelClient(http_sender(http, str)),
+            "tool": ToolRunner(ToolContext(http, http), str),
+            "search": None,
+        }
         self.definitions = definitions
         self.taken = []
         self.away = ""

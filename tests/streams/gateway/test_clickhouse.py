@@ -11,7 +11,7 @@ from schemas.events.agent.approvals import ApprovalAsked, ApprovalResolved
 from schemas.events.agent.runs import RunFinished
 from schemas.events.tracing import SpanEnded
 from schemas.events.webhooks import WebhookDelivered, WebhookDropped
-from sinks.clickhouse.sink import ClickHouse, connect, migrate
+from sinks.clickhouse.sink import ClickHouseSink, connect, migrate
 from streams.cli.operate import webhooks
 from streams.config import Settings
 from streams.gateway import submit
@@ -72,7 +72,7 @@ def tables(clickhouse_url):
     """The gateway's access to a database of its own, with a run, two approvals and three messages."""
     name = f"t{uuid4().hex[:8]}"
     migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
-    sink = ClickHouse(clickhouse_url, name)
+    sink = ClickHouseSink(clickhouse_url, name)
     for number, events in enumerate(
         (
             [of(RunFinished, outcome="completed", answer="yes", started_at=NOW, wait_ms=5)],

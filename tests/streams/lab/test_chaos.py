@@ -15,7 +15,9 @@ from schemas.events.knowledge import ChunkPrepared, ChunkRetired
 from schemas.events.usage import TokensUsed, UsageTotalled
 from schemas.events.values import Tokens
 from schemas.wire.codec import HEAD, Codec, LocalIds
-from sinks.models.client import ModelApi
+from sinks.models.attempt import http_sender
+from sinks.models.client import ModelClient
+from sinks.tools.kinds import ToolContext
 from sinks.tools.runner import ToolRunner
 from streams.engine.in_memory import Local
 from streams.lab.chaos import check, environment, kill_plan
@@ -101,7 +103,11 @@ def company():
     local = Local(
         PIPELINE,
         Definitions.of(*environment.definitions(outside.url)),
-        {"chat": ModelApi(http, str), "tool": ToolRunner(http, str), "search": None},
+        {
+            "chat": ModelClient(http_sender(http, str)),
+            "tool": ToolRunner(ToolContext(http, http), str),
+            "search": None,
+        },
     )
     try:
         requests = [environment.asking(number, 4) for number in range(10)]

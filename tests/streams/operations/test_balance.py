@@ -145,7 +145,7 @@ def test_pieces_of_documents_are_those_in_force(monkeypatch, there, missing, too
 
     for name, made in (("records", records), ("codec_of", lambda settings: CODEC)):
         monkeypatch.setattr(command, name, made)
-    monkeypatch.setattr(command.qdrant_sink, "places", lambda *where: there)
+    monkeypatch.setattr(command.qdrant_sink, "stored_chunks", lambda *where: there)
     assert command.pieces_of(Settings(), []) == {
         "in_force": 1,
         "missing": missing,

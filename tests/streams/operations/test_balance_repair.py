@@ -12,7 +12,7 @@ from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens
 from schemas.wire.codec import Codec, LocalIds
 from schemas.wire.topics import topic_of
-from sinks.clickhouse.sink import ClickHouse, migrate
+from sinks.clickhouse.sink import ClickHouseSink, migrate
 from streams.cli.operate import balance as command
 from streams.config import Settings
 from streams.engine import kafka
@@ -60,7 +60,7 @@ class Shelf:
     def __init__(self):
         self.held, self.tokens = [], set()
 
-    def takes_bytes(self, kind):
+    def accepts_encoded(self, kind):
         return False
 
     def prepare(self, batch):
@@ -153,7 +153,7 @@ def test_what_is_lost_lands_out_of_a_real_log(own_settings, clickhouse_url, monk
         repair(
             settings,
             CODEC,
-            ClickHouse(clickhouse_url, settings.clickhouse_database),
+            ClickHouseSink(clickhouse_url, settings.clickhouse_database),
             repairable,
             NOON,
         )

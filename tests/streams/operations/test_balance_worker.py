@@ -12,7 +12,7 @@ from schemas.events.operations import DeadLettered
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens
 from schemas.wire.codec import Codec, LocalIds
-from sinks.clickhouse.sink import ClickHouse, connect, migrate
+from sinks.clickhouse.sink import ClickHouseSink, connect, migrate
 from streams.config import Settings
 from streams.engine.monitoring.telemetry import Metrics
 from streams.operations import balance_worker
@@ -103,7 +103,7 @@ def test_what_could_not_be_kept_is_kept_at_the_next_turn(ledger, monkeypatch):
         kept.extend((table, row[0], *row[3:5]) for row in rows)
 
     for name, made in (
-        ("append", append),
+        ("append_rows", append),
         ("delays", lambda settings: []),
         ("rows_of", lambda s, *a: landed(0, 1)(*a)),
         ("ids_of", lambda settings, topics: IDS),
@@ -127,7 +127,7 @@ def test_the_alarm_is_a_sentence_once_and_numbers_for_two_hours(ledger, caplog, 
     """
     worker, rows = SimpleNamespace(metrics=Metrics()), landed(0, 1, 3)
     for name, made in (
-        ("append", lambda *_: None),
+        ("append_rows", lambda *_: None),
         ("delays", lambda settings: [Delay("calls", 2, 1500)]),
         ("rows_of", lambda s, *a: rows(*a)),
         ("ids_of", lambda settings, topics: IDS),
@@ -175,7 +175,7 @@ def test_a_row_deleted_by_hand_and_one_landed_twice_are_told(
     name = f"t{uuid4().hex[:8]}"
     migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
     ledger._settings = Settings(clickhouse_url=clickhouse_url, clickhouse_database=name)
-    sink = ClickHouse(clickhouse_url, name)
+    sink = ClickHouseSink(clickhouse_url, name)
     batch = batch_of(
         *(
             TokensUsed(

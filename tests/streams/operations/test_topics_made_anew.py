@@ -18,7 +18,7 @@ from schemas.wire.codec import Codec, LocalIds
 from schemas.wire.plain_values import plain_of
 from schemas.wire.topics import topic_of
 from sinks.base import Batch
-from sinks.clickhouse.sink import ClickHouse, connect, migrate
+from sinks.clickhouse.sink import ClickHouseSink, connect, migrate
 from streams.cli.operate import balance as command
 from streams.cli.operate.stack import topics_made_anew
 from streams.config import Settings
@@ -102,7 +102,7 @@ def land(settings: Settings, events: list[TokensUsed], topic_id: str) -> None:
         [plain_of(e) for e in events],
         topic_id,
     )
-    sink = ClickHouse(settings.clickhouse(), settings.clickhouse_database)
+    sink = ClickHouseSink(settings.clickhouse(), settings.clickhouse_database)
     sink.write(sink.prepare(batch), topic_id)
     commit(settings, len(events), topic_id)
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from processors.models.cascade_checks import wrong_with
 from schemas.definitions.kinds import Agent, Definitions, Model, Route, Tenant, Tool
 from schemas.definitions.prices import Price
 from schemas.events.agent.models import ModelResponded
@@ -16,8 +17,9 @@ from schemas.events.agent.runs import AgentRequested, RunFinished
 from schemas.events.operations import BreakerMoved
 from schemas.events.values import Tokens, ToolRequest
 from schemas.ports import ToolAnswer
-from sinks.http import Refusal
-from sinks.models.client import ModelApi
+from sinks.http import CallError
+from sinks.models.client import ModelClient
+from sinks.runtime import Runtime
 from streams.engine.in_memory import Local
 from streams.topology import PIPELINE
 
@@ -60,7 +62,11 @@ class World:
         self.scripts, self.asked, self.pauses = scripts, [], []
         agent = Agent(**{"name": "a", "prompt": "Be brief.", "model": "r"} | dict(agent))
         tenants = [Tenant(name=name, burst=10_000) for name in ("acme", "other")]
-        port = ModelApi(None, str, ask=self.ask_model, sleep=self.sleep, chance=lambda: 0.5)
+        port = ModelClient(
+            self.ask_model,
+            runtime=Runtime(sleep=self.sleep, chance=lambda: 0.5),
+            check_answer=wrong_with,
+        )
         self.local = Local(
             PIPELINE,
             Definitions.of(*MODELS, Route(name="r", **route), TOOL, agent, *tenants),
@@ -77,8 +83,8 @@ class World:
         self.asked.append(endpoint.name)
         script = self.scripts.get(endpoint.name, 0)
         script = script.pop(0) if isinstance(script, list) and script else script
-        if isinstance(script, Refusal):
-            if script.begun:
+        if isinstance(script, CallError):
+            if script.partial:
                 hear("It is", False)
             raise script
         await asyncio.sleep(script or 0)
@@ -158,31 +164,35 @@ def test_the_fastest_as_measured_is_asked_and_unknown_ones_are_tried(world):
 
 
 def test_attempts_are_made_again_twice_at_most_and_when_the_provider_says(world):
-    busy = Refusal("http_429", "busy", again=True, retry_after_s=7.0)
+    busy = CallError("http_429", "busy", retryable=True, retry_after_s=7.0)
     ours = world(candidates("mid", fallback=("dear",)), mid=busy)
     assert ours.run()[1] == ["dear"] and (ours.asked, ours.pauses) == (
         ["mid"] * 3 + ["dear"],
         [7.0, 7.0],
     )
-    ours = world(candidates("mid", fallback=("dear",)), mid=Refusal("http_503", "down", again=True))
+    ours = world(
+        candidates("mid", fallback=("dear",)), mid=CallError("http_503", "down", retryable=True)
+    )
     assert ours.run()[1] == ["dear"] and ours.pauses == [
         0.25,
         0.5,
     ]  # with the chance of 0.5: half of it to half as much again
-    ours = world(candidates("mid", fallback=("dear",)), mid=Refusal("http_400", "odd"))
+    ours = world(candidates("mid", fallback=("dear",)), mid=CallError("http_400", "odd"))
     assert ours.run()[1] == ["dear"] and (ours.asked, ours.pauses) == (["mid", "dear"], [])
 
 
 def test_nobody_else_is_asked_once_the_first_words_were_read(world):
-    cut = Refusal("truncated", "the stream ended", again=True, begun=True)
+    cut = CallError("truncated", "the stream ended", retryable=True, partial=True)
     end, _ = (ours := world(candidates("mid", fallback=("dear",)), mid=cut)).run()
     assert (end.outcome, end.reason, {*ours.asked}) == ("failed", "truncated", {"mid"})
-    silent = Refusal("first_token_timeout", "nothing came")
+    silent = CallError("first_token_timeout", "nothing came")
     assert world(candidates("mid", fallback=("dear",)), mid=silent).run()[1] == ["dear"]
 
 
 def test_a_model_that_fails_again_and_again_is_skipped_and_operators_are_told(world):
-    ours = world(candidates("mid", fallback=("dear",)), mid=Refusal("http_503", "down", again=True))
+    ours = world(
+        candidates("mid", fallback=("dear",)), mid=CallError("http_503", "down", retryable=True)
+    )
     moved = []
     for number in range(1, 7):
         end, models = ours.run(number)

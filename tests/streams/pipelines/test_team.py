@@ -24,7 +24,9 @@ from schemas.events.agent.runs import (
 )
 from schemas.events.base import EPOCH
 from schemas.events.operations import DeadLettered
-from sinks.models.client import ModelApi
+from sinks.models.attempt import http_sender
+from sinks.models.client import ModelClient
+from sinks.tools.kinds import ToolContext
 from sinks.tools.runner import ToolRunner
 from streams.definitions import folder
 from streams.engine.in_memory import Local
@@ -40,7 +42,11 @@ def team():
     """Runs one request to its end: `run(text, agent, *changed definitions)` gives every event."""
     app = server.application(server.load(TEAM / "script.yaml"))
     http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app))
-    ports = {"chat": ModelApi(http, str), "tool": ToolRunner(http, str), "search": None}
+    ports = {
+        "chat": ModelClient(http_sender(http, str)),
+        "tool": ToolRunner(ToolContext(http, http), str),
+        "search": None,
+    }
     opened = []
 
     def run(text, agent, *changed, **asked):

@@ -8,8 +8,8 @@ import pytest
 
 from schemas.definitions.tools import McpServer
 from schemas.events.agent.runs import ToolFailed, ToolReturned
-from sinks.tools.mcp import McpTools
-from sinks.tools.python import PythonTools
+from sinks.tools.kinds.mcp import McpTools
+from sinks.tools.kinds.python import PythonTools
 from streams.definitions import folder
 from tests.support.examples import FOLDER, ends, playing
 

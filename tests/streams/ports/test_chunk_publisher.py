@@ -25,7 +25,7 @@ from schemas.wire.topics import topic_of
 from streams.engine import kafka
 from streams.engine.client import OUTCOMES, now
 from streams.engine.follow_run import Piece, Place, Reader, follow
-from streams.ports.chunk_publisher import Hearing
+from streams.ports.chunk_publisher import ChunkPublisher
 from tests.support.calls import PARTITIONS, WORDS, asked, runners
 from tests.support.stages import until
 
@@ -50,7 +50,7 @@ def heard(*texts: str, attempt: int = 1, end: bool = True) -> list[ModelChunk]:
     told: list[ModelChunk] = []
 
     async def talk() -> None:
-        hear = Hearing(told.append, gap_s=0.005)(QUESTION, attempt)
+        hear = ChunkPublisher(told.append, gap_s=0.005)(QUESTION, attempt)
         for text in texts:
             hear(text, False)
         await asyncio.sleep(0.02)
@@ -82,7 +82,7 @@ def test_text_that_no_other_language_can_read_is_mended_and_a_call_of_a_tool_is_
 @pytest.mark.parametrize("changes", [{"audible": False}, {"context": {"tenant": "acme"}}])
 def test_what_may_not_be_heard_is_not_told(changes):
     told: list[ModelChunk] = []
-    Hearing(told.append)(replace(QUESTION, **changes), 1)("secret", True)
+    ChunkPublisher(told.append)(replace(QUESTION, **changes), 1)("secret", True)
     assert told == []
 
 

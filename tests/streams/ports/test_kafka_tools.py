@@ -9,11 +9,11 @@ from confluent_kafka.admin import NewTopic
 
 from schemas.definitions.tools import KafkaTarget
 from schemas.ports import Failure, ToolAnswer, ToolQuestion, Uncertain
+from sinks.tools.kinds import ToolContext
 from sinks.tools.runner import ToolRunner
 from streams.config import Settings
 from streams.engine import kafka
-from streams.ports import kafka_tools
-from streams.ports.kafka_tools import KafkaTools, Replies, Reply, call_headers, reply_of
+from streams.ports.kafka_tools import KafkaTools, ReplyWaiters, ServiceReply, call_headers, reply_of
 
 
 def question(
@@ -51,23 +51,23 @@ def test_a_call_says_who_asks_and_where_to_answer():
 @pytest.mark.parametrize(
     "headers, value, found",
     [
-        ([("correlation-id", b"k")], b"it is done", ("k", Reply("it is done"))),
-        ([("kafka_correlationId", b"k"), ("x", None)], None, ("k", Reply(""))),
+        ([("correlation-id", b"k")], b"it is done", ("k", ServiceReply("it is done"))),
+        ([("kafka_correlationId", b"k"), ("x", None)], None, ("k", ServiceReply(""))),
         (
             [("Correlation-Id", b"k"), ("error", b"no coats"), ("weir-ends", b"true")],
             b"{}",
-            ("k", Reply("{}", "no coats", True)),
+            ("k", ServiceReply("{}", "no coats", True)),
         ),
-        ([("correlation-id", b"k"), ("error", b"")], b"why", ("k", Reply("why", "why"))),
+        ([("correlation-id", b"k"), ("error", b"")], b"why", ("k", ServiceReply("why", "why"))),
         (
             [("correlation-id", b"k"), ("error", None)],
             None,
-            ("k", Reply("", "the service says that it failed, and not why")),
+            ("k", ServiceReply("", "the service says that it failed, and not why")),
         ),
         ([("correlation-id", b"")], b"x", None),
         ([("other", b"k")], b"x", None),
         (None, b"x", None),
-        ([("correlation-id", b"\xff")], b"\xff", ("\ufffd", Reply("\ufffd"))),
+        ([("correlation-id", b"\xff")], b"\xff", ("\ufffd", ServiceReply("\ufffd"))),
     ],
 )
 def test_whose_answer_a_record_is(headers, value, found):
@@ -76,16 +76,16 @@ def test_whose_answer_a_record_is(headers, value, found):
 
 def test_the_first_answer_counts_and_those_of_nobody_do_no_harm():
     async def run():
-        replies = Replies()
+        replies = ReplyWaiters()
         with (
             replies.expected("a") as one,
             replies.expected("a") as again,
             replies.expected("b") as other,
         ):
             for key, text in (("c", "x"), ("a", "first"), ("a", "second")):
-                replies.take(key, Reply(text))
+                replies.take(key, ServiceReply(text))
             assert (await one).text == (await again).text == "first" and not other.done()
-        replies.take("b", Reply("late"))
+        replies.take("b", ServiceReply("late"))
         return replies._waiting
 
     assert asyncio.run(run()) == {}
@@ -97,19 +97,21 @@ def test_the_first_answer_counts_and_those_of_nobody_do_no_harm():
 def test_a_topic_of_weirs_own_is_refused(topic):
     async def run():
         return await ToolRunner(
-            httpx.AsyncClient(), str, more={"kafka": KafkaTools(Settings(prefix="t1."))}
+            ToolContext(httpx.AsyncClient(), httpx.AsyncClient()),
+            str,
+            kinds={"kafka": KafkaTools(Settings(prefix="t1."))},
         )(question(request=topic))
 
     failure = asyncio.run(run())
     assert isinstance(failure, Failure) and failure.reason == "bad_topic"
 
 
-def test_without_kafka_nothing_was_asked(monkeypatch):
-    monkeypatch.setattr(kafka_tools, "LISTEN_S", 0.1)
-
+def test_without_kafka_nothing_was_asked():
     async def run():
         return await ToolRunner(
-            httpx.AsyncClient(), str, more={"kafka": KafkaTools(Settings(kafka_port=1))}
+            ToolContext(httpx.AsyncClient(), httpx.AsyncClient()),
+            str,
+            kinds={"kafka": KafkaTools(Settings(kafka_port=1), metadata_s=0.1)},
         )(question(timeout_ms=60))
 
     failure = asyncio.run(run())
@@ -154,7 +156,9 @@ def test_a_service_answers_over_kafka(own_settings):
 
     async def run():
         tools = KafkaTools(own_settings)
-        port = ToolRunner(httpx.AsyncClient(), str, more={"kafka": tools})
+        port = ToolRunner(
+            ToolContext(httpx.AsyncClient(), httpx.AsyncClient()), str, kinds={"kafka": tools}
+        )
         try:
             several = await asyncio.gather(
                 *(

@@ -26,10 +26,11 @@ from schemas.events.values import Tokens, ToolRequest
 from schemas.ports import ChatAnswer, ToolQuestion
 from schemas.wire.codec import Codec, LocalIds
 from schemas.wire.large_bodies import EVENT_BYTES_MAX, StoreAway
-from sinks.objects import Objects
+from sinks.objects import ObjectStore
+from sinks.tools.kinds import ToolContext
 from sinks.tools.runner import ToolRunner
 from streams.engine.in_memory import Local
-from streams.ports.large_results import Keeping
+from streams.ports.large_results import LargeResults
 from streams.topology import PIPELINE
 
 NOW = datetime.now(UTC)
@@ -85,7 +86,11 @@ def played(objects, *changed, text="All orders?", result=MIDDLING, **tool):
     local = Local(
         PIPELINE,
         Definitions.of(*given.values()),
-        {"chat": chat, "tool": ToolRunner(web, str, keep=Keeping(objects)), "search": None},
+        {
+            "chat": chat,
+            "tool": ToolRunner(ToolContext(web, web), str, shorten=LargeResults(objects)),
+            "search": None,
+        },
     )
     try:
         asked = AgentRequested(id=UUID(int=1), at=NOW, tenant="acme", agent="clerk", text=text)
@@ -100,7 +105,7 @@ def one(events, kind):
 
 @pytest.fixture
 def objects():
-    return Objects(f"memory://{uuid4()}")
+    return ObjectStore(f"memory://{uuid4()}")
 
 
 def test_a_result_of_20_mb_ends_well_and_kafka_carries_little_of_it(objects):
@@ -140,7 +145,7 @@ def test_what_a_tool_may_not_say_is_a_failure_that_the_model_is_told(objects, to
     events = played(objects, **tool)
     failed = one(events, ToolFailed)
     assert (failed.reason, words in failed.detail) == (reason, True), failed.detail
-    assert one(events, RunFinished).outcome == "completed" and not [*objects.kept()]
+    assert one(events, RunFinished).outcome == "completed" and not [*objects.list_objects()]
 
 
 def test_without_a_store_the_run_goes_on_with_what_the_model_sees():
@@ -188,7 +193,7 @@ def test_a_long_request_and_the_conversation_are_whole_where_the_model_is_asked(
         and asked.messages[-1].content == text
     )
     assert max(len(codec.encode(event)) for event in events) < EVENT_BYTES_MAX
-    assert len({held.key for held in objects.kept()}) < 8
+    assert len({held.key for held in objects.list_objects()}) < 8
 
 
 def test_so_many_large_results_are_read_at_once_and_no_more():
@@ -212,7 +217,7 @@ def test_so_many_large_results_are_read_at_once_and_no_more():
         web = httpx.AsyncClient(
             transport=httpx.MockTransport(lambda _: httpx.Response(200, stream=Slow()))
         )
-        port = ToolRunner(web, str, keep=small)
+        port = ToolRunner(ToolContext(web, web), str, shorten=small)
         return await asyncio.gather(
             *(
                 port(

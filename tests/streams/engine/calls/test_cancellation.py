@@ -11,7 +11,8 @@ import pytest
 
 from schemas.events.agent.models import ModelFailed
 from schemas.ports import RUN_OVER, Failure, ToolAnswer
-from sinks.models.client import ModelApi
+from sinks.models.attempt import http_sender
+from sinks.models.client import ModelClient
 from streams.engine.calls.cancellation import Endings
 from streams.engine.calls.conversation_cache import Remembering
 from streams.engine.calls.dispatcher import Lanes, Part, Question
@@ -33,7 +34,9 @@ def test_a_model_that_is_asked_for_a_run_that_is_over_is_given_up_and_its_attemp
         finally:
             gone.set()
 
-    chat = Remembering(ModelApi(httpx.AsyncClient(transport=httpx.MockTransport(hangs)), str))
+    chat = Remembering(
+        ModelClient(http_sender(httpx.AsyncClient(transport=httpx.MockTransport(hangs)), str))
+    )
     [step] = (step for step in PIPELINE if step.name == "ask_model")
     lanes = Lanes({"chat": chat}, company, 10, lambda: True, threading.Event(), Metrics())
     try:

@@ -20,7 +20,7 @@ from schemas.events.agent.runs import (
 from schemas.events.operations import DeadLettered
 from schemas.wire.codec import Codec, LocalIds
 from schemas.wire.large_bodies import EVENT_BYTES_MAX
-from sinks.objects import Objects
+from sinks.objects import ObjectStore
 from streams.engine import kafka
 from tests.support.calls import PARTITIONS, asked, by_session, called, runners
 from tests.support.stages import until
@@ -189,7 +189,7 @@ def test_what_cannot_be_asked_is_told_and_the_partition_goes_on(world):
 
 
 def test_a_question_that_is_kept_elsewhere_is_asked_whole_and_one_that_is_gone_fails(world):
-    store = Objects(world.settings.object_store())
+    store = ObjectStore(world.settings.object_store())
     codec = Codec(LocalIds(event_classes()), store)
     large, gone = (
         called(f"s{nth}", 1).model_copy(
@@ -198,7 +198,9 @@ def test_a_question_that_is_kept_elsewhere_is_asked_whole_and_one_that_is_gone_f
         for nth in range(2)
     )
     values = [codec.encode(event) for event in (large, gone)]
-    store.remove([one for one in store.kept() if one.key in codec_without_store(values[1]).bodies])
+    store.remove(
+        [one for one in store.list_objects() if one.key in codec_without_store(values[1]).bodies]
+    )
     world.start()
     for event, value in zip((large, gone), values, strict=True):
         assert len(value) < EVENT_BYTES_MAX

@@ -21,10 +21,9 @@ from schemas.events.usage import TokensUsed
 from schemas.wire.avro_schema import schema_of
 from schemas.wire.codec import HEAD, Codec, LocalIds, from_json
 from schemas.wire.writer_schemas import Registered
-from sinks.base import Bodies
-from sinks.clickhouse.avro_rows import AvroRows, avro_rows, takes
-from sinks.clickhouse.avro_rows import read as values_of
-from sinks.clickhouse.rows import columns
+from sinks.base import EncodedBatch, decoded
+from sinks.clickhouse.avro_rows import AvroRows, accepts_encoded, avro_rows
+from sinks.clickhouse.rows import column_batch
 from streams.engine.sinks.decode import Bad, Reader, seq_of
 from streams.engine.sinks.worker import written_by_steps
 
@@ -71,11 +70,11 @@ class Sink:
     def __init__(self, bytes_too: bool = True):
         self._bytes_too = bytes_too
 
-    def takes_bytes(self, kind: type[Event]) -> bool:
-        return self._bytes_too and takes(kind)
+    def accepts_encoded(self, kind: type[Event]) -> bool:
+        return self._bytes_too and accepts_encoded(kind)
 
     def prepare(self, batch: Any) -> Any:
-        return avro_rows(batch) if isinstance(batch, Bodies) else columns(batch)
+        return avro_rows(batch) if isinstance(batch, EncodedBatch) else column_batch(batch)
 
 
 def reader(bytes_too: bool = True) -> Reader:
@@ -96,7 +95,7 @@ def read(kind, *records: Record) -> tuple[list[int], list[tuple[int, str]]]:
 
 
 def outcome(prepared: Any, bad: list[Bad]) -> tuple[list[int], list[tuple[int, str]]]:
-    made = columns(values_of(prepared.bodies)) if isinstance(prepared, AvroRows) else prepared
+    made = column_batch(decoded(prepared.bodies)) if isinstance(prepared, AvroRows) else prepared
     stored = made.values[made.names.index("kafka_offset")] if made else []
     return stored, [(each.message.offset(), each.reason) for each in bad]
 

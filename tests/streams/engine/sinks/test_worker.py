@@ -30,7 +30,7 @@ from schemas.wire.codec import Codec, LocalIds, headers_of
 from schemas.wire.plain_values import plain_of
 from schemas.wire.topics import topic_of
 from sinks.base import Batch
-from sinks.clickhouse.sink import ClickHouse, connect, migrate
+from sinks.clickhouse.sink import ClickHouseSink, connect, migrate
 from sinks.qdrant import sink as qdrant
 from streams.config import Settings
 from streams.engine import kafka
@@ -304,7 +304,7 @@ def test_without_offsets_and_with_rows_it_does_not_begin_again(bed):
     migrate(
         at.settings.clickhouse(), "weir", ROOT / "infra" / "clickhouse", {"retention_days": 3650}
     )
-    sink, event = ClickHouse(at.settings.clickhouse(), "weir"), used(0)
+    sink, event = ClickHouseSink(at.settings.clickhouse(), "weir"), used(0)
     [topic_id] = kafka.topic_ids(
         kafka.admin(at.settings), [at.settings.prefix + TokensUsed.topic()]
     ).values()
@@ -323,7 +323,7 @@ def test_without_offsets_and_with_rows_it_does_not_begin_again(bed):
 def test_the_last_word_on_each_chunk_stands_after_kills(bed):
     at = bed("qdrant", qdrant_server, sink_age_s=0.1)
     key, name = "", at.settings.qdrant_collection
-    qdrant.prepare(at.settings.qdrant(), key, name)
+    qdrant.prepare_collection(at.settings.qdrant(), key, name)
     at.start(0)
     for version in range(2):
         events = [chunk_event(document, nth, version) for document in range(12) for nth in range(3)]

@@ -9,7 +9,7 @@ from schemas.events.agent.runs import AgentRequested, RequestAdmitted
 from schemas.events.operations import DeadLettered
 from schemas.wire.codec import Codec, LocalIds
 from schemas.wire.large_bodies import EVENT_BYTES_MAX
-from sinks.objects import Objects
+from sinks.objects import ObjectStore
 from tests.support.stages import asked, toy, until
 from tests.support.toy import HUGE
 
@@ -20,12 +20,12 @@ def test_what_follows_is_small_on_kafka_and_whole_and_what_is_gone_is_a_dead_let
     bootstrap, tmp_path
 ):
     place = str(tmp_path / "objects")
-    store = Objects(place)
+    store = ObjectStore(place)
     codec = Codec(LocalIds(event_classes()), store)
     with toy(bootstrap, "tenant", tmp_path, objects=place) as bench:
         gone, large = asked("acme", "y" * 1_000_000), asked("acme", "huge")
         bench.put(AgentRequested, codec.encode(gone), b"acme")
-        store.remove([*store.kept()])
+        store.remove([*store.list_objects()])
         bench.publish(large, asked("acme"), asked("acme"))
         bench.flush()
         bench.start(0)

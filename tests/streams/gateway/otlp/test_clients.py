@@ -15,7 +15,7 @@ from processors.tracing.foreign_spans import translated
 from schemas.events.tracing import SpanEnded
 from schemas.wire.plain_values import plain_of
 from sinks.base import Batch
-from sinks.otlp.sink import Otlp
+from sinks.otlp.sink import OtlpSink
 from streams.config import Settings
 from streams.engine.client import request
 from streams.engine.in_memory import Local
@@ -83,7 +83,7 @@ def test_our_own_spans_mean_the_same_when_they_come_back(app, link):
     ours = [event for event in run if isinstance(event, SpanEnded)]
     with served(app) as url, http:
         for latest in (False, True):
-            sink = Otlp(url, {"weir-tenant": "fernweh"}, latest, content=True, http=http)
+            sink = OtlpSink(url, {"weir-tenant": "fernweh"}, latest, content=True, http=http)
             sink.write(
                 sink.prepare(Batch(SpanEnded, 0, [], [], [plain_of(each) for each in ours])), ""
             )

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from schemas.events.tracing import SpanEnded
-from sinks.clickhouse.sink import ClickHouse, migrate
+from sinks.clickhouse.sink import ClickHouseSink, migrate
 from streams.config import Settings
 from streams.gateway.clickhouse import Tables
 from streams.http_app import application
@@ -78,7 +78,7 @@ def test_a_trace_of_ten_thousand_spans_opens_within_a_second_and_is_its_tenants_
         output="y" * 200,
     )
     others = span.model_copy(update={"tenant": "fernweh-outlet"})
-    sink = ClickHouse(clickhouse_url, database)
+    sink = ClickHouseSink(clickhouse_url, database)
     many = (span.model_copy(update={"id": uuid4(), "span": f"{nth:016x}"}) for nth in range(MANY))
     sink.write(sink.prepare(batch_of(others, *many)), "one")
     settings = Settings(home=tmp_path, clickhouse_url=clickhouse_url, clickhouse_database=database)

@@ -14,7 +14,9 @@ from processors.common.json_schema import Unfit, read_arguments
 from schemas.definitions.kinds import Agent, Definitions, Tool
 from schemas.events.agent.runs import AgentRequested
 from schemas.events.operations import DeadLettered
-from sinks.models.client import ModelApi
+from sinks.models.attempt import http_sender
+from sinks.models.client import ModelClient
+from sinks.tools.kinds import ToolContext
 from sinks.tools.runner import ToolRunner
 from streams.engine.in_memory import Local
 from streams.lab.replay import bfcl, recording
@@ -61,7 +63,11 @@ def play(talks):
     local = Local(
         PIPELINE,
         Definitions.of(*recording.definitions(talks, "http://recorded")),
-        {"chat": ModelApi(http, str), "tool": ToolRunner(http, str), "search": None},
+        {
+            "chat": ModelClient(http_sender(http, str)),
+            "tool": ToolRunner(ToolContext(http, http), str),
+            "search": None,
+        },
     )
     wrong = {}
     try:

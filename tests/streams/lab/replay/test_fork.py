@@ -15,7 +15,8 @@ from schemas.definitions.kinds import Definitions, Model, Route
 from schemas.definitions.prompts import Prompt, PromptUse
 from schemas.events.agent.models import ModelAsked
 from schemas.events.agent.runs import RequestCleared, RunFinished, ToolCalled
-from sinks.models.client import ModelApi
+from sinks.models.attempt import http_sender
+from sinks.models.client import ModelClient
 from streams.cli.runs.forks import prompt_of, result
 from streams.config import Settings
 from streams.definitions import folder
@@ -64,8 +65,10 @@ def past():
 
 
 def over(script):
-    return ModelApi(
-        httpx.AsyncClient(transport=httpx.ASGITransport(app=server.application(script))), str
+    return ModelClient(
+        http_sender(
+            httpx.AsyncClient(transport=httpx.ASGITransport(app=server.application(script))), str
+        )
     )
 
 

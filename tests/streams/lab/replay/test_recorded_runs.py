@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 from schemas.definitions.limits import Context, Limits
 from schemas.events.agent.approvals import ApprovalAsked
 from schemas.events.agent.runs import RunCancelled
-from sinks.http import Refusal
-from sinks.tools.results import Kind, Result
+from sinks.http import CallError
+from sinks.tools.kinds import ToolKind
+from sinks.tools.results import ToolResult
 from streams.cli.main import application
 from streams.definitions import folder
 from streams.engine.errors import UserError
@@ -88,8 +89,8 @@ def talk(local, ask):
 async def lost(question, _left_s, _secret):
     """A tool that finds orders, and whose payments nobody hears of any more."""
     if question.tool == "find_order":
-        return Result('{"lamp": "Heron", "eur": 40}')
-    raise Refusal("reset", "the connection was lost", unsure=True)
+        return ToolResult('{"lamp": "Heron", "eur": 40}')
+    raise CallError("reset", "the connection was lost", uncertain=True)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Story:
     example: str
     play: Callable[..., object]
     other: Mapping[tuple[str, str], Mapping[str, object]] = field(default_factory=dict)
-    more: Mapping[str, Kind] = field(default_factory=dict)
+    more: Mapping[str, ToolKind] = field(default_factory=dict)
 
 
 CHEAP, NAMER, CLERK = ("model", "cheap"), ("agent", "namer"), ("agent", "clerk")

@@ -11,7 +11,9 @@ import pytest
 
 from schemas.definitions.tools import PythonTarget, Reconcile
 from schemas.ports import Failure, ToolAnswer, ToolQuestion, Uncertain
-from sinks.tools.python import PythonTools
+from sinks.runtime import Runtime
+from sinks.tools.kinds import ToolContext
+from sinks.tools.kinds.python import PythonTools
 from sinks.tools.runner import ToolRunner
 
 HERE = __name__
@@ -80,7 +82,12 @@ async def run(
         return None
 
     async with httpx.AsyncClient() as http:
-        port = ToolRunner(http, str, sleep=sleep, more={"python": PythonTools(allowed)})
+        port = ToolRunner(
+            ToolContext(http, http),
+            str,
+            runtime=Runtime(sleep=sleep),
+            kinds={"python": PythonTools(allowed)},
+        )
         return await port(
             ToolQuestion(
                 "stock",

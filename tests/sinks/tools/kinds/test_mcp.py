@@ -12,15 +12,17 @@ import pytest
 
 from schemas.definitions.tools import McpServer, McpTarget
 from schemas.ports import Failure, ToolAnswer, ToolQuestion, Uncertain
-from sinks.http import Refusal
-from sinks.tools import mcp, mcp_session
-from sinks.tools.mcp import McpTools
+from sinks.http import CallError
+from sinks.runtime import Runtime
+from sinks.tools.kinds import ToolContext
+from sinks.tools.kinds.mcp import McpTools
+from sinks.tools.mcp_session import MESSAGE_BYTES_MAX
 from sinks.tools.runner import ToolRunner
 from tests.support.mcp_servers import SEEN, Network
 
 SHOP = McpServer(url="http://127.0.0.1:8000/mcp", headers={"authorization": "Bearer env:KEY"})
 COMMAND = McpServer(
-    command=(sys.executable, str(Path(__file__).parents[2] / "support" / "mcp_command.py")),
+    command=(sys.executable, str(Path(__file__).parents[3] / "support" / "mcp_command.py")),
     env={"SHOP_TOKEN": "env:KEY"},
 )
 GONE = httpx2.ConnectError("refused")
@@ -44,14 +46,19 @@ async def port_to(tools):
         return None
 
     http = httpx.AsyncClient()
-    return ToolRunner(http, {"env:KEY": "sesame-7"}.__getitem__, sleep=sleep, more={"mcp": tools})
+    return ToolRunner(
+        ToolContext(http, http),
+        {"env:KEY": "sesame-7"}.__getitem__,
+        runtime=Runtime(sleep=sleep),
+        kinds={"mcp": tools},
+    )
 
 
-def over_http(*questions, older=False, streamed=False, fails=()):
+def over_http(*questions, older=False, streamed=False, fails=(), bytes_max=MESSAGE_BYTES_MAX):
     async def run():
         async with Network(older, streamed) as network:
             network.fails += fails
-            port = await port_to(McpTools(transport=network))
+            port = await port_to(McpTools(transport=network, bytes_max=bytes_max))
             return [await port(one) for one in questions], network.asked
 
     return asyncio.run(run())
@@ -119,10 +126,11 @@ def test_what_becomes_of_a_call(tool, arguments, effect, fails, kind, reason):
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_of_a_large_result_no_more_is_read_than_the_limit(streamed, monkeypatch):
-    monkeypatch.setattr(mcp_session, "MESSAGE_BYTES_MAX", 50_000)
+def test_of_a_large_result_no_more_is_read_than_the_limit(streamed):
     [answer], _ = over_http(
-        question("large", '{"chars": 100000}', "once", chars=1_000_000), streamed=streamed
+        question("large", '{"chars": 100000}', "once", chars=1_000_000),
+        streamed=streamed,
+        bytes_max=50_000,
     )
     assert (
         isinstance(answer, Failure)
@@ -159,16 +167,15 @@ def test_a_session_that_the_server_forgot_is_made_anew():
     assert (type(first), type(second), asked.count("initialize")) == (ToolAnswer, ToolAnswer, 2)
 
 
-def test_a_connection_that_nobody_uses_any_more_is_ended_when_another_is_made(monkeypatch):
-    monkeypatch.setattr(mcp, "IDLE_S", 0.0)
+def test_a_connection_that_nobody_uses_any_more_is_ended_when_another_is_made():
     other = SHOP.model_copy(update={"headers": {"x-shop": "2"}})
 
     async def run():
         async with Network() as network:
-            tools = McpTools(transport=network)
+            tools = McpTools(transport=network, idle_s=0.0)
             port = await port_to(tools)
             said = [await port(question("who", server=server)) for server in (SHOP, other)]
-            return [type(one) for one in said], [key[1] for key in tools._sessions]
+            return [type(one) for one in said], [key[1] for key in tools._connections]
 
     assert asyncio.run(run()) == ([ToolAnswer, ToolAnswer], [("x-shop", "2")])
 
@@ -183,7 +190,7 @@ def test_a_command_is_started_once_and_again_when_it_ended():
             await port(question("die", effect="once", server=COMMAND, timeout_ms=20_000)),
             await port(question("who", server=COMMAND, timeout_ms=20_000)),
         ]
-        await asyncio.gather(*(session.close() for session in tools._sessions.values()))
+        await asyncio.gather(*(session.close() for session in tools._connections.values()))
         return said
 
     first, second, died, third = asyncio.run(run())
@@ -195,11 +202,9 @@ def test_a_command_is_started_once_and_again_when_it_ended():
     assert isinstance(died, Uncertain) and "reset" in died.detail
 
 
-def test_of_what_a_command_says_no_more_is_read_than_the_limit_and_the_others_go_on(monkeypatch):
-    monkeypatch.setattr(mcp_session, "MESSAGE_BYTES_MAX", 50_000)
-
+def test_of_what_a_command_says_no_more_is_read_than_the_limit_and_the_others_go_on():
     async def run():
-        tools = McpTools((sys.executable,))
+        tools = McpTools((sys.executable,), bytes_max=50_000)
         port = await port_to(tools)
         large, small = (
             question(
@@ -214,7 +219,7 @@ def test_of_what_a_command_says_no_more_is_read_than_the_limit_and_the_others_go
         )
         said = await asyncio.gather(port(large), port(small))
         after = await port(small)
-        await asyncio.gather(*(session.close() for session in tools._sessions.values()))
+        await asyncio.gather(*(session.close() for session in tools._connections.values()))
         return *said, after
 
     large, small, after = asyncio.run(run())
@@ -249,8 +254,8 @@ def test_a_command_that_never_answers_is_given_up():
     silent = McpServer(command=(sys.executable, "-c", "import sys; sys.stdin.read()"))
 
     async def run():
-        with pytest.raises(Refusal, match="did not connect within"):
-            await McpTools((sys.executable,)).described(silent, "who", 0.2, str)
+        with pytest.raises(CallError, match="did not connect within"):
+            await McpTools((sys.executable,)).describe(silent, "who", 0.2, str)
 
     asyncio.run(run())
 
@@ -258,9 +263,9 @@ def test_a_command_that_never_answers_is_given_up():
 def test_a_server_describes_its_tools():
     async def run(tool):
         async with Network() as network:
-            return await McpTools(transport=network).described(SHOP, tool, 5, lambda _: "sesame-7")
+            return await McpTools(transport=network).describe(SHOP, tool, 5, lambda _: "sesame-7")
 
     words, schema = asyncio.run(run("left"))
     assert words == "How many of an item are left." and [*schema["properties"]] == ["item", "shelf"]
-    with pytest.raises(Refusal, match="it has: left, who"):
+    with pytest.raises(CallError, match="it has: left, who"):
         asyncio.run(run("right"))

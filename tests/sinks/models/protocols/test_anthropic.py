@@ -12,9 +12,9 @@ from pydantic import TypeAdapter
 
 from schemas.events.values import Message, Tokens, ToolRequest, ToolSpec
 from schemas.ports import ChatQuestion, Endpoint
-from sinks.http import Refusal
-from sinks.models.protocols.anthropic import Stream, answer_of, request_body, tool_id
-from sinks.models.protocols.sse import taken
+from sinks.http import CallError
+from sinks.models.protocols.anthropic import MessageStream, answer_of, request_body, tool_id
+from sinks.models.sse import accumulate
 
 LOOK, FIND = (
     ToolRequest(id=f"c{n}", name=name, arguments=arguments)
@@ -207,14 +207,14 @@ def test_only_the_ages_of_what_was_written_to_the_cache_are_enough():
     ],
 )
 def test_what_is_no_answer(said, reason, again):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(CallError) as refused:
         answer_of(said)
-    assert (refused.value.reason, refused.value.again) == (reason, again)
+    assert (refused.value.reason, refused.value.retryable) == (reason, again)
 
 
 def streamed(*events):
-    stream = Stream()
-    return [taken(stream, event["type"], json.dumps(event)) for event in events], stream
+    stream = MessageStream()
+    return [accumulate(stream, event["type"], json.dumps(event)) for event in events], stream
 
 
 def test_a_stream_adds_up_to_the_same_answer():
@@ -273,6 +273,6 @@ def test_a_stream_adds_up_to_the_same_answer():
     ],
 )
 def test_an_event_that_makes_no_sense(event):
-    with pytest.raises(Refusal) as refused:
-        taken(Stream(), "", json.dumps(event))
-    assert refused.value.reason == "bad_chunk" and refused.value.again
+    with pytest.raises(CallError) as refused:
+        accumulate(MessageStream(), "", json.dumps(event))
+    assert refused.value.reason == "bad_chunk" and refused.value.retryable

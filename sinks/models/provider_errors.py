@@ -1,13 +1,12 @@
-"""What does a model's provider mean by an error that it tells inside an answer, and may asking
-again help?
+"""The errors that model providers report inside an answer, and whether a retry may help.
 
-With a status of its own an error is judged by that; inside a stream, or where a proxy answers 200
-to everything, there is only its type.
+An error with an HTTP status of its own is judged by that; inside a stream, or where a proxy answers
+200 to everything, there is only its type.
 """
 
 from typing import Any
 
-from sinks.http import Refusal, bounded
+from sinks.http import CallError, preview
 
 FINAL = {
     "invalid_request_error",
@@ -32,9 +31,9 @@ PASSING = {
 STATUS_AGAIN = {408, 409, 425, 429}
 
 
-def error_in(error: Any) -> Refusal:
-    """An error object of either protocol: `type`, `message`, perhaps `code`. What nobody knows may
-    pass.
+def provider_error(error: Any) -> CallError:
+    """The CallError of an error object of either protocol: `type`, `message`, perhaps `code`. An
+    unknown error counts as one that may pass.
     """
     told = error if isinstance(error, dict) else {"message": error}
     names = [str(told[name]) for name in ("type", "code") if isinstance(told.get(name), str | int)]
@@ -48,8 +47,8 @@ def error_in(error: Any) -> Refusal:
         again = status is None or status >= 500 or status in STATUS_AGAIN
     reason = known or (f"http_{status}" if status else "provider_error")
     words = told.get("message")
-    return Refusal(
+    return CallError(
         reason,
-        f"the provider says {words[:400] if isinstance(words, str) and words else bounded(error)}",
-        again=again,
+        f"the provider says {words[:400] if isinstance(words, str) and words else preview(error)}",
+        retryable=again,
     )

@@ -1,9 +1,9 @@
-"""Which part of a JSON Schema can a provider hold an answer to by itself?
+"""The part of a JSON Schema that providers can enforce while a model writes.
 
-Providers constrain what a model writes by a small part of JSON Schema, and refuse the whole
-question for one keyword more (`minimum` with Anthropic, `default` with OpenAI, an object that
-leaves a field open with both). So they are told that part and no more: what is left out here is
-checked when the answer is there, as all of it is.
+Providers support a small part of JSON Schema, and refuse the whole request for one keyword more
+(`minimum` with Anthropic, `default` with OpenAI, an object that leaves a field open with both). So
+they are sent that part and no more: what is left out here is checked when the answer is there, as
+all of it is.
 """
 
 from typing import Any
@@ -12,22 +12,22 @@ KEPT = ("type", "enum", "const", "description", "title", "$defs")
 SAYS = ("type", "enum", "const", "anyOf", "$ref")
 
 
-class Unstrict(Exception):
-    """No provider could be strict with this."""
+class NotStrictError(Exception):
+    """No provider could enforce this schema."""
 
 
 def strict_form(schema: dict[str, Any]) -> dict[str, Any] | None:
-    """The schema as providers take it; None where they could not be strict with it."""
+    """The schema as providers take it; None where they cannot enforce it."""
     try:
         form = _form(schema)
-    except (Unstrict, RecursionError):
+    except (NotStrictError, RecursionError):
         return None
     return form if form.get("type") == "object" else None
 
 
 def _form(schema: Any) -> dict[str, Any]:
     if not isinstance(schema, dict):
-        raise Unstrict("a schema that is true or false")
+        raise NotStrictError("a schema that is true or false")
     if "$ref" in schema:
         return {"$ref": schema["$ref"]}  # nothing may stand beside it
     form = {key: schema[key] for key in KEPT if key in schema}
@@ -41,10 +41,10 @@ def _form(schema: Any) -> dict[str, Any]:
         form |= _closed(schema)
     if types == "array" or "array" in types:
         if "items" not in schema:
-            raise Unstrict("an array of anything")
+            raise NotStrictError("an array of anything")
         form["items"] = _form(schema["items"])
     if not any(key in form for key in SAYS):
-        raise Unstrict("anything")
+        raise NotStrictError("anything")
     return form
 
 
@@ -54,7 +54,7 @@ def _closed(schema: dict[str, Any]) -> dict[str, Any]:
     if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(
         fields
     ):
-        raise Unstrict("an object that leaves a field open")
+        raise NotStrictError("an object that leaves a field open")
     return {
         "properties": {name: _form(each) for name, each in fields.items()},
         "required": [*fields],

@@ -1,14 +1,18 @@
-"""Does every argument of an operation go where its place says, in OpenAPI's styles, and nowhere
-else?
-"""
+"""Requests of OpenAPI operations: every argument at its place, in its style."""
 
 import pytest
 
-from schemas.definitions.tools import ArgumentPlace
-from sinks.http import Refusal
-from sinks.tools.http import FORM, in_path, placed, with_query
+from schemas.definitions.tools import ArgumentPlace, OpenApiTarget
+from sinks.http import CallError
+from sinks.tools.kinds.openapi import FORM, openapi_request
 
 URL = "https://shop/orders/{id}"
+
+
+def request_parts(url, arguments, places, body_type):
+    target = OpenApiTarget(spec="x", operation="x", url=url, places=places, body_type=body_type)
+    made = openapi_request(target, arguments)
+    return made.headers, made.url, made.content
 
 
 def place(where, name="x", style="form", explode=True):
@@ -32,7 +36,11 @@ def place(where, name="x", style="form", explode=True):
     ],
 )
 def test_a_query(there, value, url):
-    assert placed("https://shop/", {"x": value}, there, "") == ({}, "https://shop/" + url, None)
+    assert request_parts("https://shop/", {"x": value}, there, "") == (
+        {},
+        "https://shop/" + url,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,18 +48,25 @@ def test_a_query(there, value, url):
     [("A/1?", "A%2F1%3F"), (["a", "b"], "a%2Cb"), ({"a": 1}, "a%2C1"), (7, "7"), ("...", "...")],
 )
 def test_a_path(value, path):
-    assert placed(URL, {"x": value}, place("path", "id"), "")[1] == f"https://shop/orders/{path}"
+    assert (
+        request_parts(URL, {"x": value}, place("path", "id"), "")[1]
+        == f"https://shop/orders/{path}"
+    )
 
 
 @pytest.mark.parametrize("value", ["", ".", "..", []])
 def test_a_value_that_would_make_another_address_is_refused(value):
-    with pytest.raises(Refusal, match="another address"):
-        placed(URL, {"x": value}, place("path", "id"), "")
+    with pytest.raises(CallError, match="changes the address"):
+        request_parts(URL, {"x": value}, place("path", "id"), "")
 
 
 def test_headers_and_cookies_stay_on_their_line():
-    assert placed(URL, {"x": "a\r\nb: c"}, place("header", "X-A"), "")[0] == {"x-a": "a%0D%0Ab: c"}
-    assert placed(URL, {"x": "a; b=c"}, place("cookie", "c"), "")[0] == {"cookie": "c=a%3B%20b%3Dc"}
+    assert request_parts(URL, {"x": "a\r\nb: c"}, place("header", "X-A"), "")[0] == {
+        "x-a": "a%0D%0Ab: c"
+    }
+    assert request_parts(URL, {"x": "a; b=c"}, place("cookie", "c"), "")[0] == {
+        "cookie": "c=a%3B%20b%3Dc"
+    }
 
 
 @pytest.mark.parametrize(
@@ -66,24 +81,5 @@ def test_headers_and_cookies_stay_on_their_line():
     ],
 )
 def test_a_body(there, kind, value, body):
-    headers, _, content = placed(URL, {"x": value}, there, kind)
+    headers, _, content = request_parts(URL, {"x": value}, there, kind)
     assert (headers["content-type"], content) == (kind, body)
-
-
-@pytest.mark.parametrize(
-    "url, arguments, made, left",
-    [
-        ("http://x/{id}/y", '{"id": "A/1", "n":  2}', "http://x/A%2F1/y", '{"n": 2}'),
-        ("http://x", '{"n":  2}', "http://x", '{"n":  2}'),
-        ("http://x/{a}/{b}", '{"a": 1}', "http://x/1/{b}", "{}"),
-    ],
-)
-def test_a_plain_tools_address_takes_arguments_in_braces(url, arguments, made, left):
-    assert in_path(url, arguments) == (made, left)
-
-
-def test_what_stands_in_a_query_stays():
-    assert (
-        with_query("http://x/y?a=1", [("b", "2")]) == "http://x/y?a=1&b=2"
-        and with_query("http://x", []) == "http://x"
-    )
