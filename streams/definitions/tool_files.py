@@ -56,7 +56,9 @@ TELLING = re.compile(
     "authorization|cookie|token(?!s)|secret|passw(or)?d|api.?key|credential", re.IGNORECASE
 )
 REFERENCE = re.compile(r"env:[A-Z][A-Z0-9_]*")
-SPEC_BYTES_MAX, SPEC_S, SERVER_S = 20 * 1024 * 1024, 20.0, 20.0
+SPEC_BYTES_MAX = 20 * 1024 * 1024
+SPEC_S = 20.0
+SERVER_S = 20.0
 
 
 class Mistake(Exception):

@@ -53,7 +53,8 @@ class Desk:
         pipeline: tuple[Step, ...] = PIPELINE,
     ):
         given = company.load(folder, settings.services_port)
-        self._agent, self._session = agent, f"desk-{uuid4().hex[:8]}"
+        self._agent = agent
+        self._session = f"desk-{uuid4().hex[:8]}"
         self.tenant = tenant or tenant_of(given, agent)
         self._search = MemorySearch()
         http = httpx.AsyncClient(mounts=scripted_at(settings.services_port, folder / SCRIPT))

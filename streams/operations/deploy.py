@@ -92,10 +92,8 @@ def apply_and_wait(settings: Settings, company: Company) -> Sequence[str]:
 
 def await_documents(settings: Settings, company: Company, timeout_s: float = 60) -> None:
     """Returns when every document can be found by a search. Raises StackError."""
-    wanted, deadline = (
-        {(one.tenant, one.document) for one in company.documents},
-        time.monotonic() + timeout_s,
-    )
+    wanted = {(one.tenant, one.document) for one in company.documents}
+    deadline = time.monotonic() + timeout_s
     while wanted:
         stored = qdrant.stored_chunks(
             settings.qdrant(), settings.qdrant_key.get_secret_value(), settings.qdrant_collection

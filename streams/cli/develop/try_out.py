@@ -45,7 +45,8 @@ def try_(
         raise UserError(
             f"{record} is there already, and what was recorded once is never written anew: name another file"
         )
-    screen, recorder = Screen(sys.stdout), Recorder(PIPELINE)
+    screen = Screen(sys.stdout)
+    recorder = Recorder(PIPELINE)
     talk = Conversation(file.stem, quiet, screen)
     desk = Desk(
         settings(),
@@ -97,12 +98,10 @@ class Conversation:
     """What was said so far; shows events as they come."""
 
     def __init__(self, agent: str, quiet: bool, screen: Screen):
-        self._agent, self._quiet, self._screen, self.turns = (
-            agent,
-            quiet,
-            screen,
-            list[dict[str, Any]](),
-        )
+        self._agent = agent
+        self._quiet = quiet
+        self._screen = screen
+        self.turns = list[dict[str, Any]]()
 
     def hear(self, event: Event) -> None:
         told = None if self._quiet else run_story.line(event)

@@ -71,7 +71,8 @@ def render(view: dict[str, Any], by: By = "all") -> RenderableType:
     foot.
     """
     rows_name, names = GROUPS[by]
-    rows, total = view[rows_name], view["total"]
+    rows = view[rows_name]
+    total = view["total"]
     shown = [name for name in COLUMNS if name not in RARE or total[name]]
     table = Table(
         box=None,

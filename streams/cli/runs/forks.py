@@ -118,7 +118,8 @@ def said(answer: Any) -> str:
 
 def result(past: list[Event], then: RunFinished | None, made: Fork) -> dict[str, Any]:
     """The comparison, for programs."""
-    before, now = answers_of(past), made.answers
+    before = answers_of(past)
+    now = made.answers
     steps = [
         {
             "step": nth + 1,

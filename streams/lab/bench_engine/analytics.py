@@ -23,7 +23,10 @@ from streams.lab.bench_engine.broker import Unmeasured
 from streams.operations.figures import percentile
 
 TABLES = Path(__file__).parents[3] / "infra" / "clickhouse"
-DATABASE, BATCH, A_RUN, LARGE = "bench", 500_000, 4, 10_000
+DATABASE = "bench"
+BATCH = 500_000
+A_RUN = 4
+LARGE = 10_000
 TARGETS = {"p95_s": 1.0, "trace_s": 1.0, "parts_most": 200}
 LARGE_TRACE = UUID(int=1)
 FACTS = """

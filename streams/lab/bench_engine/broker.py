@@ -94,7 +94,9 @@ def produce(settings: Settings, work: Work, events: Iterable[Event]) -> int:
     """Produces a work's input, records stamped with event time. Returns how many. Raises
     Unmeasured.
     """
-    producer, encoder, count = kafka.producer(settings, **{"linger.ms": 20}), codec(), 0
+    producer = kafka.producer(settings, **{"linger.ms": 20})
+    encoder = codec()
+    count = 0
     topic = settings.prefix + work.reads.topic()
     for event in events:
         while True:

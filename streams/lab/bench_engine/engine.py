@@ -102,7 +102,8 @@ def run(
     measurement takes. Raises Unmeasured, SystemExit or StackError with a sentence.
     """
     wanted = chosen(only or [])
-    told, total = 0, len(wanted)
+    told = 0
+    total = len(wanted)
     load_before = os.getloadavg()[0]
 
     def say(words: str) -> None:

@@ -33,7 +33,8 @@ def measure(
     """Rows a second, by the clock and by the worker's own processor time: `sink`, `sink_cpu`.
     Raises Unmeasured.
     """
-    work, count = WORKS["window"], int(seconds * ABOUT_A_SECOND)
+    work = WORKS["window"]
+    count = int(seconds * ABOUT_A_SECOND)
     with broker.own_engines(settings, home, with_clickhouse=True) as ours:
         sink.migrate(
             ours.clickhouse(),

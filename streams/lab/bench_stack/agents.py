@@ -34,7 +34,10 @@ from streams.operations.deploy import apply_and_wait
 from streams.operations.figures import percentile
 
 TENANT = "bench"
-LENGTHS, PAD, CHILDREN, AT_ONCE = (50, 100), "x" * 5_000, 20, 1_000
+LENGTHS = (50, 100)
+PAD = "x" * 5_000
+CHILDREN = 20
+AT_ONCE = 1_000
 CALLS_RUNNER = "calls-0"
 GENEROUS = Limits(steps=1_000, tokens=1_000_000_000, cost_usd=1_000_000, seconds=600, fan_out=100)
 TARGETS = {

@@ -33,7 +33,9 @@ from streams.lab.isolated_stack import free_block
 from streams.operations.deploy import apply_and_wait
 from streams.operations.figures import percentile
 
-TENANT, AGENT, MODEL = "bench", "clerk", "scripted"
+TENANT = "bench"
+AGENT = "clerk"
+MODEL = "scripted"
 SHARES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
 WARM_REQUESTS = 100
 REQUEST_TIMEOUT_S = 30
@@ -59,7 +61,8 @@ def run(home: Path, seconds: float, rate: float, connections: int, say: Say) -> 
     model's and the load's (`cpu_ms_by`: of each): unlike the others it holds on a machine that
     others use as well.
     """
-    load_before, rows = os.getloadavg()[0], []
+    load_before = os.getloadavg()[0]
+    rows = []
     say("starting a stack")
     with running(home) as ours:
         scripted = f"http://127.0.0.1:{ours.services_port}"
@@ -153,7 +156,8 @@ async def measure(
         say("warming up")
         await load.closely(4, WARM_REQUESTS)
         say(f"{rate:g} requests a second")
-        before, count = {name: cpu_s(pid) for name, pid in pids.items()}, int(seconds * rate)
+        before = {name: cpu_s(pid) for name, pid in pids.items()}
+        count = int(seconds * rate)
         await load.steadily(rate, count)
         waits = load.waits
         used = {
@@ -177,9 +181,11 @@ class Load:
     """Requests to one address, and what became of them."""
 
     def __init__(self, http: httpx.AsyncClient, url: str):
-        self._http, self._url = http, f"{url}/v1/chat/completions"
+        self._http = http
+        self._url = f"{url}/v1/chat/completions"
         self.waits: list[float] = []
-        self.failed, self.why = 0, ""
+        self.failed = 0
+        self.why = ""
 
     async def ask(self, number: int) -> None:
         """One request, answered or failed. A connection that the server had closed as idle is tried
@@ -245,7 +251,8 @@ def peer(scripted: str, home: Path) -> Iterator[tuple[str, int]]:
     if not program.exists():
         yield "", 0
         return
-    port, config = free_block(1), home / "litellm.yaml"
+    port = free_block(1)
+    config = home / "litellm.yaml"
     config.write_text(CONFIG.format(url=scripted))
     url = f"http://127.0.0.1:{port}"
     with (home / "litellm.log").open("wb") as log:

@@ -32,7 +32,8 @@ RUNS_A_SECOND = 5
 KILLED = "stage-session-0"
 KILLS = 30
 BACK_WITHIN_S = 40
-TENANT, AGENT = "bench", "clerk"
+TENANT = "bench"
+AGENT = "clerk"
 SCRIPT = """
 rules:
   - when: {last: user, matches: "look up (?P<number>[0-9]+)"}
@@ -151,7 +152,8 @@ def ask_steadily(
     """
     sent: dict[UUID, float] = {}
     client.ask(asked(0))  # connections are made, code is loaded
-    pause, began = threading.Event(), time.monotonic()
+    pause = threading.Event()
+    began = time.monotonic()
     for number in range(1, int(seconds * RUNS_A_SECOND) + 1):
         pause.wait(max(0.0, began + number / RUNS_A_SECOND - time.monotonic()))
         one = asked(number)
@@ -187,7 +189,8 @@ def queryable_p99_s(settings: Settings, least: int) -> float:
 
 def resident_bytes(home: Path) -> int:
     """Resident memory of the supervisor and of every process below it."""
-    parents, resident = {}, {}
+    parents = {}
+    resident = {}
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             fields = dict(
@@ -209,7 +212,8 @@ def kill_and_wait(
     """Seconds from each kill -9 of the session stage, under load, until all its partitions moved
     again.
     """
-    moves, stopped = kill_plan.Moves(settings), threading.Event()
+    moves = kill_plan.Moves(settings)
+    stopped = threading.Event()
     moves.start()
     load = threading.Thread(target=_load, args=(client, stopped), daemon=True)
     load.start()

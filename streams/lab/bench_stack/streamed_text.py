@@ -26,9 +26,14 @@ from streams.lab.bench_engine.broker import Unmeasured
 from streams.operations.connections import codec_of
 from streams.operations.figures import percentile
 
-ANSWERS, WORDS, PACE_S, THINKS_S = 5, 100, 0.03, 1.0
+ANSWERS = 5
+WORDS = 100
+PACE_S = 0.03
+THINKS_S = 1.0
 """The model thinks before it says the first word, so that all of its readers are there by then."""
-TALKER, THINKING, WAIT_S = "talker", "slow_first_token", 60
+TALKER = "talker"
+THINKING = "slow_first_token"
+WAIT_S = 60
 WIDTH = 6
 SAID = tuple(f"{nth:05} " for nth in range(WORDS))
 TARGETS = {"words_kafka_p99_ms": 100, "words_events_p99_ms": 100, "words_openai_p99_ms": 100}
@@ -73,7 +78,8 @@ def ages_of(arrived: Arrived, spoken: list[float]) -> list[float]:
     """Milliseconds from where each word was said to where all of it was there. Raises Unmeasured
     where one is missing.
     """
-    found, words = [], 0
+    found = []
+    words = 0
     for at, chars in arrived:
         while (words + 1) * WIDTH <= chars and words < WORDS:
             found.append((at - spoken[words]) * 1000)
@@ -87,7 +93,8 @@ def _one(settings: Settings, tenant: str) -> dict[str, Arrived]:
     """One answer, and when its words came to each reader."""
     heard: dict[str, Arrived] = {"kafka": [], "events": [], "openai": []}
     runs: SimpleQueue[UUID] = SimpleQueue()
-    url, headers = f"http://127.0.0.1:{settings.gateway_port}", {"weir-tenant": tenant}
+    url = f"http://127.0.0.1:{settings.gateway_port}"
+    headers = {"weir-tenant": tenant}
 
     def openai() -> None:
         body = {

@@ -124,7 +124,9 @@ def kill_all(
     """Kills as planned, with -9; once, half-way, a session worker is stopped past its session's
     time-out.
     """
-    home, chance, done = settings.home.resolve(), random.Random(seed), []
+    home = settings.home.resolve()
+    chance = random.Random(seed)
+    done = []
     names = list(stack.status(home)["services"])
     for number, name in enumerate(choices(names, kills, seed)):
         time.sleep(chance.uniform(*gap_s))

@@ -29,7 +29,8 @@ CLASSES = {
     "VehicleControlAPI": "vehicle_control",
 }
 FUNCTIONS = "bfcl_multi_turn_functions.json"
-RESULT, LAST_WORD = '{"done": true}', "That is done."
+RESULT = '{"done": true}'
+LAST_WORD = "That is done."
 Said = dict[str, Any]
 
 

@@ -144,7 +144,8 @@ async def fork(
         )
     ended = next((event for event in history if isinstance(event, RunFinished)), None)
     given = changed(given, request, change, ended.prompt_version if ended else 0)
-    past, made = Recorded(history), Fork()
+    past = Recorded(history)
+    made = Fork()
     earlier = tuple(message for message in first.messages if message.role != "system")[:-1]
     session, events = machine.advance(Idle(messages=earlier), request, given)
     for _ in range(STEPS_MAX):

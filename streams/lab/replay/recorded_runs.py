@@ -123,10 +123,8 @@ def _played(
     """
     states: dict[str, Session] = {}
     for nth, line in enumerate(lines, 2):
-        event, wanted = (
-            _read(path, nth, line["took"]),
-            [_lasting(said) for said in line["said"] if not BESIDE & said.keys()],
-        )
+        event = _read(path, nth, line["took"])
+        wanted = [_lasting(said) for said in line["said"] if not BESIDE & said.keys()]
         try:
             session = (
                 STATE.validate_json(json.dumps(line["state"]))
@@ -164,7 +162,8 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _given(recorded: list[dict[str, Any]]) -> Definitions:
-    bodies, newest = {}, {}
+    bodies = {}
+    newest = {}
     for one in recorded:
         definition = read_body(one["kind"], json.dumps(one["body"]))
         bodies[one["kind"], definition.name, one["version"]] = definition

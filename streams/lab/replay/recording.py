@@ -90,7 +90,8 @@ def read(path: Path) -> tuple[Conversation, ...]:
 def conversation(number: int, line: str, path: Path | str = "the file") -> Conversation:
     """The conversation on one line of JSON."""
     try:
-        row, tools = json.loads(line), ()
+        row = json.loads(line)
+        tools = ()
         if bfcl.is_case(row):
             row["messages"], tools = bfcl.messages_of(row, bfcl.functions_beside(Path(path)))
         messages = [message(m) for m in row["messages"]]

@@ -25,7 +25,8 @@ from streams.config import Settings
 from streams.engine.client import Client, now, request
 from streams.engine.errors import UserError
 
-TENANT, AGENT = "traffic", "traffic"
+TENANT = "traffic"
+AGENT = "traffic"
 VISIBLE = """SELECT session, at FROM runs WHERE startsWith(session, {batch:String}) AND at >= {since:DateTime64(3)}"""
 Rows = Callable[[str, dict[str, Any]], list[dict[str, Any]]]
 
@@ -114,7 +115,9 @@ def drive(
     quiet_s: float = 60,
 ) -> Driven:
     """Sends every arrival at its time, waits for all outcomes and until all are in ClickHouse."""
-    driven, sent, finished = Driven(), {}, {}
+    driven = Driven()
+    sent = {}
+    finished = {}
     done = threading.Event()
 
     def heard(event: Event) -> None:
@@ -123,7 +126,8 @@ def drive(
             driven.outcomes[event.outcome if isinstance(event, RunFinished) else "refused"] += 1  # type: ignore[attr-defined]
             driven.result_s.append(time.time() - sent[event.session])  # type: ignore[attr-defined]
 
-    began, since = time.monotonic(), now()
+    began = time.monotonic()
+    since = now()
     watcher = threading.Thread(
         target=_see, args=(rows, batch, since, driven, done, len(arrivals)), daemon=True
     )
@@ -154,10 +158,12 @@ def _await(
     finished: dict[str, float], wanted: int, progress: Callable[[int], None], quiet_s: float
 ) -> None:
     """Returns when all are finished, or when none has finished for `quiet_s`."""
-    last, since = -1, time.monotonic()
+    last = -1
+    since = time.monotonic()
     while len(finished) < wanted and time.monotonic() - since < quiet_s:
         if len(finished) != last:
-            last, since = len(finished), time.monotonic()
+            last = len(finished)
+            since = time.monotonic()
         progress(len(finished))
         time.sleep(0.05)
     progress(len(finished))

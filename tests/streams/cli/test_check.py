@@ -1,4 +1,4 @@
-"""Does `weir check` say what is wrong, with file and line, before anything is applied?"""
+"""`weir check` reports mistakes with file and line before anything is applied."""
 
 import shutil
 from pathlib import Path

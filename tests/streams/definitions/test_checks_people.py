@@ -1,4 +1,4 @@
-"""Is a mistake in what a folder says of people told with file and line, before anything is applied?"""
+"""Mistakes in approvals and approvers are reported with file and line."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Is a route that leads nowhere told with file, line and what to do, before anything is applied?"""
+"""Mistakes in model routes are reported with file, line and what to do."""
 
 import pytest
 

@@ -271,7 +271,8 @@ def test_more_tools_than_a_provider_takes(tmp_path):
 def test_every_operation_of_a_real_document_becomes_a_tool():
     """The gateway's own, as its framework writes it."""
     document = application(Settings(), None, list).openapi()
-    spec, seen = Spec(document, "https://weir/openapi.json"), set()
+    spec = Spec(document, "https://weir/openapi.json")
+    seen = set()
     for path, item in document["paths"].items():
         for method in item:
             made = spec.operation(f"{method.upper()} {path}")

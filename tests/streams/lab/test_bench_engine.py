@@ -1,4 +1,4 @@
-"""Does the benchmark measure the same work on both sides, count it whole, and judge it as asked?"""
+"""The engine benchmark does the same work on all sides, counts it whole and judges it."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Does the chaos run find what is wrong, and kill what it says that it kills?"""
+"""The chaos run finds faults, and kills what it reports as killed."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -62,7 +62,9 @@ def log_of(*events):
     return kinds
 
 
-FIRST, SECOND, THIRD = uuid4(), uuid4(), uuid4()
+FIRST = uuid4()
+SECOND = uuid4()
+THIRD = uuid4()
 ASKED = {FIRST: ("t/s", 1), SECOND: ("t/s", 2), THIRD: ("t/other", 3)}
 
 

@@ -1,4 +1,4 @@
-"""Can a person talk to an agent with nothing but its file, and is it told what keeps them from it?"""
+"""The playground runs an agent from its file alone, with clear errors."""
 
 from pathlib import Path
 
@@ -55,10 +55,8 @@ def test_an_agent_that_asks_others_shows_who_says_what():
 
 
 def test_a_workflow_that_waits_is_helped_on_by_a_signal_and_by_time():
-    group, excursion = (
-        '{"people": 12, "day": "Saturday"}',
-        str(COMPANY.parent / "examples/workflow/agents/excursion.yaml"),
-    )
+    group = '{"people": 12, "day": "Saturday"}'
+    excursion = str(COMPANY.parent / "examples/workflow/agents/excursion.yaml")
     result = tried(
         excursion, "-m", group, "-m", '/signal deposit_paid {"usd": 50}', "-m", "/later 600"
     )

@@ -102,10 +102,8 @@ def test_a_case_becomes_a_step_a_call_and_its_tools_have_their_schemas(tmp_path)
     ]
     assert (talk.turns, talk.model_calls, talk.tool_calls) == (("Move a to b", "Thanks"), 4, 2)
     made = recording.definitions([talk], "http://x")
-    [tool], [agent] = (
-        [d for d in made if isinstance(d, Tool)],
-        [d for d in made if isinstance(d, Agent)],
-    )
+    [tool] = [d for d in made if isinstance(d, Tool)]
+    [agent] = [d for d in made if isinstance(d, Agent)]
     assert tool.parameters["properties"]["deep"] == {"type": "number"} and agent.tools == ("mv",)
     assert play([talk]) == {}
 

@@ -219,10 +219,8 @@ def test_what_a_fork_spends_is_usage_of_the_tenant_each_time(past):
 
 def test_the_prompt_that_is_not_changed_is_the_one_that_the_run_had(past):
     """Its alias may have moved on since."""
-    asked, newer = (
-        [],
-        GIVEN.prompt("support").model_copy(update={"policy": "Answer in verse."}),
-    )
+    asked = []
+    newer = GIVEN.prompt("support").model_copy(update={"policy": "Answer in verse."})
 
     async def chat(question):
         asked.append(question.messages[0].content)
@@ -273,7 +271,8 @@ def test_a_long_run_is_forked_whole():
         for event in desk.say(text)
     ]
     desk.close()
-    past, asked = of_run(events, events[-1].run), []
+    past = of_run(events, events[-1].run)
+    asked = []
     assert [bool(event.follows) for event in past if isinstance(event, ModelAsked)] == [False, True]
 
     async def chat(question):

@@ -105,7 +105,9 @@ class Story:
     more: Mapping[str, ToolKind] = field(default_factory=dict)
 
 
-CHEAP, NAMER, CLERK = ("model", "cheap"), ("agent", "namer"), ("agent", "clerk")
+CHEAP = ("model", "cheap")
+NAMER = ("agent", "namer")
+CLERK = ("agent", "clerk")
 PLAYED = {
     "single": Story("single", one("A lamp made of paper", "namer")),
     "stream": Story(

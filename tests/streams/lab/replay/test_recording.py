@@ -1,4 +1,4 @@
-"""Is a recording read as the protocol means it, and is any difference found?"""
+"""Recordings are read as the protocol says, and every difference is found."""
 
 import pytest
 

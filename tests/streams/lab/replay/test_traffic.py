@@ -1,4 +1,4 @@
-"""Is a trace of arrivals read as it stands, in order, and refused with a sentence where it is none?"""
+"""Traces of arrivals are read in order; invalid ones are refused clearly."""
 
 import pytest
 
