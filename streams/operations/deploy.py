@@ -16,7 +16,7 @@ from sinks.clickhouse import sink
 from sinks.qdrant import sink as qdrant
 from streams import app
 from streams.config import Settings
-from streams.definitions.folder import BadCompany, Company
+from streams.definitions.folder import Company, DefinitionsError
 from streams.engine import definitions_topic, kafka, schema_registry
 from streams.engine.client import Publisher
 from streams.engine.stages import changelog
@@ -63,14 +63,14 @@ def wanted_topics(settings: Settings) -> list[Topic]:
 
 def apply(settings: Settings, company: Company) -> Sequence[str]:
     """Publishes what changed of a company's definitions and all of its documents; returns the
-    places that changed. Raises BadCompany where a version of a prompt is named that is not there.
+    places that changed. Raises DefinitionsError where a version of a prompt is named that is not there.
     """
     codec = codec_of(settings)
     current = definitions_topic.read_all(settings, codec)
     changed = definitions_topic.plan(current, company.definitions)
     missing = definitions_topic.versions_missing(current.having(changed), company.definitions)
     if missing:
-        raise BadCompany("\n".join(missing))
+        raise DefinitionsError("\n".join(missing))
     definitions_topic.publish(settings, codec, changed)
     publisher = Publisher(settings, codec)
     publisher.publish(*company.documents)

@@ -14,7 +14,7 @@ from streams.cli.runs.ask import print_outcome
 from streams.cli.runs.live_text import Screen, on_screen
 from streams.config import settings
 from streams.engine.errors import UserError
-from streams.lab.playground import Desk, company_of
+from streams.lab.playground import Playground, company_of
 from streams.lab.replay.recorded_runs import Recorder
 from streams.topology import PIPELINE
 
@@ -47,8 +47,8 @@ def try_(
         )
     screen = Screen(sys.stdout)
     recorder = Recorder(PIPELINE)
-    talk = Conversation(file.stem, quiet, screen)
-    desk = Desk(
+    talk = TryOutConversation(file.stem, quiet, screen)
+    desk = Playground(
         settings(),
         company_of(file),
         file.stem,
@@ -73,7 +73,7 @@ def try_(
     raise typer.Exit(0 if all(turn["outcome"] == "completed" for turn in talk.turns) else 1)
 
 
-def said_to(desk: Desk, text: str) -> list[Event]:
+def said_to(desk: Playground, text: str) -> list[Event]:
     """A request, or a word that helps on what waits."""
     word, _, rest = text.partition(" ")
     match word:
@@ -94,7 +94,7 @@ def said_to(desk: Desk, text: str) -> list[Event]:
     return desk.say(text)
 
 
-class Conversation:
+class TryOutConversation:
     """What was said so far; shows events as they come."""
 
     def __init__(self, agent: str, quiet: bool, screen: Screen):

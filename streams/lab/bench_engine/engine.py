@@ -99,7 +99,7 @@ def run(
     ratio, target, met}]}.
 
     `only` names rows or parts (beside, sink, whole); `seconds` is about how long each
-    measurement takes. Raises Unmeasured, SystemExit or StackError with a sentence.
+    measurement takes. Raises MeasurementError, SystemExit or StackError with a sentence.
     """
     wanted = chosen(only or [])
     told = 0

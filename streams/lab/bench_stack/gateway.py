@@ -27,7 +27,7 @@ from sinks.http import http_client
 from streams import app
 from streams.config import Settings, environment_with
 from streams.definitions.folder import Company
-from streams.lab.bench_engine.broker import Unmeasured
+from streams.lab.bench_engine.broker import MeasurementError
 from streams.lab.bench_stack.stack import running
 from streams.lab.isolated_stack import free_block
 from streams.operations.deploy import apply_and_wait
@@ -149,7 +149,7 @@ async def measure(
     url: str, seconds: float, rate: float, connections: int, pids: dict[str, int], say: Say
 ) -> dict[str, Any]:
     """Milliseconds by share at a steady rate, the most requests a second, and what each cost.
-    Raises Unmeasured.
+    Raises MeasurementError.
     """
     async with http_client(connections + int(rate * REQUEST_TIMEOUT_S)) as http:
         load = Load(http, url)
@@ -168,7 +168,9 @@ async def measure(
         done = await load.closely(connections, None, began + seconds)
         took = time.perf_counter() - began
     if load.failed > (count + done) / 10:
-        raise Unmeasured(f"{load.failed} of {count + done} requests to {url} failed: {load.why}")
+        raise MeasurementError(
+            f"{load.failed} of {count + done} requests to {url} failed: {load.why}"
+        )
     return {name: round(percentile(waits, share) or 0, 2) for name, share in SHARES.items()} | {
         "most_per_s": round(done / took, 1),
         "cpu_ms": round(sum(used.values()), 2),
@@ -291,7 +293,7 @@ def _await(url: str, process: subprocess.Popen, log: Path) -> None:
                 return
         except httpx.HTTPError:
             time.sleep(0.2)
-    raise Unmeasured(f"LiteLLM did not start: {log.read_text(errors='replace')[-500:]}")
+    raise MeasurementError(f"LiteLLM did not start: {log.read_text(errors='replace')[-500:]}")
 
 
 def of_settings(settings: Settings) -> Path:

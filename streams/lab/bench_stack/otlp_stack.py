@@ -20,7 +20,7 @@ from schemas.definitions.kinds import Tenant
 from sinks.http import http_client
 from streams.config import Settings
 from streams.definitions.folder import Company
-from streams.lab.bench_engine.broker import Unmeasured
+from streams.lab.bench_engine.broker import MeasurementError
 from streams.lab.bench_stack.gateway import cpu_s, services
 from streams.lab.bench_stack.sample_spans import SEED, exports
 from streams.lab.bench_stack.stack import running
@@ -49,7 +49,7 @@ Say = Callable[[str], None]
 
 def run(home: Path, seconds: float, rate: int, say: Say) -> dict[str, Any]:
     """What was sent, taken and landed a second, and of each process memory and processor time.
-    Raises Unmeasured.
+    Raises MeasurementError.
 
     `late_s` is how long after the last export was taken the last span was a row. A rate of 0 is as
     fast as it goes.
@@ -161,7 +161,7 @@ class Sender:
             return True
         if answer.status_code in (429, 502, 503, 504):
             return False
-        raise Unmeasured(
+        raise MeasurementError(
             f"the gateway answered {answer.status_code} to an export: {answer.content[:200]!r}"
         )
 
@@ -182,16 +182,18 @@ def landed_of(settings: Settings) -> int:
 
 
 def await_landed(settings: Settings, spans: int) -> None:
-    """Returns when so many are rows. Raises Unmeasured."""
+    """Returns when so many are rows. Raises MeasurementError."""
     deadline = time.monotonic() + SETTLED_S
     while (landed := landed_of(settings)) < spans:
         if time.monotonic() > deadline:
-            raise Unmeasured(
+            raise MeasurementError(
                 f"only {landed:,} of {spans:,} spans were rows after {SETTLED_S} s: see the workers' logs"
             )
         time.sleep(0.1)
     if landed > spans:
-        raise Unmeasured(f"{spans:,} spans were taken and {landed:,} are rows: some landed twice")
+        raise MeasurementError(
+            f"{spans:,} spans were taken and {landed:,} are rows: some landed twice"
+        )
 
 
 def used(pids: dict[str, int]) -> dict[str, float]:

@@ -21,7 +21,7 @@ from streams import app
 from streams.config import Settings
 from streams.definitions.folder import Company
 from streams.engine.client import Client, request
-from streams.lab.bench_engine.broker import Unmeasured
+from streams.lab.bench_engine.broker import MeasurementError
 from streams.lab.chaos import kill_plan
 from streams.lab.isolated_stack import own_settings
 from streams.operations.connections import codec_of, rows_of
@@ -146,7 +146,7 @@ def ask_steadily(
     asked: Callable[[int], AgentRequested] = asked,
 ) -> list[float]:
     """Milliseconds from publishing a request to its outcome in a consumer's hands. Raises
-    Unmeasured.
+    MeasurementError.
 
     `heard` is filled by the client: when each run's outcome came.
     """
@@ -167,7 +167,7 @@ def ask_steadily(
         if not isinstance(event, RunFinished) or event.outcome != "completed"
     ]
     if failed or len(outcomes) < len(sent):
-        raise Unmeasured(
+        raise MeasurementError(
             f"{len(sent) - len(outcomes)} of {len(sent)} runs had no outcome and {len(failed)} did not "
             f"complete" + (f", e.g. {failed[0]!r}" if failed else "")
         )
@@ -182,7 +182,7 @@ def queryable_p99_s(settings: Settings, least: int) -> float:
         if row["rows"] >= least:
             return row["p99_s"]
         time.sleep(0.2)
-    raise Unmeasured(
+    raise MeasurementError(
         f"only {row['rows']} of {least} runs came to ClickHouse within 30 s: see sink-clickhouse's log"
     )
 
@@ -212,7 +212,7 @@ def kill_and_wait(
     """Seconds from each kill -9 of the session stage, under load, until all its partitions moved
     again.
     """
-    moves = kill_plan.Moves(settings)
+    moves = kill_plan.ProgressMonitor(settings)
     stopped = threading.Event()
     moves.start()
     load = threading.Thread(target=_load, args=(client, stopped), daemon=True)
@@ -232,14 +232,14 @@ def kill_and_wait(
     return [kill.resumed_s for kill in killed]
 
 
-def _await_moved(killed: list[kill_plan.Kill], moves: kill_plan.Moves) -> None:
+def _await_moved(killed: list[kill_plan.Kill], moves: kill_plan.ProgressMonitor) -> None:
     deadline = time.monotonic() + BACK_WITHIN_S
     while time.monotonic() < deadline:
         kill_plan.measure_resumes(killed[-1:], moves)
         if killed[-1].resumed_s is not None and killed[-1].resumed_s != float("inf"):
             return
         time.sleep(0.05)
-    raise Unmeasured(
+    raise MeasurementError(
         f"{KILLED} did not move again within {BACK_WITHIN_S} s after kill {len(killed)}: see its log"
     )
 

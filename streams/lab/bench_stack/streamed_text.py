@@ -22,7 +22,7 @@ from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model
 from streams.config import Settings
 from streams.engine.follow_run import Piece, follow
-from streams.lab.bench_engine.broker import Unmeasured
+from streams.lab.bench_engine.broker import MeasurementError
 from streams.operations.connections import codec_of
 from streams.operations.figures import percentile
 
@@ -58,7 +58,7 @@ def read(
     settings: Settings, tenant: str, provider: Faulty, say: Callable[[str], None]
 ) -> dict[str, float]:
     """`words_kafka_p50_ms`, `words_events_p99_ms`, ...: the age of each word when each reader had
-    it. Raises Unmeasured.
+    it. Raises MeasurementError.
     """
     ages: dict[str, list[float]] = {"kafka": [], "events": [], "openai": []}
     for nth in range(ANSWERS + 1):
@@ -75,7 +75,7 @@ def read(
 
 
 def ages_of(arrived: Arrived, spoken: list[float]) -> list[float]:
-    """Milliseconds from where each word was said to where all of it was there. Raises Unmeasured
+    """Milliseconds from where each word was said to where all of it was there. Raises MeasurementError
     where one is missing.
     """
     found = []
@@ -85,7 +85,7 @@ def ages_of(arrived: Arrived, spoken: list[float]) -> list[float]:
             found.append((at - spoken[words]) * 1000)
             words += 1
     if words < WORDS:
-        raise Unmeasured(f"a reader had {words} of {WORDS} words of an answer")
+        raise MeasurementError(f"a reader had {words} of {WORDS} words of an answer")
     return found
 
 
@@ -150,7 +150,9 @@ def _events(
     """
     with httpx.stream(method, url, headers=headers, timeout=WAIT_S, **more) as answer:
         if answer.status_code != 200:
-            raise Unmeasured(f"{answer.status_code} from {url}: {answer.read().decode()[:300]}")
+            raise MeasurementError(
+                f"{answer.status_code} from {url}: {answer.read().decode()[:300]}"
+            )
         if run := answer.headers.get("weir-run"):
             begun(UUID(run))
         for line in answer.iter_lines():

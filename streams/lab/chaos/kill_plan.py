@@ -57,7 +57,7 @@ class Kill:
 
 
 @dataclass
-class Moves:
+class ProgressMonitor:
     """The broker's timestamps of marker events, by class and partition, from a thread of its own."""
 
     settings: Settings
@@ -156,7 +156,7 @@ def await_alive(home: Any, name: str, timeout_s: float = 30) -> None:
         time.sleep(0.05)
 
 
-def measure_resumes(kills: list[Kill], moves: Moves) -> None:
+def measure_resumes(kills: list[Kill], moves: ProgressMonitor) -> None:
     """For each killed stage worker or call runner: until the last of the partitions that moved
     before moved again.
 

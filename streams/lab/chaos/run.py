@@ -77,7 +77,7 @@ def _under_load(
 ) -> dict[str, Any]:
     codec = codec_of(settings)
     outside = environment.World(trouble.seed)
-    moves = kill_plan.Moves(settings)
+    moves = kill_plan.ProgressMonitor(settings)
     apply_and_wait(settings, Company(environment.definitions(outside.url), ()))
     moves.start()
     people = environment.People(

@@ -31,7 +31,7 @@ VISIBLE = """SELECT session, at FROM runs WHERE startsWith(session, {batch:Strin
 Rows = Callable[[str, dict[str, Any]], list[dict[str, Any]]]
 
 
-class BadTrace(UserError):
+class TraceFileError(UserError):
     """A file that is no trace; says the line and what it should be."""
 
 
@@ -55,7 +55,7 @@ class Driven:
 
 
 def read(path: Path, limit: int = 0) -> list[Arrival]:
-    """The arrivals of a file, in order of time, the first one at 0. Raises BadTrace."""
+    """The arrivals of a file, in order of time, the first one at 0. Raises TraceFileError."""
     with path.open(newline="") as lines:
         rows = csv.DictReader(lines)
         try:
@@ -64,12 +64,12 @@ def read(path: Path, limit: int = 0) -> list[Arrival]:
                 for r in rows
             ]
         except (KeyError, ValueError, TypeError) as error:
-            raise BadTrace(
+            raise TraceFileError(
                 f"{path}, line {rows.line_num}: {type(error).__name__}: {error}. A trace is a CSV with the "
                 "columns replay_ms, input_tokens, output_tokens, all whole numbers"
             ) from error
     if not found:
-        raise BadTrace(f"{path} has no arrivals")
+        raise TraceFileError(f"{path} has no arrivals")
     found.sort(key=lambda arrival: arrival.at_ms)
     return found[:limit] if limit else found
 

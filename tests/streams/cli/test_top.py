@@ -107,7 +107,7 @@ def test_bars_follow_the_runs():
 
 def test_live_views_that_are_down_are_one_sentence():
     settings = Settings(live_port=free_ports(1)[0])
-    with pytest.raises(top.Away, match=r"do not answer on port .*weir up"):
+    with pytest.raises(top.LiveViewsUnavailableError, match=r"do not answer on port .*weir up"):
         top.show(settings, once=True)
 
 

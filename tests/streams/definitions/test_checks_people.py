@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from streams.definitions.folder import BadCompany, load
+from streams.definitions.folder import DefinitionsError, load
 from tests.support.examples import FOLDER
 
 
@@ -72,6 +72,6 @@ def test_the_example_is_right():
     ],
 )
 def test_a_mistake_is_told_with_its_place(folder, file, before, after, words):
-    with pytest.raises(BadCompany) as raised:
+    with pytest.raises(DefinitionsError) as raised:
         load(folder(file, before, after), 1)
     assert words in str(raised.value)

@@ -278,7 +278,7 @@ def test_the_slowest_come_first_and_what_was_not_measured_not_at_all():
 
 
 def test_a_kill_is_over_when_the_last_partition_moves():
-    moves = kill_plan.Moves(settings=None)  # type: ignore[arg-type]
+    moves = kill_plan.ProgressMonitor(settings=None)  # type: ignore[arg-type]
     moves.seen["RequestCleared", 0] += [98.0, 99.9, 100.4]
     moves.seen["RequestCleared", 1] += [99.0, 101.5]
     moves.seen["RequestCleared", 2] += [90.0, 140.0]  # was quiet before: says nothing

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from infra.embedded.scripted.faults import faulty
 from streams.cli.main import application
-from streams.definitions.folder import BadCompany
+from streams.definitions.folder import DefinitionsError
 from streams.engine.errors import UserError
 from streams.lab.replay.recorded_runs import differences
 
@@ -83,7 +83,7 @@ def test_a_workflow_that_waits_is_helped_on_by_a_signal_and_by_time():
 )
 def test_what_is_no_agent_is_said(file, says):
     found = tried(file, "-m", "x").exception
-    assert isinstance(found, BadCompany) and says in str(found)
+    assert isinstance(found, DefinitionsError) and says in str(found)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_a_limit_takes_the_first(trace):
 def test_a_file_that_is_no_trace_is_refused(tmp_path, text, says):
     path = tmp_path / "bad.csv"
     path.write_text(text)
-    with pytest.raises(traffic.BadTrace, match=says):
+    with pytest.raises(traffic.TraceFileError, match=says):
         traffic.read(path)
 
 
