@@ -46,7 +46,9 @@ Progress = Callable[[int, int, str], None]
 
 def engines(settings: Settings, progress: Progress) -> list[Service]:
     """The embedded engines that the settings ask for; what they need is fetched on first use."""
-    home, jars, made = settings.home.resolve(), ROOT / ".weir" / "jars", []
+    home = settings.home.resolve()
+    jars = ROOT / ".weir" / "jars"
+    made = []
     if not settings.kafka:
         made.append(
             kafka.service(

@@ -1,4 +1,4 @@
-"""What do all tests share: one embedded broker, and settings of their own that point at it?
+"""Fixtures of all tests: one embedded broker, and settings that point at it.
 
 Tests with a quick start come first, those that need an engine last; a test that needs Docker says
 so where there is none.

@@ -1,11 +1,9 @@
-"""How does a worker start in a hundredth of a second, though its libraries take more than one to
-load?
+"""Starts a worker by forking the supervisor, which has loaded the worker's libraries.
 
-The supervisor loads them once and forks: the child has all of it in memory already, shared with its
-siblings. Loading took 1.2 s of processor time a worker, seven times at a start and once after every
-kill; a fork takes 10 ms. It is safe because the supervisor has one thread and makes no client of
-any engine; a library that starts threads when it is loaded (numpy's) must not be among what is
-loaded ahead.
+A child has everything in memory already, shared with its siblings. Loading took 1.2 s of processor
+time a worker, seven times at a start and once after every kill; a fork takes 10 ms. It is safe
+because the supervisor has one thread and makes no client of any engine; a library that starts
+threads when it is loaded (numpy's) must not be among what is loaded ahead.
 """
 
 import asyncio
@@ -25,11 +23,12 @@ INHERITED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FILES_MOST = 4096
 
 
-class Forked:
+class ForkedProcess:
     """A forked child, with what the supervisor uses of a `subprocess.Popen`."""
 
     def __init__(self, pid: int):
-        self.pid, self.returncode = pid, None
+        self.pid = pid
+        self.returncode: int | None = None
 
     def poll(self) -> int | None:
         if self.returncode is None:
@@ -44,22 +43,20 @@ class Forked:
 
 
 def load_ahead(services: Iterable[Service]) -> None:
-    """Loads what the services that fork will need."""
+    """Import the modules that the services to be forked need."""
     for module in dict.fromkeys(name for service in services for name in service.preload):
         importlib.import_module(module)
     gc.collect()
-    # what is loaded stays: the collector need not touch, and so copy, its pages in every child
+    # Loaded modules stay: the collector need not touch, and so copy, their pages in every child.
     gc.freeze()
 
 
-def fork(service: Service, log: Path, in_child: Callable[[], None]) -> Forked:
-    """Starts `service.entry` (`module:function`) in a child, with the words after `-m module` as
-    its argument.
-    """
+def fork(service: Service, log: Path, in_child: Callable[[], None]) -> ForkedProcess:
+    """Run `service.entry` (`module:function`) in a child, given the words after `-m module`."""
     sys.stdout.flush()
     pid = os.fork()
     if pid:
-        return Forked(pid)
+        return ForkedProcess(pid)
     code = 1
     try:
         _leave_the_parent(log)
@@ -89,20 +86,16 @@ def _outcome(run: Callable[[list[str]], None], words: list[str]) -> int:
 
 
 def _leave_the_parent(log: Path) -> None:
-    """A session, signals, files and an asyncio of its own: nothing of the supervisor's may be held
-    or heard.
-    """
+    """Give the child its own session, signals, files and event loop."""
     os.setsid()
     signal.set_wakeup_fd(-1)
     for number in INHERITED:
         signal.signal(number, signal.SIG_DFL)
-    asyncio.events._set_running_loop(None)
+    asyncio._set_running_loop(None)
     asyncio.set_event_loop(None)
     os.closerange(3, FILES_MOST)
-    nothing, written = (
-        os.open(os.devnull, os.O_RDONLY),
-        os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644),
-    )
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    written = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     for source, target in ((nothing, 0), (written, 1), (written, 2)):
         os.dup2(source, target)
     os.closerange(3, 8)

@@ -1,10 +1,9 @@
-"""Who ends the processes of a stack, and all that those started, when their supervisor was killed
-with -9?
+"""Kills the process groups of a stack when its supervisor was killed with SIGKILL.
 
-A fork of the supervisor, made before it has threads or children, that reads process groups from a
-pipe: `+123` to watch, `-123` to forget. Nobody but the supervisor holds the writing end, so the end
-of the file is the supervisor's end; what is still watched then is killed. Whatever files the
-supervisor has open at the fork (its lock) stay held until that is done.
+The reaper is a fork of the supervisor, made before it has threads or children. It reads process
+groups from a pipe: `+123` to watch, `-123` to forget. Nobody but the supervisor holds the writing
+end, so the end of the file is the supervisor's end; what is still watched then is killed. Whatever
+files the supervisor has open at the fork (its lock) stay held until that is done.
 """
 
 import os
@@ -15,7 +14,7 @@ GONE_LIMIT_S = 2.0
 
 
 def end(group: int) -> bool:
-    """Kill what is in the group; whether it was empty already."""
+    """Kill a process group; returns whether it was empty already."""
     try:
         os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of the dead
@@ -24,21 +23,23 @@ def end(group: int) -> bool:
 
 
 class Reaper:
+    """The supervisor's side: tells the reaper which process groups to watch."""
+
     def __init__(self) -> None:
         self.groups: set[int] = set()
         self.pipe = fork_reader()
 
     def watch(self, group: int) -> None:
         self.groups.add(group)
-        self.say(f"+{group}\n")
+        self._write(f"+{group}\n")
 
     def forget(self, group: int) -> None:
-        """Its leader ended: end the rest of it now, and watch it no longer."""
+        """Kill the rest of a group whose leader ended, and watch it no longer."""
         end(group)
         self.groups.discard(group)
-        self.say(f"-{group}\n")
+        self._write(f"-{group}\n")
 
-    def say(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         try:
             os.write(self.pipe, line.encode())
         except BrokenPipeError:  # the reader was killed: make a new one and tell it everything
@@ -48,7 +49,7 @@ class Reaper:
 
 
 def fork_reader() -> int:
-    """Start the process that reads; the writing end of its pipe."""
+    """Start the reaper's process; returns the writing end of its pipe."""
     reading, writing = os.pipe()
     if os.fork():
         os.close(reading)
@@ -68,8 +69,7 @@ def read_until_end(reading: int) -> None:
     with os.fdopen(reading) as lines:
         for line in lines:
             (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
-    limit = (
-        time.monotonic() + GONE_LIMIT_S
-    )  # a dying process holds its ports for a while, and so keeps the lock
+    # A dying process holds its ports for a while; the lock stays held as long.
+    limit = time.monotonic() + GONE_LIMIT_S
     while not all([end(group) for group in groups]) and time.monotonic() < limit:
         time.sleep(0.005)

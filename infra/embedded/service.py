@@ -1,6 +1,6 @@
-"""What is a service of the embedded stack, and how does one see that it is ready?
+"""Describes a service of the embedded stack, and probes whether it is ready.
 
-A service is data, so that a whole stack travels as one JSON file from the command line to the
+A service is data, so that a whole stack is one JSON file from the command line to the
 supervisor. A probe is data too, a dict of one entry; each is answered within two seconds by one
 small exchange:
 
@@ -21,6 +21,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 METADATA_REQUEST = struct.pack(">hhih4si?", 3, 7, 1, 4, b"weir", 0, False)
@@ -28,7 +29,7 @@ PROBE_LIMIT_S = 2.0
 
 
 class StackError(Exception):
-    """One sentence for the person at the keyboard: what is wrong, and what to do about it."""
+    """An error whose text tells the user what is wrong and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ class Service:
     `after` names services that must be ready before this one is started, `ports` are all that it
     binds (the first is the one to show), `drain_s` is how long it may take to stop after SIGTERM,
     `ready_s` how long to become ready after a start. `env` is added to the supervisor's own
-    environment. What runs `once` is ready when it has ended with exit code 0, and needs no probe.
-    What runs in the `background` is started `delay_s` after all the others were ready for the first
-    time, once: nobody waits for it, and whether it fails matters to its log alone.
+    environment. A service that runs `once` is ready when it has ended with exit code 0, and needs
+    no probe. One that runs in the `background` is started `delay_s` after all the others were ready
+    for the first time, once: nothing waits for it, and its failure stands in its own log alone.
     With an `entry` (`module:function`) it is forked off the supervisor, which has loaded the
-    modules of `preload`; `argv` is then what one would type to start it by itself.
+    modules of `preload`; `argv` then is the equivalent command.
     """
 
     name: str
@@ -68,30 +69,31 @@ class Service:
 
 
 def to_json(home: Path, services: Iterable[Service], attached: bool = False) -> str:
-    """The file that tells the supervisor what to run; `attached` means: end when standard input
-    ends.
-    """
+    """The supervisor's specification; an `attached` one ends when its standard input ends."""
     return json.dumps(
         {"home": str(home), "attached": attached, "services": [asdict(s) for s in services]}
     )
 
 
 def from_json(text: str) -> tuple[Path, list[Service], bool]:
-    """The inverse of `to_json`: home, services, attached. StackError for an `after` that cannot be
-    met.
-    """
+    """The inverse of `to_json`: home, services, attached. Raises StackError as `in_order` does."""
     spec = json.loads(text)
-    services = [
-        Service(**{k: tuple(v) if isinstance(v, list) else v for k, v in one.items()})
-        for one in spec["services"]
-    ]
+    services = [_service(one) for one in spec["services"]]
     in_order(services)
     return Path(spec["home"]), services, spec["attached"]
 
 
+def _service(fields: dict[str, Any]) -> Service:
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
+    return Service(**values)
+
+
 def in_order(services: Iterable[Service]) -> list[Service]:
-    """Each service behind all that it waits for; StackError for a name unknown, twice or in a ring."""
-    left, ordered = list(services), []
+    """Services in starting order. Raises StackError for unknown or double names and for cycles."""
+    left = list(services)
+    ordered = []
     names = [service.name for service in left]
     if doubled := {name for name in names if names.count(name) > 1}:
         raise StackError(
@@ -100,7 +102,8 @@ def in_order(services: Iterable[Service]) -> list[Service]:
     for service in left:
         if unknown := set(service.after) - set(names):
             raise StackError(
-                f"{service.name} waits for {', '.join(sorted(unknown))}: add it, or do not wait for it"
+                f"{service.name} waits for {', '.join(sorted(unknown))}: add it, "
+                "or remove it from `after`"
             )
     while left:
         placed = {service.name for service in ordered}
@@ -116,7 +119,7 @@ def in_order(services: Iterable[Service]) -> list[Service]:
 
 
 async def is_ready(probe: dict[str, str | int]) -> bool:
-    """One try; whatever goes wrong on the way means "not yet"."""
+    """Probe once; a failure of any kind means "not yet"."""
     [(kind, target)] = probe.items()
     try:
         async with asyncio.timeout(PROBE_LIMIT_S):
@@ -126,9 +129,7 @@ async def is_ready(probe: dict[str, str | int]) -> bool:
 
 
 async def _exchange(host: str, port: int, request: bytes, answer):
-    """Send a request over a connection of its own and give what `answer(reader)` makes of the
-    reply.
-    """
+    """Send a request over a new connection; returns the result of `answer(reader)`."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(request)
@@ -159,8 +160,8 @@ async def _http(url: str) -> bool:
         return int((await reader.readline()).split(b" ")[1])
 
     try:
-        return await _exchange(at.hostname, at.port or 80, request, status) < 300
-    except IndexError:  # closed without a word: it listens, and does not serve yet
+        return await _exchange(at.hostname or "127.0.0.1", at.port or 80, request, status) < 300
+    except IndexError:  # closed without a response: it listens, and does not serve yet
         return False
 
 

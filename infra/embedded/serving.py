@@ -1,4 +1,4 @@
-"""How does an engine's HTTP front own its folder and its port, and end without losing anything?
+"""Owns the data folder and the port of an embedded engine, and shuts it down cleanly.
 
 Both embedded engines are started the same way: take the folder, bind the port, open the engine,
 serve, close.
@@ -18,7 +18,7 @@ DRAIN_S = 30
 
 @contextmanager
 def owned(home: Path) -> Iterator[Path]:
-    """Own a data folder alone until the block ends, or exit with one sentence."""
+    """Own a data folder until the block ends. Raises SystemExit if another process owns it."""
     try:
         home.mkdir(parents=True, exist_ok=True)
         lock = os.open(home / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
@@ -44,11 +44,9 @@ def owned(home: Path) -> Iterator[Path]:
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket bound to the port (0: any free one) and not yet listening, or an exit with one
-    sentence.
-    """
+    """A socket bound to the port (0: any free one) and not yet listening. Raises SystemExit."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol must be named: asyncio sets TCP_NODELAY only then, and without it each answer
+    # The protocol must be named: asyncio sets TCP_NODELAY only then, and without it each response
     # waits 40 ms.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

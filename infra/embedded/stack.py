@@ -1,9 +1,8 @@
-"""How does a program start a stack, watch it, hurt it and stop it?
+"""Starts, watches, kills and stops an embedded stack.
 
-The stack itself is the supervisor's process; these functions are what the command line, the tests
-and the chaos run use beside it. They meet in one folder, the stack's home: `run/lock` is held as
-long as anything of it lives, `run/supervisor.json` says how it fares, `log/<name>.log` is what each
-service wrote.
+The stack is the supervisor's process; the command line, the tests and the chaos run control it with
+these functions. They share one folder, the stack's home: `run/lock` is held as long as any process
+of the stack lives, `run/supervisor.json` has its status, `log/<name>.log` the output of a service.
 """
 
 import contextlib
@@ -36,9 +35,7 @@ class Handle:
     process: subprocess.Popen
 
     def close(self, at_once: bool = False) -> None:
-        """End the stack, wait until all of it is gone; `at_once` kills it, for data nobody needs
-        again.
-        """
+        """Stop the stack and wait until it is gone; `at_once` kills it, for data nobody needs."""
         if at_once:
             self.process.kill()
         elif self.process.stdin:
@@ -48,10 +45,9 @@ class Handle:
 
 
 def start(home: Path, services: Iterable[Service], attached: bool = False) -> Handle:
-    """Start a supervisor with these services in `home`, detached from this process unless
-    `attached`.
+    """Start a supervisor of these services in `home`, detached from this process or `attached`.
 
-    Returns at once: `wait_ready` tells when all of it is. Raises StackError, with nothing started,
+    Returns at once: `wait_ready` waits for the services. Raises StackError, with nothing started,
     if a stack runs in that folder already, a port is taken, or less than 1 GiB of the disk is free.
     """
     home = home.resolve()
@@ -94,7 +90,7 @@ def _spawn(home: Path, spec: str, attached: bool, lock: int) -> subprocess.Popen
 def locked(home: Path, patience_s: float = 0.3) -> Iterator[int]:
     """Hold the folder's lock; a process that is given the descriptor holds it as well."""
     lock = os.open(home / "run" / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    limit = time.monotonic() + patience_s  # somebody who only looks holds it for a moment
+    limit = time.monotonic() + patience_s  # a status check holds it for a moment
     try:
         while True:
             try:
@@ -122,7 +118,7 @@ def check_disk(home: Path) -> None:
 
 
 def check_ports(services: Iterable[Service]) -> None:
-    """StackError for the first port that another program listens on."""
+    """Raises StackError for the first port that another program listens on."""
     for service in services:
         for port in service.ports:
             with socket.socket() as probe:
@@ -130,17 +126,17 @@ def check_ports(services: Iterable[Service]) -> None:
                 try:
                     probe.bind(("127.0.0.1", port))
                 except OSError as error:
-                    taken = error.errno == errno.EADDRINUSE
-                    why = (
-                        "is in use by another program: end it, or" if taken else f"fails ({error}):"
-                    )
+                    why = "is in use by another program: end it, or"
+                    if error.errno != errno.EADDRINUSE:
+                        why = f"fails ({error}):"
                     raise StackError(
-                        f"port {port}, which {service.name} needs, {why} give Weir another in its settings"
+                        f"port {port}, which {service.name} needs, {why} "
+                        "give Weir another in its settings"
                     ) from error
 
 
 def running(home: Path) -> bool:
-    """Whether anything of a stack lives in this folder."""
+    """Whether any process of a stack in this folder lives."""
     path = home / "run" / "lock"
     if not path.exists():
         return False
@@ -153,7 +149,7 @@ def running(home: Path) -> bool:
 
 
 def status(home: Path) -> dict:
-    """What `run/supervisor.json` says, with state "down" where nothing runs:
+    """The contents of `run/supervisor.json`, with state "down" where nothing runs:
 
     {"pid", "state": starting|ready|stopping|stopped|failed|down, "error": sentence or None, "at":
     s, "services": {name: {"pid", "state": waiting|starting|ready|down|failed|stopped, "kind",
@@ -172,24 +168,26 @@ def status(home: Path) -> dict:
         known["pid"] = None
         known["state"] = "failed" if known["state"] == "failed" else "down"
         for one in [*known["services"].values(), *known["background"].values()]:
-            one["pid"], one["state"] = None, one["state"] if one["state"] == "failed" else "stopped"
+            one["pid"] = None
+            one["state"] = one["state"] if one["state"] == "failed" else "stopped"
     return known
 
 
 def wait_ready(
     home: Path, progress: Callable[[dict], None] = lambda known: None, timeout_s: float = 180.0
 ) -> dict:
-    """Wait until every service is ready and give the status; `progress` gets it whenever it has
-    changed.
+    """Wait until every service is ready; returns the status, each change of which `progress` gets.
 
-    StackError if a service fails (with the end of its log) or time runs out; the stack is stopped
-    then.
+    Raises StackError if a service fails (with the end of its log), or if time runs out: the stack
+    is stopped then.
     """
-    limit, last = time.monotonic() + timeout_s, None
+    limit = time.monotonic() + timeout_s
+    last = None
     while True:
         known = _read(home)
         if known and known != last:
-            progress(last := known)
+            last = known
+            progress(known)
         if known.get("state") == "ready":
             return known
         if not running(home):
@@ -201,34 +199,35 @@ def wait_ready(
             )
             stop(home)
             raise StackError(
-                f"not ready within {timeout_s:g} s: {late or 'anything'}; see the logs in {home / 'log'}"
+                f"not ready within {timeout_s:g} s: {late or 'anything'}; "
+                f"see the logs in {home / 'log'}"
             )
         time.sleep(POLL_S)
 
 
 def stop(home: Path) -> None:
-    """Stop the stack in this folder, dependents first; returns when all is gone, at once if none
-    runs.
-    """
+    """Stop the stack in this folder, dependents first; returns when all processes are gone."""
     if not running(home):
         return
     drains = json.loads((home / "run" / "spec.json").read_text())["services"]
-    if not _wait_gone(home, signal.SIGTERM, 10 + sum(one["drain_s"] for one in drains)):
-        if not _wait_gone(home, signal.SIGKILL, 10):
-            raise StackError(
-                f"the stack in {home} does not end: look for its processes in run/supervisor.json"
-            )
+    patience_s = 10 + sum(one["drain_s"] for one in drains)
+    if _wait_gone(home, signal.SIGTERM, patience_s) or _wait_gone(home, signal.SIGKILL, 10):
+        return
+    raise StackError(
+        f"the stack in {home} does not end: look for its processes in run/supervisor.json"
+    )
 
 
 def _wait_gone(home: Path, number: int, patience_s: float) -> bool:
-    """Signal the supervisor as soon as its process is known, and wait until the lock is free."""
-    limit, told = time.monotonic() + patience_s, False
+    """Signal the supervisor once its pid is known, and wait until the lock is free."""
+    limit = time.monotonic() + patience_s
+    signalled = False
     while running(home):
         pid = _read(home).get("pid")
-        if pid and not told:
+        if pid and not signalled:
             with contextlib.suppress(ProcessLookupError):  # it is gone, and the reaper is at work
                 os.kill(pid, number)
-            told = True
+            signalled = True
         if time.monotonic() > limit:
             return False
         time.sleep(POLL_S)
@@ -236,7 +235,7 @@ def _wait_gone(home: Path, number: int, patience_s: float) -> bool:
 
 
 def kill(home: Path, service: str, number: int = signal.SIGKILL) -> int:
-    """Send a signal to a service's process and give its pid; StackError if it has none now."""
+    """Send a signal to a service's process; returns its pid. Raises StackError if there is none."""
     one = status(home)["services"].get(service)
     if one is None or one["pid"] is None:
         raise StackError(f"{service} has no process now: `./weir status` shows what runs")

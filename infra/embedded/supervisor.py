@@ -1,5 +1,4 @@
-"""How are the processes of a stack started in order, kept alive, and all ended, whatever ends the
-supervisor?
+"""Starts the processes of a stack in order, restarts them, and ends them all when it ends.
 
 Run as `python -m infra.embedded.supervisor SPEC.json [LOCK_FD]` with the file that
 `service.to_json` wrote; `infra.embedded.stack` does that for whoever wants a stack. One thread, one
@@ -41,7 +40,7 @@ from infra.embedded.service import Service, StackError, from_json, is_ready
 
 FIRST_TRIES = 3
 BACKOFF_MOST_S = 5.0
-"""With the start itself a crash then costs less than the ten seconds that it may."""
+"""With the start itself, a crash then costs less than the allowed ten seconds."""
 HEALTHY_S = 5.0
 LOG_MOST_BYTES = 10 * 1024 * 1024
 PR_SET_PDEATHSIG = 1
@@ -49,23 +48,22 @@ LIBC = ctypes.CDLL(None)
 
 
 def backoff_s(deaths: int) -> float:
-    """How long to wait before the start that follows so many deaths without health in between."""
+    """The pause before a start that follows so many exits without a healthy period."""
     return 0.0 if deaths <= 1 else min(BACKOFF_MOST_S, 0.5 * 2 ** min(deaths - 2, 10))
 
 
 def deaths_in_a_row(before: int, lived_s: float | None, last_exit: int | str | None) -> int:
-    """The deaths that the next pause is measured by. `lived_s`: how long it was ready, None where
-    it never was.
+    """The count of exits that the next pause depends on. `lived_s`: how long it was ready, if ever.
 
-    Whoever is killed again and again from outside did nothing wrong: pauses that grow would only
-    prolong the outage.
+    A service that is killed from outside did nothing wrong: growing pauses would only prolong the
+    outage.
     """
     innocent = lived_s is not None and (lived_s > HEALTHY_S or last_exit == -signal.SIGKILL)
     return 1 if innocent else before + 1
 
 
 def die_with(parent: int) -> None:
-    """Run in a child between fork and exec: the kernel kills it when its parent is gone."""
+    """Ask the kernel, in a child between fork and exec, to kill it when its parent is gone."""
     if hasattr(LIBC, "prctl"):
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # gone before the kernel was asked
@@ -73,12 +71,12 @@ def die_with(parent: int) -> None:
 
 
 @dataclass
-class Kept:
-    """One service and how it fares."""
+class ManagedService:
+    """A service with its process and its state."""
 
     service: Service
     state: str = "waiting"
-    process: subprocess.Popen | forking.Forked | None = None
+    process: subprocess.Popen | forking.ForkedProcess | None = None
     restarts: int = 0
     since: float = field(default_factory=time.time)
     last_exit: int | str | None = None
@@ -86,9 +84,9 @@ class Kept:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def report(self) -> dict:
-        alive = self.process is not None and not self.ended.is_set()
+        process = None if self.ended.is_set() else self.process
         return {
-            "pid": self.process.pid if alive else None,
+            "pid": process.pid if process else None,
             "state": self.state,
             "kind": self.service.kind,
             "port": self.service.port,
@@ -100,24 +98,27 @@ class Kept:
 
 
 class Supervisor:
+    """The services of one stack, one asyncio task for each."""
+
     def __init__(self, home: Path, services: list[Service], reaper: Reaper):
-        self.home, self.reaper = home, reaper
-        self.kept = {service.name: Kept(service) for service in services}
-        self.state, self.error = "starting", None
+        self.home = home
+        self.reaper = reaper
+        self.services = {service.name: ManagedService(service) for service in services}
+        self.state = "starting"
+        self.error: str | None = None
         self.over = asyncio.Event()
 
-    def foreground(self) -> list[Kept]:
-        """The services that are kept alive and waited for."""
-        return [one for one in self.kept.values() if not one.service.background]
+    def foreground(self) -> dict[str, ManagedService]:
+        """The services that are restarted and waited for, by name."""
+        return {name: one for name, one in self.services.items() if not one.service.background}
 
-    def tell(self) -> None:
-        """Write `run/supervisor.json`; on a full disk the old one stays, and the next change tries
-        again.
-        """
+    def write_status(self) -> None:
+        """Write `run/supervisor.json`; on a full disk the old one stays until the next change."""
         known = {"pid": os.getpid(), "state": self.state, "error": self.error, "at": time.time()}
-        known["services"] = {one.service.name: one.report() for one in self.foreground()}
+        waited_for = self.foreground()
+        known["services"] = {name: one.report() for name, one in waited_for.items()}
         known["background"] = {
-            name: one.report() for name, one in self.kept.items() if one.service.background
+            name: one.report() for name, one in self.services.items() if name not in waited_for
         }
         part = self.home / "run" / "supervisor.json.part"
         try:
@@ -126,63 +127,60 @@ class Supervisor:
         except OSError as error:
             log(f"cannot write run/supervisor.json: {error}")
 
-    def becomes(self, one: Kept, state: str) -> None:
-        one.state, one.since = state, time.time()
+    def becomes(self, one: ManagedService, state: str) -> None:
+        one.state = state
+        one.since = time.time()
         (one.ready.set if state == "ready" else one.ready.clear)()
         log(
             f"{one.service.name} is {state}"
             + (f" (exit {one.last_exit})" if state == "down" else "")
         )
-        if self.state == "starting" and all(each.state == "ready" for each in self.foreground()):
+        if self.state == "starting" and all(
+            each.state == "ready" for each in self.foreground().values()
+        ):
             self.state = "ready"
-        self.tell()
+        self.write_status()
 
     async def run(self) -> int:
-        """Until a signal, the end of an attached caller, or a first start that fails; the exit
-        code.
-        """
+        """Run until a signal, the end of an attached caller, or a failed first start."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.over.set)
         tasks = [
             asyncio.create_task(self.run_late(one) if one.service.background else self.keep(one))
-            for one in self.kept.values()
+            for one in self.services.values()
         ]
-        await asyncio.sleep(
-            0
-        )  # those that wait for nothing are started, and start while this loads
-        forking.load_ahead(one.service for one in self.kept.values())
+        # Services without `after` are started now, and start while the modules load.
+        await asyncio.sleep(0)
+        forking.load_ahead(one.service for one in self.services.values())
         for task in tasks:
             task.add_done_callback(self.check)
-        self.tell()
+        self.write_status()
         await self.over.wait()
         for task in tasks:
             task.cancel()
         self.state = "failed" if self.error else "stopping"
-        self.tell()
-        stopped = {name: asyncio.Event() for name in self.kept}
-        await asyncio.gather(*(self.stop(one, stopped) for one in self.kept.values()))
+        self.write_status()
+        stopped = {name: asyncio.Event() for name in self.services}
+        await asyncio.gather(*(self.stop(one, stopped) for one in self.services.values()))
         self.state = "failed" if self.error else "stopped"
-        self.tell()
+        self.write_status()
         return 1 if self.error else 0
 
     def check(self, task: asyncio.Task) -> None:
-        """A keeper ends by being cancelled; if anything else ends it, the stack must not go on
-        half-kept.
-        """
+        """Stop the stack when a service's task ended by anything but being cancelled."""
         if not task.cancelled() and (error := task.exception()):
-            failed = (
-                f"the supervisor itself failed ({error!r}): see log/supervisor.log, then `up` again"
-            )
+            failed = f"the supervisor failed ({error!r}): see log/supervisor.log, then `up` again"
             self.error = self.error or failed
             self.over.set()
 
-    async def keep(self, one: Kept) -> None:
+    async def keep(self, one: ManagedService) -> None:
+        """Start a service whenever it is down, for as long as the stack runs."""
         deaths = 0
         while True:
             for name in one.service.after:
-                await self.kept[name].ready.wait()
+                await self.services[name].ready.wait()
             lived_s = None
             if self.spawn(one) and await self.reach_ready(one):
                 self.becomes(one, "ready")
@@ -204,35 +202,38 @@ class Supervisor:
             one.restarts += 1
             self.becomes(one, "waiting")
 
-    async def run_late(self, one: Kept) -> None:
-        """A background service: one try, when the others have been ready for its while."""
-        for other in self.foreground():
+    async def run_late(self, one: ManagedService) -> None:
+        """Run a background service: one try, once the others have been ready for its delay."""
+        for other in self.foreground().values():
             await other.ready.wait()
         await asyncio.sleep(one.service.delay_s)
         if self.spawn(one):
             await one.ended.wait()
         self.becomes(one, "ready" if one.last_exit == 0 else "down")
 
-    def spawn(self, one: Kept) -> bool:
-        service, parent = one.service, os.getpid()
+    def spawn(self, one: ManagedService) -> bool:
+        service = one.service
+        parent = os.getpid()
         one.ended.clear()
         try:
-            with open_log(Path(service.log)) as out:
+            with open_log(log_of(service)) as out:
                 one.process = start(service, out, parent)
         except OSError as error:  # no such program, a full disk, no memory
-            one.process, one.last_exit = None, str(error)
+            one.process = None
+            one.last_exit = str(error)
             one.ended.set()
             return False
         self.reaper.watch(one.process.pid)
         self.becomes(one, "starting")
         return True
 
-    async def reach_ready(self, one: Kept) -> bool:
-        """True once its probe says so; False if it ended first, or was killed for taking too long.
+    async def reach_ready(self, one: ManagedService) -> bool:
+        """True once it is ready; False if it ended first, or was killed for taking too long.
 
-        What runs once is ready when it has ended well.
+        A service that runs once is ready when it has ended with exit code 0.
         """
-        limit, pause = time.monotonic() + one.service.ready_s, 0.05
+        limit = time.monotonic() + one.service.ready_s
+        pause = 0.05
         while not one.ended.is_set():
             if (
                 not one.service.once
@@ -240,7 +241,7 @@ class Supervisor:
                 and not one.ended.is_set()
             ):
                 return True
-            if time.monotonic() > limit:
+            if one.process and time.monotonic() > limit:
                 os.killpg(one.process.pid, signal.SIGKILL)
                 await one.ended.wait()
                 one.last_exit = "not ready in time"
@@ -250,16 +251,16 @@ class Supervisor:
         return one.service.once and one.last_exit == 0
 
     def reap(self) -> None:
-        """On SIGCHLD: note who ended, and end what they left behind in their group."""
-        for one in self.kept.values():
+        """On SIGCHLD: note which services ended, and kill the rest of their process groups."""
+        for one in self.services.values():
             if one.process and not one.ended.is_set() and one.process.poll() is not None:
                 one.last_exit = one.process.returncode
                 self.reaper.forget(one.process.pid)
                 one.ended.set()
 
-    async def stop(self, one: Kept, stopped: dict[str, asyncio.Event]) -> None:
-        """SIGTERM once all that need it have stopped, SIGKILL when its time is over."""
-        for other in self.kept.values():
+    async def stop(self, one: ManagedService, stopped: dict[str, asyncio.Event]) -> None:
+        """Send SIGTERM once all dependents have stopped, and SIGKILL when the time is over."""
+        for other in self.services.values():
             if one.service.name in other.service.after:
                 await stopped[other.service.name].wait()
         if one.process and not one.ended.is_set():
@@ -274,19 +275,29 @@ class Supervisor:
         if one.state != "failed":
             self.becomes(one, "stopped")
 
-    def why(self, one: Kept, deaths: int) -> str:
+    def why(self, one: ManagedService, deaths: int) -> str:
         service = one.service
         if one.last_exit == "not ready in time":
             what = f"was not ready within {service.ready_s:g} s"
         else:
             what = f"ended {deaths} times before it was ready (last exit: {one.last_exit})"
-        return f"{service.name} {what}; see {service.log}, which ends with:\n{last_lines(Path(service.log))}"
+        path = log_of(service)
+        return f"{service.name} {what}; see {path}, which ends with:\n{last_lines(path)}"
 
 
-def start(service: Service, out: IO[bytes], parent: int) -> subprocess.Popen | forking.Forked:
-    """Its process, in a session of its own, which ends with this one. Raises OSError."""
+def log_of(service: Service) -> Path:
+    """The file that a service's output goes to; `stack.start` chooses one where none is named."""
+    if service.log is None:
+        raise StackError(f"{service.name} has no log: name a file in the specification")
+    return Path(service.log)
+
+
+def start(
+    service: Service, out: IO[bytes], parent: int
+) -> subprocess.Popen | forking.ForkedProcess:
+    """Start a process in a session of its own, which ends with this one. Raises OSError."""
     if service.entry:
-        return forking.fork(service, Path(service.log), lambda: die_with(parent))
+        return forking.fork(service, log_of(service), lambda: die_with(parent))
     return subprocess.Popen(
         service.argv,
         cwd=service.cwd,
@@ -309,7 +320,7 @@ def last_lines(path: Path, count: int = 12) -> str:
 
 
 def open_log(path: Path):
-    """The log to append to; one that has grown large becomes `<name>.1` first."""
+    """Open a log for appending; a large one becomes `<name>.1` first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.stat().st_size > LOG_MOST_BYTES:
         path.replace(path.with_name(path.name + ".1"))
@@ -317,7 +328,7 @@ def open_log(path: Path):
 
 
 def log(text: str) -> None:
-    """With the workers' own form of time, so that the logs of a crash can be laid side by side."""
+    """Print a line with the time in the workers' format."""
     print(
         datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         text,

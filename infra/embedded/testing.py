@@ -1,8 +1,8 @@
-"""How do tests get a real broker and registry of their own, quickly, and leave nothing behind?
+"""A real Kafka broker and schema registry for a test session.
 
-One broker serves a whole test session; a test keeps to itself by the names of its topics and
-groups. The registry takes seconds more to start, so it comes only when it is asked for. The jars
-are the project's own (`.weir/jars`).
+One broker serves a whole test session; tests are isolated by the names of their topics and groups.
+The registry takes seconds more to start, so it is started on demand. The jars are the project's own
+(`.weir/jars`).
 """
 
 import contextlib
@@ -28,8 +28,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class Engines:
-    """The engines of one test session: `bootstrap` of the broker, `registry_url` of a registry
-    started on demand.
+    """The engines of one test session: a broker, and a registry that is started on demand.
 
     The broker and the registry are two stacks, in `home` and `home`/with-registry, each under its
     own supervisor.
@@ -46,9 +45,8 @@ class Engines:
     @cached_property
     def registry_url(self) -> str:
         home = self.home / "with-registry"
-        port = free_ports(1)[
-            0
-        ]  # asked for now: one kept since the start may be a client's by this time
+        # Chosen now: a port reserved at the start may be a client's by this time.
+        [port] = free_ports(1)
         service = registry.service(home, port, self.bootstrap, "short", JAR_HOME)
         self.handles.append(stack.start(home, [service], attached=True))
         stack.wait_ready(home, timeout_s=150)
@@ -61,7 +59,7 @@ class Engines:
 
 @contextlib.contextmanager
 def engines() -> Iterator[Engines]:
-    """For a session fixture: `with engines() as running: yield running`. Its data go at the end."""
+    """For a session fixture: `with engines() as running: yield running`. Removes the data."""
     home = Path(tempfile.mkdtemp(prefix="weir-tests-"))
     started = None
     try:

@@ -1,4 +1,4 @@
-"""How does a test get a running embedded engine of its own?"""
+"""Starts an embedded ClickHouse or Qdrant for a test."""
 
 import signal
 import socket
@@ -29,15 +29,13 @@ class Server:
     process: subprocess.Popen
 
     def kill(self) -> None:
-        """End it as a power cut would: kill -9, nothing flushed."""
+        """End it as a power cut would: SIGKILL, nothing flushed."""
         self.process.kill()
         self.process.wait(STOP_S)
 
 
 def start(engine: ModuleType, home: Path, port: int = 0) -> Server:
-    """Start an engine's module on a folder, wait until it is ready. Raises RuntimeError with what
-    it said.
-    """
+    """Start an engine on a folder and wait until it is ready. Raises RuntimeError with its log."""
     home.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     log = home / "engine.log"

@@ -1,4 +1,4 @@
-"""Decisions of the agent: what is to be said, before it is an event.
+"""Decisions of the agent: what it does next, before there is an event of it.
 
 Modules that decide return a session and decisions. They know neither the event that they answer nor
 any id: `emit.py` makes the events. A decision about a run carries the request that the run began
@@ -129,7 +129,7 @@ class AskUser:
 
 @dataclass(frozen=True)
 class ResolveApproval:
-    """Say how an approval ended."""
+    """Report how an approval ended."""
 
     of: RequestCleared
     step: int
@@ -142,7 +142,7 @@ class ResolveApproval:
 
 @dataclass(frozen=True)
 class RefuseApproval:
-    """Say why somebody's decision on an approval does not count."""
+    """Refuse somebody's decision on an approval that does not count."""
 
     reason: ApprovalRefusal
     detail: str
@@ -150,7 +150,7 @@ class RefuseApproval:
 
 @dataclass(frozen=True)
 class RefuseSignal:
-    """Say why a signal was not kept."""
+    """Refuse a signal that is not kept."""
 
     reason: Literal["too_many", "too_large"]
     detail: str
@@ -158,8 +158,10 @@ class RefuseSignal:
 
 @dataclass(frozen=True)
 class FinishRun:
-    """Say how a run ended. `whole` is the key of an answer in the object store of which `answer` is
-    not all; `not_undone` names what a workflow did and has not undone, a line each.
+    """Report how a run ended.
+
+    `whole` is the key of an answer in the object store of which `answer` is not all. `not_undone`
+    names what a workflow did and has not undone, a line each.
     """
 
     of: RequestCleared
@@ -175,7 +177,7 @@ class FinishRun:
 
 @dataclass(frozen=True)
 class FinishBlocked:
-    """Say that a blocked request is a run that never began. It costs nothing."""
+    """Report a blocked request as a run that never began. It costs nothing."""
 
     of: RequestBlocked
 
@@ -232,4 +234,4 @@ Decision = (
     | CountWaitingRuns
 )
 Decided = tuple[Session, tuple[Decision, ...]]
-"""A session after an event, and what is to be said, in order."""
+"""A session after an event, and the decisions, in the order of their events."""

@@ -135,7 +135,7 @@ def _event_of(cause: Event, decision: Decision, ends: Ends) -> AgentOutput:
         case FinishRun() | FinishBlocked():
             return _end(cause, decision)
         case ReportToParent() | CancelSubAgent() | ReportWaiting():
-            return _word_to_relative(cause, decision, ends)
+            return _report(cause, decision, ends)
         case ResolveApproval():
             return _resolution(cause, decision)
         case RefuseApproval(reason, detail):
@@ -236,10 +236,10 @@ def _total(usage: RunUsage) -> Took:
     return add_took(own, usage.sub_agents)
 
 
-def _word_to_relative(
+def _report(
     cause: Event, decision: ReportToParent | CancelSubAgent | ReportWaiting, ends: Ends
 ) -> ChildFinished | ChildCancelled | ChildHeld:
-    """What a run tells its parent or its sub-agent. What follows from its end has the end as its
+    """A report of a run to its parent or its sub-agent. What follows from an end has it as its
     cause.
     """
     match decision:

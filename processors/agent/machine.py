@@ -47,10 +47,10 @@ calls. Nodes of a workflow begin as soon as the edges to them are decided, so se
 under way side by side; each answer settles the graph once more.
 
 **Pauses.** While every pending call waits for people, the run's clock stands still: `paced` notes
-when the pause began, and moves the deadline on by its length when it ends. The tenant is told how
-many runs wait, because a waiting run has no place among its concurrent runs; a parent is told too,
-as its own call then waits as well. The session's timer (`wake_at`) is then for the people's time
-alone.
+when the pause began, and moves the deadline on by its length when it ends. The tenant learns how
+many runs wait, because a waiting run does not count among its concurrent runs; a parent learns it
+too, as its own call then waits as well. During a pause the session's timer (`wake_at`) is only for
+the time that people have.
 
 **Compensation.** A workflow is a saga. When a node's work is done, the call that would undo it is
 written down, with arguments from the results of that moment. When the workflow fails, nothing new
@@ -261,10 +261,10 @@ def _wake(session: Active, timer: Woke, definitions: Definitions) -> Decided:
 
 def _signal(session: Session, signal: Signalled, definitions: Definitions) -> Decided:
     """Keep a signal, and give it to a node that waits for it."""
-    kept, refusals = signals.keep(session, signal)
-    if refusals or isinstance(kept, Idle) or not isinstance(kept.run.mode, WorkflowMode):
-        return kept, refusals
-    return workflow.take_signals(kept, signal.at, definitions)
+    after, refusals = signals.keep(session, signal)
+    if refusals or isinstance(after, Idle) or not isinstance(after.run.mode, WorkflowMode):
+        return after, refusals
+    return workflow.take_signals(after, signal.at, definitions)
 
 
 def _note_waiting(session: Active, report: CallHeld, _: Definitions) -> Decided:

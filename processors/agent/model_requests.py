@@ -96,7 +96,7 @@ def _ask_stage_question(session: Active, at: datetime, agent: Agent, own: StageQ
 
 
 def _answer_fields(run: ActiveRun, agent: Agent) -> dict[str, Any]:
-    """What a question says of its answer."""
+    """The fields of a question that are about its answer."""
     return {
         "max_output_tokens": agent.max_output_tokens,
         "cache_ttl_s": agent.cache.ttl_s if agent.cache else 0,

@@ -156,8 +156,8 @@ class SessionMemory:
     `queue` are the requests that wait for the end of the run under way. `over` are the last runs
     that ended, `cancelled` those that were cancelled before they came. `resolved` are the last
     approvals that were resolved: their status and the event that did it. `signals_known` are the
-    last signals that came. `waiting_runs` is how many of its runs have no place among their
-    tenant's, because they wait. `GROWS` names the field that the changelog holds in parts.
+    last signals that came. `waiting_runs` is how many of its runs wait, so that they do not count
+    among their tenant's. `GROWS` names the field that the changelog holds in parts.
     """
 
     GROWS: ClassVar[str] = "messages"
@@ -232,7 +232,7 @@ class Active(SessionMemory):
     @property
     def wake_at(self) -> datetime | None:
         """When the run has had its time, or the next wait for people or of a node is over. None
-        where it only waits for a signal, for however long.
+        where it only waits for a signal, or for sub-agents that have timers of their own.
         """
         times = [
             one.expires_at

@@ -214,7 +214,7 @@ async def fork(run: UUID, form: Form, look: Reading) -> HTMLResponse:
                 ports_over(settings, http, http)["chat"],
                 look.gateway.publish,
             )
-        except forking.Unforkable as why:
+        except forking.ForkError as why:
             raise Problem(409, "unforkable", f"run {run} cannot be forked: {why}") from why
     return forked(
         look,

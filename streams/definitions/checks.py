@@ -48,7 +48,8 @@ def line_of(node: yaml.Node, where: tuple[str | int, ...]) -> int:
             )
             if found is None:
                 return line
-            line, node = found[0].start_mark.line + 1, found[1]
+            line = found[0].start_mark.line + 1
+            node = found[1]
         elif (
             isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value)
         ):

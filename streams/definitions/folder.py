@@ -53,7 +53,7 @@ belongs.
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+)$", re.MULTILINE)
 
 
-class BadCompany(UserError):
+class DefinitionsError(UserError):
     """A folder that cannot be applied; every mistake in it is one line: file, line, what is wrong,
     what to do.
     """
@@ -69,12 +69,12 @@ class Company:
 
 
 def load(folder: Path, services_port: int | None = None) -> Company:
-    """The company in a folder. Raises BadCompany with all that is wrong.
+    """The company in a folder. Raises DefinitionsError with all that is wrong.
 
     `${services_port}` in a file stands for the port of the scripted services on this machine.
     """
     if not folder.is_dir():
-        raise BadCompany(
+        raise DefinitionsError(
             f"{folder} is no folder: give one with tenants/, agents/, models/, tools/, policies/"
         )
     mistakes: list[str] = []
@@ -108,9 +108,9 @@ def load(folder: Path, services_port: int | None = None) -> Company:
     tenants = [s.definition.name for s in sources if isinstance(s.definition, Tenant)]
     documents = [*_documents(folder / DOCUMENTS, tenants, mistakes)]
     if mistakes:
-        raise BadCompany("\n".join(mistakes))
+        raise DefinitionsError("\n".join(mistakes))
     if not sources and not documents:
-        raise BadCompany(
+        raise DefinitionsError(
             f"{folder} defines nothing: put YAML into {', '.join(f'{name}/' for name in FOLDERS)} or "
             f"Markdown into {DOCUMENTS}/"
         )
@@ -120,13 +120,13 @@ def load(folder: Path, services_port: int | None = None) -> Company:
 
 
 def definition_in(path: Path, kind: str) -> Any:
-    """The definition in one file, checked by itself. Raises BadCompany with all that is wrong."""
+    """The definition in one file, checked by itself. Raises DefinitionsError with all that is wrong."""
     mistakes: list[str] = []
     if not path.is_file():
-        raise BadCompany(f"{path} is no file: name the YAML file of one {kind}")
+        raise DefinitionsError(f"{path} is no file: name the YAML file of one {kind}")
     source = _read(path, kind, str(settings().services_port), mistakes)
     if source is None or mistakes:
-        raise BadCompany("\n".join(mistakes))
+        raise DefinitionsError("\n".join(mistakes))
     return source.definition
 
 
@@ -187,7 +187,7 @@ def _read(path: Path, kind: str, services_port: str, mistakes: list[str]) -> Sou
     try:
         fields = output_models.with_schema(fields) if kind == "agent" else fields
         return Source(path, root, KINDS[kind].model_validate({"name": path.stem} | fields))
-    except output_models.BadOutput as wrong:
+    except output_models.OutputModelError as wrong:
         mistakes.append(f"{path}, line {line_of(root, ('output',))}: {wrong}")
         return None
     except ValidationError as error:

@@ -56,10 +56,12 @@ TELLING = re.compile(
     "authorization|cookie|token(?!s)|secret|passw(or)?d|api.?key|credential", re.IGNORECASE
 )
 REFERENCE = re.compile(r"env:[A-Z][A-Z0-9_]*")
-SPEC_BYTES_MAX, SPEC_S, SERVER_S = 20 * 1024 * 1024, 20.0, 20.0
+SPEC_BYTES_MAX = 20 * 1024 * 1024
+SPEC_S = 20.0
+SERVER_S = 20.0
 
 
-class Mistake(Exception):
+class ToolFileError(Exception):
     """A sentence on what is wrong, and the key in the tool's file."""
 
     def __init__(self, sentence: str, *where: str | int):
@@ -75,26 +77,26 @@ def completed(source: Source, mistakes: list[str]) -> Tool:
         try:
             tool = _looked_up(tool, source.path)
             tool = _acceptable(tool)
-        except Mistake as mistake:
+        except ToolFileError as mistake:
             found.append(mistake)
     mistakes += [source.says(str(mistake), *mistake.where) for mistake in found]
     return tool
 
 
-def _wrong_with(tool: Tool) -> Iterator[Mistake]:
+def _wrong_with(tool: Tool) -> Iterator[ToolFileError]:
     """Everything that can be seen in the file alone."""
     wrong = name_error(tool.name)
     if wrong:
-        yield Mistake(wrong, "name")
+        yield ToolFileError(wrong, "name")
     written_in_file = tool.model_fields_set | tool.target.model_fields_set
     for key in sorted(written_in_file & filled_in(tool.via)):
-        yield Mistake(f"`{key}` is filled in when the tool is applied: remove it", key)
+        yield ToolFileError(f"`{key}` is filled in when the tool is applied: remove it", key)
     if isinstance(tool.target, KafkaTarget):
         yield from _bad_topics(tool.target)
     yield from _bad_addresses(tool)
     yield from _open_secrets(tool)
     if (tool.effect == "reconcilable") != (tool.reconcile is not None):
-        yield Mistake(
+        yield ToolFileError(
             "`effect: reconcilable` and `reconcile:` (how it is asked whether it happened) belong together: "
             "give both or neither",
             "effect" if "effect" in tool.model_fields_set else "reconcile",
@@ -111,13 +113,13 @@ def _wrong_with(tool: Tool) -> Iterator[Mistake]:
             if getattr(tool.reconcile, key)
         )
         if kind and kind != tool.via:
-            yield Mistake(
+            yield ToolFileError(
                 f"a tool `via: {tool.via}` is asked whether it happened at a `url`: give one",
                 "reconcile",
             )
     wrong = schema_error(tool.returns or {})
     if wrong:
-        yield Mistake(f"returns is no JSON Schema that can be used: {wrong}", "returns")
+        yield ToolFileError(f"returns is no JSON Schema that can be used: {wrong}", "returns")
 
 
 def filled_in(via: str) -> frozenset[str]:
@@ -142,18 +144,18 @@ def target_error(via: str, loc: tuple[str | int, ...], error: str) -> str | None
     return None
 
 
-def _bad_topics(target: KafkaTarget) -> Iterator[Mistake]:
+def _bad_topics(target: KafkaTarget) -> Iterator[ToolFileError]:
     topics = {"request_topic": target.request_topic, "reply_topic": target.reply_topic}
     for key, topic in topics.items():
         if not is_service_topic(topic, settings().prefix):
-            yield Mistake(
+            yield ToolFileError(
                 f"{key} {topic!r} is not allowed as a topic of a service: do not use Weir's own topics, and only letters, "
                 "digits, '.', '_' and '-'",
                 key,
             )
 
 
-def _bad_addresses(tool: Tool) -> Iterator[Mistake]:
+def _bad_addresses(tool: Tool) -> Iterator[ToolFileError]:
     target = tool.target
     addresses = {("reconcile", "url"): tool.reconcile.url if tool.reconcile else ""}
     if isinstance(target, HttpTarget | OpenApiTarget):
@@ -162,21 +164,23 @@ def _bad_addresses(tool: Tool) -> Iterator[Mistake]:
         addresses["server", "url"] = target.server.url
     spec = target.spec if isinstance(target, OpenApiTarget) else ""
     if "@" in spec.partition("://")[2].partition("/")[0]:
-        yield Mistake("spec holds a user or password: save the document beside this file", "spec")
+        yield ToolFileError(
+            "spec holds a user or password: save the document beside this file", "spec"
+        )
     for where, url in addresses.items():
         if url and not re.match(r"https?://[^\s/?#]+", url):
-            yield Mistake(
+            yield ToolFileError(
                 f"{'.'.join(where)} {url!r} is no http address: give one that begins http:// or https://",
                 *where,
             )
         elif url and "@" in url.split("/")[2]:
-            yield Mistake(
+            yield ToolFileError(
                 f"{'.'.join(where)} holds a user or password: put them into a header as env:NAME",
                 *where,
             )
 
 
-def _open_secrets(tool: Tool) -> Iterator[Mistake]:
+def _open_secrets(tool: Tool) -> Iterator[ToolFileError]:
     """Definitions are events that everybody may read: what a name says to be secret has to be a
     reference.
     """
@@ -190,7 +194,7 @@ def _open_secrets(tool: Tool) -> Iterator[Mistake]:
     for where, values in held.items():
         for name, value in values.items():
             if TELLING.search(name) and value and not REFERENCE.search(value):
-                yield Mistake(
+                yield ToolFileError(
                     f"{name!r} holds a secret: write env:NAME in its place, and export NAME where the workers "
                     "start",
                     *where,
@@ -230,7 +234,7 @@ def _placed_here(server: McpServer, path: Path) -> McpServer:
 
 
 def _of_server(tool: Tool, target: McpTarget) -> Tool:
-    """The tool with the arguments that its MCP server lists. Raises Mistake."""
+    """The tool with the arguments that its MCP server lists. Raises ToolFileError."""
     servers = McpTools(names_in(settings().mcp_commands))
     hidden = SecretRedactor(secret)
     try:
@@ -238,7 +242,7 @@ def _of_server(tool: Tool, target: McpTarget) -> Tool:
             servers.describe(target.server, target.mcp_tool, SERVER_S, hidden)
         )
     except CallError as error:
-        raise Mistake(
+        raise ToolFileError(
             f"its server cannot be asked for the arguments of {target.mcp_tool!r} "
             f"({hidden.redact(error.detail)}): start it, or write `parameters`",
             "server",
@@ -247,7 +251,7 @@ def _of_server(tool: Tool, target: McpTarget) -> Tool:
 
 
 def _of_operation(tool: Tool, target: OpenApiTarget, path: Path) -> Tool:
-    """The tool with its operation's arguments, address and method. Raises Mistake."""
+    """The tool with its operation's arguments, address and method. Raises ToolFileError."""
     where, text = _text_of(target.spec, path)
     document = _document(where, text)
     try:
@@ -258,7 +262,9 @@ def _of_operation(tool: Tool, target: OpenApiTarget, path: Path) -> Tool:
             second = second.model_copy(update={"url": spec.asked_with_key(second.operation)})
     except BadSpec as error:
         at = f"{where}, line {line}" if (line := line_in(text, error.where)) else where
-        raise Mistake(f"operation {target.operation!r}: {at}: {error}", "operation") from error
+        raise ToolFileError(
+            f"operation {target.operation!r}: {at}: {error}", "operation"
+        ) from error
     whole = target.model_copy(
         update={
             "method": found.method,
@@ -284,20 +290,20 @@ def _of_operation(tool: Tool, target: OpenApiTarget, path: Path) -> Tool:
 
 def _text_of(spec: str, path: Path) -> tuple[str, str]:
     """Where the document is, and its text: from an address, or a file beside the tool's. Raises
-    Mistake.
+    ToolFileError.
     """
     try:
         if re.match("https?://", spec):
             return spec, asyncio.run(_fetched(spec))
         file = (path.parent / spec).resolve()
         if file.stat().st_size > SPEC_BYTES_MAX:
-            raise Mistake(
+            raise ToolFileError(
                 f"{file} has more than {SPEC_BYTES_MAX:,} bytes: leave out what is not needed",
                 "spec",
             )
         return str(file), file.read_text(encoding="utf-8")
     except (CallError, OSError, UnicodeDecodeError) as error:
-        raise Mistake(
+        raise ToolFileError(
             f"the document {spec!r} cannot be read ({error}): correct the path, from this file's folder, or "
             "the address",
             "spec",
@@ -312,7 +318,7 @@ async def _fetched(url: str) -> str:
 
 @lru_cache(maxsize=8)
 def _document(where: str, text: str) -> Any:
-    """A document, read once for all the tools that are made of it. Raises Mistake."""
+    """A document, read once for all the tools that are made of it. Raises ToolFileError."""
     try:
         if text.lstrip().startswith("{"):
             return json.loads(text)  # a hundred times faster than as YAML
@@ -320,16 +326,16 @@ def _document(where: str, text: str) -> Any:
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1 if mark else getattr(error, 'lineno', '?')}"
-        raise Mistake(
+        raise ToolFileError(
             f"{where}{line}: no JSON or YAML ({getattr(error, 'problem', None) or error}): correct it",
             "spec",
         ) from error
 
 
 def _acceptable(tool: Tool) -> Tool:
-    """The tool with its parameters as providers take them. Raises Mistake."""
+    """The tool with its parameters as providers take them. Raises ToolFileError."""
     if len(tool.description) > DESCRIPTION_CHARS:
-        raise Mistake(
+        raise ToolFileError(
             f"its description has {len(tool.description):,} characters, and model providers refuse more than "
             f"{DESCRIPTION_CHARS:,}: write a shorter `description`",
             "description",
@@ -337,27 +343,29 @@ def _acceptable(tool: Tool) -> Tool:
     try:
         parameters = written(tool.parameters)
     except Unresolvable as error:
-        raise Mistake(f"parameters: {error}", "parameters") from error
+        raise ToolFileError(f"parameters: {error}", "parameters") from error
     wrong = schema_error(parameters)
     if wrong:
-        raise Mistake(f"parameters are no JSON Schema that can be used: {wrong}", "parameters")
+        raise ToolFileError(
+            f"parameters are no JSON Schema that can be used: {wrong}", "parameters"
+        )
     parameters, names = renamed(parameters)
     for where, sentence in provider_errors(parameters):
-        raise Mistake(sentence, "parameters", *where)
+        raise ToolFileError(sentence, "parameters", *where)
     _placed(tool, parameters, names)
     return tool.model_copy(update={"parameters": parameters, "names": names})
 
 
 def _placed(tool: Tool, parameters: dict[str, Any], names: dict[str, str]) -> None:
     """Every argument has a place in the request, and every name in the address is an argument.
-    Raises Mistake.
+    Raises ToolFileError.
     """
     target = tool.target
     arguments = {names.get(name, name) for name in parameters.get("properties", {})}
     if isinstance(target, OpenApiTarget):
         lost = sorted(arguments - target.places.keys())
         if lost:
-            raise Mistake(
+            raise ToolFileError(
                 f"operation {target.operation!r} has no argument {lost[0]!r} (it has: "
                 f"{', '.join(target.places) or 'none'}): correct `parameters`, or leave them out",
                 "parameters",
@@ -372,7 +380,7 @@ def _placed(tool: Tool, parameters: dict[str, Any], names: dict[str, str]) -> No
     needed = {names.get(name, name) for name in parameters.get("required", ())}
     missing = sorted(in_url - needed)
     if missing:
-        raise Mistake(
+        raise ToolFileError(
             f"{missing[0]!r} is part of the address, so it has to be one of the `parameters` that are `required`",
             key,
         )

@@ -80,7 +80,8 @@ def _server(settings: Settings) -> dict[str, Any]:
 
 
 def _channel(settings: Settings, topic: Topic) -> dict[str, Any]:
-    name, config = topic.event.__name__, topic.config()
+    name = topic.event.__name__
+    config = topic.config()
     kept = {
         "cleanup.policy": [config["cleanup.policy"]],
         "max.message.bytes": int(config["max.message.bytes"]),
@@ -110,7 +111,9 @@ def _operations(kind: type[Event]) -> dict[str, Any]:
     """What Weir does on the event's channel. An event of the pipeline may be read by anybody, so it
     is sent.
     """
-    name, wrote, read = kind.__name__, writers().get(kind, []), readers().get(kind, [])
+    name = kind.__name__
+    wrote = writers().get(kind, [])
+    read = readers().get(kind, [])
     outside = kind in kinds(FROM_SERVICES) or not wrote
     action, verb = ("receive", "take") if outside else ("send", "tell")
     by = read if outside else wrote

@@ -15,8 +15,12 @@ from streams.docs.panels_workers import WORKERS
 FOLDER = Path(__file__).parents[2] / "infra" / "grafana" / "dashboards"
 CLICKHOUSE = {"type": "grafana-clickhouse-datasource", "uid": "weir-clickhouse"}
 PROMETHEUS = {"type": "prometheus", "uid": "weir-prometheus"}
-HEIGHT, LOW, COLUMNS, SCHEMA_VERSION = 8, 4, 24, 41
-SERIES, TABLE = 0, 1
+HEIGHT = 8
+LOW = 4
+COLUMNS = 24
+SCHEMA_VERSION = 41
+SERIES = 0
+TABLE = 1
 """How the data source is to read a result: as series by time, or as a table."""
 ALL = "'All'"
 """With its quotes: Grafana puts what stands for all into a query as it is, whatever format the
@@ -102,12 +106,18 @@ def _height(panel: Panel) -> int:
 
 def _places(panels: tuple[Panel, ...]) -> list[tuple[int, int]]:
     """Column and row of each panel, from left to right and down; a row is as high as its highest."""
-    places, x, y, high = [], 0, 0, 0
+    places = []
+    x = 0
+    y = 0
+    high = 0
     for panel in panels:
         if x + panel.width > COLUMNS or (high and _height(panel) != high):
-            x, y, high = 0, y + high, 0
+            x = 0
+            y = y + high
+            high = 0
         places.append((x, y))
-        x, high = x + panel.width, _height(panel)
+        x = x + panel.width
+        high = _height(panel)
     return places
 
 

@@ -28,14 +28,17 @@ Pipeline = tuple[Step, ...]
 Sinks = dict[str, Kinds]
 Edge = tuple[str, str]
 
-OUTSIDE, ANYWHERE = "services", "anywhere"
-OPEN, CLOSE = r"<!-- weir describe --(\w+) -->", "<!-- end -->"
+OUTSIDE = "services"
+ANYWHERE = "anywhere"
+OPEN = r"<!-- weir describe --(\w+) -->"
+CLOSE = "<!-- end -->"
 SHAPES = {Each: ("[", "]"), Fold: ("[[", "]]"), Window: ("[/", "/]"), Call: ("{{", "}}")}
 LEGEND = (
     "Thick arrows cross Kafka, thin ones stay in memory, dotted ones only watch. Double-sided boxes keep a state "
     "for each key, slanted ones add up a window, hexagons call the world outside."
 )
-NAMED, WRAPPED = 3, 34
+NAMED = 3
+WRAPPED = 34
 """At a glance: event names on an arrow, characters in a line of a box."""
 WATCHED_LEAST = 4
 """A step that hears this many others and tells nobody but sinks is a watcher: its edges carry no
@@ -162,7 +165,8 @@ def _edges(pipeline: Pipeline, sinks: Sinks) -> dict[Edge, list[str]]:
     stage_of = {
         step.name: f"stage_{key}" for key, steps in stages(pipeline).items() for step in steps
     }
-    wrote, edges = writers(pipeline), {}
+    wrote = writers(pipeline)
+    edges = {}
     targets = [(step.name, step.reads) for step in pipeline] + list(sinks.items())
     for target, reads in targets:
         for kind in kinds(reads):
@@ -176,7 +180,8 @@ def _edges(pipeline: Pipeline, sinks: Sinks) -> dict[Edge, list[str]]:
 
 
 def _watchers(pipeline: Pipeline) -> set[str]:
-    wrote, heard = writers(pipeline), {kind for step in pipeline for kind in kinds(step.reads)}
+    wrote = writers(pipeline)
+    heard = {kind for step in pipeline for kind in kinds(step.reads)}
     return {
         step.name
         for step in pipeline
@@ -194,7 +199,8 @@ def _fused(source: str, target: str, pipeline: Pipeline) -> bool:
 
 def topics_rows(settings: Settings) -> list[dict[str, Any]]:
     """A row a topic: everything an operator asks of it."""
-    wrote, read = writers(), readers()
+    wrote = writers()
+    read = readers()
     return [
         {
             "topic": topic.name,

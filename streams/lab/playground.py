@@ -26,7 +26,7 @@ from schemas.events.model_chunks import ModelChunk
 from schemas.ports import SearchAnswer, SearchQuestion
 from streams.config import Settings
 from streams.definitions import folder as company
-from streams.definitions.folder import FOLDERS, BadCompany, Company
+from streams.definitions.folder import FOLDERS, Company, DefinitionsError
 from streams.engine.client import now
 from streams.engine.in_memory import Local
 from streams.engine.shapes import Step
@@ -37,7 +37,7 @@ from streams.topology import PIPELINE
 SCRIPT = "script.yaml"
 
 
-class Desk:
+class Playground:
     """One conversation with one agent. `heard` is told of every event as it is made, `read` of what
     a model that streams says while it says it.
     """
@@ -53,7 +53,8 @@ class Desk:
         pipeline: tuple[Step, ...] = PIPELINE,
     ):
         given = company.load(folder, settings.services_port)
-        self._agent, self._session = agent, f"desk-{uuid4().hex[:8]}"
+        self._agent = agent
+        self._session = f"desk-{uuid4().hex[:8]}"
         self.tenant = tenant or tenant_of(given, agent)
         self._search = MemorySearch()
         http = httpx.AsyncClient(mounts=scripted_at(settings.services_port, folder / SCRIPT))
@@ -140,13 +141,13 @@ class Desk:
 
 
 def company_of(file: Path) -> Path:
-    """The folder of the company that a definition's file is part of. Raises BadCompany."""
+    """The folder of the company that a definition's file is part of. Raises DefinitionsError."""
     if not file.is_file():
-        raise BadCompany(
+        raise DefinitionsError(
             f"{file} is no file: give an agent's, e.g. infra/company/agents/support.yaml"
         )
     if file.parent.name not in FOLDERS:
-        raise BadCompany(
+        raise DefinitionsError(
             f"{file} is in {file.parent.name}/: an agent's file is in the folder agents/ of its company, "
             "beside models/, tools/ and tenants/"
         )
@@ -155,15 +156,17 @@ def company_of(file: Path) -> Path:
 
 def tenant_of(given: Company, agent: str) -> str:
     """Who may ask the agent: the first that it names, else the first of the company. Raises
-    BadCompany.
+    DefinitionsError.
     """
     found = next((d for d in given.definitions if isinstance(d, Agent) and d.name == agent), None)
     if found is None:
         names = ", ".join(d.name for d in given.definitions if isinstance(d, Agent)) or "none"
-        raise BadCompany(f"there is no agent {agent!r} in the company; its agents are: {names}")
+        raise DefinitionsError(
+            f"there is no agent {agent!r} in the company; its agents are: {names}"
+        )
     tenants = [*found.tenants, *(d.name for d in given.definitions if isinstance(d, Tenant))]
     if not tenants:
-        raise BadCompany("the company has no tenant: add one, e.g. tenants/me.yaml")
+        raise DefinitionsError("the company has no tenant: add one, e.g. tenants/me.yaml")
     return tenants[0]
 
 

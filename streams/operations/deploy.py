@@ -16,7 +16,7 @@ from sinks.clickhouse import sink
 from sinks.qdrant import sink as qdrant
 from streams import app
 from streams.config import Settings
-from streams.definitions.folder import BadCompany, Company
+from streams.definitions.folder import Company, DefinitionsError
 from streams.engine import definitions_topic, kafka, schema_registry
 from streams.engine.client import Publisher
 from streams.engine.stages import changelog
@@ -63,14 +63,14 @@ def wanted_topics(settings: Settings) -> list[Topic]:
 
 def apply(settings: Settings, company: Company) -> Sequence[str]:
     """Publishes what changed of a company's definitions and all of its documents; returns the
-    places that changed. Raises BadCompany where a version of a prompt is named that is not there.
+    places that changed. Raises DefinitionsError where a version of a prompt is named that is not there.
     """
     codec = codec_of(settings)
     current = definitions_topic.read_all(settings, codec)
     changed = definitions_topic.plan(current, company.definitions)
     missing = definitions_topic.versions_missing(current.having(changed), company.definitions)
     if missing:
-        raise BadCompany("\n".join(missing))
+        raise DefinitionsError("\n".join(missing))
     definitions_topic.publish(settings, codec, changed)
     publisher = Publisher(settings, codec)
     publisher.publish(*company.documents)
@@ -92,10 +92,8 @@ def apply_and_wait(settings: Settings, company: Company) -> Sequence[str]:
 
 def await_documents(settings: Settings, company: Company, timeout_s: float = 60) -> None:
     """Returns when every document can be found by a search. Raises StackError."""
-    wanted, deadline = (
-        {(one.tenant, one.document) for one in company.documents},
-        time.monotonic() + timeout_s,
-    )
+    wanted = {(one.tenant, one.document) for one in company.documents}
+    deadline = time.monotonic() + timeout_s
     while wanted:
         stored = qdrant.stored_chunks(
             settings.qdrant(), settings.qdrant_key.get_secret_value(), settings.qdrant_collection

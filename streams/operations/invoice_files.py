@@ -28,7 +28,8 @@ COLUMNS = {
 }
 IN_CURRENCY = re.compile(r"(?:cost|amount)_([a-z]{3})")
 PLAIN = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2212": "-", "\u2019": "'"})
-SEPARATORS, SYMBOLS = ",;\t|", {"$": "USD", "€": "EUR", "£": "GBP"}
+SEPARATORS = ",;\t|"
+SYMBOLS = {"$": "USD", "€": "EUR", "£": "GBP"}
 AMOUNT = re.compile(
     r"(?P<open>\()?\s*(?P<sign>[-+])?\s*(?P<before>[$€£]|[A-Z]{3})?\s*(?P<second>-)?"
     r"(?P<number>\d[\d.,' ]{0,40}|[.,]\d{1,40})(?P<power>[eE][-+]?\d{1,2})?\s*(?P<after>[$€£]|[A-Z]{3})?"
@@ -36,7 +37,8 @@ AMOUNT = re.compile(
 )
 GROUPS = re.compile(r"\d{1,3}([,.' ])\d{3}(?:\1\d{3})*")
 DATED = re.compile(r"[-@](20\d{2})-?(\d{2})-?(\d{2})$")
-FIRST, LAST = date(2020, 1, 1), date(2099, 12, 31)
+FIRST = date(2020, 1, 1)
+LAST = date(2099, 12, 31)
 Rates = Callable[[str, date], Decimal | None]
 
 
@@ -110,20 +112,16 @@ def _lines(rows: csv.DictReader, skipped: int, into: Invoice) -> Iterator[Line]:
         names = _columns(path, rows.fieldnames or [])
         named = IN_CURRENCY.fullmatch(names["cost"].strip().lower())
         for row in rows:
-            cells, number = (
-                tuple(row[name] for name in rows.fieldnames or []),
-                rows.line_num + skipped,
-            )
+            cells = tuple(row[name] for name in rows.fieldnames or [])
+            number = rows.line_num + skipped
             if not any((cell or "").strip() for cell in cells):
                 continue
             if cells in seen:
                 into.repeated.append((number, seen[cells]))
             seen.setdefault(cells, number)
             currency = (row[names["currency"]] if "currency" in names else named and named[1]) or ""
-            at, amount = (
-                f"{path}, line {number}",
-                (row[names["cost"]] or "").translate(PLAIN).strip(),
-            )
+            at = f"{path}, line {number}"
+            amount = (row[names["cost"]] or "").translate(PLAIN).strip()
             yield Line(
                 number,
                 _day(at, row[names["date"]]),
@@ -202,7 +200,8 @@ def _mark(path: Path, lines: list[Line], separator: str) -> str:
         clear or unclear is None or separator == ","
     ):  # where commas part columns, amounts have a point
         return "," if "," in clear else "."
-    one, other = unclear.amount.replace(",", "").replace(".", ""), unclear.amount.replace(",", ".")
+    one = unclear.amount.replace(",", "").replace(".", "")
+    other = unclear.amount.replace(",", ".")
     raise UserError(
         f"{path}, line {unclear.number}: {unclear.amount!r} may be {one} or {other}, and no other line tells: "
         "say `--decimal .` or `--decimal ,`"

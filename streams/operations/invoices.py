@@ -83,14 +83,16 @@ def match(
 
 def _name(row: dict[str, Any], models: set[str]) -> str:
     """What the provider calls the model, or what we do where the invoice does."""
-    theirs, ours = known_as(row["response_model"]), known_as(row["model"])
+    theirs = known_as(row["response_model"])
+    ours = known_as(row["model"])
     return ours if not theirs or (ours in models and theirs not in models) else theirs
 
 
 def _matched(
     place: tuple[date, str], invoiced: Decimal | None, rows: list[dict[str, Any]]
 ) -> Matched:
-    calls, unpriced = sum(row["calls"] for row in rows), sum(row["unpriced_calls"] for row in rows)
+    calls = sum(row["calls"] for row in rows)
+    unpriced = sum(row["unpriced_calls"] for row in rows)
     known = [row["cost"] for row in rows if row["cost"] is not None]
     counted = sum(known, Decimal(0)) if known else None
     if not rows:

@@ -95,7 +95,10 @@ def _oldest(
     its end is no record, so that the first one is looked for: where there is none, nothing is left
     to do.
     """
-    behind, oldest_ms, now_ms, deadline = 0, 0, int(time.time() * 1000), time.monotonic() + ANSWER_S
+    behind = 0
+    oldest_ms = 0
+    now_ms = int(time.time() * 1000)
+    deadline = time.monotonic() + ANSWER_S
     reader = kafka.consumer(
         settings, "delays", **{"enable.partition.eof": True, "queued.min.messages": 1}
     )

@@ -84,7 +84,9 @@ def reprice(
     """Adds rows of USED to the lines by tenant and model."""
     for row in rows:
         line = into.setdefault((row["tenant"], row["model"]), Line())
-        calls, before, after = row["calls"], row["cost_usd"], price_of(row, prices)
+        calls = row["calls"]
+        before = row["cost_usd"]
+        after = price_of(row, prices)
         line.calls += calls
         line.recorded_usd += calls * (before or Decimal(0))
         line.repriced_usd += calls * (after or Decimal(0))

@@ -64,7 +64,6 @@ KNOWN_LONG_FUNCTIONS: set[str] = {
     "streams/cli/operate/balance.py:balance",
     "streams/cli/operate/cost.py:reconcile",
     "streams/console/alarms.py:alarms",
-    "tests/processors/agent/test_machine_properties.py:answers",
     "tests/sinks/clickhouse/test_queries_overview.py:ask",
     "tests/sinks/clickhouse/test_queries_quality.py:ask",
     "tests/streams/operations/test_balance.py:test_a_real_log_is_counted_by_transactions_marks_and_all",

@@ -1,6 +1,4 @@
-"""What do the tests of the whole share? One whole stack, on ports and a folder of its own, and a
-world that misbehaves.
-"""
+"""One whole stack for the contract tests, with scripted services that fail on purpose."""
 
 import contextlib
 import os
@@ -46,7 +44,8 @@ def stack(
     """All workers, as `./weir up` starts them: on the embedded engines, and on real servers where
     Docker is there.
     """
-    home, quick = tmp_path_factory.mktemp("stack"), {"idle_close_s": 1.0, "sink_age_s": 0.3}
+    home = tmp_path_factory.mktemp("stack")
+    quick = {"idle_close_s": 1.0, "sink_age_s": 0.3}
     with contextlib.ExitStack() as opened:
         settings = (
             own_settings(home, **quick)

@@ -73,7 +73,8 @@ def test_a_model_that_fails_is_replaced_by_its_fallback(client):
 
 def poison(codec, good: AgentRequested) -> dict[str, tuple[bytes, bytes]]:
     """Key and value of a record for each reason of a dead letter."""
-    value, key = codec.encode(good), good.partition_key().encode()
+    value = codec.encode(good)
+    key = good.partition_key().encode()
     other = codec.encode(
         RunFinished(
             id=uuid4(),
@@ -121,7 +122,8 @@ REASONS = {
 
 
 def test_every_poison_becomes_a_dead_letter_and_the_partition_goes_on(stack, codec, client):
-    topic, letters = AgentRequested.topic(), {}
+    topic = AgentRequested.topic()
+    letters = {}
     good = request("acme", "asks-good", "hi")
     bad = poison(codec, good)
     producer = kafka.producer(stack)

@@ -1,4 +1,4 @@
-"""Do the commands do what they say, as a user calls them, on a whole stack?"""
+"""Commands against a whole stack, called as a user calls them."""
 
 import json
 import os

@@ -1,5 +1,5 @@
-"""Does the gateway do on Kafka what it does in memory: with a key, with OpenAI's client, and a stream
-that resumes?
+"""Does the gateway do on Kafka what it does in memory: with a key, with OpenAI's client, and a
+stream that resumes?
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Does everything stay exact while processes are killed? A short chaos run on a stack of its own."""
+"""Exactly once while processes are killed: a short chaos run on a stack of its own."""
 
 import json
 import os

@@ -24,7 +24,8 @@ CLOCK = dict.fromkeys(
 
 @pytest.mark.parametrize("agent", ["asks-good", "asks-500", "falls-back"])
 def test_local_and_kafka_say_the_same(stack, codec, client, agent):
-    asked, there = request("acme", agent, "Where is my order?"), {}
+    asked = request("acme", agent, "Where is my order?")
+    there = {}
     here = of_run(asked.id, in_memory(stack, codec, asked))
     with Watch(
         stack,
@@ -52,7 +53,8 @@ def of_run(run, events):
 
 def in_memory(settings, codec, asked):
     """The same request through the same table and the same ports, with no Kafka."""
-    asks, loop = ports(settings), asyncio.new_event_loop()
+    asks = ports(settings)
+    loop = asyncio.new_event_loop()
     local = Local(
         PIPELINE,
         read_all(settings, codec),

@@ -1,4 +1,4 @@
-"""Do only the pinned files get in, whole or not at all, and does each refusal say what to do?"""
+"""Only pinned jars are installed, whole or not at all, with clear errors."""
 
 import errno
 import hashlib
@@ -21,7 +21,9 @@ class Repository:
     """
 
     def __init__(self, content: bytes = GOOD, error: Exception | None = None):
-        self.content, self.error, self.asked = content, error, []
+        self.content = content
+        self.error = error
+        self.asked = []
 
     def resolve(self, artifact: Artifact) -> Path:
         if artifact.cached_path.exists():
@@ -60,7 +62,8 @@ def test_a_set_is_fetched_once_and_progress_told(repository, tmp_path):
 
 
 def test_a_connection_that_breaks_now_and_then_is_tried_again(repository, tmp_path, monkeypatch):
-    fine, tries = repository.resolve, iter((True, True, False) * 3)
+    fine = repository.resolve
+    tries = iter((True, True, False) * 3)
 
     def shaky(artifact):
         if next(tries):
@@ -109,7 +112,8 @@ def test_a_failure_is_one_sentence_and_the_next_try_goes_on(
         jars.provide("small", tmp_path / "jars")
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "jars" / "small").exists()
-    repository.error, before = None, len(repository.asked)
+    repository.error = None
+    before = len(repository.asked)
     jars.provide("small", tmp_path / "jars")
     assert len(repository.asked) == before + 2
 

@@ -45,7 +45,8 @@ def an_awkward_home(folder):
 
 
 def topic_of(bootstrap: str) -> str:
-    name, admin = f"t-{uuid.uuid4()}", AdminClient({"bootstrap.servers": bootstrap})
+    name = f"t-{uuid.uuid4()}"
+    admin = AdminClient({"bootstrap.servers": bootstrap})
     admin.create_topics([NewTopic(name, 1, 1)])[name].result(30)
     return name
 
@@ -63,7 +64,8 @@ def read(bootstrap: str, topic: str, count: int, limit_s: float = 40) -> list[by
         }
     )
     consumer.subscribe([topic])
-    values, limit = [], time.monotonic() + limit_s
+    values = []
+    limit = time.monotonic() + limit_s
     while len(values) < count and time.monotonic() < limit:
         values += [message.value() for message in consumer.consume(100, 0.2) if not message.error()]
     values += [message.value() for message in consumer.consume(100, 0.3) if not message.error()]
@@ -91,7 +93,8 @@ def test_only_committed_transactions_are_read(running):
 def test_a_message_of_8_mb_passes_and_unknown_topics_are_not_made(running):
     _, bootstrap, _ = running
     topic = topic_of(bootstrap)
-    large, failed = b"x" * (kafka.LARGEST_MESSAGE_BYTES - 1024), []
+    large = b"x" * (kafka.LARGEST_MESSAGE_BYTES - 1024)
+    failed = []
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,

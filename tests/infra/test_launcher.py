@@ -1,4 +1,4 @@
-"""Does `weir` make its environment once, whole, and say in a sentence why it could not?"""
+"""`weir` makes its environment once and whole, with clear errors."""
 
 import hashlib
 import importlib.machinery
@@ -94,7 +94,8 @@ def test_an_install_that_breaks_off_leaves_no_stamp(launcher, monkeypatch):
     "said, means",
     [
         (
-            "ERROR: Could not fetch URL: Failed to establish a new connection: Name or service not known",
+            "ERROR: Could not fetch URL: Failed to establish a new connection: "
+            "Name or service not known",
             "connect, then",
         ),
         (
@@ -144,7 +145,10 @@ def test_no_network_is_one_sentence(launcher, monkeypatch):
 
 
 def test_an_old_python_is_told_so():
-    code = f"import runpy, sys; sys.version_info = (3, 9, 2, 'final', 0); runpy.run_path({str(ROOT / 'weir')!r})"
+    code = (
+        "import runpy, sys; sys.version_info = (3, 9, 2, 'final', 0); "
+        f"runpy.run_path({str(ROOT / 'weir')!r})"
+    )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 1
     assert (

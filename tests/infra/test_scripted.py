@@ -1,4 +1,4 @@
-"""Do the scripted and the recorded services say what their files say, and refuse what they do not?"""
+"""The scripted and the recorded services follow their files and refuse the rest."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Does the supervisor start in order, keep alive, refuse clearly, and leave nothing behind?"""
+"""The supervisor starts in order, restarts, refuses clearly and leaves nothing behind."""
 
 import json
 import os
@@ -116,17 +116,16 @@ def test_dependents_start_later_and_stop_earlier(tmp_path):
     assert stack.status(tmp_path)["state"] == "down"
 
 
+def ready_again(home, name, killed):
+    now = service_of(home, name)
+    return now if now["state"] == "ready" and now["pid"] != killed else None
+
+
 def test_what_dies_is_started_again_and_counted(tmp_path):
     with up(tmp_path, small(tmp_path, "a")):
         for times in range(1, 5):  # with pauses that grow it would take 3.5 s and more
             killed = stack.kill(tmp_path, "a")
-            again = until(
-                lambda: (
-                    (now := service_of(tmp_path, "a"))["state"] == "ready"
-                    and now["pid"] != killed
-                    and now
-                )
-            )
+            again = until(lambda killed=killed: ready_again(tmp_path, "a", killed))
             assert (again["restarts"], again["last_exit"]) == (times, -signal.SIGKILL)
 
 
@@ -215,7 +214,8 @@ def test_an_attached_stack_ends_with_its_caller(tmp_path):
     caller = (
         "import sys, time; from pathlib import Path; from infra.embedded import stack;"
         "from infra.embedded.service import from_json;"
-        f"stack.start(Path({str(tmp_path)!r}), from_json({spec!r})[1], attached=True); time.sleep(600)"
+        f"stack.start(Path({str(tmp_path)!r}), from_json({spec!r})[1], attached=True); "
+        "time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", caller], cwd=stack.PROJECT)
     pid = until(lambda: stack.status(tmp_path)["services"].get("a", {}).get("pid"))

@@ -1,6 +1,4 @@
-"""How do tests run a call runner as a real process, to be killed? `python -m
-tests.support.calls_worker SLOT URL`.
-"""
+"""A call runner as a process that a test kills: `python -m tests.support.calls_worker SLOT URL`."""
 
 import sys
 
@@ -50,6 +48,7 @@ class Given(Worker):
 
 if __name__ == "__main__":
     start_logging()
-    slot, url = int(sys.argv[1]), sys.argv[2]
+    slot = int(sys.argv[1])
+    url = sys.argv[2]
     worker = Given(slot, url)
     execute(worker, lambda: runner.run(settings(), slot, worker, STEPS))

@@ -1,4 +1,4 @@
-"""How do the real servers come up for the tests, where Docker is there?"""
+"""Real servers in containers, where Docker is there."""
 
 import contextlib
 from collections.abc import Iterator

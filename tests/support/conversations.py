@@ -1,4 +1,4 @@
-"""What small conversations of our own do the tests of replay use?"""
+"""Small conversations for the tests of replay."""
 
 import json
 from datetime import UTC, datetime
@@ -73,11 +73,15 @@ def line(messages: list[dict[str, Any]]) -> str:
 
 def played_of(talk: Conversation) -> Played:
     """What the pipeline would have said, event by event, had it done all as recorded."""
-    played, at, step, calls = Played(), datetime(2026, 1, 1, tzinfo=UTC), 0, {}
+    played = Played()
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    step = 0
+    calls = {}
     common: dict[str, Any] = {"at": at, "tenant": "t", "session": "s", "agent": talk.agent}
     for message in talk.messages[1:]:
         if message.role == "user":
-            run, step = uuid4(), 0
+            run = uuid4()
+            step = 0
             played.note(
                 RunFinished(
                     id=uuid4(),

@@ -1,4 +1,4 @@
-"""What do the tests of the embedded ClickHouse share: a client, a plain HTTP request and a table?"""
+"""Shared by the tests of the embedded ClickHouse: a client, an HTTP request, a table."""
 
 import urllib.parse
 import urllib.request

@@ -1,4 +1,4 @@
-"""How is any valid event made, at the edges of what its class allows too?"""
+"""Makes valid events of any class, with values at the limits of its fields."""
 
 import types
 import typing
@@ -57,7 +57,8 @@ def _field(info: FieldInfo) -> st.SearchStrategy[Any]:
 
 
 def _of(hint: Any, rules: list[Any]) -> st.SearchStrategy[Any]:
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    origin = typing.get_origin(hint)
+    inner = typing.get_args(hint)
     if origin is typing.Annotated:
         more = [
             rule
@@ -79,7 +80,8 @@ def _of(hint: Any, rules: list[Any]) -> st.SearchStrategy[Any]:
 
 
 def _plain(hint: Any, rules: dict[type, Any]) -> st.SearchStrategy[Any]:
-    least, most = rules.get(annotated_types.Ge), rules.get(annotated_types.Le)
+    least = rules.get(annotated_types.Ge)
+    most = rules.get(annotated_types.Le)
     pattern = next(
         (rule.pattern for rule in rules.values() if getattr(rule, "pattern", None)), NO_SLASH
     )

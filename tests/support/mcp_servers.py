@@ -1,4 +1,4 @@
-"""What does a real MCP server of the package's own say, reached over HTTP in this process?"""
+"""An MCP server of the `mcp` package, served over HTTP in this process."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,10 @@ class Network(httpx2.AsyncBaseTransport):
     """
 
     def __init__(self, older: bool = False, streamed: bool = False):
-        self.streamed, self.older, self.fails, self.asked = streamed, older, [], []
+        self.streamed = streamed
+        self.older = older
+        self.fails = []
+        self.asked = []
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self):

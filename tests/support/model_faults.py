@@ -1,6 +1,4 @@
-"""How does a server misbehave on purpose? One path a fault, on a plain socket, so that it can be
-ill-mannered too.
-"""
+"""A server that fails on purpose: one path a fault, on a plain socket to break HTTP too."""
 
 import contextlib
 import json
@@ -131,7 +129,8 @@ def faulty() -> Iterator[Faulty]:
                 made.take(self.request)
 
     class Server(socketserver.ThreadingTCPServer):
-        daemon_threads, allow_reuse_address = True, True
+        daemon_threads = True
+        allow_reuse_address = True
 
     with Server(("127.0.0.1", 0), Handler) as server:
         made.url = f"http://127.0.0.1:{server.server_address[1]}"

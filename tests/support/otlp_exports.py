@@ -1,4 +1,4 @@
-"""What do the tests of OTLP share: exports to send, and the app on a port of its own?"""
+"""Shared by the tests of OTLP: exports to send, and the gateway on a port of its own."""
 
 import contextlib
 import threading
@@ -10,8 +10,10 @@ import uvicorn
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-NOW_NS, HOUR_NS = time.time_ns(), 3_600 * 10**9
-TRACE, SPAN = bytes(range(16)), bytes(range(1, 9))
+NOW_NS = time.time_ns()
+HOUR_NS = 3_600 * 10**9
+TRACE = bytes(range(16))
+SPAN = bytes(range(1, 9))
 CHAT = {
     "gen_ai.operation.name": "chat",
     "gen_ai.system": "openai",

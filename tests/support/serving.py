@@ -1,4 +1,4 @@
-"""How does a test have the gateway on a socket, in its own event loop?"""
+"""The gateway on a socket, in the test's own event loop."""
 
 import asyncio
 import contextlib

@@ -1,5 +1,4 @@
-"""How do tests run a sink worker as a real process, to be killed? `python -m
-tests.support.sink_worker SINK`.
+"""A sink worker as a process that a test kills: `python -m tests.support.sink_worker SINK`.
 
 With `--no-tokens` the sink does not deduplicate: the negative control.
 """
@@ -17,7 +16,8 @@ from streams.topology import SINKS
 
 if __name__ == "__main__":
     start_logging()
-    name, slot = sys.argv[1], int(sys.argv[2])
+    name = sys.argv[1]
+    slot = int(sys.argv[2])
     sink = sink_of(settings(), name)
     if "--no-tokens" in sys.argv:
         sink = ClickHouseSink(

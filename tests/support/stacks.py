@@ -1,4 +1,4 @@
-"""What do the supervisor's tests share: small services, and stacks that never outlive their test?"""
+"""Small services and stacks for the supervisor's tests; no stack outlives its test."""
 
 import os
 import sys

@@ -1,6 +1,4 @@
-"""How do the tests of the stage worker drive it on a real broker? Processes of the toy, topics of
-their own each.
-"""
+"""Runs the toy pipeline's stage workers on a real broker, on topics of each test's own."""
 
 import contextlib
 import os
@@ -150,7 +148,8 @@ class Toy:
 
     def messages(self, topic: str) -> list[Message]:
         """The committed records of a topic, partition by partition."""
-        name, found = self.settings.prefix + topic, []
+        name = self.settings.prefix + topic
+        found = []
         for number in range(PARTITIONS):
             low, high = kafka.patiently(
                 lambda n=number: kafka.high_watermark(self.settings, name, n), lambda: None

@@ -1,5 +1,4 @@
-"""What do the tests of the stage worker run? Two small stages that use every shape, on events of
-the real family.
+"""Two small stages for the stage worker's tests: every shape, on events of the catalogue.
 
 `count` numbers what a tenant asks and says it twice: to a session (re-keyed), and inside the stage
 (fused), where an Each and a Window go on with it. `remind` answers a cancelled run 300 ms later, by

@@ -1,4 +1,4 @@
-"""What small events and steps do the tests of the engine run? Counting pings, and windows of them."""
+"""Small events and steps for the engine's tests: counts of pings, and windows of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

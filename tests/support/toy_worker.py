@@ -1,6 +1,4 @@
-"""How do tests run the toy's stages as real processes, to be killed? `python -m
-tests.support.toy_worker KEY SLOT [PORT]`.
-"""
+"""A toy stage as a process to be killed: `python -m tests.support.toy_worker KEY SLOT [PORT]`."""
 
 import sys
 

@@ -1,6 +1,4 @@
-"""How does a test wait for what has no event of its own? It asks again until it is so, or says what
-was missing.
-"""
+"""Waits for a condition that has no event of its own, and reports what was missing."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How does one process own a ClickHouse engine and run many requests on it at once?
+"""Owns one embedded ClickHouse engine and runs many requests on it at once.
 
 The engine (`chdb`) takes any number of handles on one data folder and runs their queries side by
 side. Opening one and setting a request's database and settings on it costs 0.5 to 0.7 ms, so a
@@ -12,21 +12,21 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
 
 import chdb
+from chdb.state.sqlitelike import Connection
 
-from infra.embedded.clickhouse.protocol import Insert, Refused, Request
+from infra.embedded.clickhouse.protocol import Insert, Request, StatementRefusedError
 
 SESSION_IDLE_S = 600
 IDLE_HANDLES = 16
 # Sized for two cores that the broker, the registry and the workers share. `async_insert` is off
-# because an
-# insert that was answered must be on disk (its default became 1 in 26.x).
+# because an acknowledged insert must be on disk (its default became 1 in 26.x).
 OPTIONS = {
     "log-level": "none",
     "implicit_select": 0,  # on in a local engine, off on a server
@@ -64,14 +64,15 @@ class Answer:
 
 
 @dataclass
-class Session:
-    """A handle that keeps what SET, USE and temporary tables did; one request at a time, as on a
-    server.
-    """
+class EngineSession:
+    """A connection that keeps what SET, USE and temporary tables did, one request at a time."""
 
-    handle: object
+    handle: Connection
     lock: threading.Lock = field(default_factory=threading.Lock)
     used_at_s: float = 0.0
+
+    def is_idle(self, now_s: float) -> bool:
+        return now_s - self.used_at_s > SESSION_IDLE_S and not self.lock.locked()
 
 
 class Engine:
@@ -81,10 +82,9 @@ class Engine:
         folder.mkdir(parents=True, exist_ok=True)
         self._address = f"{folder}?{urlencode(OPTIONS)}"
         self._root = chdb.connect(self._address)  # keeps the engine open between requests
-        self._sessions: dict[str, Session] = {}
-        self._idle: list[
-            tuple[tuple, object]
-        ] = []  # (database and settings, a handle prepared with them), oldest first
+        self._sessions: dict[str, EngineSession] = {}
+        # (database and settings, a connection prepared with them), oldest first
+        self._idle: list[tuple[tuple, Connection]] = []
         self._guard = threading.Lock()
         self.timezone = (
             self._root.query("SELECT timezone()", "TabSeparatedRaw").bytes().decode().strip()
@@ -94,7 +94,9 @@ class Engine:
         )
 
     def run(self, request: Request) -> Answer:
-        """Run one statement. Raises RuntimeError with ClickHouse's own text, or `Refused`."""
+        """Run one statement. Raises RuntimeError with ClickHouse's own text, or
+        `StatementRefusedError`.
+        """
         with self._handle(request) as handle:
             if request.insert is None:
                 return _answer(
@@ -116,7 +118,7 @@ class Engine:
         self._root.close()
 
     @contextmanager
-    def _handle(self, request: Request) -> Iterator[object]:
+    def _handle(self, request: Request) -> Iterator[Connection]:
         session = self._session(request)
         if session is not None:
             with self._in_session(session, request):
@@ -133,7 +135,7 @@ class Engine:
         for each in closing:
             each.close()
 
-    def _prepared(self, key: tuple, request: Request) -> object:
+    def _prepared(self, key: tuple, request: Request) -> Connection:
         with self._guard:
             found = next(
                 (at for at in reversed(range(len(self._idle))) if self._idle[at][0] == key), None
@@ -148,41 +150,38 @@ class Engine:
             raise
         return handle
 
-    def _put_back(self, key: tuple, handle: object) -> list[object]:
-        """Keep a handle for the next request of its kind; returns those that are too many, to be
-        closed.
-        """
+    def _put_back(self, key: tuple, handle: Connection) -> list[Connection]:
+        """Keep a connection for the next request like this; returns surplus ones, to be closed."""
         with self._guard:
             self._idle.append((key, handle))
-            closing, self._idle = self._idle[:-IDLE_HANDLES], self._idle[-IDLE_HANDLES:]
+            closing = self._idle[:-IDLE_HANDLES]
+            self._idle = self._idle[-IDLE_HANDLES:]
             return [handle for _, handle in closing]
 
-    def _session(self, request: Request) -> Session | None:
+    def _session(self, request: Request) -> EngineSession | None:
         if not request.session_id or "readonly" in request.settings:
             # readonly cannot be taken back from a handle, so it never touches one that stays
             return None
         with self._guard:
             now_s = time.monotonic()
-            for name in [
-                n
-                for n, s in self._sessions.items()
-                if now_s - s.used_at_s > SESSION_IDLE_S and not s.lock.locked()
-            ]:
+            for name in [n for n, s in self._sessions.items() if s.is_idle(now_s)]:
                 self._sessions.pop(name).handle.close()
             session = self._sessions.get(request.session_id)
             if session is None and request.keeps_state:
-                session = self._sessions[request.session_id] = Session(chdb.connect(self._address))
+                session = self._sessions[request.session_id] = EngineSession(
+                    chdb.connect(self._address)
+                )
             if session is not None:
                 session.used_at_s = now_s
             return session
 
     @contextmanager
-    def _in_session(self, session: Session, request: Request) -> Iterator[None]:
+    def _in_session(self, session: EngineSession, request: Request) -> Iterator[None]:
         if not session.lock.acquire(blocking=False):
-            raise Refused(
+            raise StatementRefusedError(
                 373,
-                f"Session {request.session_id} is locked by a concurrent client: wait for its query, "
-                "or use another session_id. (SESSION_IS_LOCKED)",
+                f"Session {request.session_id} is locked by a concurrent client: wait for its "
+                "query, or use another session_id. (SESSION_IS_LOCKED)",
             )
         try:
             before = _current(session.handle, request.settings)
@@ -196,9 +195,7 @@ class Engine:
 
 
 def infile_sql(insert: Insert, path: str) -> str:
-    """The statement that reads an insert's rows from a file: the one way in that raises every
-    error.
-    """
+    """The statement that reads an insert's rows from a file: only this way raises all errors."""
     source = f"FROM INFILE {quoted(path)} COMPRESSION 'none'"
     return f"{insert.head} {source} {insert.settings} FORMAT {insert.format}"
 
@@ -208,13 +205,11 @@ def quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def set_sql(settings: dict[str, str | None]) -> list[str]:
-    """The SET statements for settings (None: the default), `readonly` last as it forbids further
-    ones.
-    """
+def set_sql(settings: Mapping[str, str | None]) -> list[str]:
+    """The SET statements for settings (None: the default); `readonly` last as it forbids more."""
     for name in settings:
         if not _NAME.fullmatch(name):
-            raise Refused(
+            raise StatementRefusedError(
                 115,
                 f"Unknown setting {name!r}: remove it from the URL's parameters. (UNKNOWN_SETTING)",
             )
@@ -230,20 +225,18 @@ def set_sql(settings: dict[str, str | None]) -> list[str]:
     return first + ([f"SET readonly = {last}"] if last else [])
 
 
-def _prepare(handle, database: str, settings: dict[str, str | None]) -> None:
+def _prepare(handle: Connection, database: str, settings: Mapping[str, str | None]) -> None:
     if database:
         handle.query("USE `" + database.replace("\\", "\\\\").replace("`", "\\`") + "`", "Null")
     for statement in set_sql(settings):
         handle.query(statement, "Null")
 
 
-def _current(handle, names: dict[str, str]) -> dict[str, str | None]:
-    """The values that a session's own SET statements gave to these settings; None where there was
-    none.
-    """
+def _current(handle: Connection, names: Iterable[str]) -> dict[str, str | None]:
+    """The values that a session's SET statements gave to settings; None where there is none."""
     found: dict[str, str | None] = dict.fromkeys(names)
-    if names:
-        listed = ", ".join(quoted(name) for name in names)
+    if found:
+        listed = ", ".join(quoted(name) for name in found)
         rows = handle.query(
             f"SELECT name, value FROM system.settings WHERE changed AND name IN ({listed})",
             "TabSeparatedRaw",

@@ -1,6 +1,6 @@
-"""How is one HTTP request to the embedded ClickHouse answered?
+"""The HTTP interface of the embedded ClickHouse.
 
-Answers are handed over whole: the engine returns a result as one piece, and its memory limit (1 GB
+A result is sent whole: the engine returns a result as one piece, and its memory limit (1 GB
 a query) bounds that piece. `/ping` is answered by the event loop while queries run in threads.
 """
 
@@ -28,7 +28,8 @@ def application(engine: Engine) -> Starlette:
     pool = ThreadPoolExecutor(QUERIES_AT_ONCE, thread_name_prefix="query")
 
     async def query(http: HttpRequest) -> Response:
-        params, body = dict(http.query_params), await http.body()
+        params = dict(http.query_params)
+        body = await http.body()
         params["query_id"] = params.get("query_id") or str(uuid.uuid4())
         return await asyncio.get_running_loop().run_in_executor(
             pool, answered, engine, http, params, body
@@ -51,9 +52,7 @@ def application(engine: Engine) -> Starlette:
 
 
 def answered(engine: Engine, http: HttpRequest, params: dict[str, str], body: bytes) -> Response:
-    """Run one HTTP request on the engine, in a thread; a failure becomes ClickHouse's own error
-    answer.
-    """
+    """Run one HTTP request on the engine; a failure becomes ClickHouse's own error response."""
     identity = {
         "X-ClickHouse-Query-Id": params["query_id"],
         "X-ClickHouse-Timezone": engine.timezone,
@@ -62,14 +61,15 @@ def answered(engine: Engine, http: HttpRequest, params: dict[str, str], body: by
         body = protocol.decompressed(body, http.headers.get("content-encoding", ""))
         content_type = http.headers.get("content-type", "")
         if content_type.startswith("multipart/form-data"):
-            params, body = params | protocol.form_fields(body, content_type), b""
+            params = params | protocol.form_fields(body, content_type)
+            body = b""
         if not params.get("query", "").strip() and not body.strip():
             return PlainTextResponse("Ok.\n", headers=identity)
         params.setdefault("default_format", http.headers.get("x-clickhouse-format", "TabSeparated"))
         params.setdefault("database", http.headers.get("x-clickhouse-database", ""))
         request = protocol.parse(params, body, readonly=http.method == "GET")
         answer = engine.run(request)
-    except (RuntimeError, UnicodeDecodeError, protocol.Refused) as error:
+    except (RuntimeError, UnicodeDecodeError, protocol.StatementRefusedError) as error:
         return refusal(str(error), identity, engine.version)
     headers = identity | {
         "X-ClickHouse-Summary": summary(answer),
@@ -84,7 +84,10 @@ def refusal(text: str, headers: dict[str, str], version: str) -> Response:
     found = _CODE.search(text)
     code = found.group(1) if found else "1002"
     if code in ("243", "252") or "No space left" in text:
-        text += " The disk or a table's number of parts is at its limit: free space, or insert less often."
+        text += (
+            " The disk or a table's number of parts is at its limit: free space, "
+            "or insert less often."
+        )
     body = f"{text.rstrip()} (version {version} (embedded))\n"
     return PlainTextResponse(body, 500, headers=headers | {"X-ClickHouse-Exception-Code": code})
 

@@ -1,4 +1,4 @@
-"""What does a request of ClickHouse's HTTP protocol ask for?
+"""Parses requests of ClickHouse's HTTP protocol.
 
 Pure functions: bytes, headers and URL parameters in, a `Request` out. The facts they hold to: an
 insert's data begins right behind the first newline after its FORMAT (a binary block may itself
@@ -13,11 +13,12 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email import message_from_bytes
+from itertools import pairwise
 
 import lz4.frame
 import zstandard
 
-# What the transport consumes itself: an engine that is handed one of these says "unknown setting".
+# Parameters of the transport: the engine would call one of these an unknown setting.
 TRANSPORT = frozenset(
     (
         "query",
@@ -68,10 +69,8 @@ _DATA_BEGINS = re.compile(rb"[ \t\f]*(?:;[ \t]*)?\r?\n?")
 _TRAILING_FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*(?:SETTINGS\b[^']*)?;?\s*$", re.I)
 
 
-class Refused(Exception):
-    """A request that cannot be served here. `code` is ClickHouse's error number, the text says what
-    to do.
-    """
+class StatementRefusedError(Exception):
+    """A request that cannot be served here, with ClickHouse's error number and what to do."""
 
     def __init__(self, code: int, message: str):
         super().__init__(f"Code: {code}. DB::Exception: {message}")
@@ -89,9 +88,7 @@ class Insert:
 
 @dataclass(frozen=True)
 class Request:
-    """One statement to run. `insert` is set where rows travel with it, and `sql` then is its head
-    alone.
-    """
+    """One statement to run. With an `insert`, whose rows came along, `sql` is its head alone."""
 
     sql: str
     insert: Insert | None
@@ -105,12 +102,13 @@ class Request:
 
 
 def parse(params: Mapping[str, str], body: bytes, readonly: bool) -> Request:
-    """The request in a URL's parameters and its decompressed body. Raises `Refused`."""
+    """The request in URL parameters and a decompressed body. Raises `StatementRefusedError`."""
     if params.get("compress", "0") != "0" or params.get("decompress", "0") != "0":
-        raise Refused(
+        raise StatementRefusedError(
             48,
-            "Blocks of the native protocol's compression are not supported here: leave out compress=1 "
-            "and decompress=1, and use Content-Encoding: lz4, zstd or gzip. (NOT_IMPLEMENTED)",
+            "Blocks of the native protocol's compression are not supported here: leave out "
+            "compress=1 and decompress=1, and use Content-Encoding: lz4, zstd or gzip. "
+            "(NOT_IMPLEMENTED)",
         )
     query = params.get("query", "").encode()
     words = _words(query if query.strip() else body)
@@ -150,7 +148,8 @@ def split_insert(query: bytes, body: bytes) -> Insert | None:
         if kind != "word":
             continue
         if format_at is not None:
-            data_at = _DATA_BEGINS.match(text, end).end()
+            blank = _DATA_BEGINS.match(text, end)
+            data_at = blank.end() if blank else end
             cut = min(settings_at or format_at, format_at)
             data = text[data_at:] + (body if query else b"")
             return Insert(text[:cut].decode(), text[cut:format_at].decode(), word.decode(), data)
@@ -179,23 +178,23 @@ def output_format(sql: str, default: str) -> str:
 
 
 def refuse_engines(words: list[str]) -> None:
-    """Raise `Refused` where a table is made with an engine that would make the data folder
-    unopenable.
-    """
+    """Raise `StatementRefusedError` for an engine that would make the data folder unopenable."""
     if words[:1] not in (["CREATE"], ["ATTACH"], ["REPLACE"]):
         return
-    for before, engine in zip(words, words[1:], strict=False):
+    for before, engine in pairwise(words):
         if before == "ENGINE" and engine in REFUSED_ENGINES:
-            raise Refused(
+            raise StatementRefusedError(
                 48,
-                f"Table engine {engine} is not available in the embedded ClickHouse, because a folder that "
-                "holds such a table cannot be opened again. Let a Weir sink write the rows, or point Weir at "
-                "a ClickHouse server. (NOT_IMPLEMENTED)",
+                f"Table engine {engine} is not available in the embedded ClickHouse, because a "
+                "folder that holds such a table cannot be opened again. Let a Weir sink write the "
+                "rows, or point Weir at a ClickHouse server. (NOT_IMPLEMENTED)",
             )
 
 
 def decompressed(body: bytes, encoding: str) -> bytes:
-    """The body behind its Content-Encoding, every frame of it. Raises `Refused` on bad bytes."""
+    """The body behind its Content-Encoding, every frame of it. Raises `StatementRefusedError` on
+    bad bytes.
+    """
     try:
         match encoding.strip().lower():
             case "" | "identity":
@@ -209,13 +208,14 @@ def decompressed(body: bytes, encoding: str) -> bytes:
             case "deflate":
                 return zlib.decompress(body)
     except (RuntimeError, EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
-        raise Refused(
+        raise StatementRefusedError(
             271,
             f"The body is not valid {encoding}: {error}. Send it again whole. (CANNOT_DECOMPRESS)",
         ) from error
-    raise Refused(
+    raise StatementRefusedError(
         1,
-        f"Content-Encoding {encoding} is not supported: send lz4, zstd, gzip or none. (UNSUPPORTED_METHOD)",
+        f"Content-Encoding {encoding} is not supported: send lz4, zstd, gzip or none. "
+        "(UNSUPPORTED_METHOD)",
     )
 
 
@@ -229,7 +229,7 @@ def _frames(body: bytes, decompressor: Callable) -> Iterator[bytes]:
 
 
 def form_fields(body: bytes, content_type: str) -> dict[str, str]:
-    """The fields of a multipart form: the query and its parameters. Raises `Refused` on attached
+    """A multipart form's fields: the query and its parameters. Raises `StatementRefusedError` on
     files.
     """
     parts = message_from_bytes(
@@ -239,28 +239,26 @@ def form_fields(body: bytes, content_type: str) -> dict[str, str]:
     for part in parts:
         name = part.get_param("name", header="content-disposition")
         if part.get_filename():
-            raise Refused(
+            raise StatementRefusedError(
                 48,
-                "External data in a form is not supported: insert it into a table first. (NOT_IMPLEMENTED)",
+                "External data in a form is not supported: insert it into a table first. "
+                "(NOT_IMPLEMENTED)",
             )
         if name is not None:
-            fields[str(name)] = part.get_payload(decode=True).decode()
+            payload = part.get_payload(decode=True)
+            fields[str(name)] = payload.decode() if isinstance(payload, bytes) else str(payload)
     return fields
 
 
 def _tokens(sql: bytes) -> Iterator[tuple[str, bytes, int, int]]:
-    """Words, quoted strings and marks of a statement, with their places; blanks and comments are
-    left out.
-    """
+    """Words, quoted strings and marks of a statement with their offsets, without comments."""
     for match in _TOKEN.finditer(sql):
         if match.lastgroup:
             yield match.lastgroup, match.group(), match.start(), match.end()
 
 
 def _words(sql: bytes) -> list[str]:
-    """The bare words of the first 64 KiB, in capitals: enough for any DDL, no scan of an insert's
-    rows.
-    """
+    """The bare words of the first 64 KiB, in capitals: enough for any DDL, without insert rows."""
     words = []
     for kind, word, _, _ in _tokens(sql[:65536]):
         if kind == "word":

@@ -1,4 +1,4 @@
-"""How does an unmodified ClickHouse client reach the engine in this process?
+"""The command that serves the embedded ClickHouse to unmodified ClickHouse clients.
 
 `python -m infra.embedded.clickhouse.server --home DIR --port N` serves ClickHouse's HTTP protocol
 on 127.0.0.1. The engine and the server are loaded only once folder and port are ours: a refusal
@@ -34,11 +34,11 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--host", default="127.0.0.1")
-    given = parser.parse_args()
+    args = parser.parse_args()
     started_s = time.monotonic()
     # The engine takes its time zone from here, and rows must not depend on the machine's.
     os.environ["TZ"] = "UTC"
-    with owned(given.home.resolve()) as home, bound(given.host, given.port) as sock:
+    with owned(args.home.resolve()) as home, bound(args.host, args.port) as sock:
         from infra.embedded.clickhouse.engine import Engine
         from infra.embedded.clickhouse.http import application
 
@@ -50,8 +50,8 @@ def main() -> None:
                 "if the folder is damaged, move it away and replay from Kafka."
             ) from error
         print(
-            f"clickhouse {engine.version} on http://{given.host}:{sock.getsockname()[1]} home={home} "
-            f"pid={os.getpid()} opened in {time.monotonic() - started_s:.1f} s",
+            f"clickhouse {engine.version} on http://{args.host}:{sock.getsockname()[1]} "
+            f"home={home} pid={os.getpid()} opened in {time.monotonic() - started_s:.1f} s",
             flush=True,
         )
         serve(application(engine), sock)

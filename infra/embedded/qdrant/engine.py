@@ -1,4 +1,4 @@
-"""How does one process own Qdrant collections on disk?
+"""Owns the embedded Qdrant's collections on disk.
 
 A collection is a folder: the edge engine's shard, and `meta.json` with the body that created it.
 `meta.json` is written last and removed first, so a folder without it is a half-made or half-deleted
@@ -19,7 +19,7 @@ import orjson
 import qdrant_edge as edge
 
 from infra.embedded.qdrant import schema
-from infra.embedded.qdrant.filters import Rejected
+from infra.embedded.qdrant.filters import RequestRejectedError
 from infra.embedded.qdrant.updates import Vectors
 
 # The engine writes through memory maps: on a full disk it would not fail but die, by SIGBUS.
@@ -37,14 +37,14 @@ class Collection:
     """One opened collection."""
 
     def __init__(self, folder: Path, meta: dict, shard: edge.EdgeShard):
-        self.folder, self.meta, self.shard = folder, meta, shard
+        self.folder = folder
+        self.meta = meta
+        self.shard = shard
         self.has = Vectors(schema.dense_params(meta), frozenset(meta.get("sparse_vectors") or {}))
         self.operations = self.flushed = 0
 
     def apply(self, operations: list) -> list[dict]:
-        """Apply checked operations in order; returns the protocol's result of each. Raises
-        `Rejected`.
-        """
+        """Apply checked operations in order. Raises `RequestRejectedError`."""
         require_room(self.folder)
         return [self._applied(operation) for operation in operations]
 
@@ -61,8 +61,9 @@ class Collection:
             self.flushed = upto
 
     def info(self) -> dict:
-        """What the protocol tells about a collection."""
-        info, meta = self.shard.info(), self.meta
+        """The protocol's description of a collection."""
+        info = self.shard.info()
+        meta = self.meta
         params = {
             "vectors": meta.get("vectors"),
             "sparse_vectors": meta.get("sparse_vectors"),
@@ -114,19 +115,21 @@ class Collections:
 
     def __getitem__(self, name: str) -> Collection:
         if name not in self._open:
-            raise Rejected(404, f"Not found: Collection `{name}` doesn't exist!")
+            raise RequestRejectedError(404, f"Not found: Collection `{name}` doesn't exist!")
         return self._open[name]
 
     def create(self, name: str, body: dict) -> None:
-        """Make a collection. Raises `Rejected` where it exists (409) or its body is not valid."""
+        """Make a collection. Raises `RequestRejectedError` where it exists (409) or its body is not
+        valid.
+        """
         schema.check_name(name)
         if name in self._open:
-            raise Rejected(409, f"Wrong input: Collection `{name}` already exists!")
-        config, folder = schema.edge_config(body), self._folder / name
+            raise RequestRejectedError(409, f"Wrong input: Collection `{name}` already exists!")
+        config = schema.edge_config(body)
+        folder = self._folder / name
         require_room(self._folder)
-        shutil.rmtree(
-            folder, ignore_errors=True
-        )  # what an attempt that failed half-way left behind
+        # An attempt that failed half-way may have left something behind.
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         shard = edge.EdgeShard.create(str(folder / "shard"), config)
         _write_whole(folder / "meta.json", orjson.dumps(body))
@@ -155,10 +158,10 @@ class Collections:
 
 
 def require_room(folder: Path) -> None:
-    """Raise `Rejected` where the disk has too little room left for a write."""
+    """Raise `RequestRejectedError` where the disk has too little room left for a write."""
     free = shutil.disk_usage(folder).free
     if free < FREE_BYTES:
-        raise Rejected(
+        raise RequestRejectedError(
             500,
             f"Service internal error: {free >> 20} MiB are free on the disk of {folder}, "
             f"{FREE_BYTES >> 20} MiB are needed: free some disk space and send it again",

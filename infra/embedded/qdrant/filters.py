@@ -1,4 +1,4 @@
-"""How is a filter of Qdrant's REST protocol said to the edge engine?
+"""Translates filters of Qdrant's REST protocol into the edge engine's values.
 
 Pure functions: JSON in, the engine's value out. Its conditions are stricter than the protocol's:
 parts of a filter must be lists, a field condition makes one kind of test, a range with dates is
@@ -7,18 +7,17 @@ another class than one with numbers.
 
 import re
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import numpy
 import qdrant_edge as edge
 
 _UUID = re.compile(r"(?:urn:uuid:)?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.I)
-# The engine reads Python's True as the number 1, which matches no boolean; numpy's it reads as a
-# boolean.
+# The engine reads Python's True as the number 1, which matches no boolean. It reads numpy's
+# booleans as booleans, which its type stubs do not say.
 MATCHES: dict[str, Callable] = {
-    "value": lambda value: edge.MatchValue(
-        numpy.bool_(value) if isinstance(value, bool) else value
-    ),
+    "value": lambda value: edge.MatchValue(_as_boolean(value)),
     "any": edge.MatchAny,
     "except": edge.MatchExcept,
     "text": edge.MatchText,
@@ -27,8 +26,8 @@ MATCHES: dict[str, Callable] = {
 }
 
 
-class Rejected(Exception):
-    """A request that cannot be served: an HTTP status and a sentence that says why."""
+class RequestRejectedError(Exception):
+    """A request that cannot be served, with its HTTP status and the reason."""
 
     def __init__(self, status: int, message: str):
         super().__init__(message)
@@ -36,14 +35,14 @@ class Rejected(Exception):
 
 
 def point_id(given: object) -> int | UUID:
-    """The engine's id of a point. Raises `Rejected` for anything but an unsigned 64-bit number or a
-    UUID.
+    """A point's id, an unsigned 64-bit number or a UUID. Raises `RequestRejectedError` for anything
+    else.
     """
     if isinstance(given, int) and not isinstance(given, bool) and 0 <= given < 2**64:
         return given
     if isinstance(given, str) and _UUID.fullmatch(given):
         return UUID(given)
-    raise Rejected(
+    raise RequestRejectedError(
         400,
         f"Format error in JSON body: value {given} is not a valid point ID, "
         "valid values are either an unsigned integer or a UUID",
@@ -52,16 +51,23 @@ def point_id(given: object) -> int | UUID:
 
 def as_list(given: object) -> list:
     """One or many, as a list; None is an empty one."""
-    return [] if given is None else given if isinstance(given, list) else [given]
-
-
-def filter_of(given: dict | None) -> edge.Filter | None:
-    """The engine's filter. Raises `Rejected` on what the protocol or the engine does not know."""
     if given is None:
-        return None
+        return []
+    return given if isinstance(given, list) else [given]
+
+
+def optional_filter(given: dict | None) -> edge.Filter | None:
+    """The engine's filter, where there is one. Raises `RequestRejectedError`."""
+    return None if given is None else filter_of(given)
+
+
+def filter_of(given: dict) -> edge.Filter:
+    """The engine's filter. Raises `RequestRejectedError` on what the protocol or the engine does
+    not know.
+    """
     unknown = given.keys() - {"must", "should", "must_not", "min_should"}
     if unknown:
-        raise Rejected(
+        raise RequestRejectedError(
             400,
             f"Format error in JSON body: unknown field `{min(unknown)}` in a filter, "
             "expected must, should, must_not or min_should",
@@ -102,7 +108,8 @@ def condition(given: dict) -> object:
 
 
 def _field_tests(given: dict) -> list:
-    key, tests = given["key"], []
+    key = given["key"]
+    tests = []
     for name, value in given.items():
         if name == "key" or value is None:
             continue
@@ -117,29 +124,33 @@ def _field_tests(given: dict) -> list:
             case "is_empty" | "is_null":
                 tests.append(edge.FieldCondition(key, **{name: value}))
             case _:
-                raise Rejected(
+                raise RequestRejectedError(
                     400,
-                    f"The embedded Qdrant has no condition `{name}`: use match, range, values_count, "
-                    "is_empty or is_null, or point Weir at a Qdrant server",
+                    f"The embedded Qdrant has no condition `{name}`: use match, range, "
+                    "values_count, is_empty or is_null, or point Weir at a Qdrant server",
                 )
     if not tests:
-        raise Rejected(
+        raise RequestRejectedError(
             422, f"Validation error in JSON body: the condition on `{key}` tests nothing"
         )
     return tests
 
 
-def _match(given: dict) -> object:
+def _as_boolean(value: Any) -> Any:
+    return numpy.bool_(value) if isinstance(value, bool) else value
+
+
+def _match(given: dict) -> "edge.MatchType":
     for name, kind in MATCHES.items():
         if name in given:
             return kind(given[name])
-    raise Rejected(
+    raise RequestRejectedError(
         400,
         f"Format error in JSON body: unknown match {given}, expected one of {', '.join(MATCHES)}",
     )
 
 
-def _range(given: dict) -> object:
+def _range(given: dict) -> "edge.RangeType":
     bounds = {
         name: given[name] for name in ("gte", "gt", "lte", "lt") if given.get(name) is not None
     }

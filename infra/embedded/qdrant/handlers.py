@@ -1,17 +1,17 @@
-"""What does each path of Qdrant's REST protocol do?
+"""The table of paths of Qdrant's REST protocol, with a handler for each.
 
-One table: method, path, handler. A handler takes the collections, what stands in the path and the
-parsed body, and returns the `result` of the protocol's answer; it raises `Rejected`, or what the
-engine raises.
+A handler takes the collections, the path's parameters and the parsed body, and returns the
+`result` of the protocol's response. It raises `RequestRejectedError`, or what the engine raises.
 """
 
 from collections.abc import Callable
+from uuid import UUID
 
 import qdrant_edge as edge
 
 from infra.embedded.qdrant import queries, schema, updates
 from infra.embedded.qdrant.engine import Collections
-from infra.embedded.qdrant.filters import filter_of, point_id
+from infra.embedded.qdrant.filters import optional_filter, point_id
 
 Handler = Callable[[Collections, dict[str, str], dict], object]
 
@@ -71,10 +71,8 @@ def _scroll(collections: Collections, path: dict, body: dict) -> dict:
 
 
 def _retrieve(collections: Collections, path: dict, body: dict) -> list[dict]:
-    selector, ids = (
-        queries.payload_selector(body.get("with_payload"), True),
-        [point_id(each) for each in body["ids"]],
-    )
+    selector = queries.payload_selector(body.get("with_payload"), True)
+    ids: list[int | UUID | str] = [point_id(each) for each in body["ids"]]
     found = collections[path["name"]].shard.retrieve(
         ids, selector, body.get("with_vector") or False
     )
@@ -82,7 +80,9 @@ def _retrieve(collections: Collections, path: dict, body: dict) -> list[dict]:
 
 
 def _count(collections: Collections, path: dict, body: dict) -> dict:
-    request = edge.CountRequest(exact=body.get("exact", True), filter=filter_of(body.get("filter")))
+    request = edge.CountRequest(
+        exact=body.get("exact", True), filter=optional_filter(body.get("filter"))
+    )
     return {"count": collections[path["name"]].shard.count(request)}
 
 
@@ -91,7 +91,7 @@ def _facet(collections: Collections, path: dict, body: dict) -> dict:
         body["key"],
         body.get("limit") or queries.DEFAULT_LIMIT,
         bool(body.get("exact")),
-        filter_of(body.get("filter")),
+        optional_filter(body.get("filter")),
     )
     hits = collections[path["name"]].shard.facet(request).hits
     return {"hits": [{"value": hit.value, "count": hit.count} for hit in hits]}

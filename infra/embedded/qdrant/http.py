@@ -1,4 +1,4 @@
-"""How is one HTTP request to the embedded Qdrant answered?"""
+"""The HTTP interface of the embedded Qdrant."""
 
 import asyncio
 import time
@@ -12,12 +12,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from infra.embedded.qdrant.engine import Collections
-from infra.embedded.qdrant.filters import Rejected
+from infra.embedded.qdrant.filters import RequestRejectedError
 from infra.embedded.qdrant.handlers import HANDLERS, Handler
 
-VERSION = (
-    "1.20.0"  # the client warns where the server's is more than one minor version away from its own
-)
+# The client warns where the server is more than one minor version away from its own.
+VERSION = "1.20.0"
 FLUSH_S = 5
 
 
@@ -26,7 +25,7 @@ def application(collections: Collections) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_):
-        flushing = asyncio.create_task(_flush_now_and_then(collections))
+        flushing = asyncio.create_task(_flush_regularly(collections))
         yield
         flushing.cancel()
         collections.close()
@@ -45,7 +44,8 @@ def application(collections: Collections) -> Starlette:
     async def unknown(http: Request) -> Response:
         return _error(
             404,
-            f"The embedded Qdrant does not serve {http.method} {http.url.path}: use a Qdrant server",
+            f"The embedded Qdrant does not serve {http.method} {http.url.path}: "
+            "use a Qdrant server",
         )
 
     routes = [
@@ -63,7 +63,7 @@ def application(collections: Collections) -> Starlette:
     )
 
 
-async def _flush_now_and_then(collections: Collections) -> None:
+async def _flush_regularly(collections: Collections) -> None:
     while True:
         await asyncio.sleep(FLUSH_S)
         collections.flush()
@@ -71,21 +71,22 @@ async def _flush_now_and_then(collections: Collections) -> None:
 
 def _endpoint(collections: Collections, handler: Handler) -> Callable:
     async def endpoint(http: Request) -> Response:
-        began_s, raw = time.perf_counter(), await http.body()
+        began_s = time.perf_counter()
+        raw = await http.body()
         try:
             result = handler(collections, http.path_params, orjson.loads(raw) if raw else {})
-        except Exception as error:  # the engine raises bare Exception; every one becomes an answer that the client raises
-            return _error(*told(error), time.perf_counter() - began_s)
+        except Exception as error:  # the engine raises bare Exception
+            return _error(*error_response(error), time.perf_counter() - began_s)
         return _json({"result": result, "status": "ok", "time": time.perf_counter() - began_s})
 
     return endpoint
 
 
-def told(error: Exception) -> tuple[int, str]:
-    """The HTTP status and the sentence of a failure, as the server gives them."""
+def error_response(error: Exception) -> tuple[int, str]:
+    """The HTTP status and the message of a failure, as a Qdrant server gives them."""
     text = str(error)
     match error:
-        case Rejected():
+        case RequestRejectedError():
             return error.status, text
         case KeyError():
             return 400, f"Format error in JSON body: missing field {text}"

@@ -1,19 +1,21 @@
-"""How is a read of Qdrant's REST protocol asked of the edge engine, and its answer told?
+"""Translates reads of Qdrant's REST protocol to the edge engine, and their results back.
 
-Pure functions over JSON and the engine's values.
+All functions are pure.
 """
+
+from typing import Any
 
 import qdrant_edge as edge
 
-from infra.embedded.qdrant.filters import Rejected, as_list, filter_of, point_id
+from infra.embedded.qdrant.filters import RequestRejectedError, as_list, optional_filter, point_id
 
 DEFAULT_LIMIT = 10
-RRF_K = 2  # what a server takes where none is given
+RRF_K = 2  # a server's default
 _DIRECTIONS = {None: None, "asc": edge.Direction.Asc, "desc": edge.Direction.Desc}
 
 
 def query_request(body: dict) -> edge.QueryRequest:
-    """A query with its prefetches. Raises `Rejected`."""
+    """A query with its prefetches. Raises `RequestRejectedError`."""
     return edge.QueryRequest(
         limit=_limit(body),
         offset=body.get("offset") or 0,
@@ -21,7 +23,7 @@ def query_request(body: dict) -> edge.QueryRequest:
         prefetches=[prefetch(each) for each in as_list(body.get("prefetch"))],
         with_vector=body.get("with_vector") or False,
         with_payload=payload_selector(body.get("with_payload"), False),
-        filter=filter_of(body.get("filter")),
+        filter=optional_filter(body.get("filter")),
         score_threshold=body.get("score_threshold"),
         params=_params(body.get("params")),
     )
@@ -34,15 +36,13 @@ def prefetch(body: dict) -> edge.Prefetch:
         query=scoring(body.get("query"), body.get("using")),
         prefetches=[prefetch(each) for each in as_list(body.get("prefetch"))],
         params=_params(body.get("params")),
-        filter=filter_of(body.get("filter")),
+        filter=optional_filter(body.get("filter")),
         score_threshold=body.get("score_threshold"),
     )
 
 
-def scoring(given: object, using: str | None) -> object:
-    """What a query ranks by: nearness to a vector, a fusion of prefetches, an order, chance, or
-    nothing.
-    """
+def scoring(given: object, using: str | None) -> Any:
+    """What a query ranks by: a vector, a fusion of prefetches, an order, chance, or nothing."""
     match given:
         case None:
             return None
@@ -60,14 +60,14 @@ def scoring(given: object, using: str | None) -> object:
             return order_by(order)
         case {"sample": "random"}:
             return edge.Sample.Random
-    raise Rejected(
+    raise RequestRejectedError(
         400,
         "The embedded Qdrant ranks by a dense or sparse vector, rrf, dbsf, order_by or sample: "
         "use one of them, or point Weir at a Qdrant server",
     )
 
 
-def _vector(given: object) -> object:
+def _vector(given: Any) -> Any:
     return (
         edge.SparseVector(indices=given["indices"], values=given["values"])
         if isinstance(given, dict)
@@ -75,7 +75,7 @@ def _vector(given: object) -> object:
     )
 
 
-def order_by(given: object) -> edge.OrderBy:
+def order_by(given: Any) -> edge.OrderBy:
     """An order by a payload field that has a range index."""
     if isinstance(given, str):
         return edge.OrderBy(given)
@@ -84,18 +84,19 @@ def order_by(given: object) -> edge.OrderBy:
 
 def scroll_request(body: dict) -> edge.ScrollRequest:
     """One page of points, in the order of their ids or by a field."""
-    offset, order = body.get("offset"), body.get("order_by")
+    offset = body.get("offset")
+    order = body.get("order_by")
     return edge.ScrollRequest(
         offset=None if offset is None else point_id(offset),
         limit=_limit(body),
-        filter=filter_of(body.get("filter")),
+        filter=optional_filter(body.get("filter")),
         with_payload=payload_selector(body.get("with_payload"), True),
         with_vector=body.get("with_vector") or False,
         order_by=None if order is None else order_by(order),
     )
 
 
-def payload_selector(given: object, default: bool) -> object:
+def payload_selector(given: Any, default: bool) -> "edge.WithPayloadType":
     """All, none, a list of keys, or all but some."""
     match given:
         case None:
@@ -108,27 +109,27 @@ def payload_selector(given: object, default: bool) -> object:
 
 
 def record(found, body: dict, payload_default: bool) -> dict:
-    """A point as the protocol tells it; `version` and `score` only where it was ranked."""
-    told = {"id": found.id if isinstance(found.id, int) else str(found.id)}
+    """A point in the protocol's form; `version` and `score` only where it was ranked."""
+    point: dict[str, Any] = {"id": found.id if isinstance(found.id, int) else str(found.id)}
     if hasattr(found, "score"):
-        told |= {"version": found.version, "score": found.score}
+        point |= {"version": found.version, "score": found.score}
     if (
         payload_selector(body.get("with_payload"), payload_default) is not False
         and found.payload is not None
     ):
-        told["payload"] = found.payload
+        point["payload"] = found.payload
     if body.get("with_vector") and found.vector is not None:
-        told["vector"] = _told_vector(found.vector)
+        point["vector"] = _vector_json(found.vector)
     if found.order_value is not None:
-        told["order_value"] = found.order_value
-    return told
+        point["order_value"] = found.order_value
+    return point
 
 
-def _told_vector(vector: object) -> object:
+def _vector_json(vector: object) -> object:
     if isinstance(vector, edge.SparseVector):
         return {"indices": list(vector.indices), "values": list(vector.values)}
     return (
-        {name: _told_vector(each) for name, each in vector.items()}
+        {name: _vector_json(each) for name, each in vector.items()}
         if isinstance(vector, dict)
         else vector
     )
@@ -137,7 +138,7 @@ def _told_vector(vector: object) -> object:
 def _limit(body: dict) -> int:
     limit = DEFAULT_LIMIT if body.get("limit") is None else body["limit"]
     if not isinstance(limit, int) or limit < 1:
-        raise Rejected(
+        raise RequestRejectedError(
             422,
             f"Validation error in JSON body: [limit: value {limit} invalid, must be 1 or larger]",
         )

@@ -1,4 +1,4 @@
-"""What may a collection of the embedded Qdrant hold, and is a point that comes fit for it?
+"""Checks collections, payload indexes and points before the edge engine sees them.
 
 Pure functions. Points are checked before the engine sees them, because its upsert is not atomic:
 one bad point among good ones would leave the good ones half applied.
@@ -6,10 +6,12 @@ one bad point among good ones would leave the good ones half applied.
 
 import math
 import re
+from collections.abc import Set as AbstractSet
+from typing import Any
 
 import qdrant_edge as edge
 
-from infra.embedded.qdrant.filters import Rejected, point_id
+from infra.embedded.qdrant.filters import RequestRejectedError, point_id
 
 DISTANCES = {
     name: getattr(edge.Distance, name) for name in ("Cosine", "Dot", "Euclid", "Manhattan")
@@ -27,9 +29,9 @@ _NAME = re.compile(r"[^<>:\"/\\|?*\x00-\x1f]{1,255}")
 
 
 def check_name(name: str) -> None:
-    """Raise `Rejected` for a name that a collection, and so a folder, must not have."""
+    """Raise `RequestRejectedError` for a name that a collection, and so a folder, must not have."""
     if not _NAME.fullmatch(name) or name.startswith("."):
-        raise Rejected(
+        raise RequestRejectedError(
             422,
             f"Validation error: `{name}` is not a collection name: use 1 to 255 characters "
             'without < > : " / \\ | ? * and not beginning with a dot',
@@ -43,7 +45,7 @@ def dense_params(body: dict) -> dict[str, dict]:
 
 
 def edge_config(body: dict) -> edge.EdgeConfig:
-    """The engine's configuration of a new collection. Raises `Rejected`."""
+    """The engine's configuration of a new collection. Raises `RequestRejectedError`."""
     dense = {name: _dense(name, params) for name, params in dense_params(body).items()}
     sparse = {
         name: edge.EdgeSparseVectorParams(
@@ -52,7 +54,7 @@ def edge_config(body: dict) -> edge.EdgeConfig:
         for name, params in (body.get("sparse_vectors") or {}).items()
     }
     if not dense and not sparse:
-        raise Rejected(400, "Wrong input: a collection needs vectors or sparse_vectors")
+        raise RequestRejectedError(400, "Wrong input: a collection needs vectors or sparse_vectors")
     hnsw = body.get("hnsw_config")
     return edge.EdgeConfig(
         vectors=dense.get("", dense) if dense else None,
@@ -62,22 +64,25 @@ def edge_config(body: dict) -> edge.EdgeConfig:
 
 
 def _dense(name: str, params: dict) -> edge.EdgeVectorParams:
-    size, distance = params.get("size"), params.get("distance")
+    size = params.get("size")
+    distance = params.get("distance")
     if not isinstance(size, int) or not 1 <= size <= 65536:
-        raise Rejected(
+        raise RequestRejectedError(
             422,
             f"Validation error in JSON body: [vectors.{name}.size: value {size} invalid, "
             "must be from 1 to 65536]",
         )
     if distance not in DISTANCES:
-        raise Rejected(
+        raise RequestRejectedError(
             400,
-            f"Format error in JSON body: unknown distance {distance}, expected one of {', '.join(DISTANCES)}",
+            f"Format error in JSON body: unknown distance {distance}, expected one of "
+            + ", ".join(DISTANCES),
         )
     if params.get("multivector_config"):
-        raise Rejected(
+        raise RequestRejectedError(
             400,
-            "The embedded Qdrant has no multivectors: leave multivector_config out, or use a Qdrant server",
+            "The embedded Qdrant has no multivectors: leave multivector_config out, "
+            "or use a Qdrant server",
         )
     return edge.EdgeVectorParams(size=size, distance=DISTANCES[distance])
 
@@ -87,16 +92,24 @@ def _hnsw(given: dict) -> edge.HnswIndexConfig:
     values = {
         name: value if given.get(name) is None else given[name] for name, value in defaults.items()
     }
-    return edge.HnswIndexConfig(**values, payload_m=given.get("payload_m"))
+    return edge.HnswIndexConfig(
+        m=values["m"],
+        ef_construct=values["ef_construct"],
+        full_scan_threshold=values["full_scan_threshold"],
+        payload_m=given.get("payload_m"),
+    )
 
 
-def index_schema(given: object) -> object:
-    """The engine's schema of a payload index, from its name or its parameters. Raises `Rejected`."""
+def index_schema(given: Any) -> "edge.PayloadSchemaType | edge.PayloadSchemaParams":
+    """The schema of a payload index, from its name or its parameters. Raises
+    `RequestRejectedError`.
+    """
     kind = given.get("type") if isinstance(given, dict) else given
     if kind not in INDEXES:
-        raise Rejected(
+        raise RequestRejectedError(
             400,
-            f"The embedded Qdrant has no payload index of type {kind}: use one of {', '.join(INDEXES)}",
+            f"The embedded Qdrant has no payload index of type {kind}: use one of "
+            + ", ".join(INDEXES),
         )
     if isinstance(given, str):
         return _PLAIN_INDEXES[kind]
@@ -106,39 +119,39 @@ def index_schema(given: object) -> object:
 
 
 def index_info(info) -> dict:
-    """What the protocol says about a payload index."""
+    """The protocol's description of a payload index."""
     kind = str(info.data_type).split(".")[-1].lower()
-    told = {"data_type": kind, "points": info.points}
+    described: dict[str, Any] = {"data_type": kind, "points": info.points}
     if info.params is None:
-        return told
+        return described
     names = ("is_tenant", "lookup", "range", "is_principal", "on_disk")
     params = {name: getattr(info.params, name, None) for name in names}
-    return told | {
+    return described | {
         "params": {"type": kind}
         | {name: value for name, value in params.items() if value is not None}
     }
 
 
-def point(given: dict, dense: dict[str, dict], sparse: set[str]) -> edge.Point:
-    """A checked point for the engine. Raises `Rejected` on a bad id, vector name, dimension or
-    value.
-    """
-    identity, payload = point_id(given.get("id")), given.get("payload")
+def point(given: dict, dense: dict[str, dict], sparse: AbstractSet[str]) -> edge.Point:
+    """A checked point. Raises `RequestRejectedError` on a bad id, vector or payload."""
+    identity = point_id(given.get("id"))
+    payload = given.get("payload")
     if payload is not None and not isinstance(payload, dict):
-        raise Rejected(
+        raise RequestRejectedError(
             400, f"Format error in JSON body: the payload of point {identity} must be an object"
         )
     return edge.Point(identity, vectors(given.get("vector"), dense, sparse), payload or {})
 
 
-def vectors(given: object, dense: dict[str, dict], sparse: set[str]) -> object:
+def vectors(given: Any, dense: dict[str, dict], sparse: AbstractSet[str]) -> Any:
     """The checked vectors of one point: a list for the one without a name, or a dict by name."""
     if isinstance(given, list):
         return _dense_vector("", given, dense)
     if not isinstance(given, dict):
-        raise Rejected(
+        raise RequestRejectedError(
             400,
-            "Format error in JSON body: a point needs `vector`: a list of numbers, or an object by name",
+            "Format error in JSON body: a point needs `vector`: a list of numbers, "
+            "or an object by name",
         )
     return {
         name: _sparse_vector(name, each) if name in sparse else _dense_vector(name, each, dense)
@@ -146,35 +159,38 @@ def vectors(given: object, dense: dict[str, dict], sparse: set[str]) -> object:
     }
 
 
-def _dense_vector(name: str, given: object, dense: dict[str, dict]) -> list[float]:
+def _dense_vector(name: str, given: Any, dense: dict[str, dict]) -> list[float]:
     if name not in dense:
-        raise Rejected(400, f"Wrong input: Not existing vector name error: {name}")
+        raise RequestRejectedError(400, f"Wrong input: Not existing vector name error: {name}")
     numbers = isinstance(given, list) and not any(
         isinstance(each, (list, str, dict, bool)) or each is None for each in given
     )
     if not numbers or not math.isfinite(sum(given)):
-        raise Rejected(400, f"Wrong input: vector `{name}` must be a list of finite numbers")
+        raise RequestRejectedError(
+            400, f"Wrong input: vector `{name}` must be a list of finite numbers"
+        )
     if len(given) != dense[name]["size"]:
-        raise Rejected(
+        raise RequestRejectedError(
             400,
-            f"Wrong input: Vector dimension error: expected dim: {dense[name]['size']}, got {len(given)}",
+            f"Wrong input: Vector dimension error: expected dim: {dense[name]['size']}, "
+            f"got {len(given)}",
         )
     return given
 
 
-def _sparse_vector(name: str, given: object) -> edge.SparseVector:
+def _sparse_vector(name: str, given: Any) -> edge.SparseVector:
     indices, values = (
         (given.get("indices"), given.get("values")) if isinstance(given, dict) else (None, None)
     )
     if not isinstance(indices, list) or not isinstance(values, list):
-        raise Rejected(
+        raise RequestRejectedError(
             400,
             f"Format error in JSON body: sparse vector `{name}` needs lists `indices` and `values`",
         )
     if len(indices) != len(values) or len(set(indices)) != len(indices):
-        raise Rejected(
+        raise RequestRejectedError(
             422,
-            f"Validation error in JSON body: sparse vector `{name}` needs as many values as indices, "
-            "each index once",
+            f"Validation error in JSON body: sparse vector `{name}` needs as many values as "
+            "indices, each index once",
         )
     return edge.SparseVector(indices=indices, values=values)

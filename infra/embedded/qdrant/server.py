@@ -1,4 +1,4 @@
-"""How does an unmodified Qdrant client reach the collections in this process?
+"""The command that serves the embedded Qdrant to unmodified Qdrant clients.
 
 `python -m infra.embedded.qdrant.server --home DIR --port N` serves the part of Qdrant's REST
 protocol that Weir uses on 127.0.0.1: collections, payload indexes, writes of points and payloads,
@@ -34,9 +34,9 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--port", type=int, default=6333)
     parser.add_argument("--host", default="127.0.0.1")
-    given = parser.parse_args()
+    args = parser.parse_args()
     began_s = time.monotonic()
-    with owned(given.home.resolve()) as home, bound(given.host, given.port) as sock:
+    with owned(args.home.resolve()) as home, bound(args.host, args.port) as sock:
         from infra.embedded.qdrant.engine import Collections
         from infra.embedded.qdrant.http import VERSION, application
 
@@ -47,7 +47,7 @@ def main() -> None:
                 f"Qdrant cannot open {home}: {error}. Free disk space if it is full; "
                 "if the folder is damaged, move it away and replay from Kafka."
             ) from error
-        url = f"http://{given.host}:{sock.getsockname()[1]}"
+        url = f"http://{args.host}:{sock.getsockname()[1]}"
         print(
             f"qdrant {VERSION} (edge) on {url} home={home} "
             f"pid={os.getpid()} collections={len(collections.names())} "

@@ -1,7 +1,7 @@
-"""How does a write of Qdrant's REST protocol become an operation of the edge engine?
+"""Translates writes of Qdrant's REST protocol into checked operations of the edge engine.
 
 Pure functions: JSON and a collection's vectors in, one checked operation out. Nothing reaches the
-engine before all of a request was found good.
+engine before a whole request is valid.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import qdrant_edge as edge
 
-from infra.embedded.qdrant.filters import Rejected, filter_of, point_id
+from infra.embedded.qdrant.filters import RequestRejectedError, filter_of, optional_filter, point_id
 from infra.embedded.qdrant.schema import point, vectors
 
 MODES = {
@@ -23,7 +23,7 @@ _update = edge.UpdateOperation
 
 @dataclass(frozen=True)
 class Vectors:
-    """The vectors of a collection: parameters of the dense ones by name, names of the sparse ones."""
+    """A collection's vectors: the parameters of dense ones by name, the names of sparse ones."""
 
     dense: dict[str, dict]
     sparse: frozenset[str]
@@ -32,28 +32,31 @@ class Vectors:
 def upsert(body: dict, has: Vectors) -> object:
     """Points, as a list or as columns, perhaps only where a filter or a mode allows it."""
     if body.get("update_mode") not in MODES:
-        raise Rejected(
+        raise RequestRejectedError(
             400,
             "Format error in JSON body: update_mode must be one of "
             + ", ".join(filter(None, MODES)),
         )
     given = _rows(body["batch"]) if body.get("batch") is not None else body.get("points")
     if not isinstance(given, list):
-        raise Rejected(400, "Format error in JSON body: an upsert needs `points` or `batch`")
+        raise RequestRejectedError(
+            400, "Format error in JSON body: an upsert needs `points` or `batch`"
+        )
     points = [point(each, has.dense, has.sparse) for each in given]
     return _update.upsert_points(
         points,
-        condition=filter_of(body.get("update_filter")),
+        condition=optional_filter(body.get("update_filter")),
         update_mode=MODES[body.get("update_mode")],
     )
 
 
 def _rows(batch: dict) -> list[dict]:
-    ids, columns = batch["ids"], batch["vectors"]
+    ids = batch["ids"]
+    columns = batch["vectors"]
     payloads = batch.get("payloads") or [None] * len(ids)
     named = isinstance(columns, dict)
     if {len(payloads), *map(len, columns.values() if named else [columns])} != {len(ids)}:
-        raise Rejected(
+        raise RequestRejectedError(
             422, "Validation error in JSON body: a batch needs as many vectors and payloads as ids"
         )
     rows = (
@@ -99,7 +102,7 @@ def update_vectors(body: dict, has: Vectors) -> object:
         edge.PointVectors(point_id(each["id"]), vectors(each["vector"], has.dense, has.sparse))
         for each in body["points"]
     ]
-    return _update.update_vectors(changed, condition=filter_of(body.get("update_filter")))
+    return _update.update_vectors(changed, condition=optional_filter(body.get("update_filter")))
 
 
 def delete_vectors(body: dict, _: Vectors) -> object:
@@ -128,16 +131,17 @@ def batch(body: dict, has: Vectors) -> list[object]:
 
 def _batched(kind: str) -> Callable[[dict, Vectors], object]:
     if kind not in BATCHED:
-        raise Rejected(
+        raise RequestRejectedError(
             400,
-            f"Format error in JSON body: unknown operation {kind}, expected one of {', '.join(BATCHED)}",
+            f"Format error in JSON body: unknown operation {kind}, expected one of "
+            + ", ".join(BATCHED),
         )
     return BATCHED[kind]
 
 
 def _payload(body: dict) -> dict:
     if not isinstance(body.get("payload"), dict):
-        raise Rejected(400, "Format error in JSON body: `payload` must be an object")
+        raise RequestRejectedError(400, "Format error in JSON body: `payload` must be an object")
     return body["payload"]
 
 
@@ -146,4 +150,6 @@ def _chosen(body: dict, by_ids: Callable, by_filter: Callable, *rest: object) ->
         return by_ids([point_id(each) for each in body["points"]], *rest)
     if body.get("filter") is not None:
         return by_filter(filter_of(body["filter"]), *rest)
-    raise Rejected(400, "Format error in JSON body: say which points, by `points` or by `filter`")
+    raise RequestRejectedError(
+        400, "Format error in JSON body: say which points, by `points` or by `filter`"
+    )

@@ -1,6 +1,6 @@
-"""What does an answer of the chat completions protocol look like, when no model wrote it?
+"""Builds responses of the chat completions protocol without a model.
 
-Shared by the scripted and the recorded model. Both say in every answer what they are.
+The scripted and the recorded model share it. Both name themselves in every response.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ OBJECT = "chat.completion"
 
 
 async def body_of(request: Request) -> dict[str, Any]:
-    """The request's JSON object. Raises ValueError with a sentence."""
+    """The request's JSON object. Raises ValueError."""
     try:
         body = json.loads(await request.body() or b"{}")
     except ValueError as error:
@@ -33,8 +33,9 @@ def completion(
     calls: list[dict[str, str]],
     usage: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
-    """The answer's body. `calls` have id, name and arguments (JSON text); without `usage` tokens
-    are estimated.
+    """The response's body. `calls` have id, name and arguments (JSON text).
+
+    Without `usage` tokens are estimated.
     """
     message: dict[str, Any] = {"role": "assistant", "content": content}
     if calls:
@@ -67,9 +68,9 @@ def completion(
     }
 
 
-def chunks(said: dict[str, Any]) -> Iterator[bytes]:
-    """The same answer as server-sent events, a word each, its usage last."""
-    [choice] = said["choices"]
+def chunks(response: dict[str, Any]) -> Iterator[bytes]:
+    """The same response as server-sent events: a word each, its usage last."""
+    [choice] = response["choices"]
     message = choice["message"]
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     deltas += [
@@ -79,7 +80,7 @@ def chunks(said: dict[str, Any]) -> Iterator[bytes]:
         {"tool_calls": [call | {"index": nth}]}
         for nth, call in enumerate(message.get("tool_calls", ()))
     ]
-    base = {key: said[key] for key in ("id", "created", "model", "system_fingerprint")} | {
+    base = {key: response[key] for key in ("id", "created", "model", "system_fingerprint")} | {
         "object": OBJECT + ".chunk"
     }
     for delta in deltas:
@@ -87,7 +88,7 @@ def chunks(said: dict[str, Any]) -> Iterator[bytes]:
     yield sse(
         base | {"choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]}
     )
-    yield sse(base | {"choices": [], "usage": said["usage"]})
+    yield sse(base | {"choices": [], "usage": response["usage"]})
     yield b"data: [DONE]\n\n"
 
 
@@ -113,8 +114,8 @@ def models(kind: str) -> JSONResponse:
     )
 
 
-def refusal(status: int, sentence: str, **more: Any) -> JSONResponse:
+def error_response(status: int, message: str, **more: Any) -> JSONResponse:
     """An error in the protocol's shape."""
     return JSONResponse(
-        {"error": {"message": sentence, "type": "invalid_request_error", **more}}, status
+        {"error": {"message": message, "type": "invalid_request_error", **more}}, status
     )

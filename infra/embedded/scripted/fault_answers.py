@@ -1,12 +1,11 @@
-"""What would a provider have said, had it not failed? An answer in both protocols, in one piece and
-as a stream.
-"""
+"""Valid responses of both model protocols, whole and streamed, for the faulty server."""
 
 import json
 from collections.abc import Sequence
 from typing import Any
 
-JSON, EVENT_STREAM = "application/json", "text/event-stream"
+JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
 MODEL = "stub-1"
 
 
@@ -15,7 +14,7 @@ def wire(value: Any) -> bytes:
 
 
 def head(status: int, kind: str, **headers: str) -> bytes:
-    """The head of an answer that ends with its connection."""
+    """The head of a response that ends with its connection."""
     lines = [
         f"HTTP/1.1 {status} X",
         f"content-type: {kind}",
@@ -30,7 +29,7 @@ def reply(status: int, body: bytes, kind: str = JSON, **headers: str) -> bytes:
 
 
 def message(claude: bool, text: str) -> dict[str, Any]:
-    """The answer in one piece, in Anthropic's protocol or in OpenAI's."""
+    """A whole response, in Anthropic's protocol or in OpenAI's."""
     if claude:
         return {
             "id": "msg_1",

@@ -1,9 +1,8 @@
-"""How does a model's provider fail? A server that fails on purpose, one path a fault, over both
-protocols.
+"""A model provider that fails on purpose: one path a fault, over both protocols.
 
 `python -m infra.embedded.scripted.faults --port N` serves `/FAULT/chat/completions` and
-`/FAULT/messages`, plain and streamed; the second word of a model's `base_url` is the fault that it
-shall meet. It speaks raw sockets, so as to be ill-mannered on the wire too.
+`/FAULT/messages`, plain and streamed: the path in a model's `base_url` chooses the fault. It writes
+to raw sockets, so that it can break the HTTP protocol too.
 """
 
 import argparse
@@ -15,7 +14,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,17 +53,16 @@ BROKEN_OFF = {
     "malformed": b'data: {"choices": [{"delta"\n\n',
     "overloaded": b"event: error\ndata: " + OVERLOADED + b"\n\n",
 }
-"""How a stream ends that ends too early."""
+"""The last bytes of a stream that ends too early."""
 RETRY_AFTER_S = 1
 
 
 @dataclass
 class Faulty:
-    """A running server: `url` to reach it, `asked` counts requests by fault. A slow one takes
-    `slow_s` for each part.
+    """A running server: `url` to reach it, `asked` counts requests by fault.
 
-    A stream says `words`, one each `pace_s`; `spoken` is when it said each one, by the monotonic
-    clock. Asked for the fault `raw` it streams `says` as it is.
+    A slow one takes `slow_s` for each part. A stream sends `words`, one each `pace_s`; `spoken` has
+    the monotonic time of each. The fault `raw` streams `says` as it is.
     """
 
     url: str = ""
@@ -76,13 +74,12 @@ class Faulty:
     spoken: list[float] = field(default_factory=list)
 
     def at(self, fault: str) -> str:
-        """The base_url of a model that fails so."""
+        """The base_url of a model that has this fault."""
         return refused() if fault == "refused" else f"{self.url}/{fault}"
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(
-            OSError, asyncio.IncompleteReadError
-        ):  # the caller has had enough of this server
+        # The caller may give up at any time.
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             path, body = await _request(reader)
             _, fault, *protocol = path.split("/")
             self.asked[fault] += 1
@@ -140,16 +137,17 @@ class Faulty:
 
     async def _fail_streaming(self, fault: str, claude: bool, out: asyncio.StreamWriter) -> None:
         words = {"empty": (), "oversize": ("y" * MEGABYTE,) * 9}.get(fault, self.words)
-        said = events(claude, words)
+        sent = events(claude, words)
         opening = next(
-            (nth for nth, one in enumerate(said) if words and wire(words[0]) in one), len(said)
+            (nth for nth, one in enumerate(sent) if words and wire(words[0]) in one), len(sent)
         )
-        kind, first = fault.removesuffix("_first"), fault.endswith("_first")
-        end = opening + (0 if first else 2) if kind in BROKEN_OFF else len(said)
+        kind = fault.removesuffix("_first")
+        first = fault.endswith("_first")
+        end = opening + (0 if first else 2) if kind in BROKEN_OFF else len(sent)
         out.write(head(200, EVENT_STREAM))
         if fault == "slow_first_token":
             await asyncio.sleep(self.slow_s)
-        for nth, event in enumerate(said[:end]):
+        for nth, event in enumerate(sent[:end]):
             if fault == "slow_stream" and nth > opening:
                 await asyncio.sleep(self.slow_s)
             out.write(event)
@@ -168,16 +166,17 @@ async def _request(reader: asyncio.StreamReader) -> tuple[str, dict]:
 
 
 def refused() -> str:
-    """A URL where nobody listens: the port was free a moment ago."""
+    """A URL that refuses connections: its port was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
 @contextlib.contextmanager
-def faulty(slow_s: float = 0.5, port: int = 0, **more: Any) -> Iterator[Faulty]:
+def faulty(slow_s: float = 0.5, port: int = 0, **more: Any) -> Generator[Faulty]:
     """The server, in a thread with a loop of its own, for the length of a block."""
-    made, loop = Faulty(slow_s=slow_s, **more), asyncio.new_event_loop()
+    made = Faulty(slow_s=slow_s, **more)
+    loop = asyncio.new_event_loop()
     server = loop.run_until_complete(asyncio.start_server(made.take, "127.0.0.1", port))
     made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     thread = threading.Thread(target=loop.run_forever, name="faults", daemon=True)
@@ -192,7 +191,7 @@ def faulty(slow_s: float = 0.5, port: int = 0, **more: Any) -> Iterator[Faulty]:
 
 
 async def _end(server: asyncio.Server) -> None:
-    """Whoever still hangs is let go."""
+    """Stop the server and cancel the requests that still hang."""
     server.close()
     hanging = asyncio.all_tasks() - {asyncio.current_task()}
     for task in hanging:

@@ -1,5 +1,4 @@
-"""What answers when a recording is played: exactly what was recorded, to exactly what was asked
-then?
+"""A model and tools that replay a recording: recorded requests get the recorded responses.
 
 `python -m infra.embedded.scripted.recorded --port N [--file FILE]` serves `/v1/chat/completions`
 and `/tools/NAME`. A line of the file is a conversation. Its session's name ends in `-<line from
@@ -23,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from infra.embedded.scripted.completions import body_of, completion, models, refusal
+from infra.embedded.scripted.completions import body_of, completion, error_response, models
 from infra.embedded.serving import bound, serve
 
 KIND = "recorded"
@@ -31,11 +30,11 @@ READY_PATH = "/healthz"
 TOKENS = re.compile(r"tokens (\d+) (\d+)")
 NUMBER = re.compile(r"-(\d+)$")
 SHOWN = 300
-Said = dict[str, Any]
+Message = dict[str, Any]
 
 
-class Mismatch(Exception):
-    """What was asked is not what was recorded; says the first difference."""
+class RecordingMismatchError(Exception):
+    """A request differs from the recording; the text names the first difference."""
 
 
 def argv(file: Path | None, port: int) -> list[str]:
@@ -51,10 +50,8 @@ def argv(file: Path | None, port: int) -> list[str]:
     ]
 
 
-def normal(message: Said) -> Said:
-    """A message without what the protocol leaves to taste: the fields that a conversation consists
-    of.
-    """
+def normal(message: Message) -> Message:
+    """A message reduced to the fields that make a conversation."""
     calls = [
         {
             "id": call["id"],
@@ -76,8 +73,8 @@ def normal(message: Said) -> Said:
     }
 
 
-def read(file: Path) -> list[list[Said]]:
-    """The conversations of a file, line by line. Raises SystemExit with a sentence."""
+def read(file: Path) -> list[list[Message]]:
+    """The conversations of a file, line by line. Raises SystemExit."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
         return [
@@ -86,95 +83,113 @@ def read(file: Path) -> list[list[Said]]:
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SystemExit(
-            f"{file} is no recording ({type(error).__name__}: {error}): it needs a JSON object with "
-            "`messages` on each line."
+            f"{file} is no recording ({type(error).__name__}: {error}): each line must be a JSON "
+            "object with `messages`."
         ) from error
 
 
 class Player:
-    """Conversations, and where each session stands: the place of the last message that its model
-    gave.
-    """
+    """The conversations, and for each session the index of the last message of its model."""
 
-    def __init__(self, conversations: list[list[Said]]):
+    def __init__(self, conversations: list[list[Message]]):
         self._conversations = conversations
-        self._stands: dict[str, tuple[list[Said], int]] = {}
+        self._positions: dict[str, tuple[list[Message], int]] = {}
         self.counts: Counter[str] = Counter()
         self.mismatches: list[str] = []
 
-    def model(self, session: str, asked: dict[str, Any]) -> Said:
-        """The recorded answer to these messages. Raises Mismatch."""
+    def mismatched(self, why: str) -> None:
+        """Count a request that was not recorded; the last twenty reasons are kept."""
+        self.counts["mismatched"] += 1
+        self.mismatches = [*self.mismatches[-19:], why]
+
+    def stats(self) -> dict[str, Any]:
+        names = ("model_asked", "model_answered", "tool_asked", "tool_answered", "mismatched")
+        return {name: self.counts[name] for name in names} | {"mismatches": self.mismatches}
+
+    def model(self, session: str, asked: dict[str, Any]) -> Message:
+        """The recorded answer to these messages. Raises RecordingMismatchError."""
         messages = [normal(message) for message in asked["messages"]]
-        talk = self._conversation(session, messages)
-        for place, message in enumerate(messages):
-            recorded = talk[place] if place < len(talk) else None
+        conversation = self._conversation(session, messages)
+        for index, message in enumerate(messages):
+            recorded = conversation[index] if index < len(conversation) else None
             if message != recorded:
-                raise Mismatch(
-                    f"message {place} of {session}: recorded {_short(recorded)}, asked {_short(message)}"
+                raise RecordingMismatchError(
+                    f"message {index} of {session}: recorded {_short(recorded)}, "
+                    f"asked {_short(message)}"
                 )
-        if len(messages) >= len(talk) or talk[len(messages)]["role"] != "assistant":
-            raise Mismatch(f"{session}: no answer was recorded after {len(messages)} messages")
-        self._stands[session] = talk, len(messages)
-        return talk[len(messages)]
+        if len(messages) >= len(conversation) or conversation[len(messages)]["role"] != "assistant":
+            raise RecordingMismatchError(
+                f"{session}: no answer was recorded after {len(messages)} messages"
+            )
+        self._positions[session] = conversation, len(messages)
+        return conversation[len(messages)]
 
     def tool(self, session: str, call: str, name: str, arguments: str) -> tuple[str, bool]:
-        """The recorded result of a call, and whether it ended the run. Raises Mismatch."""
-        talk, place = self._stands.get(session, ([], -1))
-        wanted = talk[place]["tool_calls"] if talk else []
+        """The recorded result of a call, and whether it ended the run. Raises
+        RecordingMismatchError.
+        """
+        conversation, index = self._positions.get(session, ([], -1))
+        wanted = conversation[index]["tool_calls"] if conversation else []
         if {"id": call, "name": name, "arguments": arguments} not in wanted:
-            raise Mismatch(
-                f"{session} after message {place}: recorded calls {_short(wanted)}, asked "
+            raise RecordingMismatchError(
+                f"{session} after message {index}: recorded calls {_short(wanted)}, asked "
                 f"{_short([call, name, arguments])}"
             )
-        results = place + 1
-        while results < len(talk) and talk[results]["role"] == "tool":
+        results = index + 1
+        while results < len(conversation) and conversation[results]["role"] == "tool":
             results += 1
-        found = [m for m in talk[place + 1 : results] if m["tool_call_id"] == call]
+        found = [m for m in conversation[index + 1 : results] if m["tool_call_id"] == call]
         if not found:
-            raise Mismatch(f"{session}: no result was recorded of the call {call} of {name}")
-        return found[0]["content"] or "", results == len(talk) or talk[results]["role"] == "user"
+            raise RecordingMismatchError(
+                f"{session}: no result was recorded of the call {call} of {name}"
+            )
+        return found[0]["content"] or "", results == len(conversation) or conversation[results][
+            "role"
+        ] == "user"
 
-    def _conversation(self, session: str, messages: list[Said]) -> list[Said]:
+    def _conversation(self, session: str, messages: list[Message]) -> list[Message]:
         number = NUMBER.search(session)
         if number and int(number[1]) < len(self._conversations):
             return self._conversations[int(number[1])]
-        for talk in self._conversations:
-            if talk[: len(messages)] == messages:
-                return talk
-        raise Mismatch(
-            f"{session or 'a request without a session'}: no conversation begins with these messages, the "
-            f"last is {_short(messages[-1])}"
+        for conversation in self._conversations:
+            if conversation[: len(messages)] == messages:
+                return conversation
+        raise RecordingMismatchError(
+            f"{session or 'a request without a session'}: no conversation begins with these "
+            f"messages, the last is {_short(messages[-1])}"
         )
 
 
-def application(conversations: list[list[Said]]) -> Starlette:
+def application(conversations: list[list[Message]]) -> Starlette:
     """The ASGI application that plays conversations."""
     player = Player(conversations)
 
     def mismatched(why: Exception) -> Response:
-        player.counts["mismatched"] += 1
-        player.mismatches = [*player.mismatches[-19:], str(why)]
-        return refusal(409, str(why), code="not_as_recorded")
+        player.mismatched(str(why))
+        return error_response(409, str(why), code="not_as_recorded")
 
     async def chat(request: Request) -> Response:
         player.counts["model_asked"] += 1
         try:
             asked = await body_of(request)
             usage = TOKENS.fullmatch(asked["messages"][-1].get("content") or "")
-            said = (
+            response = (
                 {"content": "Done.", "tool_calls": []}
                 if usage
                 else player.model(request.headers.get("weir-session", ""), asked)
             )
-        except (Mismatch, ValueError, KeyError, TypeError, IndexError) as error:
+        except (RecordingMismatchError, ValueError, KeyError, TypeError, IndexError) as error:
             return mismatched(error)
         player.counts["model_answered"] += 1
         tokens = (int(usage[1]), int(usage[2])) if usage else None
-        return JSONResponse(completion(asked, KIND, said["content"], said["tool_calls"], tokens))
+        return JSONResponse(
+            completion(asked, KIND, response["content"], response["tool_calls"], tokens)
+        )
 
     async def tool(request: Request) -> Response:
         player.counts["tool_asked"] += 1
-        headers, arguments = request.headers, (await request.body()).decode("utf-8", "replace")
+        headers = request.headers
+        arguments = (await request.body()).decode("utf-8", "replace")
         try:
             content, ends = player.tool(
                 headers.get("weir-session", ""),
@@ -182,30 +197,21 @@ def application(conversations: list[list[Said]]) -> Starlette:
                 request.path_params["name"],
                 arguments,
             )
-        except Mismatch as error:
+        except RecordingMismatchError as error:
             return mismatched(error)
         player.counts["tool_answered"] += 1
         return PlainTextResponse(content, headers={"weir-ends": "true"} if ends else None)
 
     async def stats(_: Request) -> Response:
-        names = ("model_asked", "model_answered", "tool_asked", "tool_answered", "mismatched")
-        return JSONResponse(
-            {name: player.counts[name] for name in names} | {"mismatches": player.mismatches}
-        )
-
-    async def listed(_: Request) -> Response:
-        return models(KIND)
-
-    async def well(_: Request) -> Response:
-        return PlainTextResponse("ok")
+        return JSONResponse(player.stats())
 
     return Starlette(
         routes=[
             Route("/v1/chat/completions", chat, methods=["POST"]),
-            Route("/v1/models", listed),
+            Route("/v1/models", lambda _: models(KIND)),
             Route("/stats", stats),
             Route("/tools/{name}", tool, methods=["POST"]),
-            Route(READY_PATH, well),
+            Route(READY_PATH, lambda _: PlainTextResponse("ok")),
         ]
     )
 

@@ -1,8 +1,8 @@
-"""What answers when there is no model: a script, over the protocol that a model would speak?
+"""A model and tools that follow a script, over the chat completions protocol.
 
 `python -m infra.embedded.scripted.server --script FILE --port N` serves `/v1/chat/completions` by
-rules (the first one that fits the last message wins) and `/tools/NAME` by tables. The same question
-always gets the same answer, and every answer says that it is scripted. A script is YAML:
+rules (the first one that matches the last message wins) and `/tools/NAME` by tables. Equal requests
+get equal responses, and every response says that it is scripted. A script is YAML:
 
     rules:
       - when: {last: user, matches: "order (?P<order>A-[0-9]+)"}
@@ -38,9 +38,9 @@ from infra.embedded.scripted.completions import (
     body_of,
     chunks,
     completion,
+    error_response,
     fingerprint,
     models,
-    refusal,
     tokens_in,
 )
 from infra.embedded.serving import bound, serve
@@ -68,23 +68,23 @@ def argv(script: Path, port: int) -> list[str]:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The script in a file, checked. Raises SystemExit with a sentence."""
+    """The checked script of a file. Raises SystemExit."""
     try:
         script = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         check(script)
     except OSError as error:
         raise SystemExit(
-            f"The script {path} cannot be read ({error.strerror}): name one that is there."
+            f"The script {path} cannot be read ({error.strerror}): name a file that exists."
         ) from error
     except (yaml.YAMLError, ValueError, re.error) as error:
         raise SystemExit(
-            f"The script {path} is wrong: {error}. Mend it and start again."
+            f"The script {path} is invalid: {error}. Correct it and start again."
         ) from error
     return script
 
 
 def check(script: Any) -> None:
-    """Raises ValueError where a script says something that would be ignored."""
+    """Raises ValueError for keys that would be ignored, and for rules without a response."""
     if not isinstance(script, dict) or not script.keys() <= {"rules", "tools"}:
         raise ValueError("it needs `rules` and `tools` and nothing else")
     for nth, rule in enumerate(script.get("rules") or (), 1):
@@ -97,37 +97,41 @@ def check(script: Any) -> None:
     for name, rows in (script.get("tools") or {}).items():
         if any(row.keys() - ROW_KEYS or "returns" not in row for row in rows):
             raise ValueError(
-                f"each row of tool {name} needs `returns`, and may have `when`, `status`, `delay_ms`"
+                f"each row of tool {name} needs `returns`, and may have `when`, `status` and "
+                "`delay_ms`"
             )
 
 
-async def spoken(said: dict[str, Any], word_ms: float) -> AsyncIterator[bytes]:
-    for chunk in chunks(said):
+async def streamed(response: dict[str, Any], word_ms: float) -> AsyncIterator[bytes]:
+    """The chunks of a response, with a pause after each."""
+    for chunk in chunks(response):
         yield chunk
         await asyncio.sleep(word_ms / 1000)
 
 
-def answer(script: Mapping[str, Any], asked: dict[str, Any]) -> tuple[dict[str, Any], float, float]:
-    """The completion for a request's body, and the milliseconds to wait before it and, streamed,
-    after each word.
-    """
-    messages = asked.get("messages") or [{}]
+def answer(
+    script: Mapping[str, Any], request_body: dict[str, Any]
+) -> tuple[dict[str, Any], float, float]:
+    """The completion for a request, and the milliseconds to wait before it and after each word."""
+    messages = request_body.get("messages") or [{}]
     for rule in script.get("rules") or ():
         when = rule.get("when") or {}
         fields = (
-            fitting(when, messages) if when.get("model") in (None, asked.get("model")) else None
+            fitting(when, messages)
+            if when.get("model") in (None, request_body.get("model"))
+            else None
         )
         if fields is not None:
             return (
-                completed(rule, fields, asked),
+                completed(rule, fields, request_body),
                 float(rule.get("delay_ms", 0)),
                 float(rule.get("word_ms", 0)),
             )
-    return completion(asked, KIND, NO_RULE, []), 0, 0
+    return completion(request_body, KIND, NO_RULE, []), 0, 0
 
 
 def fitting(when: Mapping[str, str], messages: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """What a rule's templates may use, where the rule fits the last message; else None."""
+    """The fields for a rule's templates, or None where it does not match the last message."""
     last = messages[-1]
     content = last.get("content") or ""
     if when.get("last") not in (None, last.get("role")) or when.get("tool") not in (
@@ -161,47 +165,51 @@ def tool_of(messages: list[dict[str, Any]]) -> str | None:
 
 
 def completed(
-    rule: Mapping[str, Any], fields: dict[str, Any], asked: dict[str, Any]
+    rule: Mapping[str, Any], fields: dict[str, Any], request_body: dict[str, Any]
 ) -> dict[str, Any]:
     wanted = [*rule.get("calls", ()), *([rule["call"]] if "call" in rule else ())]
     calls = [
         {
-            "id": f"call_{fingerprint(asked)}_{nth}",
+            "id": f"call_{fingerprint(request_body)}_{nth}",
             "name": call["name"],
             "arguments": json.dumps(filled(call.get("arguments") or {}, fields)),
         }
         for nth, call in enumerate(wanted)
     ]
-    said = limited(
-        completion(asked, KIND, filled(rule["say"], fields) if "say" in rule else None, calls),
-        asked,
+    response = limited(
+        completion(
+            request_body, KIND, filled(rule["say"], fields) if "say" in rule else None, calls
+        ),
+        request_body,
     )
     names = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
-    usage = said["usage"] | {
+    usage = response["usage"] | {
         names[k]: int(v) for k, v in (rule.get("usage") or {}).items() if v != "auto"
     }
-    return said | {
+    return response | {
         "usage": usage | {"total_tokens": usage["prompt_tokens"] + usage["completion_tokens"]}
     }
 
 
-def limited(said: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    """The answer, cut off where the question allows no more tokens, as a model's would be."""
-    [choice], most = said["choices"], asked.get("max_completion_tokens") or asked.get("max_tokens")
+def limited(response: dict[str, Any], request_body: dict[str, Any]) -> dict[str, Any]:
+    """The response, cut off at the request's token limit as a model's would be."""
+    [choice] = response["choices"]
+    most = request_body.get("max_completion_tokens") or request_body.get("max_tokens")
     content = choice["message"]["content"]
     if not content or not isinstance(most, int) or tokens_in(content) <= most:
-        return said
+        return response
     choice = choice | {
         "message": choice["message"] | {"content": content[: 4 * most]},
         "finish_reason": "length",
     }
-    return said | {"choices": [choice], "usage": said["usage"] | {"completion_tokens": most}}
+    return response | {
+        "choices": [choice],
+        "usage": response["usage"] | {"completion_tokens": most},
+    }
 
 
 def filled(template: Any, fields: Mapping[str, Any]) -> Any:
-    """A template with its fields put in, in text anywhere inside; a field that is not there stays
-    as it stands.
-    """
+    """A template with its fields filled in, at any depth; unknown fields stay as they are."""
     if isinstance(template, dict):
         return {name: filled(value, fields) for name, value in template.items()}
     if isinstance(template, list):
@@ -211,12 +219,10 @@ def filled(template: Any, fields: Mapping[str, Any]) -> Any:
     return FIELD.sub(lambda found: _text(_at(fields, found[1]), found[0]), template)
 
 
-def result_of(
+def tool_result(
     script: Mapping[str, Any], tool: str, arguments: dict[str, Any]
 ) -> tuple[Any, int, float] | None:
-    """What a tool returns for these arguments, its HTTP status and milliseconds to wait; None where
-    nothing fits.
-    """
+    """A tool's result for arguments, its HTTP status and the delay in milliseconds, if any."""
     for row in (script.get("tools") or {}).get(tool, ()):
         if all(
             str(arguments.get(name)) == str(value)
@@ -235,16 +241,16 @@ def application(script: Mapping[str, Any]) -> Starlette:
 
     async def chat(request: Request) -> Response:
         try:
-            asked = await body_of(request)
+            request_body = await body_of(request)
         except ValueError as error:
-            return refusal(400, str(error))
-        if not isinstance(asked.get("messages"), list) or not asked["messages"]:
-            return refusal(400, "the scripted model needs `messages`")
-        said, wait_ms, word_ms = answer(script, asked)
+            return error_response(400, str(error))
+        if not isinstance(request_body.get("messages"), list) or not request_body["messages"]:
+            return error_response(400, "the scripted model needs `messages`")
+        response, wait_ms, word_ms = answer(script, request_body)
         await asyncio.sleep(wait_ms / 1000)
-        if asked.get("stream"):
-            return StreamingResponse(spoken(said, word_ms), media_type="text/event-stream")
-        return JSONResponse(said)
+        if request_body.get("stream"):
+            return StreamingResponse(streamed(response, word_ms), media_type="text/event-stream")
+        return JSONResponse(response)
 
     async def tool(request: Request) -> Response:
         try:
@@ -252,10 +258,10 @@ def application(script: Mapping[str, Any]) -> Starlette:
                 dict(request.query_params) if request.method == "GET" else await body_of(request)
             )
         except ValueError as error:
-            return refusal(400, str(error))
-        found = result_of(script, request.path_params["name"], arguments)
+            return error_response(400, str(error))
+        found = tool_result(script, request.path_params["name"], arguments)
         if found is None:
-            return refusal(
+            return error_response(
                 404, f"the script has no result of {request.path_params['name']} for {arguments}"
             )
         await asyncio.sleep(found[2] / 1000)
@@ -278,7 +284,7 @@ def application(script: Mapping[str, Any]) -> Starlette:
 
 
 def as_json(text: str) -> Any:
-    """The value in a text of JSON, or the text."""
+    """The value of a JSON text, or the text itself where it is none."""
     try:
         return json.loads(text)
     except ValueError:
@@ -307,8 +313,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A model and tools that follow a script.")
     parser.add_argument("--script", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
-    asked = parser.parse_args()
-    serve(application(load(asked.script)), bound("127.0.0.1", asked.port))
+    request_body = parser.parse_args()
+    serve(application(load(request_body.script)), bound("127.0.0.1", request_body.port))
 
 
 if __name__ == "__main__":

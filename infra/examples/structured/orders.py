@@ -1,7 +1,7 @@
-"""What is an order, as the agents beside it promise to read one?
+"""The output model of the example agents that read orders.
 
-`output: infra.examples.structured.orders:Order` in an agent's file makes this its contract:
-WEIR_PYTHON_TOOLS=infra.examples allows it to be imported.
+`output: infra.examples.structured.orders:Order` in an agent's file makes it the agent's structured
+output; WEIR_PYTHON_TOOLS=infra.examples allows its import.
 """
 
 from typing import Literal
@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Line(BaseModel):
-    """One thing ordered. No field but these: then providers can hold a model to it themselves."""
+class OrderLine(BaseModel):
+    """One item ordered. Other fields are forbidden, so that providers can enforce the schema."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -19,17 +19,17 @@ class Line(BaseModel):
 
 
 class Order(BaseModel):
-    """An order as the warehouse takes it."""
+    """An order in the warehouse's form."""
 
     model_config = ConfigDict(extra="forbid")
 
     customer: str = Field(min_length=1)
-    lines: list[Line] = Field(min_length=1)
+    lines: list[OrderLine] = Field(min_length=1)
     shipping: Literal["post", "courier"]
 
 
 class Urgent(Order):
-    """An order that somebody waits for."""
+    """An order with a deadline."""
 
     by: str = Field(
         pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="The day on which it has to be there"

@@ -1,12 +1,10 @@
-"""How many days is it from one day to another?"""
+"""A Python function as a tool: counts the days from one date to another."""
 
 from datetime import date
 
 
 def days_until(today: str, day: str) -> dict[str, int | str]:
-    """A tool's result is what its function returns; an exception is told to the model in its own
-    words.
-    """
+    """The tool's result; the text of an exception is sent to the model as the call's error."""
     passed = (date.fromisoformat(day) - date.fromisoformat(today)).days
     if passed < 0:
         raise ValueError(f"{day} was {-passed} days before {today}")

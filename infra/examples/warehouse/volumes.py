@@ -1,7 +1,6 @@
-"""How large is a parcel? An MCP server of revision 2025-11-25 on its standard streams, with nothing
-but Python.
+"""An MCP server (revision 2025-11-25, standard streams) that computes the volume of a parcel.
 
-It shows what goes over the wire; a server of one's own is better made with a library.
+It needs nothing but Python and shows the protocol; use a library for a server of your own.
 """
 
 import json
@@ -43,18 +42,18 @@ def answer(method: str, parameters: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def serve() -> None:
-    """One line is one message; what has no id wants no answer."""
+    """Answer each line, one message each; a message without an id is a notification."""
     for line in sys.stdin:
-        asked = json.loads(line)
-        if "id" not in asked:
+        request = json.loads(line)
+        if "id" not in request:
             continue
-        result = answer(asked["method"], asked.get("params") or {})
-        said = (
+        result = answer(request["method"], request.get("params") or {})
+        response = (
             {"error": {"code": -32601, "message": "no such method"}}
             if result is None
             else {"result": result}
         )
-        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"]} | said), flush=True)
+        print(json.dumps({"jsonrpc": "2.0", "id": request["id"]} | response), flush=True)
 
 
 if __name__ == "__main__":

@@ -86,12 +86,12 @@ def summarised(session: Active, text: str | None, room: int) -> Active:
 
 def question(messages: tuple[Message, ...], older: int, room: int) -> tuple[Message, ...]:
     """The messages to be summarised, the newest that there is room for, and the request for it."""
-    kept = messages[:older]
-    while kept and chars_in(kept) > room:
-        kept = kept[1:]
-        while kept and kept[0].role == "tool":
-            kept = kept[1:]
-    return (*kept, user_says(SUMMARISE))
+    newest = messages[:older]
+    while newest and chars_in(newest) > room:
+        newest = newest[1:]
+        while newest and newest[0].role == "tool":  # a result is never without its call
+            newest = newest[1:]
+    return (*newest, user_says(SUMMARISE))
 
 
 def _without(messages: tuple[Message, ...], older: int, task: tuple[Message, ...]) -> Shaped:

@@ -57,7 +57,7 @@ def recent(messages: tuple[Message, ...], count_max: int, chars_max: int) -> tup
     its call.
     """
     first = len(messages)
-    kept = first
+    start = first
     chars = 0
     while first > 0 and len(messages) - first < count_max:
         first -= 1
@@ -65,8 +65,8 @@ def recent(messages: tuple[Message, ...], count_max: int, chars_max: int) -> tup
         if chars > chars_max:
             break
         if messages[first].role == "user":
-            kept = first
-    return messages[kept:]
+            start = first
+    return messages[start:]
 
 
 def to_send(system: str, agent: Agent, messages: tuple[Message, ...]) -> tuple[Message, ...]:

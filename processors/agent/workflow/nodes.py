@@ -40,6 +40,7 @@ from processors.prompts.render import system_text
 from processors.prompts.sandbox import Unrendered
 from schemas.definitions.kinds import Definitions
 from schemas.definitions.patterns import Edge, Node, Workflow
+from schemas.definitions.tools import SearchTarget
 from schemas.events.agent.models import ModelFailed, ResponseBlocked, ResponseCleared
 from schemas.events.agent.runs import ResultCleared, ToolFailed, ToolUncertain
 from schemas.events.base import Unprocessable
@@ -287,7 +288,8 @@ def _has_effects(run: ActiveRun, node: Node, definitions: Definitions) -> bool:
     """Whether a node may have changed something outside."""
     if node.kind == "tool" and node.tool:
         tool = definitions.tool(node.tool, run.tool_versions.get(node.tool))
-        return tool is None or (tool.effect != "pure" and tool.via != "search")
+        harmless = tool and (tool.effect == "pure" or isinstance(tool.target, SearchTarget))
+        return not harmless
     if node.kind == "agent" and node.agent:
         agent = definitions.agent(node.agent)
         return agent is not None and bool(agent.tools or agent.workflow)
@@ -314,12 +316,12 @@ def known(run: ActiveRun) -> dict[str, Any]:
     """What an expression may speak of, at this moment of the run."""
     request = run.request
     mode = mode_of(run)
-    given: dict[str, Any] = {"text": request.text, "metadata": dict(request.metadata)}
+    values: dict[str, Any] = {"text": request.text, "metadata": dict(request.metadata)}
     parsed = _read(request.text)
     if not isinstance(parsed, str):
-        given["json"] = parsed
+        values["json"] = parsed
     return {
-        "input": given,
+        "input": values,
         "nodes": {
             name: {
                 "result": _read(mode.results.get(name, "")),

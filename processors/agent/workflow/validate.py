@@ -1,5 +1,5 @@
-"""What is wrong with a workflow's graph before anything runs: ways that lead nowhere, circles,
-nonsense?
+"""Mistakes in a workflow's graph, found before anything runs: edges to nowhere, endless loops and
+fields without meaning.
 
 Each mistake is a location in the definition and a sentence.
 """
@@ -11,8 +11,8 @@ from processors.agent.workflow.graph import edges_of, loops_of, onward, reach
 from processors.common.cel_expressions import nodes_in, wrong_with
 from schemas.definitions.patterns import Edge, Node, Workflow
 
-Place = tuple[str | int, ...]
-Mistake = tuple[Place, str]
+Location = tuple[str | int, ...]
+Mistake = tuple[Location, str]
 
 NEEDS = {
     "tool": {"tool"},
@@ -73,7 +73,7 @@ def _fields(workflow: Workflow, name: str, node: Node) -> Iterator[Mistake]:
         yield ("nodes", name, field), f"a node of kind {node.kind} has no `{field}`: {advice}"
 
 
-def _groups(node: Node) -> Iterator[tuple[Place, tuple[Edge, ...]]]:
+def _groups(node: Node) -> Iterator[tuple[Location, tuple[Edge, ...]]]:
     """The edges that are taken together, and their location."""
     yield ("next",), node.next
     yield from ((("cases", nth, "next"), case.next) for nth, case in enumerate(node.cases))
@@ -112,7 +112,7 @@ def _expressions(workflow: Workflow, name: str, node: Node) -> Iterator[Mistake]
             yield from _expression(workflow, name, location, text, itself=True)
 
 
-def _texts(value: Any, location: Place) -> Iterator[tuple[Place, str]]:
+def _texts(value: Any, location: Location) -> Iterator[tuple[Location, str]]:
     if isinstance(value, str):
         yield location, value
     elif isinstance(value, dict):
@@ -124,7 +124,7 @@ def _texts(value: Any, location: Place) -> Iterator[tuple[Place, str]]:
 
 
 def _expression(
-    workflow: Workflow, name: str | None, location: Place, text: str, itself: bool = False
+    workflow: Workflow, name: str | None, location: Location, text: str, itself: bool = False
 ) -> Iterator[Mistake]:
     wrong = wrong_with(text)
     if wrong:
@@ -165,16 +165,16 @@ def _unreachable(workflow: Workflow) -> Iterator[Mistake]:
 
 
 def _circles(workflow: Workflow) -> Iterator[Mistake]:
-    """The loops without a bound: edges to a node that the way there came through."""
+    """The loops without a bound: edges back to a node on the path from the start."""
     done: set[str] = set()
-    way = [(workflow.start, iter(onward(workflow.nodes[workflow.start])))]
-    while way:
-        name, targets = way[-1]
+    path = [(workflow.start, iter(onward(workflow.nodes[workflow.start])))]
+    while path:
+        name, targets = path[-1]
         target = next(targets, None)
         if target is None:
             done.add(name)
-            way.pop()
-        elif target in (node for node, _ in way):
+            path.pop()
+        elif target in (node for node, _ in path):
             location = next(
                 location
                 for location, edges in _groups(workflow.nodes[name])
@@ -188,7 +188,7 @@ def _circles(workflow: Workflow) -> Iterator[Mistake]:
                 ),
             )
         elif target not in done:
-            way.append((target, iter(onward(workflow.nodes[target]))))
+            path.append((target, iter(onward(workflow.nodes[target]))))
 
 
 def _loops(workflow: Workflow) -> Iterator[Mistake]:

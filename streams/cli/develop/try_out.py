@@ -14,7 +14,7 @@ from streams.cli.runs.ask import print_outcome
 from streams.cli.runs.live_text import Screen, on_screen
 from streams.config import settings
 from streams.engine.errors import UserError
-from streams.lab.playground import Desk, company_of
+from streams.lab.playground import Playground, company_of
 from streams.lab.replay.recorded_runs import Recorder
 from streams.topology import PIPELINE
 
@@ -45,9 +45,10 @@ def try_(
         raise UserError(
             f"{record} is there already, and what was recorded once is never written anew: name another file"
         )
-    screen, recorder = Screen(sys.stdout), Recorder(PIPELINE)
-    talk = Conversation(file.stem, quiet, screen)
-    desk = Desk(
+    screen = Screen(sys.stdout)
+    recorder = Recorder(PIPELINE)
+    talk = TryOutConversation(file.stem, quiet, screen)
+    desk = Playground(
         settings(),
         company_of(file),
         file.stem,
@@ -72,7 +73,7 @@ def try_(
     raise typer.Exit(0 if all(turn["outcome"] == "completed" for turn in talk.turns) else 1)
 
 
-def said_to(desk: Desk, text: str) -> list[Event]:
+def said_to(desk: Playground, text: str) -> list[Event]:
     """A request, or a word that helps on what waits."""
     word, _, rest = text.partition(" ")
     match word:
@@ -93,16 +94,14 @@ def said_to(desk: Desk, text: str) -> list[Event]:
     return desk.say(text)
 
 
-class Conversation:
+class TryOutConversation:
     """What was said so far; shows events as they come."""
 
     def __init__(self, agent: str, quiet: bool, screen: Screen):
-        self._agent, self._quiet, self._screen, self.turns = (
-            agent,
-            quiet,
-            screen,
-            list[dict[str, Any]](),
-        )
+        self._agent = agent
+        self._quiet = quiet
+        self._screen = screen
+        self.turns = list[dict[str, Any]]()
 
     def hear(self, event: Event) -> None:
         told = None if self._quiet else run_story.line(event)

@@ -163,7 +163,8 @@ def reprice(
     tenant: TenantOf = "",
     as_json: AsJson = False,
 ) -> None:
-    listed, (begin, end) = repricing.read(prices), span(from_, to)
+    listed = repricing.read(prices)
+    (begin, end) = span(from_, to)
     lines: dict[tuple[str, str], repricing.Line] = {}
     day = begin
     while day < end:  # a day at a time: memory stays small, however long ago it began
@@ -283,7 +284,8 @@ def forecast(
 ) -> None:
     query = by_name("forecast")
     found = rows_of(settings(), query.sql, query.parameters | {"days": days, "tenant": tenant})
-    budgets, now = month_budgets(), datetime.now(UTC)
+    budgets = month_budgets()
+    now = datetime.now(UTC)
     for row in found:
         budget = budgets.get(row["tenant"])
         row |= {"budget_usd": budget, "used_up_on": used_up_on(row, budget, now)}

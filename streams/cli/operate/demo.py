@@ -69,7 +69,8 @@ def show_company(began: float) -> dict[str, Any]:
     from streams.definitions.folder import load
     from streams.operations.deploy import apply_and_wait
 
-    codec, company = codec_of(settings()), load(app.COMPANY)
+    codec = codec_of(settings())
+    company = load(app.COMPANY)
     apply_and_wait(settings(), company)
     asked = [
         request(**fields) for fields in yaml.safe_load((app.COMPANY / "requests.yaml").read_text())

@@ -37,7 +37,8 @@ def query(
         chosen = next((q for q in QUERIES if q.name == sql), None)
         if chosen is None:
             raise UserError(f"there is no ready query {sql!r}: `./weir query --named` lists them")
-        sql, parameters = chosen.sql, {**chosen.parameters, **parameters}
+        sql = chosen.sql
+        parameters = {**chosen.parameters, **parameters}
     found = rows_of(settings(), sql, parameters)
     if as_json:
         return say_json(found)

@@ -46,21 +46,23 @@ RARE = ("blocked", "refused", "verdicts", "dead_letters")
 """Shown only where there was one, so that the rest fits a narrow terminal."""
 
 
-class Away(Exception):
+class LiveViewsUnavailableError(Exception):
     """The live views do not answer; the message says what to do."""
 
 
 def fetch(settings: Settings, minutes: int) -> dict[str, Any]:
-    """The live views' JSON. Raises Away."""
+    """The live views' JSON. Raises LiveViewsUnavailableError."""
     url = f"http://127.0.0.1:{settings.live_port}/api/live"
     try:
         answer = httpx.get(url, params={"minutes": minutes}, timeout=5)
         answer.raise_for_status()
         return answer.json()
     except httpx.HTTPStatusError as error:
-        raise Away(f"the live views refused: {error.response.text[:200]}") from error
+        raise LiveViewsUnavailableError(
+            f"the live views refused: {error.response.text[:200]}"
+        ) from error
     except (httpx.HTTPError, ValueError) as error:
-        raise Away(
+        raise LiveViewsUnavailableError(
             f"the live views do not answer on port {settings.live_port}: start Weir with `weir up`, or see "
             f"`weir status` for why they are down ({type(error).__name__})"
         ) from error
@@ -71,7 +73,8 @@ def render(view: dict[str, Any], by: By = "all") -> RenderableType:
     foot.
     """
     rows_name, names = GROUPS[by]
-    rows, total = view[rows_name], view["total"]
+    rows = view[rows_name]
+    total = view["total"]
     shown = [name for name in COLUMNS if name not in RARE or total[name]]
     table = Table(
         box=None,
@@ -153,7 +156,7 @@ def show(
     as_json: bool = False,
     say: Callable[[str], None] = print,
 ) -> None:
-    """`weir top`: until Ctrl-C, or one time. Raises Away, with a sentence."""
+    """`weir top`: until Ctrl-C, or one time. Raises LiveViewsUnavailableError, with a sentence."""
     if as_json:
         say(json.dumps(fetch(settings, minutes)))
     elif once:

@@ -196,7 +196,8 @@ def publish(
     word: Event, answers: tuple[type[Event], ...], is_answer: Any, wait_s: float = ANSWER_S
 ) -> Any:
     """Publishes a word and waits for what it leads to; None where that does not come in time."""
-    codec, heard = codec_of(settings()), queue.Queue[Event]()
+    codec = codec_of(settings())
+    heard = queue.Queue[Event]()
     with Watch(
         settings(), codec, answers, lambda event: heard.put(event) if is_answer(event) else None
     ):

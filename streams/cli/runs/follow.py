@@ -39,7 +39,8 @@ def follow(
         reached = Place.of(place) if place else None
     except ValueError as error:
         raise UserError(str(error)) from error
-    screen, outcome = Screen(None if as_json else sys.stdout), None
+    screen = Screen(None if as_json else sys.stdout)
+    outcome = None
     for told in pieces_of(
         settings(), codec_of(settings()), run, reached, timeout, timedelta(minutes=back)
     ):
@@ -48,7 +49,8 @@ def follow(
             screen.show(told)
         else:
             outcome = told
-    text, known = screen.text, screen.has(outcome)
+    text = screen.text
+    known = screen.has(outcome)
     if as_json:
         say_json(
             {

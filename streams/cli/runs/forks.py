@@ -22,7 +22,7 @@ from streams.config import settings
 from streams.engine.client import Publisher
 from streams.engine.definitions_topic import read_all
 from streams.engine.errors import UserError
-from streams.lab.replay.fork import Change, Fork, Unforkable
+from streams.lab.replay.fork import Change, Fork, ForkError
 from streams.lab.replay.fork import fork as run_again
 from streams.operations.connections import codec_of
 from streams.operations.figures import usd
@@ -55,7 +55,7 @@ def fork(
     wanted = Change(step, prompt_of(change), model or None, Decimal(str(max_cost)))
     try:
         made = asyncio.run(_forked(past, given, wanted))
-    except Unforkable as why:
+    except ForkError as why:
         raise UserError(f"run {run} cannot be forked: {why}") from why
     then = next((event for event in past if isinstance(event, RunFinished)), None)
     if as_json:
@@ -118,7 +118,8 @@ def said(answer: Any) -> str:
 
 def result(past: list[Event], then: RunFinished | None, made: Fork) -> dict[str, Any]:
     """The comparison, for programs."""
-    before, now = answers_of(past), made.answers
+    before = answers_of(past)
+    now = made.answers
     steps = [
         {
             "step": nth + 1,

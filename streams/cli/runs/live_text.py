@@ -16,7 +16,10 @@ class Screen:
     """
 
     def __init__(self, to: TextIO | None):
-        self._to, self._within, self.text, self.attempts = to, False, "", 0
+        self._to = to
+        self._within = False
+        self.text = ""
+        self.attempts = 0
 
     def show(self, piece: Piece) -> None:
         if piece.fresh:
@@ -25,7 +28,8 @@ class Screen:
                 err.print(
                     f"[dim]step {piece.place.step}, attempt {piece.place.attempt}: it begins anew[/dim]"
                 )
-            self.text, self.attempts = "", self.attempts + 1
+            self.text = ""
+            self.attempts = self.attempts + 1
         text = "…" * bool(piece.missing) + piece.text
         self.text += text
         self._say(text)
@@ -35,7 +39,8 @@ class Screen:
         answer alone counts.
         """
         self.end_line()
-        read, self.text = self.text, ""
+        read = self.text
+        self.text = ""
         return bool(read) and read == getattr(outcome, "answer", None)
 
     def end_line(self) -> None:

@@ -98,8 +98,10 @@ def sums(found: Iterable[StoredObject]) -> dict[str, dict[str, Any]]:
         row = rows.setdefault(
             folder, {"folder": folder, "objects": 0, "bytes": 0, "oldest": one.at, "newest": one.at}
         )
-        row["objects"], row["bytes"] = row["objects"] + 1, row["bytes"] + one.bytes
-        row["oldest"], row["newest"] = min(row["oldest"], one.at), max(row["newest"], one.at)
+        row["objects"] = row["objects"] + 1
+        row["bytes"] = row["bytes"] + one.bytes
+        row["oldest"] = min(row["oldest"], one.at)
+        row["newest"] = max(row["newest"], one.at)
     return rows
 
 

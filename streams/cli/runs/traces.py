@@ -137,7 +137,8 @@ def tree(spans: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each span once, with its depth: a parent before what is inside it. One whose parent nobody
     told is a root, and so is the earliest of a circle.
     """
-    known, inside = {span["span"] for span in spans}, {}
+    known = {span["span"] for span in spans}
+    inside = {}
     for span in spans:
         parent = (
             span["parent"] if span["parent"] in known and span["parent"] != span["span"] else ""

@@ -19,11 +19,14 @@ from sinks.clickhouse.sink import connect, migrate
 from streams.config import Settings
 from streams.docs.dashboards import plain
 from streams.docs.panels import DASHBOARDS
-from streams.lab.bench_engine.broker import Unmeasured
+from streams.lab.bench_engine.broker import MeasurementError
 from streams.operations.figures import percentile
 
 TABLES = Path(__file__).parents[3] / "infra" / "clickhouse"
-DATABASE, BATCH, A_RUN, LARGE = "bench", 500_000, 4, 10_000
+DATABASE = "bench"
+BATCH = 500_000
+A_RUN = 4
+LARGE = 10_000
 TARGETS = {"p95_s": 1.0, "trace_s": 1.0, "parts_most": 200}
 LARGE_TRACE = UUID(int=1)
 FACTS = """
@@ -126,7 +129,7 @@ def measure(
     for turn in range(repeats):
         for nth, (name, panel) in enumerate(panels):
             if "JOIN" in panel.sql or "FINAL" in panel.sql:
-                raise Unmeasured(
+                raise MeasurementError(
                     f"the query of {panel.title!r} needs FINAL or a join: mend it in streams/docs/panels.py"
                 )
             began = time.perf_counter()
@@ -155,7 +158,7 @@ def large_trace(client: Client) -> float:
         parameters={"t": LARGE_TRACE.hex},
     ).result_rows
     if len(rows) != LARGE:
-        raise Unmeasured(f"the large trace has {len(rows)} of {LARGE} spans")
+        raise MeasurementError(f"the large trace has {len(rows)} of {LARGE} spans")
     return round(time.perf_counter() - began, 3)
 
 

@@ -39,7 +39,7 @@ PARTITIONS = 4
 LOG_LINES = 15
 
 
-class Unmeasured(UserError):
+class MeasurementError(UserError):
     """A measurement could not be made; the sentence says why and what to look at."""
 
 
@@ -92,9 +92,11 @@ def prepare(settings: Settings, work: Work, events: Iterable[Event]) -> int:
 
 def produce(settings: Settings, work: Work, events: Iterable[Event]) -> int:
     """Produces a work's input, records stamped with event time. Returns how many. Raises
-    Unmeasured.
+    MeasurementError.
     """
-    producer, encoder, count = kafka.producer(settings, **{"linger.ms": 20}), codec(), 0
+    producer = kafka.producer(settings, **{"linger.ms": 20})
+    encoder = codec()
+    count = 0
     topic = settings.prefix + work.reads.topic()
     for event in events:
         while True:
@@ -112,13 +114,13 @@ def produce(settings: Settings, work: Work, events: Iterable[Event]) -> int:
         if count % 1_000 == 0:
             producer.poll(0)
     if left := producer.flush(60):
-        raise Unmeasured(
+        raise MeasurementError(
             f"{left} records of the input could not be produced: is the broker's disk full?"
         )
     return count
 
 
-class Child:
+class WorkerProcess:
     """A worker in a process of its own, as in production. Its log is a file."""
 
     def __init__(self, settings: Settings, module: str, *arguments: str):
@@ -136,12 +138,12 @@ class Child:
             )
 
     def wait_until(self, done: Callable[[], bool], limit_s: float, what: str) -> None:
-        """Raises Unmeasured when the process ends, or time does, before `done()`."""
+        """Raises MeasurementError when the process ends, or time does, before `done()`."""
         deadline = time.monotonic() + limit_s
         while not done():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 end = "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_LINES:])
-                raise Unmeasured(
+                raise MeasurementError(
                     f"{what}: the worker {self.process.args[2]} did not get there in {limit_s:.0f} s. "
                     f"Its last words:\n{end}"
                 )
@@ -165,8 +167,8 @@ class Child:
 
 
 @contextlib.contextmanager
-def child(settings: Settings, module: str, *arguments: str) -> Iterator[Child]:
-    started = Child(settings, module, *arguments)
+def child(settings: Settings, module: str, *arguments: str) -> Iterator[WorkerProcess]:
+    started = WorkerProcess(settings, module, *arguments)
     try:
         yield started
     finally:
@@ -174,7 +176,7 @@ def child(settings: Settings, module: str, *arguments: str) -> Iterator[Child]:
 
 
 @dataclass(frozen=True)
-class Span:
+class TopicExtent:
     """What stands in a topic: how many committed records, and when the first and the last were
     written (s).
     """
@@ -184,7 +186,7 @@ class Span:
     last_s: float
 
 
-def span(settings: Settings, topic: str) -> Span:
+def span(settings: Settings, topic: str) -> TopicExtent:
     stamps: list[int] = []
     for partition in range(PARTITIONS):
         first, end = kafka.high_watermark(settings, topic, partition)
@@ -193,11 +195,11 @@ def span(settings: Settings, topic: str) -> Span:
             for message in kafka.read_to(settings, topic, partition, first, end)
         ]
     if not stamps:
-        raise Unmeasured(f"nothing was written to {topic}")
-    return Span(len(stamps), min(stamps) / 1000, max(stamps) / 1000)
+        raise MeasurementError(f"nothing was written to {topic}")
+    return TopicExtent(len(stamps), min(stamps) / 1000, max(stamps) / 1000)
 
 
-class Ends:
+class TopicProgress:
     """How far topics and groups have come. Keeps its client, because it is asked ten times a
     second.
     """

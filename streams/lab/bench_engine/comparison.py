@@ -10,7 +10,7 @@ import httpx
 from streams.config import Settings
 from streams.engine.stages.changelog import topic
 from streams.lab.bench_engine import broker, faust_worker
-from streams.lab.bench_engine.broker import Ends, Unmeasured
+from streams.lab.bench_engine.broker import MeasurementError, TopicProgress
 from streams.lab.bench_engine.workload import WORKS, Work, events
 
 OURS_A_SECOND = {"fold": 15_000, "window": 20_000}
@@ -42,7 +42,7 @@ def measure(
 
 def _ours(settings: Settings, work: Work, count: int, seconds: float) -> dict[str, float]:
     source = settings.prefix + work.reads.topic()
-    ends = Ends(settings, f"stage-{work.key}")
+    ends = TopicProgress(settings, f"stage-{work.key}")
     try:
         with broker.child(settings, "streams.lab.bench_engine.weir_worker", work.name) as worker:
             worker.wait_until(
@@ -55,7 +55,7 @@ def _ours(settings: Settings, work: Work, count: int, seconds: float) -> dict[st
         ends.close()
     written = broker.span(settings, settings.prefix + work.writes.topic())
     if work.name == "fold" and written.records != count:
-        raise Unmeasured(
+        raise MeasurementError(
             f"{count} events became {written.records}: the stage is not exact, see its log"
         )
     with broker.child(settings, "streams.lab.bench_engine.weir_worker", work.name) as worker:
@@ -76,7 +76,7 @@ def _ours(settings: Settings, work: Work, count: int, seconds: float) -> dict[st
 
 
 def _peer(settings: Settings, work: Work, count: int, seconds: float) -> dict[str, float]:
-    ends = Ends(settings)
+    ends = TopicProgress(settings)
     changelog = faust_worker.changelog(settings, work)
     out = settings.prefix + work.writes.topic() if work.name == "fold" else changelog
     try:
@@ -112,8 +112,8 @@ def _ready(url: str) -> bool:
 
 
 def number_of(text: str, name: str) -> float:
-    """The sum of a metric's series in Prometheus text. Raises Unmeasured where there is none."""
+    """The sum of a metric's series in Prometheus text. Raises MeasurementError where there is none."""
     found = re.findall(rf"^{name}(?:_total)?(?:\{{[^}}]*\}})? ([0-9.e+-]+)$", text, flags=re.M)
     if not found:
-        raise Unmeasured(f"the worker's /metrics has no {name}")
+        raise MeasurementError(f"the worker's /metrics has no {name}")
     return sum(map(float, found))

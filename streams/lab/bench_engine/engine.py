@@ -99,10 +99,11 @@ def run(
     ratio, target, met}]}.
 
     `only` names rows or parts (beside, sink, whole); `seconds` is about how long each
-    measurement takes. Raises Unmeasured, SystemExit or StackError with a sentence.
+    measurement takes. Raises MeasurementError, SystemExit or StackError with a sentence.
     """
     wanted = chosen(only or [])
-    told, total = 0, len(wanted)
+    told = 0
+    total = len(wanted)
     load_before = os.getloadavg()[0]
 
     def say(words: str) -> None:

@@ -14,7 +14,7 @@ from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.shapes import kinds
 from streams.lab.bench_engine import broker
-from streams.lab.bench_engine.broker import Unmeasured
+from streams.lab.bench_engine.broker import MeasurementError
 from streams.lab.bench_engine.workload import WORKS, events
 from streams.topology import SINKS
 
@@ -31,9 +31,10 @@ def measure(
     settings: Settings, home: Path, seconds: float, say: Callable[[str], None]
 ) -> dict[str, float]:
     """Rows a second, by the clock and by the worker's own processor time: `sink`, `sink_cpu`.
-    Raises Unmeasured.
+    Raises MeasurementError.
     """
-    work, count = WORKS["window"], int(seconds * ABOUT_A_SECOND)
+    work = WORKS["window"]
+    count = int(seconds * ABOUT_A_SECOND)
     with broker.own_engines(settings, home, with_clickhouse=True) as ours:
         sink.migrate(
             ours.clickhouse(),
@@ -63,9 +64,9 @@ def measure(
         finally:
             client.close()
     if rows != count:
-        raise Unmeasured(
+        raise MeasurementError(
             f"{count} events became {rows} rows: the sink worker is not exact, see its log"
         )
     if not took_ms:
-        raise Unmeasured("all rows came in one insert: give the benchmark more --seconds")
+        raise MeasurementError("all rows came in one insert: give the benchmark more --seconds")
     return {"sink": after_first / took_ms * 1000, "sink_cpu": rows / cpu_s}

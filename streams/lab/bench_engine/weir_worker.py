@@ -17,7 +17,8 @@ from streams.lab.bench_engine.workload import WORKS
 
 
 def main() -> None:
-    name, configured = sys.argv[1], settings()
+    name = sys.argv[1]
+    configured = settings()
     start_logging()
     worker = Worker(
         configured,

@@ -24,7 +24,7 @@ from streams.config import Settings
 from streams.definitions.folder import Company
 from streams.engine.client import Client, Watch, now, request
 from streams.engine.schema_registry import Registry
-from streams.lab.bench_engine.broker import Unmeasured
+from streams.lab.bench_engine.broker import MeasurementError
 from streams.lab.bench_stack import stack as whole
 from streams.lab.bench_stack import streamed_text
 from streams.lab.isolated_stack import resident_mb
@@ -34,7 +34,10 @@ from streams.operations.deploy import apply_and_wait
 from streams.operations.figures import percentile
 
 TENANT = "bench"
-LENGTHS, PAD, CHILDREN, AT_ONCE = (50, 100), "x" * 5_000, 20, 1_000
+LENGTHS = (50, 100)
+PAD = "x" * 5_000
+CHILDREN = 20
+AT_ONCE = 1_000
 CALLS_RUNNER = "calls-0"
 GENEROUS = Limits(steps=1_000, tokens=1_000_000_000, cost_usd=1_000_000, seconds=600, fan_out=100)
 TARGETS = {
@@ -49,7 +52,7 @@ AT_LEAST = {"in_flight"}
 
 
 def run(settings: Settings, seconds: float, say: Callable[[str], None]) -> dict[str, object]:
-    """Every figure of TARGETS, whether each is met, and what it was measured on. Raises Unmeasured."""
+    """Every figure of TARGETS, whether each is met, and what it was measured on. Raises MeasurementError."""
     home = settings.home.resolve() / "bench-agents"
     say("starting a stack of its own")
     with whole.running(home, script()) as ours, streamed_text.provider() as provider:
@@ -182,7 +185,7 @@ def chain(settings: Settings, client: Client, say: Callable[[str], None]) -> dic
         began = now()
         [ended] = ask(client, [asked("counter", f"count to {length}")], 300)
         if ended.tool_calls != length:
-            raise Unmeasured(
+            raise MeasurementError(
                 f"the run made {ended.tool_calls} of {length} tool calls: {ended.reason} {ended.detail}"
             )
         events = run_history.of_session(settings, codec_of(settings), TENANT, ended.session, began)
@@ -198,7 +201,7 @@ def chain(settings: Settings, client: Client, say: Callable[[str], None]) -> dic
 
 
 def ask(client: Client, requests: list[AgentRequested], timeout_s: float = 60) -> list[RunFinished]:
-    """The ends of these runs. Raises Unmeasured where one did not complete."""
+    """The ends of these runs. Raises MeasurementError where one did not complete."""
     client.publish(*requests)
     client.flush()
     return completed(client.wait([one.id for one in requests], timeout_s), len(requests))
@@ -214,7 +217,7 @@ def completed(outcomes: dict[UUID, Event], wanted: int) -> list[RunFinished]:
         other = next(
             (event for event in outcomes.values() if event not in ended), "no outcome in time"
         )
-        raise Unmeasured(
+        raise MeasurementError(
             f"{wanted - len(ended)} of {wanted} runs did not complete, e.g. {other!r}"[:500]
         )
     return ended

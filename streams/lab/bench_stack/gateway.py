@@ -27,13 +27,15 @@ from sinks.http import http_client
 from streams import app
 from streams.config import Settings, environment_with
 from streams.definitions.folder import Company
-from streams.lab.bench_engine.broker import Unmeasured
+from streams.lab.bench_engine.broker import MeasurementError
 from streams.lab.bench_stack.stack import running
 from streams.lab.isolated_stack import free_block
 from streams.operations.deploy import apply_and_wait
 from streams.operations.figures import percentile
 
-TENANT, AGENT, MODEL = "bench", "clerk", "scripted"
+TENANT = "bench"
+AGENT = "clerk"
+MODEL = "scripted"
 SHARES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
 WARM_REQUESTS = 100
 REQUEST_TIMEOUT_S = 30
@@ -59,7 +61,8 @@ def run(home: Path, seconds: float, rate: float, connections: int, say: Say) -> 
     model's and the load's (`cpu_ms_by`: of each): unlike the others it holds on a machine that
     others use as well.
     """
-    load_before, rows = os.getloadavg()[0], []
+    load_before = os.getloadavg()[0]
+    rows = []
     say("starting a stack")
     with running(home) as ours:
         scripted = f"http://127.0.0.1:{ours.services_port}"
@@ -146,14 +149,15 @@ async def measure(
     url: str, seconds: float, rate: float, connections: int, pids: dict[str, int], say: Say
 ) -> dict[str, Any]:
     """Milliseconds by share at a steady rate, the most requests a second, and what each cost.
-    Raises Unmeasured.
+    Raises MeasurementError.
     """
     async with http_client(connections + int(rate * REQUEST_TIMEOUT_S)) as http:
         load = Load(http, url)
         say("warming up")
         await load.closely(4, WARM_REQUESTS)
         say(f"{rate:g} requests a second")
-        before, count = {name: cpu_s(pid) for name, pid in pids.items()}, int(seconds * rate)
+        before = {name: cpu_s(pid) for name, pid in pids.items()}
+        count = int(seconds * rate)
         await load.steadily(rate, count)
         waits = load.waits
         used = {
@@ -164,7 +168,9 @@ async def measure(
         done = await load.closely(connections, None, began + seconds)
         took = time.perf_counter() - began
     if load.failed > (count + done) / 10:
-        raise Unmeasured(f"{load.failed} of {count + done} requests to {url} failed: {load.why}")
+        raise MeasurementError(
+            f"{load.failed} of {count + done} requests to {url} failed: {load.why}"
+        )
     return {name: round(percentile(waits, share) or 0, 2) for name, share in SHARES.items()} | {
         "most_per_s": round(done / took, 1),
         "cpu_ms": round(sum(used.values()), 2),
@@ -177,9 +183,11 @@ class Load:
     """Requests to one address, and what became of them."""
 
     def __init__(self, http: httpx.AsyncClient, url: str):
-        self._http, self._url = http, f"{url}/v1/chat/completions"
+        self._http = http
+        self._url = f"{url}/v1/chat/completions"
         self.waits: list[float] = []
-        self.failed, self.why = 0, ""
+        self.failed = 0
+        self.why = ""
 
     async def ask(self, number: int) -> None:
         """One request, answered or failed. A connection that the server had closed as idle is tried
@@ -245,7 +253,8 @@ def peer(scripted: str, home: Path) -> Iterator[tuple[str, int]]:
     if not program.exists():
         yield "", 0
         return
-    port, config = free_block(1), home / "litellm.yaml"
+    port = free_block(1)
+    config = home / "litellm.yaml"
     config.write_text(CONFIG.format(url=scripted))
     url = f"http://127.0.0.1:{port}"
     with (home / "litellm.log").open("wb") as log:
@@ -284,7 +293,7 @@ def _await(url: str, process: subprocess.Popen, log: Path) -> None:
                 return
         except httpx.HTTPError:
             time.sleep(0.2)
-    raise Unmeasured(f"LiteLLM did not start: {log.read_text(errors='replace')[-500:]}")
+    raise MeasurementError(f"LiteLLM did not start: {log.read_text(errors='replace')[-500:]}")
 
 
 def of_settings(settings: Settings) -> Path:

@@ -35,7 +35,8 @@ class Memory:
     """Kafka's place: what the gateway gives it is encoded as it would be, and kept."""
 
     def __init__(self) -> None:
-        self.codec, self.records = Codec(LocalIds(event_classes())), []
+        self.codec = Codec(LocalIds(event_classes()))
+        self.records = []
 
     async def publish(self, *events: Event) -> None:
         for event in events:
@@ -112,6 +113,7 @@ def _map(memory: Memory) -> None:
 
 
 def _timed(work: Callable[[], None]) -> tuple[float, float]:
-    began, cpu = time.perf_counter(), time.process_time()
+    began = time.perf_counter()
+    cpu = time.process_time()
     work()
     return time.perf_counter() - began, time.process_time() - cpu

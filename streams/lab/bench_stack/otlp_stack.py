@@ -20,7 +20,7 @@ from schemas.definitions.kinds import Tenant
 from sinks.http import http_client
 from streams.config import Settings
 from streams.definitions.folder import Company
-from streams.lab.bench_engine.broker import Unmeasured
+from streams.lab.bench_engine.broker import MeasurementError
 from streams.lab.bench_stack.gateway import cpu_s, services
 from streams.lab.bench_stack.sample_spans import SEED, exports
 from streams.lab.bench_stack.stack import running
@@ -29,12 +29,15 @@ from streams.operations.connections import rows_of
 from streams.operations.deploy import apply_and_wait
 
 TENANT = "bench"
-WARM_SPANS, WARM_SEED = 20_000, SEED + 1
+WARM_SPANS = 20_000
+WARM_SEED = SEED + 1
 RATE_MOST = 10_000
 """Spans a second that are made for a measurement without a rate."""
-AT_ONCE, AGAIN_S = 4, 0.2
+AT_ONCE = 4
+AGAIN_S = 0.2
 SETTLED_S = 180
-SPANS_S_LEAST, LATE_S_MOST = 3_000, 5.0
+SPANS_S_LEAST = 3_000
+LATE_S_MOST = 5.0
 GREW_MOST = 0.25
 """By how much of its beginning the workers' memory may grow: the ids of traces are kept for some
 minutes.
@@ -46,7 +49,7 @@ Say = Callable[[str], None]
 
 def run(home: Path, seconds: float, rate: int, say: Say) -> dict[str, Any]:
     """What was sent, taken and landed a second, and of each process memory and processor time.
-    Raises Unmeasured.
+    Raises MeasurementError.
 
     `late_s` is how long after the last export was taken the last span was a row. A rate of 0 is as
     fast as it goes.
@@ -59,17 +62,22 @@ def run(home: Path, seconds: float, rate: int, say: Say) -> dict[str, Any]:
         say(f"warming up with {WARM_SPANS:,} spans")
         asyncio.run(sender.send(bodies_of(WARM_SPANS, WARM_SEED), 0))
         await_landed(ours, WARM_SPANS)
-        bodies, pids = bodies_of(int(seconds * (rate or RATE_MOST)), SEED), services(ours)
-        before, held = used(pids), memory(pids)
+        bodies = bodies_of(int(seconds * (rate or RATE_MOST)), SEED)
+        pids = services(ours)
+        before = used(pids)
+        held = memory(pids)
         say(f"sending for {seconds:g} s")
-        began, sent = time.monotonic(), sender.taken
+        began = time.monotonic()
+        sent = sender.taken
         asyncio.run(sender.send(bodies, rate, seconds))
-        took_s, taken = time.monotonic() - began, sender.taken - sent
+        took_s = time.monotonic() - began
+        taken = sender.taken - sent
         landed = landed_of(ours) - WARM_SPANS
         say(f"{landed:,} of {taken:,} landed, waiting for the others")
         await_landed(ours, WARM_SPANS + taken)
         late_s = time.monotonic() - began - took_s
-        after, grown = used(pids), memory(pids)
+        after = used(pids)
+        grown = memory(pids)
     workers = {
         name: {
             "cpu_ms_1000_spans": round((after[name] - before[name]) * 1e6 / taken, 1),
@@ -111,19 +119,23 @@ class Sender:
     """An exporter of an application, that comes again when it is told to."""
 
     def __init__(self, url: str):
-        self._url, self.taken, self.again = url, 0, 0
+        self._url = url
+        self.taken = 0
+        self.again = 0
 
     async def send(self, bodies: list[tuple[bytes, int]], rate: int, seconds: float = 0) -> None:
         """Exports and their spans, so many spans a second, until all are taken or the seconds are
         over.
         """
-        began, waiting = time.monotonic(), iter(bodies)
+        began = time.monotonic()
+        waiting = iter(bodies)
         due = began
 
         async def one(http: httpx.AsyncClient) -> None:
             nonlocal due
             for body, spans in waiting:
-                mine, due = due, due + (spans / rate if rate else 0)
+                mine = due
+                due = due + (spans / rate if rate else 0)
                 if seconds and max(mine, time.monotonic()) > began + seconds:
                     return
                 await asyncio.sleep(mine - time.monotonic())
@@ -149,7 +161,7 @@ class Sender:
             return True
         if answer.status_code in (429, 502, 503, 504):
             return False
-        raise Unmeasured(
+        raise MeasurementError(
             f"the gateway answered {answer.status_code} to an export: {answer.content[:200]!r}"
         )
 
@@ -170,16 +182,18 @@ def landed_of(settings: Settings) -> int:
 
 
 def await_landed(settings: Settings, spans: int) -> None:
-    """Returns when so many are rows. Raises Unmeasured."""
+    """Returns when so many are rows. Raises MeasurementError."""
     deadline = time.monotonic() + SETTLED_S
     while (landed := landed_of(settings)) < spans:
         if time.monotonic() > deadline:
-            raise Unmeasured(
+            raise MeasurementError(
                 f"only {landed:,} of {spans:,} spans were rows after {SETTLED_S} s: see the workers' logs"
             )
         time.sleep(0.1)
     if landed > spans:
-        raise Unmeasured(f"{spans:,} spans were taken and {landed:,} are rows: some landed twice")
+        raise MeasurementError(
+            f"{spans:,} spans were taken and {landed:,} are rows: some landed twice"
+        )
 
 
 def used(pids: dict[str, int]) -> dict[str, float]:

@@ -17,13 +17,16 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 SEED = 7
 TRACE_SPANS = 10
 EXPORT_SPANS = 512
-WORDS, TEXT_WORDS = [f"word{n:x}" for n in range(4_096)], 60
+WORDS = [f"word{n:x}" for n in range(4_096)]
+TEXT_WORDS = 60
 NS = 1_000_000_000
 
 
 def exports(spans: int, seed: int = SEED) -> Iterator[ExportTraceServiceRequest]:
     """Exports of so many spans in all. Another seed makes others."""
-    dice, now_ns, left = random.Random(seed), time.time_ns() - 60 * NS, spans
+    dice = random.Random(seed)
+    now_ns = time.time_ns() - 60 * NS
+    left = spans
     trace = b""
     while left:
         request = ExportTraceServiceRequest()

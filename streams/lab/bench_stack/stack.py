@@ -21,7 +21,7 @@ from streams import app
 from streams.config import Settings
 from streams.definitions.folder import Company
 from streams.engine.client import Client, request
-from streams.lab.bench_engine.broker import Unmeasured
+from streams.lab.bench_engine.broker import MeasurementError
 from streams.lab.chaos import kill_plan
 from streams.lab.isolated_stack import own_settings
 from streams.operations.connections import codec_of, rows_of
@@ -32,7 +32,8 @@ RUNS_A_SECOND = 5
 KILLED = "stage-session-0"
 KILLS = 30
 BACK_WITHIN_S = 40
-TENANT, AGENT = "bench", "clerk"
+TENANT = "bench"
+AGENT = "clerk"
 SCRIPT = """
 rules:
   - when: {last: user, matches: "look up (?P<number>[0-9]+)"}
@@ -145,13 +146,14 @@ def ask_steadily(
     asked: Callable[[int], AgentRequested] = asked,
 ) -> list[float]:
     """Milliseconds from publishing a request to its outcome in a consumer's hands. Raises
-    Unmeasured.
+    MeasurementError.
 
     `heard` is filled by the client: when each run's outcome came.
     """
     sent: dict[UUID, float] = {}
     client.ask(asked(0))  # connections are made, code is loaded
-    pause, began = threading.Event(), time.monotonic()
+    pause = threading.Event()
+    began = time.monotonic()
     for number in range(1, int(seconds * RUNS_A_SECOND) + 1):
         pause.wait(max(0.0, began + number / RUNS_A_SECOND - time.monotonic()))
         one = asked(number)
@@ -165,7 +167,7 @@ def ask_steadily(
         if not isinstance(event, RunFinished) or event.outcome != "completed"
     ]
     if failed or len(outcomes) < len(sent):
-        raise Unmeasured(
+        raise MeasurementError(
             f"{len(sent) - len(outcomes)} of {len(sent)} runs had no outcome and {len(failed)} did not "
             f"complete" + (f", e.g. {failed[0]!r}" if failed else "")
         )
@@ -180,14 +182,15 @@ def queryable_p99_s(settings: Settings, least: int) -> float:
         if row["rows"] >= least:
             return row["p99_s"]
         time.sleep(0.2)
-    raise Unmeasured(
+    raise MeasurementError(
         f"only {row['rows']} of {least} runs came to ClickHouse within 30 s: see sink-clickhouse's log"
     )
 
 
 def resident_bytes(home: Path) -> int:
     """Resident memory of the supervisor and of every process below it."""
-    parents, resident = {}, {}
+    parents = {}
+    resident = {}
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             fields = dict(
@@ -209,7 +212,8 @@ def kill_and_wait(
     """Seconds from each kill -9 of the session stage, under load, until all its partitions moved
     again.
     """
-    moves, stopped = kill_plan.Moves(settings), threading.Event()
+    moves = kill_plan.ProgressMonitor(settings)
+    stopped = threading.Event()
     moves.start()
     load = threading.Thread(target=_load, args=(client, stopped), daemon=True)
     load.start()
@@ -228,14 +232,14 @@ def kill_and_wait(
     return [kill.resumed_s for kill in killed]
 
 
-def _await_moved(killed: list[kill_plan.Kill], moves: kill_plan.Moves) -> None:
+def _await_moved(killed: list[kill_plan.Kill], moves: kill_plan.ProgressMonitor) -> None:
     deadline = time.monotonic() + BACK_WITHIN_S
     while time.monotonic() < deadline:
         kill_plan.measure_resumes(killed[-1:], moves)
         if killed[-1].resumed_s is not None and killed[-1].resumed_s != float("inf"):
             return
         time.sleep(0.05)
-    raise Unmeasured(
+    raise MeasurementError(
         f"{KILLED} did not move again within {BACK_WITHIN_S} s after kill {len(killed)}: see its log"
     )
 

@@ -22,13 +22,18 @@ from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model
 from streams.config import Settings
 from streams.engine.follow_run import Piece, follow
-from streams.lab.bench_engine.broker import Unmeasured
+from streams.lab.bench_engine.broker import MeasurementError
 from streams.operations.connections import codec_of
 from streams.operations.figures import percentile
 
-ANSWERS, WORDS, PACE_S, THINKS_S = 5, 100, 0.03, 1.0
+ANSWERS = 5
+WORDS = 100
+PACE_S = 0.03
+THINKS_S = 1.0
 """The model thinks before it says the first word, so that all of its readers are there by then."""
-TALKER, THINKING, WAIT_S = "talker", "slow_first_token", 60
+TALKER = "talker"
+THINKING = "slow_first_token"
+WAIT_S = 60
 WIDTH = 6
 SAID = tuple(f"{nth:05} " for nth in range(WORDS))
 TARGETS = {"words_kafka_p99_ms": 100, "words_events_p99_ms": 100, "words_openai_p99_ms": 100}
@@ -53,7 +58,7 @@ def read(
     settings: Settings, tenant: str, provider: Faulty, say: Callable[[str], None]
 ) -> dict[str, float]:
     """`words_kafka_p50_ms`, `words_events_p99_ms`, ...: the age of each word when each reader had
-    it. Raises Unmeasured.
+    it. Raises MeasurementError.
     """
     ages: dict[str, list[float]] = {"kafka": [], "events": [], "openai": []}
     for nth in range(ANSWERS + 1):
@@ -70,16 +75,17 @@ def read(
 
 
 def ages_of(arrived: Arrived, spoken: list[float]) -> list[float]:
-    """Milliseconds from where each word was said to where all of it was there. Raises Unmeasured
+    """Milliseconds from where each word was said to where all of it was there. Raises MeasurementError
     where one is missing.
     """
-    found, words = [], 0
+    found = []
+    words = 0
     for at, chars in arrived:
         while (words + 1) * WIDTH <= chars and words < WORDS:
             found.append((at - spoken[words]) * 1000)
             words += 1
     if words < WORDS:
-        raise Unmeasured(f"a reader had {words} of {WORDS} words of an answer")
+        raise MeasurementError(f"a reader had {words} of {WORDS} words of an answer")
     return found
 
 
@@ -87,7 +93,8 @@ def _one(settings: Settings, tenant: str) -> dict[str, Arrived]:
     """One answer, and when its words came to each reader."""
     heard: dict[str, Arrived] = {"kafka": [], "events": [], "openai": []}
     runs: SimpleQueue[UUID] = SimpleQueue()
-    url, headers = f"http://127.0.0.1:{settings.gateway_port}", {"weir-tenant": tenant}
+    url = f"http://127.0.0.1:{settings.gateway_port}"
+    headers = {"weir-tenant": tenant}
 
     def openai() -> None:
         body = {
@@ -143,7 +150,9 @@ def _events(
     """
     with httpx.stream(method, url, headers=headers, timeout=WAIT_S, **more) as answer:
         if answer.status_code != 200:
-            raise Unmeasured(f"{answer.status_code} from {url}: {answer.read().decode()[:300]}")
+            raise MeasurementError(
+                f"{answer.status_code} from {url}: {answer.read().decode()[:300]}"
+            )
         if run := answer.headers.get("weir-run"):
             begun(UUID(run))
         for line in answer.iter_lines():

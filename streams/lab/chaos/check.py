@@ -239,20 +239,17 @@ def check_ends(
     run says so.
     """
     unsure = {event.run for _, event in log[ToolUncertain]}  # type: ignore[attr-defined]
-    ends, odd, not_done, left = (
-        Counter(f"refused: {event.reason}" for _, event in log[RequestRefused]),
-        0,
-        0,
-        0,
-    )
+    ends = Counter(f"refused: {event.reason}" for _, event in log[RequestRefused])
+    odd = 0
+    not_done = 0
+    left = 0
     for _, end in log[RunFinished]:
         if end.run not in asked:
             continue
-        number, sure = asked[end.run][1], end.run not in unsure
-        books, fails = (
-            environment.agent_of(number) == environment.BOOKER,
-            end.outcome != "completed",
-        )
+        number = asked[end.run][1]
+        sure = end.run not in unsure
+        books = environment.agent_of(number) == environment.BOOKER
+        fails = end.outcome != "completed"
         ends[f"{end.outcome}: {end.reason}" if end.reason else end.outcome] += 1
         if end.reason == BUSY:
             odd += any(effects.get((tool, number)) for tool in environment.TOOLS)

@@ -27,7 +27,9 @@ from schemas.wire.codec import Codec
 from streams.config import Settings
 from streams.engine.client import Publisher, now, request
 
-TELLER, BOOKER, TENANTS = "teller", "booker", ("north", "south")
+TELLER = "teller"
+BOOKER = "booker"
+TENANTS = ("north", "south")
 TOOLS = {
     "charge": "Charges once.",
     "reserve": "Reserves once.",
@@ -59,7 +61,9 @@ class World(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.effects: Counter[tuple[str, int]] = Counter()
         self.asked = 0
-        self._random, self._slow_s, self._lock = random.Random(seed), slow_s, threading.Lock()
+        self._random = random.Random(seed)
+        self._slow_s = slow_s
+        self._lock = threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -94,12 +98,11 @@ class World(ThreadingHTTPServer):
                 "type": "function",
                 "function": {"name": "charge", "arguments": json.dumps({"number": int(number[1])})},
             }
-            said, reason = (
-                {"role": "assistant", "content": None, "tool_calls": [call]},
-                "tool_calls",
-            )
+            said = {"role": "assistant", "content": None, "tool_calls": [call]}
+            reason = "tool_calls"
         else:
-            said, reason = {"role": "assistant", "content": "done"}, "stop"
+            said = {"role": "assistant", "content": "done"}
+            reason = "stop"
         return {
             "id": "chaos",
             "object": "chat.completion",
@@ -118,7 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         self.server.take_time()
         if self.path.startswith("/v1/"):
-            status, answer = 200, self.server.complete(body)
+            status = 200
+            answer = self.server.complete(body)
         else:
             status, answer = self.server.use(self.path.rpartition("/")[2], body["number"])
         data = json.dumps(answer).encode()
@@ -186,7 +190,8 @@ def definitions(url: str) -> list[Definition]:
 
 def asking(number: int, sessions: int) -> AgentRequested:
     """The request of a number, in one of so many sessions."""
-    tenant, agent = TENANTS[number % len(TENANTS)], agent_of(number)
+    tenant = TENANTS[number % len(TENANTS)]
+    agent = agent_of(number)
     text = f"charge {number}" if agent == TELLER else json.dumps({"number": number})
     return request(tenant, agent, text, session=f"{tenant}-{number % sessions}")
 
@@ -200,13 +205,17 @@ class People(threading.Thread):
         self, settings: Settings, codec: Codec, rate_s: float, sessions: int = 40, runs: int = 0
     ):
         super().__init__(daemon=True)
-        self._publisher, self._rate_s, self._sessions = Publisher(settings, codec), rate_s, sessions
-        self._stopped, self._runs = threading.Event(), runs
+        self._publisher = Publisher(settings, codec)
+        self._rate_s = rate_s
+        self._sessions = sessions
+        self._stopped = threading.Event()
+        self._runs = runs
         self.asked: dict[UUID, tuple[str, int]] = {}
         self.documents = 0
 
     def run(self) -> None:
-        number, began = 0, time.monotonic()
+        number = 0
+        began = time.monotonic()
         while not self._stopped.is_set():
             due = int((time.monotonic() - began) * self._rate_s)
             while number < due:

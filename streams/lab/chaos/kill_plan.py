@@ -57,7 +57,7 @@ class Kill:
 
 
 @dataclass
-class Moves:
+class ProgressMonitor:
     """The broker's timestamps of marker events, by class and partition, from a thread of its own."""
 
     settings: Settings
@@ -124,7 +124,9 @@ def kill_all(
     """Kills as planned, with -9; once, half-way, a session worker is stopped past its session's
     time-out.
     """
-    home, chance, done = settings.home.resolve(), random.Random(seed), []
+    home = settings.home.resolve()
+    chance = random.Random(seed)
+    done = []
     names = list(stack.status(home)["services"])
     for number, name in enumerate(choices(names, kills, seed)):
         time.sleep(chance.uniform(*gap_s))
@@ -154,7 +156,7 @@ def await_alive(home: Any, name: str, timeout_s: float = 30) -> None:
         time.sleep(0.05)
 
 
-def measure_resumes(kills: list[Kill], moves: Moves) -> None:
+def measure_resumes(kills: list[Kill], moves: ProgressMonitor) -> None:
     """For each killed stage worker or call runner: until the last of the partitions that moved
     before moved again.
 

@@ -35,7 +35,8 @@ def stop_clickhouse(
     """ClickHouse away for `minutes`; what it took. `asked` says how many requests there were so
     far.
     """
-    home, ends = settings.home.resolve(), time.monotonic() + minutes * 60
+    home = settings.home.resolve()
+    ends = time.monotonic() + minutes * 60
     before = most = half = megabytes(home)
     restarts = _restarts(home)
     while (left := ends - time.monotonic()) > 0:
@@ -48,7 +49,8 @@ def stop_clickhouse(
         )  # what still grows in the second half is not flat
         progress(0, f"ClickHouse stands still, {left:.0f} s to go")
         time.sleep(min(LOOK_S, left))
-    to_land, back = asked(), time.monotonic()
+    to_land = asked()
+    back = time.monotonic()
     stack.kill(home, ENGINE, signal.SIGCONT)
     behind, caught_up_s = _await_landed(settings, to_land, back)
     return {

@@ -75,11 +75,9 @@ def run(
 def _under_load(
     settings: Settings, trouble: Trouble, say: Say, bar: Callable[[int, str], None]
 ) -> dict[str, Any]:
-    codec, outside, moves = (
-        codec_of(settings),
-        environment.World(trouble.seed),
-        kill_plan.Moves(settings),
-    )
+    codec = codec_of(settings)
+    outside = environment.World(trouble.seed)
+    moves = kill_plan.ProgressMonitor(settings)
     apply_and_wait(settings, Company(environment.definitions(outside.url), ()))
     moves.start()
     people = environment.People(
@@ -123,7 +121,9 @@ def await_quiet(settings: Settings, people: environment.People, timeout_s: float
     up; how long the last row took to come, in seconds.
     """
     began = time.monotonic()
-    deadline, last, since = began + timeout_s, -1, began
+    deadline = began + timeout_s
+    last = -1
+    since = began
     while time.monotonic() < deadline:
         try:
             rows = rows_of(
@@ -135,7 +135,8 @@ def await_quiet(settings: Settings, people: environment.People, timeout_s: float
             rows = {"runs": -1}
         total = sum(rows.values())
         if total != last:
-            last, since = total, time.monotonic()
+            last = total
+            since = time.monotonic()
         if rows["runs"] >= len(people.asked) and time.monotonic() - since > 6:
             break
         time.sleep(0.3)
@@ -168,7 +169,8 @@ def report(
 ) -> dict[str, Any]:
     """Counts everything, and says it as the command's JSON."""
     rows = lambda sql: rows_of(settings, sql)  # noqa: E731
-    findings, log = check.Findings(), settled_log(settings, codec, rows)
+    findings = check.Findings()
+    log = settled_log(settings, codec, rows)
     check.check_log(log, people.asked, findings)
     check.check_windows(log, findings)
     tables = check.check_tables(log, rows, findings)

@@ -65,11 +65,9 @@ def kill_at_boundaries(
     settings: Settings, codec: Codec, over: Callable[[], bool], progress: Callable[[int, str], None]
 ) -> tuple[list[kill_plan.Kill], dict[str, int]]:
     """Kills until `over()`; every kill, and how many there were at each boundary."""
-    home, kills, counts = (
-        settings.home.resolve(),
-        [],
-        dict.fromkeys((b.name for b in BOUNDARIES), 0),
-    )
+    home = settings.home.resolve()
+    kills = []
+    counts = dict.fromkeys((b.name for b in BOUNDARIES), 0)
     heard: queue.Queue[Event] = queue.Queue()
     with Watch(settings, codec, {boundary.at for boundary in BOUNDARIES}, heard.put):
         for number, boundary in enumerate(itertools.cycle(BOUNDARIES)):

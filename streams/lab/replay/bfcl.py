@@ -29,11 +29,12 @@ CLASSES = {
     "VehicleControlAPI": "vehicle_control",
 }
 FUNCTIONS = "bfcl_multi_turn_functions.json"
-RESULT, LAST_WORD = '{"done": true}', "That is done."
+RESULT = '{"done": true}'
+LAST_WORD = "That is done."
 Said = dict[str, Any]
 
 
-class BadCase(Exception):
+class BfclCaseError(Exception):
     """What is no case, or calls what it may not."""
 
 
@@ -44,7 +45,7 @@ def is_case(row: Any) -> bool:
 
 @lru_cache(maxsize=4)
 def functions_beside(path: Path) -> dict[str, dict[str, Said]]:
-    """The functions of each class, by name. Raises BadCase."""
+    """The functions of each class, by name. Raises BfclCaseError."""
     beside = path.with_name(FUNCTIONS)
     try:
         found = json.loads(beside.read_text(encoding="utf-8"))
@@ -54,7 +55,7 @@ def functions_beside(path: Path) -> dict[str, dict[str, Said]]:
             if key in found
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadCase(
+        raise BfclCaseError(
             f"{path} needs the functions that its cases call, in {beside} ({type(error).__name__}: {error}): "
             "put it there"
         ) from error
@@ -63,7 +64,7 @@ def functions_beside(path: Path) -> dict[str, dict[str, Said]]:
 def messages_of(
     row: Said, functions: dict[str, dict[str, Said]]
 ) -> tuple[list[Said], list[ToolSpec]]:
-    """The conversation of a case, and the tools that it may call. Raises BadCase."""
+    """The conversation of a case, and the tools that it may call. Raises BfclCaseError."""
     known = {
         name: one
         for each in row["involved_classes"]
@@ -110,7 +111,7 @@ def step(identity: str, name: str, arguments: Said) -> Iterator[Said]:
 
 def call_in(text: str, known: dict[str, Said]) -> tuple[str, Said]:
     """The function and the arguments of a call written as Python; nothing of it is run. Raises
-    BadCase.
+    BfclCaseError.
     """
     try:
         call = ast.parse(text, mode="eval").body
@@ -127,4 +128,4 @@ def call_in(text: str, known: dict[str, Said]) -> tuple[str, Said]:
             keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg
         }
     except (SyntaxError, ValueError, KeyError, TypeError) as error:
-        raise BadCase(f"{text!r}: {error}") from error
+        raise BfclCaseError(f"{text!r}: {error}") from error

@@ -50,7 +50,7 @@ Book = Callable[..., Awaitable[None]]
 """Takes the usage of one answer, as TokensUsed events."""
 
 
-class Unforkable(Exception):
+class ForkError(Exception):
     """A run that cannot be run again; a sentence says why and what to do."""
 
 
@@ -98,23 +98,23 @@ def changed(
     given: Definitions, request: RequestCleared, change: Change, prompt_version: int = 0
 ) -> Definitions:
     """The definitions with the run's agent changed, as that same version. A prompt that is not
-    changed is in the version that the run had, whatever its alias says by now. Raises Unforkable.
+    changed is in the version that the run had, whatever its alias says by now. Raises ForkError.
     """
     agent = given.agent(request.agent, request.agent_version)
     if agent is None:
-        raise Unforkable(
+        raise ForkError(
             f"version {request.agent_version} of agent {request.agent!r} is not on the topic any more"
         )
     model = change.model or agent.model
     if given.model(model) is None and given.route(model) is None:
         known = ", ".join(sorted(name for kind, name in given.newest if kind in ("model", "route")))
-        raise Unforkable(f"there is no model {model!r}: the models and routes are {known}")
+        raise ForkError(f"there is no model {model!r}: the models and routes are {known}")
     prompt = agent.prompt if change.prompt is None else change.prompt
     if change.prompt is None and isinstance(prompt, PromptUse) and prompt_version:
         prompt = prompt.model_copy(update={"version": prompt_version})
     version = version_for(prompt, request.run, given) or 0
     if isinstance(prompt, PromptUse) and given.prompt(prompt.use, version) is None:
-        raise Unforkable(
+        raise ForkError(
             f"there is no prompt {prompt.use}@{prompt.version or prompt.alias}: `./weir prompts list` shows "
             "those that are applied"
         )
@@ -130,22 +130,23 @@ def changed(
 async def fork(
     history: Iterable[Event], given: Definitions, change: Change, chat: Chat, book: Book
 ) -> Fork:
-    """Run a recorded run again from a step on. Raises Unforkable where its history is not whole."""
+    """Run a recorded run again from a step on. Raises ForkError where its history is not whole."""
     history = list(history)
     request = next((event for event in history if isinstance(event, RequestCleared)), None)
     first = next((event for event in history if isinstance(event, ModelAsked)), None)
     if request is None or first is None:
-        raise Unforkable(
+        raise ForkError(
             "the run's beginning is not on Kafka any more (or it never asked a model): fork a newer one"
         )
     steps = max(event.step for event in history if isinstance(event, ModelAsked))
     if change.step > steps:
-        raise Unforkable(
+        raise ForkError(
             f"its last step is {steps}, and there is no step {change.step}: begin at one of those that it has"
         )
     ended = next((event for event in history if isinstance(event, RunFinished)), None)
     given = changed(given, request, change, ended.prompt_version if ended else 0)
-    past, made = Recorded(history), Fork()
+    past = Recorded(history)
+    made = Fork()
     earlier = tuple(message for message in first.messages if message.role != "system")[:-1]
     session, events = machine.advance(Idle(messages=earlier), request, given)
     for _ in range(STEPS_MAX):
@@ -160,7 +161,7 @@ async def fork(
             (e for e in events if isinstance(e, RunFinished)), None
         )
         if not events:
-            raise Unforkable("the run waits for a person or a timer here: fork from a later step")
+            raise ForkError("the run waits for a person or a timer here: fork from a later step")
     return made
 
 

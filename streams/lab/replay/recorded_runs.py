@@ -56,7 +56,7 @@ BESIDE = {"RunsHeld"}
 """
 
 
-class BadHistory(UserError):
+class HistoryError(UserError):
     """A file that is no history, or of something that is gone; a sentence says which line."""
 
 
@@ -103,12 +103,12 @@ class Recorder:
 
 
 def differences(path: Path) -> list[str]:
-    """What this code does otherwise than the recorded one did, a sentence each. Raises BadHistory."""
+    """What this code does otherwise than the recorded one did, a sentence each. Raises HistoryError."""
     first, *lines = _lines(path)
     try:
         given = _given(first["definitions"])
     except (ValidationError, KeyError) as error:
-        raise BadHistory(
+        raise HistoryError(
             f"{path}, line 1: its definitions can no longer be read ({error}): a run under way could not "
             "go on, so give new fields defaults and keep old ones"
         ) from error
@@ -123,10 +123,8 @@ def _played(
     """
     states: dict[str, Session] = {}
     for nth, line in enumerate(lines, 2):
-        event, wanted = (
-            _read(path, nth, line["took"]),
-            [_lasting(said) for said in line["said"] if not BESIDE & said.keys()],
-        )
+        event = _read(path, nth, line["took"])
+        wanted = [_lasting(said) for said in line["said"] if not BESIDE & said.keys()]
         try:
             session = (
                 STATE.validate_json(json.dumps(line["state"]))
@@ -147,24 +145,25 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except OSError as error:
-        raise BadHistory(
+        raise HistoryError(
             f"{path} cannot be read ({error.strerror}): name a folder of histories, or one of them"
         ) from error
     except ValueError as error:
-        raise BadHistory(f"{path} is no history: {error}") from error
+        raise HistoryError(f"{path} is no history: {error}") from error
     if (
         not lines
         or not all(isinstance(line, dict) for line in lines)
         or "definitions" not in lines[0]
     ):
-        raise BadHistory(
+        raise HistoryError(
             f"{path} is no history: its first line holds the definitions, each other one what was taken"
         )
     return lines
 
 
 def _given(recorded: list[dict[str, Any]]) -> Definitions:
-    bodies, newest = {}, {}
+    bodies = {}
+    newest = {}
     for one in recorded:
         definition = read_body(one["kind"], json.dumps(one["body"]))
         bodies[one["kind"], definition.name, one["version"]] = definition
@@ -188,13 +187,13 @@ def _read(path: Path, nth: int, written: dict[str, Any]) -> Event:
     [(name, fields)] = written.items()
     kind = event_classes().get(name)
     if kind is None:
-        raise BadHistory(
+        raise HistoryError(
             f"{path}, line {nth}: there is no event {name} any more: a run under way waits for it"
         )
     try:
         return from_json(kind, json.dumps(fields))
     except Undecodable as error:
-        raise BadHistory(f"{path}, line {nth}: {name} can no longer be read: {error}") from error
+        raise HistoryError(f"{path}, line {nth}: {name} can no longer be read: {error}") from error
 
 
 def _lasting(written: dict[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ POLICY = Policy(
 )
 
 
-class BadRecording(UserError):
+class RecordingError(UserError):
     """A file that is no recording; says the line, what is wrong, and what it should be."""
 
 
@@ -73,7 +73,7 @@ class Conversation:
 
 
 def read(path: Path) -> tuple[Conversation, ...]:
-    """The conversations of a file, in order. Raises BadRecording, or OSError where it cannot be
+    """The conversations of a file, in order. Raises RecordingError, or OSError where it cannot be
     read.
     """
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -81,7 +81,7 @@ def read(path: Path) -> tuple[Conversation, ...]:
         conversation(number, line, path) for number, line in enumerate(lines) if line.strip()
     )
     if not found:
-        raise BadRecording(
+        raise RecordingError(
             f"{path} has no conversation: it needs one JSON object a line, with `messages`"
         )
     return found
@@ -90,21 +90,22 @@ def read(path: Path) -> tuple[Conversation, ...]:
 def conversation(number: int, line: str, path: Path | str = "the file") -> Conversation:
     """The conversation on one line of JSON."""
     try:
-        row, tools = json.loads(line), ()
+        row = json.loads(line)
+        tools = ()
         if bfcl.is_case(row):
             row["messages"], tools = bfcl.messages_of(row, bfcl.functions_beside(Path(path)))
         messages = [message(m) for m in row["messages"]]
-    except bfcl.BadCase as error:
-        raise BadRecording(f"{path}, line {number + 1}: {error}") from error
+    except bfcl.BfclCaseError as error:
+        raise RecordingError(f"{path}, line {number + 1}: {error}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise BadRecording(
+        raise RecordingError(
             f"{path}, line {number + 1}: {type(error).__name__}: {error}. A line is a JSON object with "
             "`messages`, each with `role` and `content`"
         ) from error
     while messages and messages[-1].role == "user":
         messages.pop()
     if len(messages) < 3 or messages[0].role != "system" or messages[1].role != "user":
-        raise BadRecording(
+        raise RecordingError(
             f"{path}, line {number + 1}: a conversation begins with a system and a user message "
             "and has an answer"
         )

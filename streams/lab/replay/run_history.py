@@ -39,7 +39,8 @@ def of_session(
     ConnectionError.
     """
     kinds_of = {settings.prefix + kind.topic(): kind for kind in session_events()}
-    key, found = f"{tenant}/{session}".encode(), []
+    key = f"{tenant}/{session}".encode()
+    found = []
     reader = kafka.consumer(settings, "histories", **{"enable.partition.eof": True})
     try:
         open_places = _places(reader, kinds_of, key, since)

@@ -25,12 +25,13 @@ from streams.config import Settings
 from streams.engine.client import Client, now, request
 from streams.engine.errors import UserError
 
-TENANT, AGENT = "traffic", "traffic"
+TENANT = "traffic"
+AGENT = "traffic"
 VISIBLE = """SELECT session, at FROM runs WHERE startsWith(session, {batch:String}) AND at >= {since:DateTime64(3)}"""
 Rows = Callable[[str, dict[str, Any]], list[dict[str, Any]]]
 
 
-class BadTrace(UserError):
+class TraceFileError(UserError):
     """A file that is no trace; says the line and what it should be."""
 
 
@@ -54,7 +55,7 @@ class Driven:
 
 
 def read(path: Path, limit: int = 0) -> list[Arrival]:
-    """The arrivals of a file, in order of time, the first one at 0. Raises BadTrace."""
+    """The arrivals of a file, in order of time, the first one at 0. Raises TraceFileError."""
     with path.open(newline="") as lines:
         rows = csv.DictReader(lines)
         try:
@@ -63,12 +64,12 @@ def read(path: Path, limit: int = 0) -> list[Arrival]:
                 for r in rows
             ]
         except (KeyError, ValueError, TypeError) as error:
-            raise BadTrace(
+            raise TraceFileError(
                 f"{path}, line {rows.line_num}: {type(error).__name__}: {error}. A trace is a CSV with the "
                 "columns replay_ms, input_tokens, output_tokens, all whole numbers"
             ) from error
     if not found:
-        raise BadTrace(f"{path} has no arrivals")
+        raise TraceFileError(f"{path} has no arrivals")
     found.sort(key=lambda arrival: arrival.at_ms)
     return found[:limit] if limit else found
 
@@ -114,7 +115,9 @@ def drive(
     quiet_s: float = 60,
 ) -> Driven:
     """Sends every arrival at its time, waits for all outcomes and until all are in ClickHouse."""
-    driven, sent, finished = Driven(), {}, {}
+    driven = Driven()
+    sent = {}
+    finished = {}
     done = threading.Event()
 
     def heard(event: Event) -> None:
@@ -123,7 +126,8 @@ def drive(
             driven.outcomes[event.outcome if isinstance(event, RunFinished) else "refused"] += 1  # type: ignore[attr-defined]
             driven.result_s.append(time.time() - sent[event.session])  # type: ignore[attr-defined]
 
-    began, since = time.monotonic(), now()
+    began = time.monotonic()
+    since = now()
     watcher = threading.Thread(
         target=_see, args=(rows, batch, since, driven, done, len(arrivals)), daemon=True
     )
@@ -154,10 +158,12 @@ def _await(
     finished: dict[str, float], wanted: int, progress: Callable[[int], None], quiet_s: float
 ) -> None:
     """Returns when all are finished, or when none has finished for `quiet_s`."""
-    last, since = -1, time.monotonic()
+    last = -1
+    since = time.monotonic()
     while len(finished) < wanted and time.monotonic() - since < quiet_s:
         if len(finished) != last:
-            last, since = len(finished), time.monotonic()
+            last = len(finished)
+            since = time.monotonic()
         progress(len(finished))
         time.sleep(0.05)
     progress(len(finished))

@@ -73,7 +73,8 @@ def test_sigterm_finishes_the_running_query_and_exits_0(tmp_path):
     while (
         http(
             server.url,
-            "SELECT count() FROM system.processes WHERE query LIKE '%sleep(1)%' AND query NOT LIKE '%LIKE%'",
+            "SELECT count() FROM system.processes "
+            "WHERE query LIKE '%sleep(1)%' AND query NOT LIKE '%LIKE%'",
         ).read()
         == b"0\n"
     ):

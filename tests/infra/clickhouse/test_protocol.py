@@ -11,7 +11,7 @@ import zstandard
 from infra.embedded.clickhouse.engine import infile_sql, quoted, set_sql
 from infra.embedded.clickhouse.protocol import (
     Insert,
-    Refused,
+    StatementRefusedError,
     decompressed,
     form_fields,
     output_format,
@@ -114,7 +114,7 @@ def test_only_some_statements_keep_state(sql, keeps):
     ],
 )
 def test_engines_that_would_lock_the_folder_are_refused(sql):
-    with pytest.raises(Refused, match="not available in the embedded ClickHouse"):
+    with pytest.raises(StatementRefusedError, match="not available in the embedded ClickHouse"):
         parse({}, sql.encode(), readonly=False)
 
 
@@ -124,7 +124,8 @@ def test_a_table_that_only_mentions_kafka_is_not_refused():
 
 
 def test_every_frame_of_a_compressed_body_counts():
-    one, two = b"a" * 5000, b"b" * 70000
+    one = b"a" * 5000
+    two = b"b" * 70000
     assert decompressed(lz4.frame.compress(one) + lz4.frame.compress(two), "lz4") == one + two
     assert decompressed(zstandard.compress(one) + zstandard.compress(two), "zstd") == one + two
     assert decompressed(gzip.compress(one) + gzip.compress(two), "gzip") == one + two
@@ -141,12 +142,12 @@ def test_every_frame_of_a_compressed_body_counts():
     ],
 )
 def test_a_damaged_body_is_refused(body, encoding, says):
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(StatementRefusedError, match=says):
         decompressed(body, encoding)
 
 
 def test_native_block_compression_is_refused_in_words():
-    with pytest.raises(Refused, match="leave out compress=1"):
+    with pytest.raises(StatementRefusedError, match="leave out compress=1"):
         parse({"compress": "1"}, b"SELECT 1", readonly=False)
 
 
@@ -160,7 +161,7 @@ def test_a_form_gives_query_and_parameters_and_refuses_files():
         "param_x": "é",
     }
     file = b'--B\r\nContent-Disposition: form-data; name="t"; filename="t"\r\n\r\n1\r\n--B--\r\n'
-    with pytest.raises(Refused, match="insert it into a table first"):
+    with pytest.raises(StatementRefusedError, match="insert it into a table first"):
         form_fields(file, "multipart/form-data; boundary=B")
 
 
@@ -183,7 +184,7 @@ def test_sql_that_is_made_here_is_quoted():
         r"SET a = '1\'', b = DEFAULT",
         "SET readonly = '2'",
     ]
-    with pytest.raises(Refused, match="Unknown setting"):
+    with pytest.raises(StatementRefusedError, match="Unknown setting"):
         set_sql({"a=1; DROP": "x"})
     insert = Insert("INSERT INTO t ", "SETTINGS a=1", "CSV", b"")
     assert (

@@ -1,4 +1,4 @@
-"""Does an unmodified qdrant-client find a Qdrant behind the embedded server?"""
+"""The embedded Qdrant behaves as a Qdrant server to an unmodified qdrant-client."""
 
 import asyncio
 import datetime as dt
@@ -134,7 +134,10 @@ def test_info_tells_what_it_was_made_of(client, docs):
     ({"must": [field("at", range=models.DatetimeRange(gte=day(2), lt=day(4)))]}, [2, 3]),
     ({"must": [field("tenant", match=models.MatchExcept(**{"except": ["a"]}))]}, [3, 4, 5]),
     ({"must": [models.HasIdCondition(has_id=IDS[:2])]}, [0, 1]),
-    ({"must": [models.IsEmptyCondition(is_empty=models.PayloadField(key="nothing"))]}, [0, 1, 2, 3, 4, 5]),
+    (
+        {"must": [models.IsEmptyCondition(is_empty=models.PayloadField(key="nothing"))]},
+        [0, 1, 2, 3, 4, 5],
+    ),
     ({"must": [value("live", True), field("rate", range=models.Range(lte=1.0))]}, [0, 2]),
     ({"must": [field("tags", values_count=models.ValuesCount(gt=1))]}, [1, 3, 5]),
     ({"must": [models.Filter(should=[value("n", 1), value("n", 2)])]}, [1, 2]),
@@ -188,7 +191,8 @@ def test_fusion_of_dense_and_sparse(client, docs):
 
 
 def test_scroll_by_pages_and_by_order(client, docs):
-    seen, offset = [], None
+    seen = []
+    offset = None
     while offset is not None or not seen:
         page, offset = client.scroll(docs, limit=4, offset=offset, with_payload=False)
         seen += [each.id for each in page]

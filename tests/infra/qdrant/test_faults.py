@@ -1,4 +1,4 @@
-"""Does a kill -9 of the embedded Qdrant lose a write, and does it start and end as one should?"""
+"""The embedded Qdrant loses no write by SIGKILL, and starts and stops cleanly."""
 
 import importlib.metadata
 import json
@@ -9,7 +9,7 @@ from qdrant_client import QdrantClient, models
 
 from infra.embedded.qdrant import engine
 from infra.embedded.qdrant import server as qdrant
-from infra.embedded.qdrant.filters import Rejected
+from infra.embedded.qdrant.filters import RequestRejectedError
 from infra.embedded.testing_servers import running_qdrant, start, stop
 
 pytestmark = pytest.mark.engine
@@ -85,7 +85,7 @@ def test_a_full_disk_is_told_before_the_engine_would_die_of_it(tmp_path, monkeyp
         lambda: collections.create("b", {"vectors": {"size": 4, "distance": "Dot"}}),
         lambda: collections["a"].apply([]),
     ):
-        with pytest.raises(Rejected, match="free some disk space"):
+        with pytest.raises(RequestRejectedError, match="free some disk space"):
             write()
     assert collections.names() == ["a"]
     collections.close()

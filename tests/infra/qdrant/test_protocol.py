@@ -1,4 +1,4 @@
-"""Are filters, points, queries and errors of Qdrant's REST protocol read as the server reads them?"""
+"""Filters, points, queries and errors of Qdrant's REST protocol."""
 
 import math
 from uuid import UUID
@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 import qdrant_edge as edge
 
-from infra.embedded.qdrant.filters import Rejected, as_list, filter_of, point_id
-from infra.embedded.qdrant.http import told
+from infra.embedded.qdrant.filters import RequestRejectedError, as_list, filter_of, point_id
+from infra.embedded.qdrant.http import error_response
 from infra.embedded.qdrant.queries import payload_selector, query_request, scoring, scroll_request
 from infra.embedded.qdrant.schema import check_name, edge_config, index_schema
 from infra.embedded.qdrant.updates import Vectors, batch, upsert
@@ -25,7 +25,7 @@ def test_ids(given, read):
 
 @pytest.mark.parametrize("given", [-1, 2**64, 1.5, "abc", "", None, True, [], {}])
 def test_what_is_no_id(given):
-    with pytest.raises(Rejected, match="not a valid point ID"):
+    with pytest.raises(RequestRejectedError, match="not a valid point ID"):
         point_id(given)
 
 
@@ -77,7 +77,7 @@ def test_filters_that_the_engine_takes(given):
     ],
 )
 def test_filters_that_are_refused(given, status, says):
-    with pytest.raises(Rejected, match=says) as caught:
+    with pytest.raises(RequestRejectedError, match=says) as caught:
         filter_of(given)
     assert caught.value.status == status
 
@@ -112,7 +112,7 @@ SPARSE = {"indices": [1, 5], "values": [0.5, 1.0]}
     ],
 )
 def test_a_bad_point_is_refused_before_the_engine_sees_any(points, status, says):
-    with pytest.raises(Rejected, match=says) as caught:
+    with pytest.raises(RequestRejectedError, match=says) as caught:
         upsert({"points": points}, HAS)
     assert caught.value.status == status
 
@@ -132,7 +132,7 @@ def test_good_points_pass_as_rows_and_as_columns():
         }
     }
     assert all(isinstance(upsert(body, HAS), edge.UpdateOperation) for body in (rows, columns))
-    with pytest.raises(Rejected, match="as many vectors"):
+    with pytest.raises(RequestRejectedError, match="as many vectors"):
         upsert({"batch": {"ids": [1, 2], "vectors": {"dense": [[1.0, 2.0]]}}}, HAS)
 
 
@@ -144,7 +144,7 @@ def test_a_batch_is_checked_whole():
         ({"explode": {}}, "unknown operation"),
         ({"set_payload": {"points": [1]}}, "`payload` must be an object"),
     ):
-        with pytest.raises(Rejected, match=says):
+        with pytest.raises(RequestRejectedError, match=says):
             batch({"operations": [good, bad]}, HAS)
 
 
@@ -154,7 +154,7 @@ def test_rankings():
     assert repr(scoring({"rrf": {"k": 60}}, None)) == "Fusion.Rrf(k=60)"
     assert isinstance(scoring({"order_by": {"key": "a", "direction": "desc"}}, None), edge.OrderBy)
     for unknown in ({"recommend": {}}, {"nearest": [1.0], "mmr": {"diversity": 1}}, ID, 5):
-        with pytest.raises(Rejected, match="point Weir at a Qdrant server"):
+        with pytest.raises(RequestRejectedError, match="point Weir at a Qdrant server"):
             scoring(unknown, None)
 
 
@@ -167,7 +167,7 @@ def test_requests():
     assert query_request(nested).limit == 7
     assert scroll_request({"order_by": "a", "offset": ID, "with_payload": ["a"]}).limit == 10
     for limit in (0, -1, "ten"):
-        with pytest.raises(Rejected, match="must be 1 or larger"):
+        with pytest.raises(RequestRejectedError, match="must be 1 or larger"):
             query_request({"limit": limit})
     assert (payload_selector(None, True), payload_selector(False, True), as_list({})) == (
         True,
@@ -196,14 +196,14 @@ def test_requests():
     ],
 )
 def test_collections_that_are_refused(body, status, says):
-    with pytest.raises(Rejected, match=says) as caught:
+    with pytest.raises(RequestRejectedError, match=says) as caught:
         edge_config(body)
     assert caught.value.status == status
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "a\\b", "a" * 256, "a\nb"])
 def test_names_that_are_no_folder(name):
-    with pytest.raises(Rejected, match="not a collection name"):
+    with pytest.raises(RequestRejectedError, match="not a collection name"):
         check_name(name)
 
 
@@ -214,14 +214,14 @@ def test_indexes():
     )
     assert index_schema("datetime") == edge.PayloadSchemaType.Datetime
     for unknown in ("geo", None, {"type": "text"}):
-        with pytest.raises(Rejected, match="no payload index"):
+        with pytest.raises(RequestRejectedError, match="no payload index"):
             index_schema(unknown)
 
 
 @pytest.mark.parametrize(
     "error, status",
     [
-        (Rejected(409, "x"), 409),
+        (RequestRejectedError(409, "x"), 409),
         (KeyError("ids"), 400),
         (TypeError("x"), 400),
         (OSError(28, "No space left"), 500),
@@ -231,4 +231,4 @@ def test_indexes():
     ],
 )
 def test_failures_become_statuses(error, status):
-    assert told(error)[0] == status
+    assert error_response(error)[0] == status

@@ -1,5 +1,5 @@
-"""Does a call wait for the word of somebody who may give it, and does silence, or anybody else's
-word, change nothing?
+"""A call that needs approval waits for somebody who may approve it. Silence is a no, and decisions
+of anybody else change nothing.
 """
 
 from datetime import timedelta

@@ -1,5 +1,5 @@
-"""Does a long conversation stay within its budget, with what matters kept and its beginning the
-same from step to step?
+"""A long conversation stays within its budget: what matters is kept, and its beginning is the same
+from step to step.
 """
 
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Can an agent ask its user in the middle of a run, and is what the user says next the answer?"""
+"""An agent can ask its user in the middle of a run, and the user's next request is the answer."""
 
 import pytest
 from pydantic import TypeAdapter
@@ -9,6 +9,8 @@ from schemas.definitions.limits import Limits
 from schemas.events.agent.approvals import UserAsked
 from schemas.events.agent.models import ModelAsked
 from schemas.events.agent.runs import RequestBlocked, RunFinished, RunsHeld, ToolCalled
+from schemas.events.agent.subagents import ChildFinished
+from schemas.events.values import Parent
 from tests.support.processors import (
     AGENT,
     at,
@@ -87,6 +89,17 @@ def test_the_next_request_is_the_answer_and_both_have_the_outcome_of_the_run():
     assert str(ident("r1")) in said[1].detail
     assert (roles(session.messages), session.phase) == ("uata", Phase.IDLE)
     assert play(cleared("r2", "The first.", 40_002), session=session)[1] == [], "it has been here"
+
+
+def test_the_parent_of_a_request_that_answered_learns_of_its_end():
+    caller = {"session": "up", "agent": "boss", "agent_version": 1, "step": 1, "call": "k"}
+    parent = Parent(run=ident("up"), tool="ask", **caller)
+    answer = cleared("r2", "The first.", 5, parent=parent)
+    _, said = play(
+        cleared(), heard(calls=(WHICH,)), answer, heard(step=2, content="Sent.", seconds=6)
+    )
+    [end] = only(ChildFinished, said)
+    assert (end.run, end.parent, end.outcome) == (ident("r2"), parent, "completed")
 
 
 def test_it_may_ask_twice_and_names_the_newest_request():

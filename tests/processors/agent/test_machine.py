@@ -1,4 +1,6 @@
-"""Does an agent go through its loop as its limits, its tools and its people want it?"""
+"""A run goes through its loop within the limits of its agent, as its tools and people let it."""
+
+from itertools import pairwise
 
 import pytest
 
@@ -130,7 +132,7 @@ def test_what_is_sent_begins_with_what_was_sent_before():
         cleared("r2", "And A-2?", 9),
     )
     asked = only(ModelAsked, said)
-    for earlier, later in zip(asked, asked[1:], strict=False):
+    for earlier, later in pairwise(asked):
         assert later.messages[: len(earlier.messages)] == earlier.messages
     assert roles(asked[-1].messages) == "suatau"
 
@@ -222,7 +224,7 @@ def test_the_same_call_a_third_time_is_a_loop():
             heard(step=step, calls=(call("lookup", f'{{"order":{spaces}"A-1"}}'),)),
             told(step=step),
         ]
-    session, said = play(*events)
+    _, said = play(*events)
     [finished] = only(RunFinished, said)
     assert (finished.outcome, finished.reason, finished.tool_calls) == ("stopped", "loop", 2)
 

@@ -1,5 +1,5 @@
-"""Whatever a model says at each stage of a plan or a critique: does the run end once, within its
-limits, and leave no trace of the way but the answer?
+"""Whatever a model says at each stage of a plan or a critique, the run ends once and within its
+limits, and of all that was said on the way only the answer stays.
 """
 
 import random

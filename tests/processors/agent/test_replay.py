@@ -1,5 +1,4 @@
-"""Does a recorded conversation, played again, ask every model and every tool exactly what was asked
-then?
+"""A recorded conversation, played again, asks all models and tools exactly what was asked then.
 
 The model and the tools here answer only in the order of the recording, and only to what was
 recorded.

@@ -53,7 +53,7 @@ def filled(database, clickhouse_url):
     events = defaultdict(list)
     sink = ClickHouseSink(clickhouse_url, database.database)
     for tenant in ("fernweh", "fernweh-outlet"):
-        desk = desks.Desk(Settings(), COMPANY, "support", tenant)
+        desk = desks.Playground(Settings(), COMPANY, "support", tenant)
         for one in requests:
             for event in desk.send(one) if one.tenant == tenant else ():
                 events[type(event)].append(event)

@@ -1,4 +1,4 @@
-"""Do people decide in the middle of a run, as the example of `infra/examples/refunds` declares it?"""
+"""Approvals within a run, as the example `infra/examples/refunds` declares them."""
 
 import json
 from datetime import timedelta

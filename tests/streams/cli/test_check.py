@@ -1,4 +1,4 @@
-"""Does `weir check` say what is wrong, with file and line, before anything is applied?"""
+"""`weir check` reports mistakes with file and line before anything is applied."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from schemas.definitions.kinds import Definitions
 from schemas.definitions.prompts import Alias, Prompt
 from streams.cli.develop.prompts import found
 from streams.cli.main import application
-from streams.definitions.folder import BadCompany
+from streams.definitions.folder import DefinitionsError
 from streams.engine.errors import UserError
 
 COMPANY = Path(__file__).parents[3] / "infra/company"
@@ -58,8 +58,8 @@ def test_what_is_wrong_is_told_with_file_and_line(company, file, old, new, says)
     path = company / file
     path.write_text(path.read_text().replace(old, new))
     result = checked(company)
-    assert isinstance(result.exception, BadCompany)
-    with pytest.raises(BadCompany, match=says):
+    assert isinstance(result.exception, DefinitionsError)
+    with pytest.raises(DefinitionsError, match=says):
         raise result.exception
 
 

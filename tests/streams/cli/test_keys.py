@@ -1,4 +1,4 @@
-"""Is a key printed once, listed without its secret, and gone when it is revoked?"""
+"""A key is printed once, listed without its secret, and gone once revoked."""
 
 import json
 

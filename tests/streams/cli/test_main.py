@@ -1,4 +1,4 @@
-"""Does the command line end as it should, whoever ends it?"""
+"""The command line ends with the right exit code and one line, however it is ended."""
 
 import signal
 from collections.abc import Iterator

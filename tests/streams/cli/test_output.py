@@ -1,4 +1,4 @@
-"""Is what commands print readable, to the cent and to the moment?"""
+"""Amounts and times in the commands' output."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Does a run's story tell people what they would otherwise have to look for?"""
+"""The story of a run names causes, people and costs."""
 
 from datetime import UTC, datetime
 from uuid import UUID

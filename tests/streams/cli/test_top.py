@@ -1,8 +1,9 @@
-"""Does `weir top` show what the live views say, in any width, and one sentence when they are away?"""
+"""`weir top` shows the live views at any width, and one sentence when they are down."""
 
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
+from io import StringIO
 
 import pytest
 from rich.console import Console
@@ -33,7 +34,7 @@ def cell(**counts: object) -> Cell:
 
 
 def text(shown: dict, by: top.By = "all", width: int = 120) -> str:
-    console = Console(width=width, record=True, file=open("/dev/null", "w"))
+    console = Console(width=width, record=True, file=StringIO())
     console.print(top.render(shown, by))
     return console.export_text()
 
@@ -106,7 +107,7 @@ def test_bars_follow_the_runs():
 
 def test_live_views_that_are_down_are_one_sentence():
     settings = Settings(live_port=free_ports(1)[0])
-    with pytest.raises(top.Away, match=r"do not answer on port .*weir up"):
+    with pytest.raises(top.LiveViewsUnavailableError, match=r"do not answer on port .*weir up"):
         top.show(settings, once=True)
 
 

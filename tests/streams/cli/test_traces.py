@@ -1,4 +1,4 @@
-"""Is every span of a trace shown once, below its parent, whatever a foreign trace says of itself?"""
+"""A trace shows every span once, below its parent, whatever a foreign trace claims."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

@@ -33,7 +33,8 @@ def world():
     """
 
     class World:
-        answers, heard = [204], []
+        answers = [204]
+        heard = []
 
         def receive(self, request):
             self.heard.append(

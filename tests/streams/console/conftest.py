@@ -17,7 +17,7 @@ from streams.definitions import folder
 from streams.gateway.clickhouse import Tables
 from streams.gateway.recent_runs import Stories
 from streams.http_app import application
-from streams.lab.playground import Desk
+from streams.lab.playground import Playground
 from tests.sinks.clickhouse.test_rows import batch_of
 from tests.sinks.conftest import TABLES
 from tests.streams.gateway.conftest import COMPANY
@@ -50,7 +50,7 @@ def landed(clickhouse_url):
     """The database of three runs of the sample company, and the events of them."""
     name = f"t{uuid4().hex[:8]}"
     migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
-    desk = Desk(Settings(), COMPANY, "support", "fernweh")
+    desk = Playground(Settings(), COMPANY, "support", "fernweh")
     by_kind = defaultdict(list)
     sink = ClickHouseSink(clickhouse_url, name)
     for text in SAID:

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from streams.definitions.folder import BadCompany, load
+from streams.definitions.folder import DefinitionsError, load
 from tests.support.examples import FOLDER
 
 
@@ -20,7 +20,7 @@ def excursion(tmp_path):
         text = path.read_text()
         assert before in text
         path.write_text(text.replace(before, after, 1))
-        with pytest.raises(BadCompany) as bad:
+        with pytest.raises(DefinitionsError) as bad:
             load(tmp_path / "w", 1)
         line = text[: text.index(before)].count("\n") + 1
         return str(bad.value).replace(str(path), "FILE").splitlines(), line
@@ -95,6 +95,6 @@ def test_a_pattern_that_cannot_hold_is_told(tmp_path, example, file, before, aft
     shutil.copytree(FOLDER / example, tmp_path / "e")
     path = tmp_path / f"e/agents/{file}.yaml"
     path.write_text(path.read_text().replace(before, after))
-    with pytest.raises(BadCompany) as bad:
+    with pytest.raises(DefinitionsError) as bad:
         load(tmp_path / "e", 1)
     assert words in str(bad.value) and f"{file}.yaml, line " in str(bad.value)

@@ -1,10 +1,10 @@
-"""Is a mistake in what a folder says of people told with file and line, before anything is applied?"""
+"""Mistakes in approvals and approvers are reported with file and line."""
 
 import shutil
 
 import pytest
 
-from streams.definitions.folder import BadCompany, load
+from streams.definitions.folder import DefinitionsError, load
 from tests.support.examples import FOLDER
 
 
@@ -72,6 +72,6 @@ def test_the_example_is_right():
     ],
 )
 def test_a_mistake_is_told_with_its_place(folder, file, before, after, words):
-    with pytest.raises(BadCompany) as raised:
+    with pytest.raises(DefinitionsError) as raised:
         load(folder(file, before, after), 1)
     assert words in str(raised.value)

@@ -1,8 +1,8 @@
-"""Is a route that leads nowhere told with file, line and what to do, before anything is applied?"""
+"""Mistakes in model routes are reported with file, line and what to do."""
 
 import pytest
 
-from streams.definitions.folder import BadCompany, load
+from streams.definitions.folder import DefinitionsError, load
 from tests.streams.definitions.test_folder import folder_of
 
 CHEAP = "provider: openai\nbase_url: http://x/v1\nupstream: cheap\ntools: false\n"
@@ -81,7 +81,7 @@ def test_a_mistake_in_a_route_is_told_with_its_line(tmp_path, route, line, words
         tmp_path,
         **{"models__cheap.yaml": CHEAP, "routes__main.yaml": route, "agents__help.yaml": asks},
     )
-    with pytest.raises(BadCompany) as said:
+    with pytest.raises(DefinitionsError) as said:
         load(folder)
     assert any(
         f"line {line}: " in sentence and words in sentence

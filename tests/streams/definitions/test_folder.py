@@ -25,7 +25,7 @@ from schemas.ports import (
     ToolAnswer,
     ToolQuestion,
 )
-from streams.definitions.folder import BadCompany, load
+from streams.definitions.folder import DefinitionsError, load
 from streams.engine.client import request
 from streams.engine.in_memory import Local
 from streams.topology import PIPELINE
@@ -107,7 +107,7 @@ def test_a_model_or_route_that_is_direct_is_an_agent_of_its_name(tmp_path, file,
     )
     local.close()
     assert run.answer == "hello" and [(m.role, m.content) for m in asked[0]] == [("user", "hi")]
-    with pytest.raises(BadCompany, match="agent 'gpt-4o' is defined in"):
+    with pytest.raises(DefinitionsError, match="agent 'gpt-4o' is defined in"):
         load(folder_of(tmp_path, **{"agents/gpt-4o.yaml": GOOD["agents/help.yaml"]}))
 
 
@@ -197,7 +197,7 @@ def test_a_model_or_route_that_is_direct_is_an_agent_of_its_name(tmp_path, file,
     ],
 )
 def test_a_mistake_is_told_with_file_line_and_what_to_do(tmp_path, name, text, line, words):
-    with pytest.raises(BadCompany) as bad:
+    with pytest.raises(DefinitionsError) as bad:
         load(folder_of(tmp_path, **{name.replace("/", "__"): text}))
     assert f"{tmp_path / name}, line {line}: " in str(bad.value)
     assert words in str(bad.value)
@@ -222,7 +222,7 @@ def test_a_mistake_is_told_with_file_line_and_what_to_do(tmp_path, name, text, l
     ],
 )
 def test_a_secret_that_was_written_by_mistake_is_never_shown(tmp_path, name, text, line):
-    with pytest.raises(BadCompany) as bad:
+    with pytest.raises(DefinitionsError) as bad:
         load(folder_of(tmp_path, **{name.replace("/", "__"): text}))
     assert f"{tmp_path / name}, line {line}: " in str(bad.value) and "write env:NAME" in str(
         bad.value
@@ -231,7 +231,7 @@ def test_a_secret_that_was_written_by_mistake_is_never_shown(tmp_path, name, tex
 
 
 def test_all_mistakes_are_told_at_once(tmp_path):
-    with pytest.raises(BadCompany) as bad:
+    with pytest.raises(DefinitionsError) as bad:
         load(
             folder_of(
                 tmp_path,
@@ -265,7 +265,7 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(
     ],
 )
 def test_hostile_yaml_is_told_at_once(tmp_path, text, says):
-    with pytest.raises(BadCompany, match=says):
+    with pytest.raises(DefinitionsError, match=says):
         load(folder_of(tmp_path, **{"tenants__acme.yaml": text}))
 
 
@@ -273,13 +273,13 @@ def test_hostile_yaml_is_told_at_once(tmp_path, text, says):
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/nowhere")])
 def test_what_is_no_file_is_told(tmp_path, name, make):
     make(folder_of(tmp_path) / name)
-    with pytest.raises(BadCompany, match="no file that can be read"):
+    with pytest.raises(DefinitionsError, match="no file that can be read"):
         load(tmp_path)
 
 
 @pytest.mark.parametrize("what", ["absent", "empty"])
 def test_no_folder_and_an_empty_one(tmp_path, what):
-    with pytest.raises(BadCompany, match="give one with|defines nothing"):
+    with pytest.raises(DefinitionsError, match="give one with|defines nothing"):
         load(tmp_path / "nowhere" if what == "absent" else tmp_path)
 
 

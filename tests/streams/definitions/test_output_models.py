@@ -9,7 +9,7 @@ from schemas.definitions.kinds import Agent
 from schemas.events.agent.models import ModelAsked
 from streams.config import settings
 from streams.definitions import output_models
-from streams.definitions.folder import BadCompany, definition_in
+from streams.definitions.folder import DefinitionsError, definition_in
 from tests.support.examples import ends, playing, questions
 
 
@@ -61,7 +61,7 @@ def test_what_names_no_model_is_told_with_its_line(tmp_path, named, words):
     (file := tmp_path / "reader.yaml").write_text(
         f"prompt: Read.\nmodel: small\noutput: {named!r}\n"
     )
-    with pytest.raises(BadCompany, match=rf"reader.yaml, line 3: .*{words}"):
+    with pytest.raises(DefinitionsError, match=rf"reader.yaml, line 3: .*{words}"):
         definition_in(file, "agent")
 
 

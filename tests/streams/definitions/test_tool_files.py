@@ -213,7 +213,7 @@ def test_loose_schemas_are_written_anew_and_arguments_renamed(tmp_path):
     ],
 )
 def test_a_mistake_is_told_with_file_line_and_what_to_do(tmp_path, tool, line, words):
-    with pytest.raises(folder.BadCompany) as told:
+    with pytest.raises(folder.DefinitionsError) as told:
         load(tmp_path, tool)
     assert f"refund.yaml, line {line}: " in str(told.value) and words in str(told.value)
 
@@ -230,10 +230,10 @@ def test_a_server_is_asked_for_what_a_file_does_not_say(tmp_path, monkeypatch):
     assert tool.parameters["properties"] == {"n": {"type": "integer"}}
     monkeypatch.undo()
     with pytest.raises(
-        folder.BadCompany, match="line 2: its server cannot be asked .*: start it, or write"
+        folder.DefinitionsError, match="line 2: its server cannot be asked .*: start it, or write"
     ):
         load(tmp_path, "via: mcp\nserver: {url: http://127.0.0.1:1/mcp}")
-    with pytest.raises(folder.BadCompany, match="WEIR_MCP_COMMANDS"):
+    with pytest.raises(folder.DefinitionsError, match="WEIR_MCP_COMMANDS"):
         load(tmp_path, "via: mcp\nserver: {command: [rm]}")
     assert (
         load(
@@ -253,7 +253,7 @@ def test_a_server_is_asked_for_what_a_file_does_not_say(tmp_path, monkeypatch):
     ],
 )
 def test_a_document_that_is_none(tmp_path, spec, words):
-    with pytest.raises(folder.BadCompany, match=words):
+    with pytest.raises(folder.DefinitionsError, match=words):
         load(tmp_path, "via: openapi\nspec: ../spec.yaml\noperation: a", spec)
 
 
@@ -263,7 +263,7 @@ def test_more_tools_than_a_provider_takes(tmp_path):
         f"prompt: p\nmodel: m\ntools: [{', '.join(['refund'] * 129)}]"
     )
     with pytest.raises(
-        folder.BadCompany, match="a.yaml, line 3: 129 tools: model providers take at most 128"
+        folder.DefinitionsError, match="a.yaml, line 3: 129 tools: model providers take at most 128"
     ):
         load(tmp_path, "url: http://x")
 
@@ -271,7 +271,8 @@ def test_more_tools_than_a_provider_takes(tmp_path):
 def test_every_operation_of_a_real_document_becomes_a_tool():
     """The gateway's own, as its framework writes it."""
     document = application(Settings(), None, list).openapi()
-    spec, seen = Spec(document, "https://weir/openapi.json"), set()
+    spec = Spec(document, "https://weir/openapi.json")
+    seen = set()
     for path, item in document["paths"].items():
         for method in item:
             made = spec.operation(f"{method.upper()} {path}")

@@ -13,7 +13,8 @@ from streams.engine.monitoring.metric_names import METRICS
 SHOWN = {shown: metric for name, metric in METRICS.items() for shown in metric.shown_as(name)}
 RULES = [rule for group in alerts.rules()["groups"] for rule in group["rules"]]
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
-NAME, LABEL = re.compile(r"\bweir[_:][a-z0-9_:]+"), re.compile(r"(weir_\w+)\{([^}]*)\}")
+NAME = re.compile(r"\bweir[_:][a-z0-9_:]+")
+LABEL = re.compile(r"(weir_\w+)\{([^}]*)\}")
 
 
 def test_the_file_is_what_the_objectives_say():

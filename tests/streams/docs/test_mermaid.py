@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from processors.agent.machine import TRANSITIONS
 from schemas.definitions.patterns import Workflow
 from streams.cli.main import application
-from streams.definitions.folder import BadCompany, definition_in
+from streams.definitions.folder import DefinitionsError, definition_in
 from streams.docs import mermaid
 from tests.support.examples import FOLDER
 
@@ -79,5 +79,5 @@ def test_the_command_prints_both_or_says_what_is_wrong():
         and "stateDiagram-v2" in asked.output
         and "flowchart TD" in asked.output
     )
-    with pytest.raises(BadCompany, match="no file"):
+    with pytest.raises(DefinitionsError, match="no file"):
         definition_in(Path("nowhere.yaml"), "agent")

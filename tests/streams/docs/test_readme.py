@@ -1,4 +1,4 @@
-"""Does what `weir describe` says equal what the code does?"""
+"""`weir describe` equals the code."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Does the benchmark measure the same work on both sides, count it whole, and judge it as asked?"""
+"""The engine benchmark does the same work on all sides, counts it whole and judges it."""
 
 from collections import Counter
 from pathlib import Path
@@ -11,7 +11,7 @@ from streams.config import Settings
 from streams.engine.stages.core import Core
 from streams.lab import isolated_stack
 from streams.lab.bench_engine import broker, comparison, engine
-from streams.lab.bench_engine.broker import Unmeasured
+from streams.lab.bench_engine.broker import MeasurementError
 from streams.lab.bench_engine.engine import TARGETS, Target, chosen, row_of
 from streams.lab.bench_engine.workload import WORKS, Tally, events, tally
 from streams.lab.bench_stack import stack
@@ -80,7 +80,7 @@ def test_a_block_of_ports_is_free_and_not_always_the_same():
 def test_metrics_are_read_from_the_text():
     text = '# TYPE x counter\nx_total{consumer="a"} 3\nx_total{consumer="b"} 4.5\nxy 9\n'
     assert comparison.number_of(text, "x") == 7.5
-    with pytest.raises(Unmeasured, match="no z"):
+    with pytest.raises(MeasurementError, match="no z"):
         comparison.number_of(text, "z")
 
 
@@ -91,7 +91,7 @@ def test_a_worker_that_ends_is_quoted(tmp_path: Path):
             "streams.lab.bench_engine.weir_worker",
             "nonsense",
         ) as worker,
-        pytest.raises(Unmeasured, match=r"(?s)waiting.*KeyError: 'nonsense'"),
+        pytest.raises(MeasurementError, match=r"(?s)waiting.*KeyError: 'nonsense'"),
     ):
         worker.wait_until(lambda: False, 60, "waiting")
 
@@ -161,5 +161,5 @@ def test_a_word_is_as_old_as_the_reader_has_had_to_wait_for_the_end_of_it():
     spoken = [float(nth) for nth in range(words.WORDS)]
     found = words.ages_of([(0.25, 3), (0.5, 6), (2.25, 20), (99.5, 6 * words.WORDS)], spoken)
     assert found[:4] == [500, 1_250, 250, 96_500] and len(found) == words.WORDS and found[-1] == 500
-    with pytest.raises(Unmeasured, match="had 1 of 100 words"):
+    with pytest.raises(MeasurementError, match="had 1 of 100 words"):
         words.ages_of([(1.0, 11)], spoken)

@@ -1,4 +1,4 @@
-"""Does the benchmark of the gateway count what it asked, what failed, and what processes used?"""
+"""The gateway benchmark counts requests, failures and processor time."""
 
 import asyncio
 import os
@@ -47,7 +47,8 @@ def test_a_failure_is_counted_and_a_closed_connection_is_tried_once_more():
 
 
 def test_processor_time_of_a_process_grows():
-    before, until = cpu_s(os.getpid()), time.process_time() + 0.05
+    before = cpu_s(os.getpid())
+    until = time.process_time() + 0.05
     while time.process_time() < until:
         pass
     assert cpu_s(os.getpid()) > before

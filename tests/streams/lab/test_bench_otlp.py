@@ -1,4 +1,4 @@
-"""Does the benchmark of OTLP send what it counts, all of it different, and judge by the target?"""
+"""The OTLP benchmark sends distinct spans, counts them and judges by the target."""
 
 import pytest
 

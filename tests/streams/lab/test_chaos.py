@@ -1,4 +1,4 @@
-"""Does the chaos run find what is wrong, and kill what it says that it kills?"""
+"""The chaos run finds faults, and kills what it reports as killed."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -64,7 +64,9 @@ def log_of(*events):
     return kinds
 
 
-FIRST, SECOND, THIRD = uuid4(), uuid4(), uuid4()
+FIRST = uuid4()
+SECOND = uuid4()
+THIRD = uuid4()
 ASKED = {FIRST: ("t/s", 1), SECOND: ("t/s", 2), THIRD: ("t/other", 3)}
 
 
@@ -278,7 +280,7 @@ def test_the_slowest_come_first_and_what_was_not_measured_not_at_all():
 
 
 def test_a_kill_is_over_when_the_last_partition_moves():
-    moves = kill_plan.Moves(settings=None)  # type: ignore[arg-type]
+    moves = kill_plan.ProgressMonitor(settings=None)  # type: ignore[arg-type]
     moves.seen["RequestCleared", 0] += [98.0, 99.9, 100.4]
     moves.seen["RequestCleared", 1] += [99.0, 101.5]
     moves.seen["RequestCleared", 2] += [90.0, 140.0]  # was quiet before: says nothing

@@ -15,10 +15,12 @@ from streams.lab.chaos import outage
 
 @pytest.fixture
 def machine(monkeypatch):
-    """A machine on which the sink worker grows by a megabyte a look, ClickHouse is restarted once, and
-    rows come back.
+    """A machine on which the sink worker grows by a megabyte a look, ClickHouse is restarted once,
+    and rows come back.
     """
-    said, grown, looks = [], itertools.count(), itertools.count()
+    said = []
+    grown = itertools.count()
+    looks = itertools.count()
     landed = iter([UserError("away"), 60, 90, 100])
     services = {
         name: {"pid": name, "restarts": 0} for name in ("clickhouse", *outage.WAITING.values())

@@ -1,4 +1,4 @@
-"""Can a person talk to an agent with nothing but its file, and is it told what keeps them from it?"""
+"""The playground runs an agent from its file alone, with clear errors."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from infra.embedded.scripted.faults import faulty
 from streams.cli.main import application
-from streams.definitions.folder import BadCompany
+from streams.definitions.folder import DefinitionsError
 from streams.engine.errors import UserError
 from streams.lab.replay.recorded_runs import differences
 
@@ -55,10 +55,8 @@ def test_an_agent_that_asks_others_shows_who_says_what():
 
 
 def test_a_workflow_that_waits_is_helped_on_by_a_signal_and_by_time():
-    group, excursion = (
-        '{"people": 12, "day": "Saturday"}',
-        str(COMPANY.parent / "examples/workflow/agents/excursion.yaml"),
-    )
+    group = '{"people": 12, "day": "Saturday"}'
+    excursion = str(COMPANY.parent / "examples/workflow/agents/excursion.yaml")
     result = tried(
         excursion, "-m", group, "-m", '/signal deposit_paid {"usd": 50}', "-m", "/later 600"
     )
@@ -85,7 +83,7 @@ def test_a_workflow_that_waits_is_helped_on_by_a_signal_and_by_time():
 )
 def test_what_is_no_agent_is_said(file, says):
     found = tried(file, "-m", "x").exception
-    assert isinstance(found, BadCompany) and says in str(found)
+    assert isinstance(found, DefinitionsError) and says in str(found)
 
 
 @pytest.mark.parametrize(

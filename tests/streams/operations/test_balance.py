@@ -188,10 +188,8 @@ def test_a_real_log_is_counted_by_transactions_marks_and_all(own_settings, monke
         )
         for n in range(4)
     ]
-    topic, producer = (
-        own_settings.prefix + TokensUsed.topic(),
-        kafka.producer(own_settings, "maker"),
-    )
+    topic = own_settings.prefix + TokensUsed.topic()
+    producer = kafka.producer(own_settings, "maker")
     producer.init_transactions(30)
     for nth, event in enumerate(events):
         producer.begin_transaction()
@@ -231,7 +229,8 @@ def test_a_real_log_is_counted_by_transactions_marks_and_all(own_settings, monke
     [late] = delays(own_settings, {"sink-clickhouse"})
     assert late.behind > 0
     assert balance(own_settings, CODEC, rows, datetime.now(UTC) + timedelta(hours=1)).minutes == []
-    ledger, sums = Ledger(own_settings, CODEC), []
+    ledger = Ledger(own_settings, CODEC)
+    sums = []
     for more in (
         events[:0],
         events[:1],

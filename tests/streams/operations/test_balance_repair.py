@@ -1,4 +1,4 @@
-"""Are lost records landed again, they alone, and again where they are lost again?"""
+"""Lost records are written again, only they, and again if they are lost again."""
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -26,7 +26,8 @@ from tests.support.processors import ident
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
-CODEC, USED = Codec(LocalIds(event_classes())), TokensUsed.topic()
+CODEC = Codec(LocalIds(event_classes()))
+USED = TokensUsed.topic()
 
 
 def record(offset: int, value: bytes | None = None) -> SimpleNamespace:
@@ -58,7 +59,8 @@ class Shelf:
     name = "clickhouse"
 
     def __init__(self):
-        self.held, self.tokens = [], set()
+        self.held = []
+        self.tokens = set()
 
     def accepts_encoded(self, kind):
         return False
@@ -122,8 +124,8 @@ def test_the_count_names_the_offsets_that_are_repaired(shelf, monkeypatch):
 
 @pytest.mark.engine
 def test_what_is_lost_lands_out_of_a_real_log(own_settings, clickhouse_url, monkeypatch):
-    """Three records, the sink worker says that it has written two, none is there: those two are lost,
-    and land; not the third.
+    """Three records, the sink worker says that it has written two, none is there: those two are
+    lost, and land; not the third.
     """
     monkeypatch.setitem(SINKS, "clickhouse", TokensUsed | DeadLettered)
     kafka.create_topics(own_settings, [topic_of(TokensUsed, 3), topic_of(DeadLettered, 3)])
@@ -131,7 +133,8 @@ def test_what_is_lost_lands_out_of_a_real_log(own_settings, clickhouse_url, monk
         update={"clickhouse_url": clickhouse_url, "clickhouse_database": f"t{uuid4().hex[:8]}"}
     )
     migrate(clickhouse_url, settings.clickhouse_database, TABLES, {"retention_days": 3650})
-    topic, producer = settings.prefix + USED, kafka.producer(settings)
+    topic = settings.prefix + USED
+    producer = kafka.producer(settings)
     for number in range(3):
         producer.produce(topic, record(number).value(), b"acme", partition=2)
     producer.flush(30)

@@ -1,4 +1,4 @@
-"""Is a record counted once it has settled, a minute as often as it changes, and what is lost told?"""
+"""Settled records are counted once a minute, and losses are reported."""
 
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,8 @@ NOON_MS = int(NOON.timestamp() * 1000)
 CODEC = Codec(LocalIds(event_classes()))
 IDS = {"weir.usage.tokens-used": "made1"}
 NOTHING_WRONG = {"lost": 0, "doubled": 0}
-USED, LETTERS = TokensUsed.topic(), DeadLettered.topic()
+USED = TokensUsed.topic()
+LETTERS = DeadLettered.topic()
 
 
 def letter(consumer: str, offset: int) -> bytes:
@@ -95,7 +96,8 @@ def test_minutes_of_long_ago_are_forgotten(ledger):
 
 
 def test_what_could_not_be_kept_is_kept_at_the_next_turn(ledger, monkeypatch):
-    kept, away = [], [OSError("ClickHouse is away")]
+    kept = []
+    away = [OSError("ClickHouse is away")]
 
     def append(url, database, table, names, rows):
         if away:
@@ -125,7 +127,8 @@ def test_the_alarm_is_a_sentence_once_and_numbers_for_two_hours(ledger, caplog, 
     """A row that is not in its table: told when it is counted, and shown by the numbers as long as
     it is remembered.
     """
-    worker, rows = SimpleNamespace(metrics=Metrics()), landed(0, 1, 3)
+    worker = SimpleNamespace(metrics=Metrics())
+    rows = landed(0, 1, 3)
     for name, made in (
         ("append_rows", lambda *_: None),
         ("delays", lambda settings: [Delay("calls", 2, 1500)]),
@@ -135,10 +138,12 @@ def test_the_alarm_is_a_sentence_once_and_numbers_for_two_hours(ledger, caplog, 
     ):
         monkeypatch.setattr(balance_worker, name, made)
     monkeypatch.setattr(ledger, "_read", lambda written: None)
-    ledger._settings, now = Settings(), ledger._now()
+    ledger._settings = Settings()
+    now = ledger._now()
 
     def turn(after: timedelta) -> str:
-        ledger._now, counting = lambda: now + after, Future()
+        ledger._now = lambda: now + after
+        counting = Future()
         counting.set_result(ledger.turn())
         caplog.clear()
         tell(worker, counting)
@@ -210,7 +215,8 @@ def test_a_row_deleted_by_hand_and_one_landed_twice_are_told(
         balance_worker, "written_to", lambda *_: {(USED, place["number"]): batch.offsets[-1] + 1}
     )
     monkeypatch.setattr(ledger, "_read", lambda written: None)
-    worker, counting = SimpleNamespace(metrics=Metrics()), Future()
+    worker = SimpleNamespace(metrics=Metrics())
+    counting = Future()
     counting.set_result(ledger.turn())
     tell(worker, counting)
     assert "NOT BALANCED: 2 records lost, 1 doubled" in caplog.text

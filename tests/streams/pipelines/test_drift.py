@@ -1,4 +1,4 @@
-"""Does what moved in an hour come out of the pipeline by itself, once the hour is over?"""
+"""Drift alarms leave the pipeline once their hour is over."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID

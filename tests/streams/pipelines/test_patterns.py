@@ -1,4 +1,4 @@
-"""Do agents of each pattern come to the end that is declared, in the examples of `infra/examples`?"""
+"""Agents of each pattern reach their declared end, in the examples of `infra/examples`."""
 
 import pytest
 

@@ -59,7 +59,9 @@ class World:
     """
 
     def __init__(self, route, agent=(), **scripts):
-        self.scripts, self.asked, self.pauses = scripts, [], []
+        self.scripts = scripts
+        self.asked = []
+        self.pauses = []
         agent = Agent(**{"name": "a", "prompt": "Be brief.", "model": "r"} | dict(agent))
         tenants = [Tenant(name=name, burst=10_000) for name in ("acme", "other")]
         port = ModelClient(

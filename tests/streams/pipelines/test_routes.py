@@ -27,7 +27,8 @@ def of(kind, events):
 def test_a_cheap_answer_that_stands_the_check_is_all_that_is_paid():
     with playing("routing") as (_, ask):
         events = ask("What are gaiters for?", "adviser")
-    [end], [said] = ends(events), of(ModelResponded, events)
+    [end] = ends(events)
+    [said] = of(ModelResponded, events)
     assert (end.outcome, end.answer[:7], end.model_calls) == ("completed", "Gaiters", 1)
     assert (said.model, said.route, said.fell_back, said.wasted_usd) == (
         "cheap",
@@ -46,7 +47,9 @@ def test_a_cheap_answer_that_stands_the_check_is_all_that_is_paid():
 def test_a_weak_answer_is_paid_too_and_counts_against_the_runs_limits():
     with playing("routing") as (_, ask):
         events = ask("Which crampons fit?", "adviser")
-    [end], [said], used = ends(events), of(ModelResponded, events), of(TokensUsed, events)
+    [end] = ends(events)
+    [said] = of(ModelResponded, events)
+    used = of(TokensUsed, events)
     assert end.answer.startswith("Semi-rigid") and (said.model, said.fell_back) == ("dear", True)
     assert [(a.model, a.reason, a.wasted) for a in of(AttemptEnded, events)] == [
         ("cheap", "check_failed", True),
@@ -68,7 +71,8 @@ def test_a_weak_answer_is_paid_too_and_counts_against_the_runs_limits():
 def test_a_model_that_cannot_be_asked_falls_back_and_wasted_nothing():
     with playing("routing", DOWN) as (_, ask):
         events = ask("Which crampons fit?", "writer")
-    [end], [said] = ends(events), of(ModelResponded, events)
+    [end] = ends(events)
+    [said] = of(ModelResponded, events)
     assert end.outcome == "completed" and said.model == "dear"
     lost = [a for a in of(AttemptEnded, events) if a.wasted]
     assert {(a.model, a.cost_usd) for a in lost} <= {("cheap", 0)} and len(

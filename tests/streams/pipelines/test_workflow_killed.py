@@ -39,7 +39,9 @@ class Killed(Local):
 
     def __init__(self, pipeline, given, ports, place=None):
         super().__init__(pipeline, given, ports)
-        self._steps, self._place, self.taken = stages(pipeline), place, 0
+        self._steps = stages(pipeline)
+        self._place = place
+        self.taken = 0
         self._changelog = {key: {} for key in self._cores}
 
     def _take(self, event):

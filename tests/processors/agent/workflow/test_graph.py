@@ -1,6 +1,4 @@
-"""Which nodes of a graph begin when: joins, dead ways, loops, and ways that nobody waits for any
-more?
-"""
+"""The nodes of a graph begin when they may: joins, dead edges, loops, waits that are given up."""
 
 import pytest
 

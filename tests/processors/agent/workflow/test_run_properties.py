@@ -1,5 +1,5 @@
-"""Whatever graph and answers, in whatever order: does a workflow end once, and is all that it did
-accounted for?
+"""Whatever the graph and the answers, in whatever order, a workflow ends once, and all that it did
+is compensated or named.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Is each mistake in a graph found before it runs, at its place, with a sentence on what to do?"""
+"""Each mistake in a graph is found before it runs, with its location and what to do."""
 
 import pytest
 

@@ -102,10 +102,8 @@ def test_a_case_becomes_a_step_a_call_and_its_tools_have_their_schemas(tmp_path)
     ]
     assert (talk.turns, talk.model_calls, talk.tool_calls) == (("Move a to b", "Thanks"), 4, 2)
     made = recording.definitions([talk], "http://x")
-    [tool], [agent] = (
-        [d for d in made if isinstance(d, Tool)],
-        [d for d in made if isinstance(d, Agent)],
-    )
+    [tool] = [d for d in made if isinstance(d, Tool)]
+    [agent] = [d for d in made if isinstance(d, Agent)]
     assert tool.parameters["properties"]["deep"] == {"type": "number"} and agent.tools == ("mv",)
     assert play([talk]) == {}
 
@@ -129,14 +127,14 @@ def test_a_call_that_breaks_its_schema_is_found(tmp_path):
     ],
 )
 def test_what_is_no_call_is_told_with_its_line(tmp_path, text, words):
-    with pytest.raises(recording.BadRecording, match="line 1") as told:
+    with pytest.raises(recording.RecordingError, match="line 1") as told:
         recorded_in(tmp_path, CASE | {"ground_truth": [[text], []]})
     assert words in str(told.value)
 
 
 def test_without_the_functions_it_is_said_where_they_should_be(tmp_path):
     (tmp_path / "cases.jsonl").write_text(json.dumps(CASE))
-    with pytest.raises(recording.BadRecording, match=bfcl.FUNCTIONS):
+    with pytest.raises(recording.RecordingError, match=bfcl.FUNCTIONS):
         recording.read(tmp_path / "cases.jsonl")
 
 

@@ -22,8 +22,8 @@ from streams.config import Settings
 from streams.definitions import folder
 from streams.engine.definitions_topic import plan
 from streams.engine.errors import UserError
-from streams.lab.playground import Desk
-from streams.lab.replay.fork import Change, Unforkable, fork
+from streams.lab.playground import Playground
+from streams.lab.replay.fork import Change, ForkError, fork
 from streams.lab.replay.run_history import of_run
 
 COMPANY = Path(__file__).parents[4] / "infra/company"
@@ -58,7 +58,7 @@ GIVEN = Definitions.of(
 
 @pytest.fixture(scope="module")
 def past():
-    desk = Desk(Settings(services_port=8090), COMPANY, "support", "fernweh")
+    desk = Playground(Settings(services_port=8090), COMPANY, "support", "fernweh")
     events = desk.say("Where is my order A-1001?")
     desk.close()
     return of_run(events, events[0].run)
@@ -183,12 +183,12 @@ def test_a_prompt_that_cannot_be_rendered_ends_the_fork_with_a_sentence(past):
     ],
 )
 def test_what_is_not_there_is_said(past, change, says):
-    with pytest.raises(Unforkable, match=says):
+    with pytest.raises(ForkError, match=says):
         forked(past, change)
 
 
 def test_without_its_beginning_a_run_cannot_be_forked(past):
-    with pytest.raises(Unforkable, match="not on Kafka any more"):
+    with pytest.raises(ForkError, match="not on Kafka any more"):
         forked([event for event in past if not isinstance(event, RequestCleared)], Change())
 
 
@@ -219,10 +219,8 @@ def test_what_a_fork_spends_is_usage_of_the_tenant_each_time(past):
 
 def test_the_prompt_that_is_not_changed_is_the_one_that_the_run_had(past):
     """Its alias may have moved on since."""
-    asked, newer = (
-        [],
-        GIVEN.prompt("support").model_copy(update={"policy": "Answer in verse."}),
-    )
+    asked = []
+    newer = GIVEN.prompt("support").model_copy(update={"policy": "Answer in verse."})
 
     async def chat(question):
         asked.append(question.messages[0].content)
@@ -266,14 +264,15 @@ def test_what_with_cannot_mean_is_said(change):
 
 def test_a_long_run_is_forked_whole():
     """Questions of a long run carry what is new; the model of the fork is asked with all of it."""
-    desk = Desk(Settings(services_port=8090), COMPANY, "support", "fernweh")
+    desk = Playground(Settings(services_port=8090), COMPANY, "support", "fernweh")
     events = [
         event
         for text in (*["Hello! " + "x" * 3_900] * 9, "Where is my order A-1001?")
         for event in desk.say(text)
     ]
     desk.close()
-    past, asked = of_run(events, events[-1].run), []
+    past = of_run(events, events[-1].run)
+    asked = []
     assert [bool(event.follows) for event in past if isinstance(event, ModelAsked)] == [False, True]
 
     async def chat(question):

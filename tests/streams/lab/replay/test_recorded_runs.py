@@ -24,7 +24,7 @@ from sinks.tools.results import ToolResult
 from streams.cli.main import application
 from streams.definitions import folder
 from streams.engine.errors import UserError
-from streams.lab.replay.recorded_runs import BadHistory, Recorder, differences
+from streams.lab.replay.recorded_runs import HistoryError, Recorder, differences
 from streams.topology import PIPELINE
 from tests.streams.cli.test_approvals import word
 from tests.streams.pipelines.test_workflow import paid
@@ -105,7 +105,9 @@ class Story:
     more: Mapping[str, ToolKind] = field(default_factory=dict)
 
 
-CHEAP, NAMER, CLERK = ("model", "cheap"), ("agent", "namer"), ("agent", "clerk")
+CHEAP = ("model", "cheap")
+NAMER = ("agent", "namer")
+CLERK = ("agent", "clerk")
 PLAYED = {
     "single": Story("single", one("A lamp made of paper", "namer")),
     "stream": Story(
@@ -251,7 +253,7 @@ def test_a_change_that_would_break_a_run_in_flight_is_found(tmp_path, before, af
 )
 def test_what_is_no_history_is_said(tmp_path, text, words):
     (tmp_path / "h.jsonl").write_text(text)
-    with pytest.raises(BadHistory, match=words):
+    with pytest.raises(HistoryError, match=words):
         differences(tmp_path / "h.jsonl")
 
 

@@ -1,4 +1,4 @@
-"""Is a recording read as the protocol means it, and is any difference found?"""
+"""Recordings are read as the protocol says, and every difference is found."""
 
 import pytest
 
@@ -40,14 +40,14 @@ def test_a_last_user_message_without_an_answer_is_not_sent():
     ],
 )
 def test_bad_lines_are_refused_with_their_number(text, says):
-    with pytest.raises(recording.BadRecording, match="line 1") as refused:
+    with pytest.raises(recording.RecordingError, match="line 1") as refused:
         recording.conversation(0, text)
     assert says in str(refused.value)
 
 
 def test_an_empty_file_is_refused(tmp_path):
     (tmp_path / "empty.jsonl").write_text("\n\n")
-    with pytest.raises(recording.BadRecording, match="has no conversation"):
+    with pytest.raises(recording.RecordingError, match="has no conversation"):
         recording.read(tmp_path / "empty.jsonl")
 
 

@@ -1,4 +1,4 @@
-"""Is a trace of arrivals read as it stands, in order, and refused with a sentence where it is none?"""
+"""Traces of arrivals are read in order; invalid ones are refused clearly."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_a_limit_takes_the_first(trace):
 def test_a_file_that_is_no_trace_is_refused(tmp_path, text, says):
     path = tmp_path / "bad.csv"
     path.write_text(text)
-    with pytest.raises(traffic.BadTrace, match=says):
+    with pytest.raises(traffic.TraceFileError, match=says):
         traffic.read(path)
 
 
