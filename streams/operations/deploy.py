@@ -19,10 +19,11 @@ from streams.config import Settings
 from streams.definitions.folder import Company, DefinitionsError
 from streams.engine import definitions_topic, kafka, schema_registry
 from streams.engine.client import Publisher
+from streams.engine.shapes import stages
 from streams.engine.stages import changelog
 from streams.operations import partitions
 from streams.operations.connections import codec_of
-from streams.topology import stages
+from streams.topology import PIPELINE
 
 log = logging.getLogger(__name__)
 TABLES = Path(__file__).parents[2] / "infra" / "clickhouse"
@@ -57,7 +58,7 @@ def wanted_topics(settings: Settings) -> list[Topic]:
     """Every event's topic, and the changelog of every stage."""
     return [
         *topics(settings.partitions).values(),
-        *(changelog.topic(key, settings.partitions) for key in stages()),
+        *(changelog.topic(key, settings.partitions) for key in stages(PIPELINE)),
     ]
 
 

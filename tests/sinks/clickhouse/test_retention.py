@@ -20,12 +20,12 @@ from schemas.wire.codec import HEAD, Codec, LocalIds
 from sinks.base import EncodedBatch
 from sinks.clickhouse.retention import days_of, tenant_of
 from sinks.clickhouse.sink import ClickHouseSink, connect, migrate
-from streams.engine.sinks.worker import kept_by
+from streams.engine.sinks.worker import retention_of
 from tests.sinks.conftest import TABLES as FOLDER
 
 CODEC = Codec(LocalIds(event_classes()))
 NOW = datetime.now(UTC).replace(microsecond=0)
-KEPT = kept_by(
+KEPT = retention_of(
     lambda: Definitions.of(Tenant(name="brief", retention_days=2), Tenant(name="usual")), 3_650
 )
 OLD = """INSERT INTO {table} (id, at, tenant, session, run, {more} cost_usd, started_at)

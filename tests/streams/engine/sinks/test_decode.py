@@ -21,11 +21,11 @@ from schemas.events.usage import TokensUsed
 from schemas.wire.avro_schema import schema_of
 from schemas.wire.codec import HEAD, Codec, LocalIds, from_json
 from sinks.base import EncodedBatch
+from sinks.base import decoded as values_of
 from sinks.clickhouse.avro_rows import AvroRows, accepts_encoded, avro_rows
-from sinks.clickhouse.avro_rows import read as values_of
 from sinks.clickhouse.rows import column_batch
 from streams.engine.sinks.decode import Bad, Reader, seq_of
-from streams.engine.sinks.worker import written_by_steps
+from streams.topology import VALIDATED
 
 EXAMPLES = Path(__file__).parents[4] / "schemas" / "examples"
 CODEC = Codec(LocalIds(event_classes()))
@@ -78,7 +78,7 @@ class Sink:
 
 
 def reader(bytes_too: bool = True) -> Reader:
-    return Reader(CODEC, Sink(bytes_too), written_by_steps(), kept_days=365)
+    return Reader(CODEC, Sink(bytes_too), VALIDATED, kept_days=365)
 
 
 def read(kind, *records: Record) -> tuple[list[int], list[tuple[int, str]]]:
