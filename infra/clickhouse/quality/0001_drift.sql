@@ -14,17 +14,20 @@ CREATE TABLE IF NOT EXISTS profiles
     outcome Map(LowCardinality(String), UInt64) COMMENT 'Runs by outcome',
     model Map(LowCardinality(String), UInt64) COMMENT 'Runs by the model that answered; none where none was asked',
     script Map(LowCardinality(String), UInt64) COMMENT 'Runs by the script of the question: latin, cyrillic, han, arabic, other or none',
+    language Map(LowCardinality(String), UInt64) COMMENT 'Runs by the language of the question (de, en, ...); its script where that tells more, other where nobody knows',
+    subject Map(LowCardinality(String), UInt64) COMMENT 'Runs by group of questions whose most telling words are hashed alike (w00 to w31); no word is kept',
     kafka_topic LowCardinality(String) COMMENT 'Topic of the record that this row was made of',
     kafka_partition UInt32 COMMENT 'Its partition',
     kafka_offset UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Its offset',
     seq UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Number of the event in the order its stage decided; 0 where no stage made it',
+    retention_days UInt16 DEFAULT ${retention_days} CODEC(T64, ZSTD(1)) COMMENT 'Days that the row is kept, by the definition of its tenant when it landed',
     landed_at DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta, ZSTD(1)) COMMENT 'When the row was written here'
 )
-ENGINE = MergeTree
+ENGINE = ${replicated}MergeTree
 PARTITION BY toYYYYMM(at)
 ORDER BY (tenant, agent, at)
-TTL toDateTime(at) + INTERVAL ${retention_days} DAY
-SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1
+TTL toDateTime(at) + toIntervalDay(retention_days)
+SETTINGS ${deduplication}, ttl_only_drop_parts = 0
 COMMENT 'One row an hour and agent: how its runs were spread';
 
 CREATE TABLE IF NOT EXISTS drift
@@ -48,11 +51,12 @@ CREATE TABLE IF NOT EXISTS drift
     kafka_partition UInt32 COMMENT 'Its partition',
     kafka_offset UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Its offset',
     seq UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Number of the event in the order its stage decided; 0 where no stage made it',
+    retention_days UInt16 DEFAULT ${retention_days} CODEC(T64, ZSTD(1)) COMMENT 'Days that the row is kept, by the definition of its tenant when it landed',
     landed_at DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta, ZSTD(1)) COMMENT 'When the row was written here'
 )
-ENGINE = MergeTree
+ENGINE = ${replicated}MergeTree
 PARTITION BY toYYYYMM(at)
 ORDER BY (tenant, agent, at)
-TTL toDateTime(at) + INTERVAL ${retention_days} DAY
-SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1
+TTL toDateTime(at) + toIntervalDay(retention_days)
+SETTINGS ${deduplication}, ttl_only_drop_parts = 0
 COMMENT 'One row for each feature of an agent that was spread otherwise in an hour than in the week before';

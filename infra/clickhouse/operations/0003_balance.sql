@@ -11,11 +11,11 @@ CREATE TABLE IF NOT EXISTS balance
     landed_after_ms UInt64 CODEC(T64, ZSTD(1)) COMMENT 'Longest time from the log into the table in milliseconds',
     counted_at DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta, ZSTD(1)) COMMENT 'When it was counted; of a minute counted twice the later count holds'
 )
-ENGINE = ReplacingMergeTree(counted_at)
+ENGINE = ${replicated}ReplacingMergeTree(counted_at)
 PARTITION BY toYYYYMM(minute)
 ORDER BY (topic, partition, minute)
 TTL minute + INTERVAL ${retention_days} DAY
-SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1
+SETTINGS ${deduplication}, ttl_only_drop_parts = 1
 COMMENT 'Produced = landed + dead-lettered, by topic, partition and minute; read with argMax(..., counted_at)';
 
 CREATE TABLE IF NOT EXISTS delays
@@ -25,9 +25,9 @@ CREATE TABLE IF NOT EXISTS delays
     behind UInt64 CODEC(T64, ZSTD(1)) COMMENT 'Records that it had not finished, at most',
     oldest_ms UInt64 CODEC(T64, ZSTD(1)) COMMENT 'Milliseconds since the oldest of them was produced; 0 where none was left'
 )
-ENGINE = MergeTree
+ENGINE = ${replicated}MergeTree
 PARTITION BY toYYYYMM(at)
 ORDER BY (consumer, at)
 TTL toDateTime(at) + INTERVAL least(${retention_days}, 62) DAY
-SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1
+SETTINGS ${deduplication}, ttl_only_drop_parts = 1
 COMMENT 'How far behind each part of the pipeline was, once a minute, of the last two months';

@@ -14,6 +14,7 @@ CREATE TABLE IF NOT EXISTS attempts
     model LowCardinality(String) COMMENT 'Name of the model that was asked',
     provider LowCardinality(String) COMMENT 'Its provider',
     reason LowCardinality(String) COMMENT 'Why it gave no answer that could be used (timeout, http_500, check_failed, cancelled, ...); empty where it did',
+    after_ms UInt64 CODEC(T64, ZSTD(1)) COMMENT 'How long after the question it began, in milliseconds',
     wait_ms UInt64 CODEC(T64, ZSTD(1)) COMMENT 'How long it took in milliseconds',
     input_tokens UInt64 CODEC(T64, ZSTD(1)) COMMENT 'Tokens sent, cached ones included; 0 where nobody was told',
     cached_input_tokens UInt64 CODEC(T64, ZSTD(1)) COMMENT 'Input tokens that the provider read from its cache',
@@ -35,22 +36,13 @@ CREATE TABLE IF NOT EXISTS attempts
     kafka_partition UInt32 COMMENT 'Its partition',
     kafka_offset UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Its offset',
     seq UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Number of the event in the order its stage decided; 0 where no stage made it',
+    retention_days UInt16 DEFAULT ${retention_days} CODEC(T64, ZSTD(1)) COMMENT 'Days that the row is kept, by the definition of its tenant when it landed',
     landed_at DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta, ZSTD(1)) COMMENT 'When the row was written here',
     INDEX by_run run TYPE bloom_filter(0.01) GRANULARITY 1
 )
-ENGINE = MergeTree
+ENGINE = ${replicated}MergeTree
 PARTITION BY toYYYYMM(at)
 ORDER BY (tenant, toStartOfHour(at), agent, model)
-TTL toDateTime(at) + INTERVAL ${retention_days} DAY
-SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1
+TTL toDateTime(at) + toIntervalDay(retention_days)
+SETTINGS ${deduplication}, ttl_only_drop_parts = 0
 COMMENT 'One row a request to a model, used or wasted: the ledger of attempts';
-
-ALTER TABLE token_usage
-    ADD COLUMN IF NOT EXISTS wasted Bool COMMENT 'Whether the answer that these tokens paid for was not used' AFTER cost_usd,
-    ADD COLUMN IF NOT EXISTS cache_hit Bool COMMENT 'Whether the answer came from the response cache: nothing was spent' AFTER wasted,
-    ADD COLUMN IF NOT EXISTS saved_input_tokens UInt64 COMMENT 'Input tokens that the cache hit saved' AFTER cache_hit,
-    ADD COLUMN IF NOT EXISTS saved_output_tokens UInt64 COMMENT 'Output tokens that the cache hit saved' AFTER saved_input_tokens,
-    ADD COLUMN IF NOT EXISTS saved_usd Nullable(Decimal(38, 12)) COMMENT 'US dollars that the cache hit saved; NULL: none, or nobody knows the price' AFTER saved_output_tokens;
-
-ALTER TABLE spans
-    ADD COLUMN IF NOT EXISTS cache_hit Bool COMMENT 'Whether the answer came from the response cache' AFTER attempts;

@@ -15,14 +15,15 @@ CREATE TABLE IF NOT EXISTS feedback_given
     kafka_partition UInt32 COMMENT 'Its partition',
     kafka_offset UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Its offset',
     seq UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Number of the event in the order its stage decided; 0 where no stage made it',
+    retention_days UInt16 DEFAULT ${retention_days} CODEC(T64, ZSTD(1)) COMMENT 'Days that the row is kept, by the definition of its tenant when it landed',
     landed_at DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta, ZSTD(1)) COMMENT 'When the row was written here',
     INDEX by_run run TYPE bloom_filter(0.01) GRANULARITY 1
 )
-ENGINE = MergeTree
+ENGINE = ${replicated}MergeTree
 PARTITION BY toYYYYMM(at)
 ORDER BY (tenant, toStartOfHour(at), run)
-TTL toDateTime(at) + INTERVAL ${retention_days} DAY
-SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1
+TTL toDateTime(at) + toIntervalDay(retention_days)
+SETTINGS ${deduplication}, ttl_only_drop_parts = 0
 COMMENT 'One row a word of a person on a run, as it came in, whether or not the run is known';
 
 CREATE TABLE IF NOT EXISTS feedback
@@ -48,12 +49,44 @@ CREATE TABLE IF NOT EXISTS feedback
     kafka_partition UInt32 COMMENT 'Its partition',
     kafka_offset UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Its offset',
     seq UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Number of the event in the order its stage decided; 0 where no stage made it',
+    retention_days UInt16 DEFAULT ${retention_days} CODEC(T64, ZSTD(1)) COMMENT 'Days that the row is kept, by the definition of its tenant when it landed',
     landed_at DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta, ZSTD(1)) COMMENT 'When the row was written here',
     INDEX by_run run TYPE bloom_filter(0.01) GRANULARITY 1
 )
-ENGINE = MergeTree
+ENGINE = ${replicated}MergeTree
 PARTITION BY toYYYYMM(at)
 ORDER BY (tenant, agent, agent_version, at)
-TTL toDateTime(at) + INTERVAL ${retention_days} DAY
-SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1
+TTL toDateTime(at) + toIntervalDay(retention_days)
+SETTINGS ${deduplication}, ttl_only_drop_parts = 0
 COMMENT 'One row a word of a person beside the run that it is about';
+
+CREATE TABLE IF NOT EXISTS feedback_by_day
+(
+    day Date COMMENT 'Start of the day, UTC',
+    tenant LowCardinality(String) COMMENT 'Tenant',
+    agent LowCardinality(String) COMMENT 'Name of the agent',
+    agent_version UInt64 COMMENT 'Version of the agent',
+    model LowCardinality(String) COMMENT 'Model that the runs used last',
+    given SimpleAggregateFunction(sum, UInt64) COMMENT 'How often feedback was given',
+    good SimpleAggregateFunction(sum, UInt64) COMMENT 'Those of it above 0',
+    bad SimpleAggregateFunction(sum, UInt64) COMMENT 'Those of it below 0',
+    score SimpleAggregateFunction(sum, Float64) COMMENT 'Sum of the scores'
+)
+ENGINE = ${replicated}AggregatingMergeTree
+PARTITION BY toYYYYMM(day)
+ORDER BY (tenant, agent, agent_version, day, model)
+TTL toDateTime(day) + INTERVAL ${retention_days} DAY
+SETTINGS ${deduplication}, ttl_only_drop_parts = 1
+COMMENT 'Feedback by tenant, agent, version and day';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS feedback_by_day_view TO feedback_by_day AS
+SELECT
+    toDate(at, 'UTC') AS day,
+    tenant, agent, agent_version, model,
+    count() AS given,
+    countIf(feedback.score > 0) AS good,
+    countIf(feedback.score < 0) AS bad,
+    sum(feedback.score) AS score
+FROM feedback
+GROUP BY day, tenant, agent, agent_version, model
+COMMENT 'Feeds feedback_by_day from feedback';

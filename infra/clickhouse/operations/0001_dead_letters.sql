@@ -18,11 +18,12 @@ CREATE TABLE IF NOT EXISTS dead_letters
     kafka_partition UInt32 COMMENT 'Its partition',
     kafka_offset UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Its offset',
     seq UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Number of the event in the order its stage decided; 0 where no stage made it',
+    retention_days UInt16 DEFAULT ${retention_days} CODEC(T64, ZSTD(1)) COMMENT 'Days that the row is kept, by the definition of its tenant when it landed',
     landed_at DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(Delta, ZSTD(1)) COMMENT 'When the row was written here'
 )
-ENGINE = MergeTree
+ENGINE = ${replicated}MergeTree
 PARTITION BY toYYYYMM(at)
 ORDER BY (topic_name, toStartOfHour(at), reason)
-TTL toDateTime(at) + INTERVAL ${retention_days} DAY
-SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1
+TTL toDateTime(at) + toIntervalDay(retention_days)
+SETTINGS ${deduplication}, ttl_only_drop_parts = 0
 COMMENT 'One row a record that could not be processed, whole, so that it can be given back';
