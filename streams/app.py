@@ -25,12 +25,13 @@ from infra.embedded.scripted import server as scripted
 from infra.embedded.service import Service, StackError
 from sinks.spec import sink_specs
 from streams.config import Settings
-from streams.topology import stages
+from streams.engine.shapes import stages
+from streams.topology import PIPELINE
 
 ROOT = Path(__file__).parents[1]
 COMPANY = ROOT / "infra" / "company"
 PRELOAD = (
-    "streams.engine.worker",
+    "streams.worker",
     "streams.engine.stages.worker",
     "streams.engine.calls.worker",
     "streams.ports.wiring",
@@ -91,7 +92,7 @@ def workers(settings: Settings, slots: int = 1) -> list[Service]:
     """The pipeline: one worker a stage and slot, call runners, a worker a sink, the live views, the
     gateway, who balances.
     """
-    names = [("stage", key, slot) for key in stages() for slot in range(slots)]
+    names = [("stage", key, slot) for key in stages(PIPELINE) for slot in range(slots)]
     names += [("calls", "", slot) for slot in range(slots)]
     names += [("sink", spec.name, 0) for spec in sink_specs().values() if spec.enabled(settings)]
     names += [("live", "", 0), ("gateway", "", 0), ("balancing", "", 0)]
@@ -105,7 +106,7 @@ def worker(settings: Settings, kind: str, what: str, slot: int, port: int) -> Se
     name = "-".join(filter(None, (kind, what, str(slot))))
     more = [what] if what else []
     slots = [] if kind in ("live", "gateway", "balancing") else ["--slot", str(slot)]
-    argv = (sys.executable, "-m", "streams.engine.worker", kind, *more, *slots, "--port", str(port))
+    argv = (sys.executable, "-m", "streams.worker", kind, *more, *slots, "--port", str(port))
     ports = (port, settings.gateway_port) if kind == "gateway" else (port,)
     return Service(
         name,
@@ -117,7 +118,7 @@ def worker(settings: Settings, kind: str, what: str, slot: int, port: int) -> Se
         after=("deploy",),
         ready={"http": f"http://127.0.0.1:{port}/readyz"},
         drain_s=15,
-        entry="streams.engine.worker:main",
+        entry="streams.worker:main",
         preload=PRELOAD,
     )
 

@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     )
     clickhouse_port: Port = Field(8123, description="port of the embedded ClickHouse")
     clickhouse_database: str = Field("weir", description="database that holds the tables")
+    clickhouse_replicated: bool = Field(
+        False,
+        description="tables replicated over the replicas of one shard; needs Keeper and the macros shard and replica",
+    )
     qdrant_url: str = Field("", description="URL of a Qdrant; empty: embedded")
     qdrant_key: SecretStr = Field(SecretStr(""), description="API key of Qdrant")
     qdrant_port: Port = Field(6333, description="port of the embedded Qdrant")

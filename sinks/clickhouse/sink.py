@@ -1,4 +1,4 @@
-"""The ClickHouse sink: inserts that happen exactly once, and the migrations of its tables.
+"""The ClickHouse sink: inserts that happen exactly once.
 
 An insert is one block with a token of the records' exact offsets; tables and the targets of their
 views remember 10,000 tokens. Without tokens 90,000 rows became 108,560 under kills; with
@@ -6,15 +6,10 @@ max(offset) read at start the views lost 4,000 for good.
 """
 
 import logging
-import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-import clickhouse_connect
 import lz4.frame
 from clickhouse_connect.datatypes.registry import get_from_name
 from clickhouse_connect.driver.client import Client
@@ -23,6 +18,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 from schemas.events.base import Event
 from sinks.base import Batch, EncodedBatch, decoded
 from sinks.clickhouse.avro_rows import AvroRows, accepts_encoded, avro_rows
+from sinks.clickhouse.connection import connect
 from sinks.clickhouse.retention import RetentionDays, default_days
 from sinks.clickhouse.rows import ColumnBatch, column_batch, epoch
 
@@ -37,131 +33,6 @@ GREATEST_OFFSETS = """
 SELECT kafka_topic_id, max(kafka_offset) FROM `{table}`
 WHERE kafka_topic = {{topic:String}} AND kafka_partition = {{partition:UInt32}} GROUP BY kafka_topic_id
 """
-MIGRATIONS_TABLE = """
-CREATE TABLE IF NOT EXISTS schema_migrations
-(
-    name String COMMENT 'File name of the migration',
-    sha256 FixedString(64) COMMENT 'SHA-256 of the file when it was applied',
-    applied_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When it was applied'
-)
-ENGINE = MergeTree ORDER BY name
-COMMENT 'Which numbered SQL files have been applied; an applied file never changes'
-"""
-
-
-class MigrationError(Exception):
-    """The SQL files and the database do not fit together. The message says what to do."""
-
-
-def connect(url: str, database: str, **more: Any) -> Client:
-    """A client of a ClickHouse at `http(s)://[user:password@]host[:port]`. Raises where it does not
-    answer.
-
-    No session, because a session allows one query at a time; no retries, because the runtime
-    retries.
-    """
-    at = urlsplit(url)
-    if not at.hostname or at.scheme not in ("http", "https"):
-        raise ValueError(
-            f"{at.scheme}://{at.hostname or ''} is no URL of a ClickHouse: "
-            "write http(s)://user:password@host:port"
-        )
-    secure = at.scheme == "https"
-    return clickhouse_connect.get_client(
-        **(
-            {
-                "host": at.hostname,
-                "port": at.port or (8443 if secure else 8123),
-                "secure": secure,
-                "username": unquote(at.username or "default"),
-                "password": unquote(at.password or ""),
-                "database": database,
-                "compress": "lz4",
-                "autogenerate_session_id": False,
-                "query_retries": 0,
-                "send_receive_timeout": 60,
-                "connect_timeout": 5,
-            }
-            | more
-        )
-    )
-
-
-def migrate(url: str, database: str, folder: Path, variables: Mapping[str, Any]) -> list[str]:
-    """Applies the numbered files that were not applied yet, in order, and returns their names.
-
-    `${name}` in a file is replaced from `variables`. Every statement may be applied twice (IF NOT
-    EXISTS), so a migration that was cut off is started again. Raises MigrationError where an
-    applied file has changed or is gone.
-    """
-    with connect(url, "default") as client:
-        client.command(f"CREATE DATABASE IF NOT EXISTS `{database}`")
-    with connect(url, database) as client:
-        return _migrate(client, folder, variables)
-
-
-def _migrate(client: Client, folder: Path, variables: Mapping[str, Any]) -> list[str]:
-    client.command(MIGRATIONS_TABLE)
-    rows = client.query("SELECT name, any(sha256) FROM schema_migrations GROUP BY name").result_rows
-    applied = {_text(name): _text(digest) for name, digest in rows}
-    files = {path.name: path.read_text() for path in sorted(folder.glob("[0-9][0-9][0-9]_*.sql"))}
-    _check_unchanged(applied, files)
-    done = []
-    for name, text in files.items():
-        if name not in applied:
-            for statement in statements(string.Template(text).substitute(variables)):
-                client.command(statement)
-            client.insert(
-                "schema_migrations", [[name, _digest(text)]], column_names=["name", "sha256"]
-            )
-            done.append(name)
-    return done
-
-
-def append_rows(
-    url: str, database: str, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]
-) -> None:
-    """Adds rows to a table of figures; none are no insert. A repeat is not removed: the table's
-    queries have to allow for it.
-    """
-    if rows:
-        with connect(url, database) as client:
-            client.insert(table, rows, column_names=list(names))
-
-
-def statements(text: str) -> list[str]:
-    """The statements of a file. Each ends with a semicolon at the end of a line."""
-    lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
-    parts = "\n".join(lines).split(";\n")
-    return [part.strip().removesuffix(";") for part in parts if part.strip()]
-
-
-def _check_unchanged(applied: dict[str, str], files: dict[str, str]) -> None:
-    for name, digest in sorted(applied.items()):
-        if name not in files:
-            raise MigrationError(
-                f"{name} was applied to this database and is gone from the folder: this is an "
-                "older Weir than the database. Use the newer one."
-            )
-        if _digest(files[name]) != digest:
-            raise MigrationError(
-                f"{name} was changed after it was applied. Put it back as it was, and write the "
-                "change as a new file with the next number."
-            )
-    behind = [name for name in files if name not in applied and applied and name < max(applied)]
-    if behind:
-        raise MigrationError(
-            f"{behind[0]} comes before {max(applied)}, which is applied already: give it a "
-            "higher number."
-        )
-
-
-def _digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 class ClickHouseSink:

@@ -14,7 +14,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
-from sinks.clickhouse import sink
+from sinks.clickhouse import connection
 from streams.config import Settings
 from streams.console.queries import OF_ALL, ROWS, ROWS_TAKEN
 from streams.console.request import Reading
@@ -88,7 +88,7 @@ def wanted(query: Mapping[str, str]) -> dict[str, str]:
 
 def opened(settings: Settings, sql: str, parameters: dict[str, Any], form: str) -> tuple[Any, Any]:
     """A client of its own, and the answer that it begins to give."""
-    client = sink.connect(settings.clickhouse(), settings.clickhouse_database)
+    client = connection.connect(settings.clickhouse(), settings.clickhouse_database)
     try:
         if form == "CSVWithNames":
             sql = defused(client, sql, parameters)

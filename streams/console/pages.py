@@ -20,9 +20,9 @@ from streams.console.page import Picture, Table, Tile, link, render
 from streams.console.queries import MINE, MONEY, ROWS, ROWS_SHOWN, SPANS_SHOWN, SPLITS
 from streams.console.request import Look, Reading
 from streams.console.trace_steps import graph, placed
-from streams.engine.shapes import Call, Step, kinds
+from streams.engine.shapes import Call, Step, calls, kinds, stages
 from streams.gateway.errors import Problem
-from streams.topology import PIPELINE, calls, stages
+from streams.topology import PIPELINE
 
 router = APIRouter(prefix="/console", include_in_schema=False)
 OUTCOMES = ("completed", "failed", "blocked", "stopped", "cancelled", "refused")
@@ -466,7 +466,7 @@ async def topology(look: Reading) -> HTMLResponse:
     }
     drawn = [
         (f"stage: {key}", f"stage-{key}", late.get(f"stage-{key}"), [_step(step) for step in steps])
-        for key, steps in stages().items()
+        for key, steps in stages(PIPELINE).items()
     ]
     return render(
         look,
@@ -475,7 +475,12 @@ async def topology(look: Reading) -> HTMLResponse:
         rates=by_event,
         stages=[
             *drawn,
-            ("asked outside", "calls", late.get("calls"), [_step(step) for step in calls()]),
+            (
+                "asked outside",
+                "calls",
+                late.get("calls"),
+                [_step(step) for step in calls(PIPELINE)],
+            ),
         ],
         tables=[
             Table("Records a minute, by topic", rates, "rates"),

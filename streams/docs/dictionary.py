@@ -9,9 +9,8 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sinks.clickhouse.sink import MIGRATIONS_TABLE, statements
+from sinks.clickhouse.migrations import FOLDER, MIGRATIONS_TABLE, files_in, statements
 
-FOLDER = Path(__file__).parents[2] / "infra" / "clickhouse"
 TEXT = r"'((?:[^']|'')*)'"
 COLUMN = re.compile(
     rf"^\s*(?:ADD COLUMN IF NOT EXISTS )?(?!MODIFY|COMMENT)(\w+) ((?:(?! DEFAULT | CODEC| COMMENT ).)+)"
@@ -47,10 +46,7 @@ class Table:
 def tables(folder: Path = FOLDER) -> dict[str, Table]:
     """Every table that the files make, by name."""
     made: dict[str, Table] = {}
-    texts = [
-        MIGRATIONS_TABLE,
-        *(path.read_text() for path in sorted(folder.glob("[0-9][0-9][0-9]_*.sql"))),
-    ]
+    texts = [MIGRATIONS_TABLE, *files_in(folder).values()]
     for statement in (one for text in texts for one in statements(text)):
         if created := CREATED.search(statement):
             kind, name, inside, rest = created.groups()

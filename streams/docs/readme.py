@@ -21,8 +21,8 @@ from schemas.wire.topics import topics
 from streams.config import Settings
 from streams.docs.commands import COMMANDS
 from streams.engine.monitoring import metric_names
-from streams.engine.shapes import Call, Each, Fold, Kinds, Step, Window, kinds
-from streams.topology import FROM_SERVICES, PIPELINE, SINKS, stages
+from streams.engine.shapes import Call, Each, Fold, Kinds, Step, Window, kinds, stages
+from streams.topology import FROM_SERVICES, PIPELINE, SINKS
 
 Pipeline = tuple[Step, ...]
 Sinks = dict[str, Kinds]

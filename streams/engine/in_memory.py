@@ -20,10 +20,9 @@ from schemas.events.operations import DeadLettered
 from schemas.ports import ChatQuestion, Failure, Impossible
 from schemas.wire.codec import to_json
 from streams.engine.calls.conversation_cache import Conversations
-from streams.engine.shapes import Step, kinds
+from streams.engine.shapes import Step, calls, inputs, kinds, stages
 from streams.engine.stages.core import Core, Failed
 from streams.engine.stages.windows import NEVER
-from streams.topology import calls, inputs, stages
 
 
 class Local:

@@ -229,6 +229,39 @@ def kinds(events: Kinds) -> tuple[type[Event], ...]:
     return get_args(events) or (events,)
 
 
+def stages(pipeline: tuple[Step, ...]) -> dict[str, tuple[Step, ...]]:
+    """The steps of each stage, by the key that they share; Calls are in none."""
+    by_key: dict[str, tuple[Step, ...]] = {}
+    for step in pipeline:
+        if not isinstance(step.by, Call):
+            key = kinds(step.reads)[0].key
+            by_key[key] = (*by_key.get(key, ()), step)
+    return by_key
+
+
+def calls(pipeline: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps that ask the world outside."""
+    return tuple(step for step in pipeline if isinstance(step.by, Call))
+
+
+def inputs(steps: tuple[Step, ...]) -> tuple[type[Event], ...]:
+    """What a stage reads from Kafka: all that its steps read and none of them writes, in the
+    table's order.
+
+    A timer's event is made by the runtime inside the stage.
+    """
+    inside = {kind for step in steps for kind in kinds(step.writes)}
+    inside |= {step.by.wakes for step in steps if isinstance(step.by, Fold) and step.by.wakes}
+    return tuple(
+        dict.fromkeys(kind for step in steps for kind in kinds(step.reads) if kind not in inside)
+    )
+
+
+def written(pipeline: tuple[Step, ...]) -> frozenset[type[Event]]:
+    """All classes that the steps write."""
+    return frozenset(kind for step in pipeline for kind in kinds(step.writes))
+
+
 def takes_definitions(function: Callable[..., Any]) -> bool:
     """Whether the function's last argument is annotated with `Definitions`."""
     annotations = _annotations(function)

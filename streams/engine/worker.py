@@ -1,14 +1,10 @@
-"""How does a worker process begin, live and end? `python -m streams.engine.worker stage session
---slot 0 --port 9400`.
+"""The process of a worker: how it begins, lives and ends, the same for every kind.
 
-The same for every kind: it says in one line what it is, answers on its port, is ended by a watchdog
-when it hangs, and on SIGTERM finishes what it has begun. Runners are imported when it is known
-which one is needed, because a killed worker should be back within a second.
+It answers on its health port, is ended by a watchdog when it hangs, and on SIGTERM finishes what it
+has begun. `streams/worker.py` makes one of each kind.
 """
 
-import argparse
 import gc
-import importlib
 import logging
 import os
 import signal
@@ -20,7 +16,7 @@ from typing import Any
 from schemas.definitions.kinds import Definitions
 from schemas.wire.codec import Codec, Ids
 from sinks.objects import ObjectStore
-from streams.config import Settings, settings
+from streams.config import Settings
 from streams.engine.definitions_topic import Follower
 from streams.engine.monitoring.health import Heart, Pages
 from streams.engine.monitoring.telemetry import Metrics, Outward
@@ -32,15 +28,6 @@ SILENCE_S = 8.0
 STARTING_S = 60.0
 FAILED = 3
 REPEAT_S = 10.0
-KINDS = {
-    "stage": "streams.engine.stages.worker",
-    "calls": "streams.engine.calls.worker",
-    "sink": "streams.engine.sinks.worker",
-    "live": "streams.live.views",
-    "gateway": "streams.gateway",
-    "balancing": "streams.operations.balance_worker",
-}
-"""The module of each kind of worker."""
 COLLECTED = (20_000, 20, 20)
 """Events hold no circles: looking for them as often as Python does by itself (700) took a stage 6 %
 of its time.
@@ -161,51 +148,6 @@ def start_logging() -> None:
     )  # a line a call says nothing that the spans do not
 
 
-def runner(kind: str) -> Any:
-    """The `run` of a kind of worker."""
-    return importlib.import_module(KINDS[kind]).run
-
-
-def arguments(argv: list[str]) -> argparse.Namespace:
-    """What to run. `--port` is the port of the health pages; 0 picks a free one."""
-    parser = argparse.ArgumentParser(
-        prog="python -m streams.engine.worker", description=__doc__.splitlines()[0]
-    )
-    kinds = parser.add_subparsers(dest="kind", required=True)
-    for kind, what in (
-        ("stage", "key"),
-        ("calls", None),
-        ("sink", "sink"),
-        ("live", None),
-        ("gateway", None),
-        ("balancing", None),
-    ):
-        one = kinds.add_parser(kind)
-        if what:
-            one.add_argument("what", metavar=what)
-        one.add_argument(
-            "--slot", type=int, default=0, help="a number from 0 that no other live process has"
-        )
-        one.add_argument("--port", type=int, default=None, help="of /healthz, /readyz and /metrics")
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    asked = arguments(sys.argv[1:] if argv is None else argv)
-    start_logging()
-    which = [asked.what] if "what" in asked else []
-    name = "-".join((asked.kind, *which, str(asked.slot)))
-    configured = settings()
-    worker = Worker(
-        configured,
-        name,
-        configured.metrics_port if asked.port is None else asked.port,
-        follows=asked.kind in ("stage", "calls", "gateway"),
-    )
-    slot = [] if asked.kind in ("live", "gateway", "balancing") else [asked.slot]
-    execute(worker, lambda: runner(asked.kind)(configured, *which, *slot, worker))
-
-
 def execute(worker: Worker, run: Any) -> None:
     """Runs to the end, to SIGTERM, or to an error; a worker that fails ends at once and says why."""
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -222,7 +164,3 @@ def execute(worker: Worker, run: Any) -> None:
         worker.end(f"{type(error).__name__}: {error}")
     worker.close()
     log.info("drained worker=%s", worker.name)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""How does the gateway's process begin and end? `python -m streams.engine.worker gateway` serves
+"""How does the gateway's process begin and end? `python -m streams.worker gateway` serves
 HTTP at `gateway_host:gateway_port`.
 
 What it needs is imported when it runs: a part of it can be imported alone, and a killed gateway is
@@ -19,7 +19,7 @@ BACKLOG = 2_048
 
 
 def run(settings: Settings, worker: Any) -> None:
-    """The gateway worker: `streams/engine/worker.py` calls this in its process."""
+    """The gateway worker: `streams/worker.py` calls this in its process."""
     import uvloop
 
     worker.given()

@@ -3,7 +3,7 @@
 import threading
 from typing import Any
 
-from sinks.clickhouse import sink
+from sinks.clickhouse import connection
 from streams.config import Settings
 
 TIMEOUT_S = 10
@@ -30,7 +30,7 @@ class Tables:
         """One client for all threads: it keeps no session, and its pool of connections is its own."""
         with self._lock:
             if self._client is None:
-                self._client = sink.connect(
+                self._client = connection.connect(
                     self._settings.clickhouse(),
                     self._settings.clickhouse_database,
                     send_receive_timeout=TIMEOUT_S,

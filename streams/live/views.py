@@ -235,5 +235,5 @@ async def _watch(app: faust.App, view: View, worker: Any) -> None:
 
 
 def run(settings: Settings, worker: Any) -> None:
-    """The live worker: `streams/engine/worker.py` calls this in its process."""
+    """The live worker: `streams/worker.py` calls this in its process."""
     asyncio.run(follow(settings, worker))

@@ -17,8 +17,7 @@ from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.shapes import kinds
 from streams.engine.sinks.decode import Reader
-from streams.engine.sinks.worker import written_by_steps
-from streams.topology import SINKS
+from streams.topology import SINKS, VALIDATED
 
 log = logging.getLogger(__name__)
 AT_ONCE = 20_000
@@ -32,7 +31,8 @@ def repair(
     stored is logged.
     """
     kind_of = {settings.prefix + kind.topic(): kind for kind in kinds(SINKS["clickhouse"])}
-    reader, landed = Reader(codec, sink, written_by_steps(), settings.retention_days), 0
+    landed = 0
+    reader = Reader(codec, sink, VALIDATED, settings.retention_days)
     ids = kafka.topic_ids(kafka.admin(settings), {topic for topic, _ in lost})
     for (topic, partition), offsets in sorted(lost.items()):
         for begin in range(0, len(offsets), AT_ONCE):

@@ -24,7 +24,7 @@ from confluent_kafka import KafkaError
 from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
 from schemas.wire.codec import Undecodable
-from sinks.clickhouse.sink import append_rows
+from sinks.clickhouse.connection import append_rows
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.errors import UserError

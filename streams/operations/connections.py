@@ -6,7 +6,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 from confluent_kafka import KafkaException
 
 from schemas.wire.codec import Codec
-from sinks.clickhouse import sink
+from sinks.clickhouse import connection
 from sinks.objects import ObjectStore
 from streams.config import Settings
 from streams.engine import kafka
@@ -38,7 +38,7 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """The rows of a query, each by column name. A UserError says why there are none to be had."""
     try:
-        client = sink.connect(settings.clickhouse(), settings.clickhouse_database)
+        client = connection.connect(settings.clickhouse(), settings.clickhouse_database)
         try:
             return list(client.query(sql, parameters=parameters or {}).named_results())
         finally:

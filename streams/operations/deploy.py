@@ -8,24 +8,23 @@ embedded stack, and `./weir deploy` where the engines are real servers.
 import logging
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from infra.embedded.service import StackError
 from schemas.wire.topics import Topic, topics
-from sinks.clickhouse import sink
+from sinks.clickhouse.migrations import make_tables
 from sinks.qdrant import sink as qdrant
 from streams import app
 from streams.config import Settings
 from streams.definitions.folder import Company, DefinitionsError
 from streams.engine import definitions_topic, kafka, schema_registry
 from streams.engine.client import Publisher
+from streams.engine.shapes import stages
 from streams.engine.stages import changelog
 from streams.operations import partitions
 from streams.operations.connections import codec_of
-from streams.topology import stages
+from streams.topology import PIPELINE
 
 log = logging.getLogger(__name__)
-TABLES = Path(__file__).parents[2] / "infra" / "clickhouse"
 Progress = Callable[[str], None]
 
 
@@ -40,11 +39,11 @@ def deploy(settings: Settings, progress: Progress = log.info) -> None:
     progress(f"topics: {len(created)} created")
     schema_registry.register_all(settings)
     progress("schemas: registered")
-    applied = sink.migrate(
+    applied = make_tables(
         settings.clickhouse(),
         settings.clickhouse_database,
-        TABLES,
-        {"retention_days": str(settings.retention_days)},
+        settings.retention_days,
+        settings.clickhouse_replicated,
     )
     progress(f"tables: {len(applied)} migrations applied")
     qdrant.prepare_collection(
@@ -57,7 +56,7 @@ def wanted_topics(settings: Settings) -> list[Topic]:
     """Every event's topic, and the changelog of every stage."""
     return [
         *topics(settings.partitions).values(),
-        *(changelog.topic(key, settings.partitions) for key in stages()),
+        *(changelog.topic(key, settings.partitions) for key in stages(PIPELINE)),
     ]
 
 

@@ -7,9 +7,9 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from streams.config import Settings
 from streams.engine import kafka
-from streams.engine.shapes import kinds
+from streams.engine.shapes import calls, inputs, kinds, stages
 from streams.engine.sinks.batches import read_metadata
-from streams.topology import SINKS, calls, inputs, stages
+from streams.topology import PIPELINE, SINKS
 
 ANSWER_S = 10
 
@@ -28,9 +28,10 @@ class Delay:
 def consumers() -> dict[str, list[str]]:
     """Every part of the pipeline that reads Kafka, with its topics."""
     found = {
-        f"stage-{key}": [kind.topic() for kind in inputs(steps)] for key, steps in stages().items()
+        f"stage-{key}": [kind.topic() for kind in inputs(steps)]
+        for key, steps in stages(PIPELINE).items()
     }
-    found["calls"] = [kind.topic() for step in calls() for kind in kinds(step.reads)]
+    found["calls"] = [kind.topic() for step in calls(PIPELINE) for kind in kinds(step.reads)]
     found |= {
         f"sink-{sink}": [kind.topic() for kind in kinds(reads)] for sink, reads in SINKS.items()
     }

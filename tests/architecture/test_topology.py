@@ -4,8 +4,8 @@ import pytest
 
 from schemas.catalogue import event_classes
 from schemas.wire.topics import topics
-from streams.engine.shapes import Call, Fold, Window, kinds
-from streams.topology import FROM_SERVICES, PIPELINE, SINKS, inputs, stages
+from streams.engine.shapes import Call, Fold, Window, inputs, kinds, stages
+from streams.topology import FROM_SERVICES, PIPELINE, SINKS
 
 
 def test_a_class_has_one_topic_and_the_other_way_round():
@@ -20,7 +20,7 @@ def test_state_has_the_key_of_what_it_reads(step):
 
 
 def test_what_a_stage_hears_comes_from_inside_or_from_outside_never_both():
-    for steps in stages().values():
+    for steps in stages(PIPELINE).values():
         inside = {kind for step in steps for kind in kinds(step.writes)} & {
             kind for step in steps for kind in kinds(step.reads)
         }
@@ -31,9 +31,9 @@ def test_what_a_stage_hears_comes_from_inside_or_from_outside_never_both():
 
 def test_what_no_step_writes_comes_from_other_services():
     wrote = {kind for step in PIPELINE for kind in kinds(step.writes)}
-    assert {kind for steps in stages().values() for kind in inputs(steps) if kind not in wrote} <= {
-        *kinds(FROM_SERVICES)
-    }
+    assert {
+        kind for steps in stages(PIPELINE).values() for kind in inputs(steps) if kind not in wrote
+    } <= {*kinds(FROM_SERVICES)}
 
 
 def test_nothing_is_said_in_vain():

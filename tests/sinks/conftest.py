@@ -1,16 +1,14 @@
 """What do the tests of the sinks share? One embedded Qdrant, and a database or collection each."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from clickhouse_connect.driver.client import Client
 
 from infra.embedded.testing_servers import running_qdrant
-from sinks.clickhouse.sink import connect, migrate
-
-TABLES = Path(__file__).parents[2] / "infra" / "clickhouse"
+from sinks.clickhouse.connection import connect
+from sinks.clickhouse.migrations import make_tables
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +21,7 @@ def qdrant_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def database(clickhouse_url: str) -> Iterator[Client]:
     """A client on a database of this module's own, with all tables."""
     name = f"t{uuid4().hex[:8]}"
-    migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
+    make_tables(clickhouse_url, name, 3650)
     with connect(clickhouse_url, name) as client:
         yield client
         client.command(f"DROP DATABASE `{name}`")

@@ -13,6 +13,7 @@ from streams.config import settings
 from streams.engine.calls import worker as runner
 from streams.engine.shapes import Call, Step
 from streams.engine.worker import Worker, execute, start_logging
+from streams.ports.wiring import ports
 
 STEPS = (
     Step("ask_model", Call(call.ask, "chat", call.tell)),
@@ -51,4 +52,4 @@ if __name__ == "__main__":
     slot = int(sys.argv[1])
     url = sys.argv[2]
     worker = Given(slot, url)
-    execute(worker, lambda: runner.run(settings(), slot, worker, STEPS))
+    execute(worker, lambda: runner.run(settings(), slot, worker, STEPS, ports(settings(), worker)))

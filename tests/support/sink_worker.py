@@ -8,11 +8,11 @@ import sys
 from schemas.catalogue import event_classes
 from schemas.wire.codec import LocalIds
 from sinks.clickhouse.sink import ClickHouseSink
+from sinks.spec import sink_spec
 from streams.config import settings
-from streams.engine.shapes import kinds
-from streams.engine.sinks.worker import SinkWorker, sink_of
+from streams.engine.sinks.worker import SinkWorker, Stored, sink_of
 from streams.engine.worker import Worker, execute, start_logging
-from streams.topology import SINKS
+from streams.topology import VALIDATED
 
 if __name__ == "__main__":
     start_logging()
@@ -24,4 +24,9 @@ if __name__ == "__main__":
             settings().clickhouse(), settings().clickhouse_database, deduplicate=False
         )
     worker = Worker(settings(), f"sink-{name}-{slot}", ids=LocalIds(event_classes()), follows=False)
-    execute(worker, lambda: SinkWorker(settings(), sink, kinds(SINKS[name]), slot, worker).run())
+    execute(
+        worker,
+        lambda: SinkWorker(
+            settings(), sink, Stored(sink_spec(name).events, VALIDATED), slot, worker
+        ).run(),
+    )

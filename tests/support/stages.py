@@ -25,9 +25,8 @@ from schemas.wire.codec import Codec, LocalIds, headers_of
 from schemas.wire.topics import topic_of
 from streams.config import Settings
 from streams.engine import kafka
-from streams.engine.shapes import kinds
+from streams.engine.shapes import inputs, kinds, stages
 from streams.engine.stages import changelog
-from streams.topology import inputs, stages
 from tests.support.toy import TOY
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import typer
 from confluent_kafka import Message
 
 from schemas.events.knowledge import ChunkPrepared, ChunkRetired
-from sinks.clickhouse.sink import append_rows
+from sinks.clickhouse.connection import append_rows
 from sinks.qdrant import sink as qdrant_sink
 from streams.cli.output import AsJson, err, out, say_json, table
 from streams.config import Settings, settings

@@ -381,18 +381,8 @@ def run(
     settings: Settings,
     slot: int,
     worker: Worker,
-    steps: tuple[Step, ...] | None = None,
-    ports: Mapping[str, Port] | None = None,
+    steps: tuple[Step, ...],
+    ports: Mapping[str, Port],
 ) -> None:
-    """Runs until SIGTERM: all Calls of the topology through the ports made from the settings, or
-    those given.
-    """
-    if steps is None:
-        from streams.topology import calls
-
-        steps = calls()
-    if ports is None:
-        from streams.ports.wiring import ports as made
-
-        ports = made(settings, worker)
+    """Runs the Calls among the steps, through the ports, until SIGTERM."""
     Calls(settings, slot, worker, steps, ports).run()

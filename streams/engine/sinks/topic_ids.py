@@ -17,10 +17,8 @@ from confluent_kafka import KafkaError, KafkaException
 from schemas.events.base import Event
 from streams.config import Settings
 from streams.engine import kafka
-from streams.engine.shapes import kinds
 from streams.engine.sinks.batches import Lane
 from streams.engine.stages.changelog import topic as changelog
-from streams.topology import stages
 
 log = logging.getLogger(__name__)
 ASKED_S = 3.0
@@ -44,13 +42,10 @@ MADE_ANEW = (
 
 def numbering_of(settings: Settings, kind: type[Event], beat: Callable[[], None]) -> str:
     """A name for the numbers (`seq`) that events of a class have from their stage: the id of its
-    changelog topic, where it keeps the last one; "" where there is no such topic. Waits for the
-    broker.
+    changelog topic, where it keeps the last one; "" where there is no such topic. The stage has the
+    key of what it writes. Waits for the broker.
     """
-    key = next(
-        key for key, steps in stages().items() if any(kind in kinds(step.writes) for step in steps)
-    )
-    name = settings.prefix + changelog(key, settings.partitions).name
+    name = settings.prefix + changelog(kind.key, settings.partitions).name
     client = kafka.admin(settings)
     return kafka.patiently(lambda: kafka.topic_ids(client, [name], ASKED_S), beat).get(name, "")
 

@@ -13,8 +13,9 @@ Letters with ids of their own place would have needed a table that removes repea
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import (
@@ -27,17 +28,15 @@ from confluent_kafka import (
 
 from schemas.definitions.kinds import Definitions
 from schemas.events.base import Event
-from schemas.events.operations import DeadLettered
 from sinks.base import Sink
 from sinks.spec import SinkContext, sink_spec
 from streams.config import Settings
 from streams.engine import kafka
-from streams.engine.shapes import kinds
 from streams.engine.sinks.batches import CommitMetadata, Lane, Limits, Place, read_metadata
 from streams.engine.sinks.decode import Reader
 from streams.engine.sinks.offset_commits import Ledger
 from streams.engine.sinks.topic_ids import Topics, numbering_of
-from streams.topology import PIPELINE, SINKS
+from streams.engine.worker import Worker
 
 log = logging.getLogger(__name__)
 PULL = 5_000
@@ -53,48 +52,44 @@ HIGH = 4
 """Batches in memory, in rows or bytes, above which reading pauses."""
 
 
-def run(settings: Settings, sink: str, slot: int, worker: Any) -> None:
-    """Lands all that the topology says for this sink, until the worker is told to stop."""
-    SinkWorker(settings, sink_of(settings, sink, worker), kinds(SINKS[sink]), slot, worker).run()
-
-
-def sink_of(settings: Settings, name: str, worker: Any = None) -> Sink:
+def sink_of(settings: Settings, name: str, worker: Worker | None = None) -> Sink:
     """The sink of this name, made from the settings. Raises ValueError where there is none."""
     definitions = worker.given if worker else Definitions
     measure = worker.metrics.measure if worker else None
-    days = kept_by(definitions, settings.retention_days)
+    days = retention_of(definitions, settings.retention_days)
     beat = worker.beat if worker else lambda: None
     context = SinkContext(settings, days, measure, lambda kind: numbering_of(settings, kind, beat))
     return sink_spec(name).make(context)
 
 
-def kept_by(given: Callable[[], Definitions], usual_days: int) -> Callable[[str], int]:
-    """For how many days the rows of a tenant are kept, as the definitions have it now."""
+def retention_of(definitions: Callable[[], Definitions], usual_days: int) -> Callable[[str], int]:
+    """How many days the rows of a tenant are stored, by the definitions in force at the time."""
 
     def days(tenant: str) -> int:
-        known = given().tenant(tenant)
+        known = definitions().tenant(tenant)
         return (known and known.retention_days) or usual_days
 
     return days
 
 
-def written_by_steps() -> set[type[Event]]:
-    """The classes that no one outside writes: what their records hold was validated when it was
-    made.
+@dataclass(frozen=True)
+class Stored:
+    """The classes that a sink stores. Records of those that are `validated` were validated when
+    they were made, because no one outside writes them.
     """
-    return {DeadLettered} | {kind for step in PIPELINE for kind in kinds(step.writes)}
+
+    events: tuple[type[Event], ...]
+    validated: frozenset[type[Event]]
 
 
 class SinkWorker:
     """One worker of one sink. The main thread reads, cuts and records; one other thread writes."""
 
-    def __init__(
-        self, settings: Settings, sink: Sink, events: Iterable[type[Event]], slot: int, worker: Any
-    ):
+    def __init__(self, settings: Settings, sink: Sink, stored: Stored, slot: int, worker: Worker):
         self._sink, self._worker, self._name = sink, worker, f"sink-{sink.name}"
-        self._kinds = {settings.prefix + kind.topic(): kind for kind in events}
+        self._kinds = {settings.prefix + kind.topic(): kind for kind in stored.events}
         self._limits = Limits(min(settings.sink_rows, sink.rows_max), settings.sink_age_s)
-        self._reader = Reader(worker.codec, sink, written_by_steps(), settings.retention_days)
+        self._reader = Reader(worker.codec, sink, stored.validated, settings.retention_days)
         self._consumer = kafka.consumer(settings, self._name, slot, **GATHERED)
         self._ledger = Ledger(settings, self._name, slot, worker, self._consumer)
         self._topics = Topics(settings, self._name, worker)

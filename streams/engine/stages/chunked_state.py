@@ -9,7 +9,8 @@ are. What changes in an earlier part is written anew from there on. A conversati
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, get_args, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter
 
@@ -21,11 +22,11 @@ Written = Iterable[tuple[int | None, bytes | None]]
 """The number of a part (None: the state's own record), and its value (None: it is gone)."""
 
 
-def _member_of(kind: Any) -> Any:
-    """The class of a state; of a union the first one, as its members share what grows."""
-    while get_args(kind):
+def _classes_of(kind: Any) -> tuple[Any, ...]:
+    """The classes of a state: the members of a union, or the one class."""
+    if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
-    return kind
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
 class Parts:
@@ -33,10 +34,12 @@ class Parts:
 
     def __init__(self, kind: Any, adapter: TypeAdapter):
         self._adapter = adapter
-        member = _member_of(kind)
-        self.field: str | None = getattr(member, "GROWS", None)
+        classes = _classes_of(kind)
+        # A union writes its members at half the speed of their own classes.
+        self._writers = {one: TypeAdapter(one) for one in classes} if len(classes) > 1 else {}
+        self.field: str | None = getattr(classes[0], "GROWS", None)
         self._items = (
-            TypeAdapter(get_type_hints(member, include_extras=True)[self.field])
+            TypeAdapter(get_type_hints(classes[0], include_extras=True)[self.field])
             if self.field
             else None
         )
@@ -54,22 +57,25 @@ class Parts:
             yield from ((number, None) for number in range(len(before)))
             return
         if self.field is None:
-            yield None, self._adapter.dump_json(state)
+            yield None, self._dumped(state)
             return
         kept, place = self._kept(before, getattr(state, self.field))
         rest = getattr(state, self.field)[place:]
-        whole = self._adapter.dump_json(replace(state, **{self.field: rest}) if place else state)
+        whole = self._dumped(replace(state, **{self.field: rest}) if place else state)
         if (
             len(whole) > WHOLE_BYTES
             and len(sealed := self._items.dump_json(rest)) > WHOLE_BYTES // 2
         ):
             yield len(kept), sealed
             kept.append(rest)
-            whole = self._adapter.dump_json(replace(state, **{self.field: ()}))
+            whole = self._dumped(replace(state, **{self.field: ()}))
         yield from ((number, None) for number in range(len(kept), len(before)))
         if kept:
             self._sealed[key] = kept
         yield None, MARK + b'%d,"state":%b}' % (len(kept), whole) if kept else whole
+
+    def _dumped(self, state: Any) -> bytes:
+        return self._writers.get(type(state), self._adapter).dump_json(state)
 
     @staticmethod
     def _kept(before: list[tuple], items: tuple) -> tuple[list[tuple], int]:

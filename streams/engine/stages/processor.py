@@ -27,11 +27,10 @@ from streams.config import Settings
 from streams.engine import dead_letters
 from streams.engine.monitoring.telemetry import Metrics
 from streams.engine.schema_registry import NotRegistered, RegistryAway
-from streams.engine.shapes import Fold, SessionGap, Step, Window
+from streams.engine.shapes import Fold, SessionGap, Step, Window, inputs
 from streams.engine.stages.changelog import PLACE, Place
 from streams.engine.stages.core import Core, Failed
 from streams.engine.stages.partitioner import Partitioner
-from streams.topology import inputs
 
 Record = tuple[str, bytes, bytes, Headers]
 """Topic, value, key, headers."""

@@ -18,14 +18,13 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 from schemas.events.operations import DeadLettered
 from streams.config import Settings
 from streams.engine import kafka
-from streams.engine.shapes import Step, kinds
+from streams.engine.shapes import Step, inputs, kinds, stages
 from streams.engine.stages.assignment import Ownership
 from streams.engine.stages.changelog import PLACE, topic
 from streams.engine.stages.processor import Partition, Record, Taker, Unwritable, now_utc
 from streams.engine.stages.untransacted import Untransacted
 from streams.engine.transactions import Aborted, Lost, TooLarge, Transactions
 from streams.engine.worker import Worker
-from streams.topology import inputs, stages
 
 log = logging.getLogger(__name__)
 
@@ -357,10 +356,10 @@ def run(
     key: str,
     slot: int,
     worker: Worker,
-    pipeline: tuple[Step, ...] | None = None,
+    pipeline: tuple[Step, ...],
 ) -> None:
-    """Runs the stage of a key until SIGTERM, on the whole topology or on the given one."""
-    table = stages() if pipeline is None else stages(pipeline)
+    """Runs the stage of a key in a pipeline until SIGTERM."""
+    table = stages(pipeline)
     if key not in table:
         raise SystemExit(f"there is no stage {key!r}: there are {', '.join(table)}")
     Stage(settings, key, slot, worker, table[key]).run()

@@ -8,21 +8,20 @@ asked for all tenants and all thirty days.
 import shutil
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from clickhouse_connect.driver.client import Client
 
 from infra.embedded.testing_servers import running_clickhouse
-from sinks.clickhouse.sink import connect, migrate
+from sinks.clickhouse.connection import connect
+from sinks.clickhouse.migrations import make_tables
 from streams.config import Settings
 from streams.docs.dashboards import plain
 from streams.docs.panels import DASHBOARDS
 from streams.lab.bench_engine.broker import MeasurementError
 from streams.operations.figures import percentile
 
-TABLES = Path(__file__).parents[3] / "infra" / "clickhouse"
 DATABASE = "bench"
 BATCH = 500_000
 A_RUN = 4
@@ -69,7 +68,7 @@ def run(
     home = settings.home.resolve() / "bench-analytics"
     shutil.rmtree(home, ignore_errors=True)
     with running_clickhouse(home) as url:
-        migrate(url, DATABASE, TABLES, {"retention_days": 3650})
+        make_tables(url, DATABASE, 3650)
         with connect(url, DATABASE, send_receive_timeout=600) as client:
             made_s = fill(client, spans, say)
             queries = measure(client, repeats, say)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from schemas.wire.topics import topics
-from sinks.clickhouse import sink
+from sinks.clickhouse.connection import connect
+from sinks.clickhouse.migrations import make_tables
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.shapes import kinds
@@ -20,7 +21,6 @@ from streams.topology import SINKS
 
 ABOUT_A_SECOND = 40_000
 LIMIT_TIMES = 10
-TABLES = Path(__file__).parents[3] / "infra" / "clickhouse"
 ASK = """
 WITH (SELECT min(landed_at) FROM token_usage) AS first
 SELECT count(), countIf(landed_at > first), dateDiff('millisecond', first, max(landed_at)) FROM token_usage
@@ -36,12 +36,7 @@ def measure(
     work = WORKS["window"]
     count = int(seconds * ABOUT_A_SECOND)
     with broker.own_engines(settings, home, with_clickhouse=True) as ours:
-        sink.migrate(
-            ours.clickhouse(),
-            ours.clickhouse_database,
-            TABLES,
-            {"retention_days": str(ours.retention_days)},
-        )
+        make_tables(ours.clickhouse(), ours.clickhouse_database, ours.retention_days)
         landed = [
             topic
             for topic in topics(broker.PARTITIONS).values()
@@ -51,7 +46,7 @@ def measure(
         say(f"sink: producing {count:,} events")
         broker.produce(ours, work, events(work, count))
         say(f"sink: {count:,} rows into ClickHouse")
-        client = sink.connect(ours.clickhouse(), ours.clickhouse_database)
+        client = connect(ours.clickhouse(), ours.clickhouse_database)
         try:
             with broker.child(ours, "streams.lab.bench_engine.weir_worker", "sink") as worker:
                 worker.wait_until(

@@ -9,11 +9,13 @@ import sys
 
 from schemas.catalogue import event_classes
 from schemas.wire.codec import LocalIds
+from sinks.spec import sink_spec
 from streams.config import settings
-from streams.engine.sinks import worker as land
+from streams.engine.sinks.worker import SinkWorker, Stored, sink_of
 from streams.engine.stages import worker as stage
 from streams.engine.worker import Worker, execute, start_logging
 from streams.lab.bench_engine.workload import WORKS
+from streams.topology import VALIDATED
 
 
 def main() -> None:
@@ -28,7 +30,9 @@ def main() -> None:
         follows=False,
     )
     if name == "sink":
-        execute(worker, lambda: land.run(configured, "clickhouse", 0, worker))
+        sink = sink_of(configured, "clickhouse", worker)
+        stored = Stored(sink_spec("clickhouse").events, VALIDATED)
+        execute(worker, lambda: SinkWorker(configured, sink, stored, 0, worker).run())
     else:
         work = WORKS[name]
         execute(worker, lambda: stage.run(configured, work.key, 0, worker, (work.step,)))

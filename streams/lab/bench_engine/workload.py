@@ -18,7 +18,7 @@ from schemas.events.guardrails import VerdictReached
 from schemas.events.usage import TokensUsed, UsageTotalled
 from schemas.events.values import Tokens
 from streams.engine.shapes import Fold, Step
-from streams.topology import TOTAL_USAGE
+from streams.topology.usage import TOTAL_USAGE
 
 SEED = 7
 TENANTS = 500

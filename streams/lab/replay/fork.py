@@ -19,7 +19,8 @@ from uuid import UUID, uuid4
 
 from processors.agent import machine
 from processors.agent.calls.tool_calls import CallEvent, same_call
-from processors.agent.state import Idle
+from processors.agent.machine import AgentInput
+from processors.agent.state import CallResult, Idle
 from processors.models import call as asking
 from processors.prompts.render import version_for
 from processors.usage.metering import meter
@@ -173,7 +174,7 @@ async def _answer(
     change: Change,
     chat: Chat,
     book: Book,
-) -> Event | None:
+) -> AgentInput | None:
     match event:
         case ModelAsked():
             event = made.whole(event)
@@ -262,7 +263,7 @@ class Recorded:
             for e in history
             if isinstance(e, ToolCalled | PassagesAsked)
         }
-        self._results: dict[str, deque[Event]] = defaultdict(deque)
+        self._results: dict[str, deque[CallResult]] = defaultdict(deque)
         for event in history:
             if isinstance(event, ResultCleared | ToolFailed | ToolUncertain):
                 self._results[calls.get((event.step, event.call), event.tool)].append(event)
@@ -270,7 +271,7 @@ class Recorded:
     def answer(self, step: int) -> ResponseCleared | ModelFailed | None:
         return self._answers.get(step)
 
-    def result(self, call: CallEvent, made: Fork) -> Event:
+    def result(self, call: CallEvent, made: Fork) -> CallResult:
         """The result of an equal call then; the last one stays where there were more calls than
         results.
         """

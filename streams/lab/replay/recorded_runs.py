@@ -183,7 +183,7 @@ def _written(event: Event) -> dict[str, Any]:
     }
 
 
-def _read(path: Path, nth: int, written: dict[str, Any]) -> Event:
+def _read(path: Path, nth: int, written: dict[str, Any]) -> AgentInput:
     [(name, fields)] = written.items()
     kind = event_classes().get(name)
     if kind is None:
@@ -191,9 +191,14 @@ def _read(path: Path, nth: int, written: dict[str, Any]) -> Event:
             f"{path}, line {nth}: there is no event {name} any more: a run under way waits for it"
         )
     try:
-        return from_json(kind, json.dumps(fields))
+        event = from_json(kind, json.dumps(fields))
     except Undecodable as error:
         raise HistoryError(f"{path}, line {nth}: {name} can no longer be read: {error}") from error
+    if not isinstance(event, AgentInput):
+        raise HistoryError(
+            f"{path}, line {nth}: the agent reads no {name}: a history holds what it read"
+        )
+    return event
 
 
 def _lasting(written: dict[str, Any]) -> dict[str, Any]:

@@ -18,10 +18,11 @@ from schemas.events.values import Tokens
 from schemas.wire.codec import HEAD, Codec, LocalIds, from_json
 from sinks.base import EncodedBatch, decoded
 from sinks.clickhouse.avro_rows import AvroRows, accepts_encoded, number
+from sinks.clickhouse.connection import connect
+from sinks.clickhouse.migrations import make_tables
 from sinks.clickhouse.rows import ColumnBatch, column_batch
-from sinks.clickhouse.sink import ClickHouseSink, connect, migrate
+from sinks.clickhouse.sink import ClickHouseSink
 from tests.sinks.clickhouse.test_rows import EXAMPLES, batch_of
-from tests.sinks.conftest import TABLES as FOLDER
 
 CODEC = Codec(LocalIds(event_classes()))
 TAKEN = [kind for kind in landed_classes() if accepts_encoded(kind)]
@@ -185,5 +186,5 @@ def test_an_insert_that_neither_way_takes_is_raised(clickhouse_url):
 
 def database(url: str) -> Client:
     name = f"t{uuid4().hex[:8]}"
-    migrate(url, name, FOLDER, {"retention_days": "3650"})
+    make_tables(url, name, 3650)
     return connect(url, name)

@@ -1,108 +1,143 @@
-"""Does a database of the version before become today's, with its rows, and does the dictionary say
-what is there?
-"""
+"""The numbered SQL files are applied once and in order, and the dictionary says what is there."""
 
-import shutil
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+import string
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from clickhouse_connect.driver.client import Client
 
-from sinks.clickhouse.sink import connect, migrate, statements
+from sinks.clickhouse.connection import connect
+from sinks.clickhouse.migrations import (
+    FOLDER,
+    REPLICATED,
+    MigrationError,
+    files_in,
+    migrate,
+    statements,
+)
 from streams.docs.dictionary import as_markdown, tables
-from tests.sinks.conftest import TABLES
-
-VARIABLES = {"retention_days": 3650}
-BEFORE = "008"
-BEGIN = datetime.now(UTC).replace(hour=10, minute=0, second=0, microsecond=0) - timedelta(days=6)
-"""Not long ago: totals by minute are kept for two months."""
-USED = f"""INSERT INTO token_usage (id, at, tenant, session, run, agent, user, model, provider, input_tokens, output_tokens, cost_usd)
-SELECT generateUUIDv4(), toDateTime64('{BEGIN:%F %T}', 3, 'UTC') + number * 20, 'acme', 's', generateUUIDv4(), 'a', 'ann', 'm',
-       'p', 10, 5, if(number % 4 = 0, NULL, 0.25) FROM numbers(40)"""
-RUN = f"""INSERT INTO runs (id, at, tenant, session, run, agent, outcome, question, answer, user, cost_usd, started_at)
-SELECT generateUUIDv4(), toDateTime64('{BEGIN:%F %T}', 3, 'UTC') + number * 43200, 'acme', concat('s', toString(number % 3)),
-       generateUUIDv4(), 'a', if(number = 5, 'refused', 'completed'), concat('Where is Parcel ', toString(number)), 'On its way', 'ann',
-       1.5,
-       toDateTime64('{BEGIN:%F %T}', 3, 'UTC') - 1 FROM numbers(6)"""
 
 
-@pytest.fixture(scope="module")
-def upgraded(clickhouse_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A database made by the files up to the version before, filled, and migrated by all of them."""
-    with filled(clickhouse_url, tmp_path_factory) as client:
-        migrate(clickhouse_url, client.database, TABLES, VARIABLES)
-        yield client
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "0001_a.sql").write_text(
+        "-- first;\nCREATE TABLE IF NOT EXISTS a (x Int8 COMMENT ';') ENGINE = Memory;\n"
+    )
+    (tmp_path / "b" / "0002_b.sql").write_text(
+        "CREATE TABLE IF NOT EXISTS b (x ${type}) ENGINE = Memory;\n"
+        "CREATE TABLE IF NOT EXISTS c (x Int8) ENGINE = Memory;\n"
+    )
+    return tmp_path
 
 
-def filled(clickhouse_url: str, tmp_path_factory: pytest.TempPathFactory) -> Client:
-    """A database of the version before, with rows."""
+@pytest.mark.engine
+def test_migrations_are_applied_once_and_in_order(clickhouse_url, folder):
     name = f"t{uuid4().hex[:8]}"
-    old = tmp_path_factory.mktemp("before")
-    for path in TABLES.glob("*.sql"):
-        if path.name[:3] <= BEFORE:
-            shutil.copy(path, old)
-    migrate(clickhouse_url, name, old, VARIABLES)
-    client = connect(clickhouse_url, name)
-    client.command(USED)
-    client.command(RUN)
-    return client
+    assert migrate(clickhouse_url, name, folder, {"type": "String"}) == [
+        "b/0001_a.sql",
+        "b/0002_b.sql",
+    ]
+    assert migrate(clickhouse_url, name, folder, {"type": "Int64"}) == []
+    (folder / "a").mkdir()
+    (folder / "a" / "0001_d.sql").write_text(
+        "CREATE TABLE IF NOT EXISTS d (x Int8) ENGINE = Memory;\n"
+    )
+    assert migrate(clickhouse_url, name, folder, {"type": "String"}) == ["a/0001_d.sql"]
+    with connect(clickhouse_url, name) as client:
+        assert client.query("SHOW TABLES").result_columns == [
+            ["a", "b", "c", "d", "schema_migrations"]
+        ]
+
+
+@pytest.mark.engine
+def test_a_migration_that_was_cut_off_is_begun_again(clickhouse_url, folder):
+    name = f"t{uuid4().hex[:8]}"
+    with pytest.raises(Exception, match="Nonsense"):
+        migrate(clickhouse_url, name, folder, {"type": "Nonsense"})
+    assert migrate(clickhouse_url, name, folder, {"type": "String"}) == ["b/0002_b.sql"]
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize(
-    "query, rows",
+    "change, sentence",
     [
         (
-            "SELECT count(), sum(output_audio_tokens), countIf(charged_usd IS NULL), any(currency) FROM token_usage",
-            [(40, 0, 40, "USD")],
+            lambda folder: (folder / "b" / "0001_a.sql").write_text("SELECT 1;\n"),
+            "b/0001_a.sql was changed after it was applied",
         ),
         (
-            "SELECT sum(calls), sum(unpriced_calls), sum(cost_usd), sum(input_tokens), uniqExact(minute) FROM calls_by_minute",
-            [(40, 10, Decimal("7.5"), 400, 14)],
+            lambda folder: (folder / "b" / "0001_a.sql").unlink(),
+            "b/0001_a.sql was applied to this database and is gone",
         ),
         (
-            "SELECT sum(calls), sum(cost_usd), any(feature) FROM usage_by_hour",
-            [(40, Decimal("7.5"), "")],
+            lambda folder: (folder / "b" / "0000_z.sql").write_text("SELECT 1;\n"),
+            "b/0000_z.sql comes before b/0002_b.sql",
         ),
         (
-            "SELECT session, runs_ended, refused, agents, cost_usd FROM sessions ORDER BY session",
-            [("s0", 2, 0, ["a"], 3), ("s1", 2, 0, ["a"], 3), ("s2", 2, 1, ["a"], 3)],
+            lambda folder: (folder / "b" / "0002_c.sql").write_text("SELECT 1;\n"),
+            "b/0002_c.sql has the number of b/0002_b.sql",
         ),
         (
-            "SELECT user, days, runs_ended, toString(last_day) FROM users",
-            [("ann", 3, 6, f"{BEGIN + timedelta(days=2):%F}")],
+            lambda folder: (folder / "003_c.sql").write_text("SELECT 1;\n"),
+            "003_c.sql is no name of a migration",
         ),
-        ("SELECT count() FROM runs WHERE hasAllTokens(question, ['where', 'parcel', '4'])", [(1,)]),
     ],
+    ids=["changed", "gone", "too low a number", "a number twice", "no domain"],
 )
-def test_rows_of_the_version_before_are_there_and_added_up(upgraded, query, rows):
-    assert upgraded.query(query).result_rows == rows
+def test_files_that_do_not_fit_the_database_are_refused(clickhouse_url, folder, change, sentence):
+    name = f"t{uuid4().hex[:8]}"
+    migrate(clickhouse_url, name, folder, {"type": "String"})
+    change(folder)
+    with pytest.raises(MigrationError, match=sentence):
+        migrate(clickhouse_url, name, folder, {"type": "String"})
+
+
+def test_statements_are_cut_at_the_ends_of_lines():
+    assert statements("-- note;\nSELECT 1;\n\nSELECT ';'\n  AS x;\n") == [
+        "SELECT 1",
+        "SELECT ';'\n  AS x",
+    ]
+
+
+@pytest.mark.parametrize("url", ["localhost:8123", "ftp://host", ""])
+@pytest.mark.engine
+def test_a_url_that_is_none_is_explained(url):
+    with pytest.raises(ValueError, match="write http"):
+        connect(url, "x")
+
+
+def test_numbers_go_up_from_one_within_each_domain():
+    names = [*files_in(FOLDER)]
+    domains = {name.partition("/")[0] for name in names}
+    for domain in domains:
+        numbers = [
+            int(name.partition("/")[2][:4]) for name in names if name.startswith(f"{domain}/")
+        ]
+        assert numbers == [*range(1, len(numbers) + 1)], domain
 
 
 @pytest.mark.engine
-def test_a_migration_that_is_begun_again_changes_nothing_and_new_rows_are_added_up_once(
-    clickhouse_url, tmp_path_factory
-):
-    upgraded = filled(clickhouse_url, tmp_path_factory)
-    sums = "SELECT (SELECT sum(calls) FROM calls_by_minute), (SELECT sum(runs_ended) FROM session_totals)"
-    for path in sorted(TABLES.glob("*.sql")):
-        if path.name[:3] > BEFORE:
-            for statement in statements(path.read_text().replace("${retention_days}", "3650")) * 2:
-                upgraded.command(statement)
-    assert upgraded.query(sums).result_rows == [(40, 6)]
-    upgraded.command(USED)
-    assert upgraded.query(sums).result_rows == [(80, 6)]
-    assert upgraded.query("SELECT sum(calls) FROM usage_by_hour").result_rows == [(80,)]
-    upgraded.close()
+def test_on_a_cluster_every_table_is_replicated_and_remembers_tokens_as_long_as_the_log(database):
+    """The server parses what replicas would be told; it has no Keeper to make the tables with."""
+    made = 0
+    for text in files_in(FOLDER).values():
+        variables = REPLICATED | {"retention_days": 365}
+        for statement in statements(string.Template(text).substitute(variables)):
+            said = database.query(
+                "SELECT formatQuery({statement:String})", parameters={"statement": statement}
+            ).result_rows[0][0]
+            if "\nENGINE = " in said:
+                made += 1
+                assert "\nENGINE = Replicated" in said
+                assert "replicated_deduplication_window = 10000" in said
+                assert "replicated_deduplication_window_seconds = 2592000" in said
+    assert made == sum(not table.is_view for table in tables().values()) - 1
 
 
 @pytest.mark.engine
-def test_the_dictionary_is_what_the_server_says(upgraded):
-    said = upgraded.query("""SELECT table, name, comment FROM system.columns WHERE database = currentDatabase()
+def test_the_dictionary_is_what_the_server_says(database):
+    said = database.query("""SELECT table, name, comment FROM system.columns WHERE database = currentDatabase()
         AND NOT endsWith(table, '_view') ORDER BY table, position""").result_rows
     written = [
         (table.name, each.name, each.comment)
@@ -111,14 +146,15 @@ def test_the_dictionary_is_what_the_server_says(upgraded):
     ]
     assert written == said
     comments = dict(
-        upgraded.query("""SELECT name, comment FROM system.tables WHERE database = currentDatabase()
+        database.query("""SELECT name, comment FROM system.tables WHERE database = currentDatabase()
         AND NOT endsWith(name, '_view')""").result_rows
     )
     assert {table.name: table.comment for table in tables().values()} == comments
 
 
 def test_the_dictionary_is_markdown_with_a_table_for_each_table(tmp_path: Path):
-    (tmp_path / "001_a.sql").write_text(
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "0001_a.sql").write_text(
         "CREATE TABLE IF NOT EXISTS a\n(\n    x Nullable(Decimal(38, 12)) CODEC(Delta, ZSTD(1)) COMMENT 'The caller''s'\n)\n"
         "ENGINE = Memory\nCOMMENT 'One row an x';\nALTER TABLE a\n    ADD COLUMN IF NOT EXISTS w DateTime64(3, 'UTC')"
         " DEFAULT now64(3) CODEC(Delta, ZSTD(1)) COMMENT 'When' AFTER x;\n"

@@ -20,13 +20,14 @@ from schemas.events.operations import BreakerMoved, DeadLettered
 from schemas.events.tracing import SpanEnded
 from schemas.events.usage import TokensUsed, UsageTotalled
 from schemas.events.values import Tokens
+from sinks.clickhouse.connection import append_rows, connect
+from sinks.clickhouse.migrations import make_tables
 from sinks.clickhouse.queries.catalogue import QUERIES
 from sinks.clickhouse.queries.money import MONEY
 from sinks.clickhouse.queries.quality import QUALITY
 from sinks.clickhouse.queries.traces import TRACES
-from sinks.clickhouse.sink import ClickHouseSink, append_rows, connect, migrate
+from sinks.clickhouse.sink import ClickHouseSink
 from tests.sinks.clickhouse.test_rows import batch_of
-from tests.sinks.conftest import TABLES
 
 pytestmark = pytest.mark.engine
 BY_NAME = {query.name: query for query in QUERIES}
@@ -270,7 +271,7 @@ EVENTS: tuple[list[Event], ...] = (
 @pytest.fixture(scope="module")
 def filled(clickhouse_url: str) -> Iterator[Client]:
     name = f"t{uuid4().hex[:8]}"
-    migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
+    make_tables(clickhouse_url, name, 3650)
     sink = ClickHouseSink(clickhouse_url, name)
     for number, events in enumerate(EVENTS):
         sink.write(sink.prepare(batch_of(*events)), f"sample:{number}")

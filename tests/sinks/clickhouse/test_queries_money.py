@@ -13,10 +13,11 @@ from schemas.events.agent.runs import RunFinished
 from schemas.events.base import Event
 from schemas.events.usage import BudgetAlerted, TokensUsed
 from schemas.events.values import Charge, Tokens
+from sinks.clickhouse.connection import connect
+from sinks.clickhouse.migrations import make_tables
 from sinks.clickhouse.queries.money import MONEY
-from sinks.clickhouse.sink import ClickHouseSink, connect, migrate
+from sinks.clickhouse.sink import ClickHouseSink
 from tests.sinks.clickhouse.test_rows import batch_of
-from tests.sinks.conftest import TABLES
 
 pytestmark = pytest.mark.engine
 BY_NAME = {query.name: query for query in MONEY}
@@ -127,7 +128,7 @@ EVENTS: tuple[list[Event], ...] = (
 @pytest.fixture(scope="module")
 def filled(clickhouse_url: str) -> Iterator[Client]:
     name = f"t{uuid4().hex[:8]}"
-    migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
+    make_tables(clickhouse_url, name, 3650)
     sink = ClickHouseSink(clickhouse_url, name)
     for number, events in enumerate(EVENTS):
         sink.write(sink.prepare(batch_of(*events)), f"sample:{number}")

@@ -11,8 +11,9 @@ import pytest
 from schemas.events.agent.runs import RunFinished
 from schemas.events.guardrails import VerdictReached
 from schemas.events.tracing import SpanEnded
+from sinks.clickhouse.connection import append_rows
 from sinks.clickhouse.queries.catalogue import by_name
-from sinks.clickhouse.sink import ClickHouseSink, append_rows
+from sinks.clickhouse.sink import ClickHouseSink
 from tests.sinks.clickhouse.test_rows import batch_of
 
 pytestmark = pytest.mark.engine

@@ -1,9 +1,5 @@
-"""Does each tenant's word decide how long its rows are kept, without a mutation, also in a database
-of the version before?
-"""
+"""The definition of a tenant decides how long its rows are kept, without a mutation."""
 
-import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from uuid import uuid4
@@ -19,13 +15,12 @@ from schemas.wire.avro_schema import schema_of
 from schemas.wire.codec import HEAD, Codec, LocalIds
 from sinks.base import EncodedBatch
 from sinks.clickhouse.retention import days_of, tenant_of
-from sinks.clickhouse.sink import ClickHouseSink, connect, migrate
-from streams.engine.sinks.worker import kept_by
-from tests.sinks.conftest import TABLES as FOLDER
+from sinks.clickhouse.sink import ClickHouseSink
+from streams.engine.sinks.worker import retention_of
 
 CODEC = Codec(LocalIds(event_classes()))
 NOW = datetime.now(UTC).replace(microsecond=0)
-KEPT = kept_by(
+KEPT = retention_of(
     lambda: Definitions.of(Tenant(name="brief", retention_days=2), Tenant(name="usual")), 3_650
 )
 OLD = """INSERT INTO {table} (id, at, tenant, session, run, {more} cost_usd, started_at)
@@ -74,54 +69,46 @@ def test_a_definition_decides_and_else_the_setting():
 
 
 @pytest.fixture(scope="module")
-def upgraded(clickhouse_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A database of the version before, with rows, and then today's."""
-    name = f"t{uuid4().hex[:8]}"
-    old = tmp_path_factory.mktemp("before")
-    for path in FOLDER.glob("*.sql"):
-        if path.name < "067_retention.sql":
-            shutil.copy(path, old)
-    migrate(clickhouse_url, name, old, {"retention_days": 3_650})
-    with connect(clickhouse_url, name) as client:
-        client.command(OLD.format(table="spans", more="", values=""))
-        client.command(OLD.format(table="runs", more="user,", values="'ann',"))
-        migrate(clickhouse_url, name, FOLDER, {"retention_days": 3_650})
-        yield client
+def filled(database: Client) -> Client:
+    """A database with rows that were written without a word on how long they are kept."""
+    database.command(OLD.format(table="spans", more="", values=""))
+    database.command(OLD.format(table="runs", more="user,", values="'ann',"))
+    return database
 
 
 @pytest.mark.engine
-def test_rows_go_when_their_tenant_said_and_no_mutation_is_made(upgraded, clickhouse_url):
-    sink = ClickHouseSink(clickhouse_url, upgraded.database, kept=KEPT)
+def test_rows_go_when_their_tenant_said_and_no_mutation_is_made(filled, clickhouse_url):
+    sink = ClickHouseSink(clickhouse_url, filled.database, kept=KEPT)
     rows = [used(*one) for one in product(("brief", "usual"), (1, 3), range(5))]
     sink.write(sink.prepare(bodies_of(*rows)), "one")
     for table in ("token_usage", "spans", "runs", "user_days"):
-        upgraded.command(f"OPTIMIZE TABLE {table} FINAL")
+        filled.command(f"OPTIMIZE TABLE {table} FINAL")
     asked = "SELECT tenant, toUInt8(dateDiff('day', at, now())) AS days, any(retention_days), count() FROM {} GROUP BY ALL ORDER BY ALL"
-    assert upgraded.query(asked.format("token_usage")).result_rows == [
+    assert filled.query(asked.format("token_usage")).result_rows == [
         ("brief", 1, 2, 5),
         ("usual", 1, 3_650, 5),
         ("usual", 3, 3_650, 5),
     ]
-    assert upgraded.query(asked.format("spans")).result_rows == [("brief", 9, 3_650, 3)], (
-        "as it was kept before"
+    assert filled.query(asked.format("spans")).result_rows == [("brief", 9, 3_650, 3)], (
+        "by the default of the table"
     )
-    assert upgraded.query("SELECT runs_ended, retention_days FROM user_days").result_rows == [
+    assert filled.query("SELECT runs_ended, retention_days FROM user_days").result_rows == [
         (3, 3_650)
     ]
     mutations = "SELECT table, command FROM system.mutations WHERE database = currentDatabase()"
-    assert [row for row in upgraded.query(mutations).result_rows if "INDEX" not in row[1]] == []
+    assert [row for row in filled.query(mutations).result_rows if "INDEX" not in row[1]] == []
 
 
 @pytest.mark.engine
-def test_sums_about_people_go_with_their_rows(upgraded):
-    upgraded.command("""INSERT INTO runs (id, at, tenant, session, run, user, outcome, cost_usd, started_at, retention_days)
+def test_sums_about_people_go_with_their_rows(filled):
+    filled.command("""INSERT INTO runs (id, at, tenant, session, run, user, outcome, cost_usd, started_at, retention_days)
         SELECT generateUUIDv4(), now64(3) - INTERVAL 5 DAY, 'brief', concat('of ', name), generateUUIDv4(), name, 'completed', 1,
         now64(3), if(name = 'bob', 2, 30) FROM values('name String', 'bob', 'eve')""")
     for table in ("user_days", "session_totals", "runs"):
-        upgraded.command(f"OPTIMIZE TABLE {table} FINAL")
-    assert upgraded.query(
+        filled.command(f"OPTIMIZE TABLE {table} FINAL")
+    assert filled.query(
         "SELECT user, retention_days FROM user_days WHERE user != 'ann'"
     ).result_rows == [("eve", 30)]
-    assert upgraded.query("SELECT session FROM sessions WHERE session != 'before'").result_rows == [
+    assert filled.query("SELECT session FROM sessions WHERE session != 'before'").result_rows == [
         ("of eve",)
     ]

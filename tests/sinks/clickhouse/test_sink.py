@@ -1,16 +1,16 @@
 """Do the tables come to be, say what they are, and take each row once?"""
 
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
 from schemas.catalogue import landed_classes
 from schemas.wire.codec import from_json
+from sinks.clickhouse.connection import connect
+from sinks.clickhouse.migrations import make_tables
 from sinks.clickhouse.rows import column_batch
-from sinks.clickhouse.sink import ClickHouseSink, MigrationError, connect, migrate, statements
+from sinks.clickhouse.sink import ClickHouseSink
 from tests.sinks.clickhouse.test_rows import EXAMPLES, batch_of, expected
-from tests.sinks.conftest import TABLES
 
 pytestmark = pytest.mark.engine
 TOTALS = {
@@ -85,7 +85,7 @@ def test_a_batch_that_comes_again_is_there_once_and_in_the_totals_once(
     clickhouse_url, deduplicate, times
 ):
     name = f"t{uuid4().hex[:8]}"
-    migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
+    make_tables(clickhouse_url, name, 3650)
     sink = ClickHouseSink(clickhouse_url, name, deduplicate)
     for kind in landed_classes():
         event = from_json(kind, (EXAMPLES / kind.__name__ / "full.json").read_text())
@@ -112,74 +112,10 @@ def test_an_error_of_the_server_is_raised_and_the_same_rows_are_taken_afterwards
     )
     with pytest.raises(Exception, match=name):
         sink.write(prepared, "t")
-    migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
+    make_tables(clickhouse_url, name, 3650)
     sink.write(prepared, "t")
     with connect(clickhouse_url, name) as client:
         assert client.query(f"SELECT count() FROM {kind.table}").result_rows == [(1,)]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "001_a.sql").write_text(
-        "-- first;\nCREATE TABLE IF NOT EXISTS a (x Int8 COMMENT ';') ENGINE = Memory;\n"
-    )
-    (tmp_path / "002_b.sql").write_text(
-        "CREATE TABLE IF NOT EXISTS b (x ${type}) ENGINE = Memory;\n"
-        "CREATE TABLE IF NOT EXISTS c (x Int8) ENGINE = Memory;\n"
-    )
-    return tmp_path
-
-
-def test_migrations_are_applied_once_and_in_order(clickhouse_url, folder):
-    name = f"t{uuid4().hex[:8]}"
-    assert migrate(clickhouse_url, name, folder, {"type": "String"}) == ["001_a.sql", "002_b.sql"]
-    assert migrate(clickhouse_url, name, folder, {"type": "Int64"}) == []
-    (folder / "003_d.sql").write_text("CREATE TABLE IF NOT EXISTS d (x Int8) ENGINE = Memory;\n")
-    assert migrate(clickhouse_url, name, folder, {"type": "String"}) == ["003_d.sql"]
-    with connect(clickhouse_url, name) as client:
-        assert client.query("SHOW TABLES").result_columns == [
-            ["a", "b", "c", "d", "schema_migrations"]
-        ]
-
-
-def test_a_migration_that_was_cut_off_is_begun_again(clickhouse_url, folder):
-    name = f"t{uuid4().hex[:8]}"
-    with pytest.raises(Exception, match="Nonsense"):
-        migrate(clickhouse_url, name, folder, {"type": "Nonsense"})
-    assert migrate(clickhouse_url, name, folder, {"type": "String"}) == ["002_b.sql"]
-
-
-@pytest.mark.parametrize(
-    "change, sentence",
-    [
-        (
-            lambda folder: (folder / "001_a.sql").write_text("SELECT 1;\n"),
-            "001_a.sql was changed after it was applied",
-        ),
-        (
-            lambda folder: (folder / "001_a.sql").unlink(),
-            "001_a.sql was applied to this database and is gone",
-        ),
-        (
-            lambda folder: (folder / "000_z.sql").write_text("SELECT 1;\n"),
-            "000_z.sql comes before 002_b.sql",
-        ),
-    ],
-    ids=["changed", "gone", "too low a number"],
-)
-def test_files_that_do_not_fit_the_database_are_refused(clickhouse_url, folder, change, sentence):
-    name = f"t{uuid4().hex[:8]}"
-    migrate(clickhouse_url, name, folder, {"type": "String"})
-    change(folder)
-    with pytest.raises(MigrationError, match=sentence):
-        migrate(clickhouse_url, name, folder, {"type": "String"})
-
-
-def test_statements_are_cut_at_the_ends_of_lines():
-    assert statements("-- note;\nSELECT 1;\n\nSELECT ';'\n  AS x;\n") == [
-        "SELECT 1",
-        "SELECT ';'\n  AS x",
-    ]
 
 
 @pytest.mark.parametrize("url", ["localhost:8123", "ftp://host", ""])

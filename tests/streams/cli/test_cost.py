@@ -17,14 +17,14 @@ from processors.usage.prices import price
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Charge, Tokens
 from schemas.money import money_text
-from sinks.clickhouse.sink import ClickHouseSink, migrate
+from sinks.clickhouse.migrations import make_tables
+from sinks.clickhouse.sink import ClickHouseSink
 from streams import config
 from streams.cli.main import application
 from streams.cli.operate import cost
 from streams.engine.errors import UserError
 from streams.operations import invoices, repricing
 from tests.sinks.clickhouse.test_rows import batch_of
-from tests.sinks.conftest import TABLES
 
 DAY = datetime(2026, 11, 2, 9, tzinfo=UTC)
 SENT = Tokens(input_tokens=1_000, cached_input_tokens=400, output_tokens=100)
@@ -80,7 +80,7 @@ EVENTS = [
 @pytest.fixture(scope="module")
 def stored(clickhouse_url: str) -> Iterator[config.Settings]:
     name = f"t{uuid4().hex[:8]}"
-    migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
+    make_tables(clickhouse_url, name, 3650)
     sink = ClickHouseSink(clickhouse_url, name)
     sink.write(sink.prepare(batch_of(*EVENTS)), "sample")
     yield config.Settings(clickhouse_url=clickhouse_url, clickhouse_database=name)

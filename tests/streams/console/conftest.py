@@ -11,7 +11,8 @@ import pytest
 from schemas.catalogue import event_classes
 from schemas.events.agent.runs import RunFinished
 from schemas.wire.codec import Codec, LocalIds
-from sinks.clickhouse.sink import ClickHouseSink, migrate
+from sinks.clickhouse.migrations import make_tables
+from sinks.clickhouse.sink import ClickHouseSink
 from streams.config import Settings
 from streams.definitions import folder
 from streams.gateway.clickhouse import Tables
@@ -19,7 +20,6 @@ from streams.gateway.recent_runs import Stories
 from streams.http_app import application
 from streams.lab.playground import Playground
 from tests.sinks.clickhouse.test_rows import batch_of
-from tests.sinks.conftest import TABLES
 from tests.streams.gateway.conftest import COMPANY
 
 SAID = (
@@ -49,7 +49,7 @@ class Link:
 def landed(clickhouse_url):
     """The database of three runs of the sample company, and the events of them."""
     name = f"t{uuid4().hex[:8]}"
-    migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
+    make_tables(clickhouse_url, name, 3650)
     desk = Playground(Settings(), COMPANY, "support", "fernweh")
     by_kind = defaultdict(list)
     sink = ClickHouseSink(clickhouse_url, name)

@@ -15,7 +15,7 @@ from markupsafe import escape
 
 from schemas.definitions.kinds import Definitions
 from schemas.events.agent.approvals import ApprovalDecided
-from sinks.clickhouse.sink import append_rows
+from sinks.clickhouse.connection import append_rows
 from streams.config import Settings
 from streams.console import charts, export
 from streams.console.alarms import completeness

@@ -1,24 +1,20 @@
 """Does a worker answer for itself, end when it hangs, and say what it counts?"""
 
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from pkgutil import resolve_name
 
 import pytest
 
 from schemas.catalogue import event_classes
 from schemas.wire.codec import LocalIds
-from streams.app import PRELOAD
 from streams.config import Settings
 from streams.engine.monitoring.health import HUNG, Heart, Pages
 from streams.engine.monitoring.metric_names import BATCH_BOUNDS
 from streams.engine.monitoring.telemetry import Metrics
 from streams.engine.stages.partitioner import Partitioner, murmur2
-from streams.engine.worker import KINDS, Worker, arguments
+from streams.engine.worker import Worker
 
 
 def page(port: int, path: str) -> tuple[int, str]:
@@ -93,42 +89,6 @@ def test_values_are_sums_over_labels():
     metrics.count("weir_events_made", 5, consumer="b", topic="y")
     assert metrics.value("weir_events_made", consumer="a") == 5
     assert metrics.value("weir_events_made", topic="y") == 8
-
-
-@pytest.mark.parametrize(
-    "argv, kind, what, slot, port",
-    [
-        (["stage", "session", "--slot", "2", "--port", "9401"], "stage", "session", 2, 9401),
-        (["calls", "--slot", "1"], "calls", None, 1, None),
-        (["sink", "clickhouse"], "sink", "clickhouse", 0, None),
-        (["live", "--port", "0"], "live", None, 0, 0),
-    ],
-)
-def test_what_a_worker_is_told(argv, kind, what, slot, port):
-    asked = arguments(argv)
-    assert (asked.kind, getattr(asked, "what", None), asked.slot, asked.port) == (
-        kind,
-        what,
-        slot,
-        port,
-    )
-
-
-@pytest.mark.parametrize("name", KINDS.values())
-def test_every_kind_of_worker_has_its_module(name):
-    assert callable(resolve_name(f"{name}:run"))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="looks at its threads through /proc")
-def test_what_is_loaded_before_a_fork_starts_no_thread():
-    counting = (
-        "import importlib, os, sys; [importlib.import_module(name) for name in sys.argv[1:]]; "
-        "print(len(os.listdir('/proc/self/task')))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", counting, *PRELOAD], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["1"]
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,15 @@ from schemas.events.agent.approvals import ApprovalAsked, ApprovalResolved
 from schemas.events.agent.runs import RunFinished
 from schemas.events.tracing import SpanEnded
 from schemas.events.webhooks import WebhookDelivered, WebhookDropped
-from sinks.clickhouse.sink import ClickHouseSink, connect, migrate
+from sinks.clickhouse.connection import connect
+from sinks.clickhouse.migrations import make_tables
+from sinks.clickhouse.sink import ClickHouseSink
 from streams.cli.operate import webhooks
 from streams.config import Settings
 from streams.gateway import submit
 from streams.gateway.clickhouse import Tables
 from streams.gateway.routes import approvals, runs
 from tests.sinks.clickhouse.test_rows import batch_of
-from tests.sinks.conftest import TABLES
 
 pytestmark = pytest.mark.engine
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -71,7 +72,7 @@ def message(kind, number, **more):
 def tables(clickhouse_url):
     """The gateway's access to a database of its own, with a run, two approvals and three messages."""
     name = f"t{uuid4().hex[:8]}"
-    migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
+    make_tables(clickhouse_url, name, 3650)
     sink = ClickHouseSink(clickhouse_url, name)
     for number, events in enumerate(
         (

@@ -12,7 +12,8 @@ from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens
 from schemas.wire.codec import Codec, LocalIds
 from schemas.wire.topics import topic_of
-from sinks.clickhouse.sink import ClickHouseSink, migrate
+from sinks.clickhouse.migrations import make_tables
+from sinks.clickhouse.sink import ClickHouseSink
 from streams.cli.operate import balance as command
 from streams.config import Settings
 from streams.engine import kafka
@@ -21,7 +22,6 @@ from streams.operations.balance import CONSUMER, Balance, Log, Minute, balance, 
 from streams.operations.balance_repair import repair
 from streams.operations.connections import rows_of
 from streams.topology import SINKS
-from tests.sinks.conftest import TABLES
 from tests.support.processors import ident
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -132,7 +132,7 @@ def test_what_is_lost_lands_out_of_a_real_log(own_settings, clickhouse_url, monk
     settings = own_settings.model_copy(
         update={"clickhouse_url": clickhouse_url, "clickhouse_database": f"t{uuid4().hex[:8]}"}
     )
-    migrate(clickhouse_url, settings.clickhouse_database, TABLES, {"retention_days": 3650})
+    make_tables(clickhouse_url, settings.clickhouse_database, 3650)
     topic = settings.prefix + USED
     producer = kafka.producer(settings)
     for number in range(3):

@@ -12,7 +12,9 @@ from schemas.events.operations import DeadLettered
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens
 from schemas.wire.codec import Codec, LocalIds
-from sinks.clickhouse.sink import ClickHouseSink, connect, migrate
+from sinks.clickhouse.connection import connect
+from sinks.clickhouse.migrations import make_tables
+from sinks.clickhouse.sink import ClickHouseSink
 from streams.config import Settings
 from streams.engine.monitoring.telemetry import Metrics
 from streams.operations import balance_worker
@@ -20,7 +22,6 @@ from streams.operations.balance import Minute
 from streams.operations.balance_worker import Counted, Ledger, tell
 from streams.operations.lag import Delay
 from tests.sinks.clickhouse.test_rows import batch_of
-from tests.sinks.conftest import TABLES
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
@@ -178,7 +179,7 @@ def test_a_row_deleted_by_hand_and_one_landed_twice_are_told(
     clickhouse_url, ledger, caplog, monkeypatch
 ):
     name = f"t{uuid4().hex[:8]}"
-    migrate(clickhouse_url, name, TABLES, {"retention_days": 3650})
+    make_tables(clickhouse_url, name, 3650)
     ledger._settings = Settings(clickhouse_url=clickhouse_url, clickhouse_database=name)
     sink = ClickHouseSink(clickhouse_url, name)
     batch = batch_of(

@@ -4,7 +4,6 @@ is told.
 
 from concurrent.futures import Future
 from datetime import UTC, datetime
-from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -18,7 +17,9 @@ from schemas.wire.codec import Codec, LocalIds
 from schemas.wire.plain_values import plain_of
 from schemas.wire.topics import topic_of
 from sinks.base import Batch
-from sinks.clickhouse.sink import ClickHouseSink, connect, migrate
+from sinks.clickhouse.connection import connect
+from sinks.clickhouse.migrations import make_tables
+from sinks.clickhouse.sink import ClickHouseSink
 from streams.cli.operate import balance as command
 from streams.cli.operate.stack import topics_made_anew
 from streams.config import Settings
@@ -36,7 +37,6 @@ from tests.support.processors import ident
 from tests.support.stages import until
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
-TABLES = Path(__file__).parents[3] / "infra" / "clickhouse"
 CODEC = Codec(LocalIds(event_classes()))
 
 
@@ -129,7 +129,7 @@ def test_a_topic_made_anew_is_counted_apart_from_the_one_before(
     settings = own_settings.model_copy(
         update={"clickhouse_url": clickhouse_url, "clickhouse_database": f"t{uuid4().hex[:8]}"}
     )
-    migrate(clickhouse_url, settings.clickhouse_database, TABLES, {"retention_days": 3650})
+    make_tables(clickhouse_url, settings.clickhouse_database, 3650)
     topic, client = settings.prefix + TokensUsed.topic(), kafka.admin(settings)
     ledger, worker = Ledger(settings, CODEC), SimpleNamespace(metrics=Metrics())
 

@@ -17,8 +17,8 @@ from schemas.events.agent.models import ModelResponded
 from schemas.events.agent.runs import ToolCalled
 from schemas.events.attempts import AttemptEnded
 from streams.engine.in_memory import Local
+from streams.engine.shapes import stages
 from streams.engine.stages.core import Core
-from streams.topology import stages
 from tests.streams.pipelines.test_workflow import GROUP, paid
 from tests.support.examples import at, ends, playing
 

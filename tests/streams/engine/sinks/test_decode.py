@@ -25,7 +25,7 @@ from sinks.base import EncodedBatch, decoded
 from sinks.clickhouse.avro_rows import AvroRows, accepts_encoded, avro_rows
 from sinks.clickhouse.rows import column_batch
 from streams.engine.sinks.decode import Bad, Reader, seq_of
-from streams.engine.sinks.worker import written_by_steps
+from streams.topology import VALIDATED
 
 EXAMPLES = Path(__file__).parents[4] / "schemas" / "examples"
 CODEC = Codec(LocalIds(event_classes()))
@@ -78,7 +78,7 @@ class Sink:
 
 
 def reader(bytes_too: bool = True) -> Reader:
-    return Reader(CODEC, Sink(bytes_too), written_by_steps(), kept_days=365)
+    return Reader(CODEC, Sink(bytes_too), VALIDATED, kept_days=365)
 
 
 def read(kind, *records: Record) -> tuple[list[int], list[tuple[int, str]]]:
@@ -216,7 +216,7 @@ def test_a_foreign_schema_is_a_dead_letter_between_good_records(kind, bytes_too,
 
     event = {TokensUsed: USED, FeedbackGiven: GIVEN}[kind]
     values = [CODEC.encode(event), HEAD.pack(0, 999) + b"\x02a", CODEC.encode(event)]
-    reader = Reader(Codec(Ids(event_classes())), Sink(bytes_too), written_by_steps(), kept_days=365)
+    reader = Reader(Codec(Ids(event_classes())), Sink(bytes_too), VALIDATED, kept_days=365)
     records = [
         Record(value, event.partition_key().encode(), number, event.at)
         for number, value in enumerate(values)

@@ -9,7 +9,7 @@ import pytest
 from infra.embedded.clickhouse import server as clickhouse_server
 from schemas.events.usage import TokensUsed
 from schemas.wire.topics import topic_of
-from sinks.clickhouse.sink import migrate
+from sinks.clickhouse.migrations import make_tables
 from streams.engine import kafka
 from tests.streams.engine.sinks.test_worker import Bed, bed, figures, there, until, used  # noqa: F401  bed is a fixture
 
@@ -34,10 +34,8 @@ def make_anew(at: Bed) -> None:
 @pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize("before, after", [(9, 9), (9, 40), (40, 9)])
 def test_rows_of_a_topic_made_anew_land_beside_those_of_the_one_before(bed, running, before, after):
-    at = bed("clickhouse", clickhouse_server, landing_age_s=0.1)
-    migrate(
-        at.settings.clickhouse(), "weir", ROOT / "infra" / "clickhouse", {"retention_days": 3650}
-    )
+    at = bed("clickhouse", clickhouse_server, sink_age_s=0.1)
+    make_tables(at.settings.clickhouse(), "weir", 3650)
     at.start(0)
     at.publish(*map(used, range(before)))
     at.producer.flush()

@@ -30,7 +30,9 @@ from schemas.wire.codec import Codec, LocalIds, headers_of
 from schemas.wire.plain_values import plain_of
 from schemas.wire.topics import topic_of
 from sinks.base import Batch
-from sinks.clickhouse.sink import ClickHouseSink, connect, migrate
+from sinks.clickhouse.connection import connect
+from sinks.clickhouse.migrations import make_tables
+from sinks.clickhouse.sink import ClickHouseSink
 from sinks.qdrant import sink as qdrant
 from streams.config import Settings
 from streams.engine import kafka
@@ -204,9 +206,7 @@ def disturb(
 
 def test_kills_of_workers_and_of_clickhouse_lose_nothing_and_double_nothing(bed):
     at = bed("clickhouse", clickhouse_server, sink_rows=500, sink_age_s=0.2)
-    migrate(
-        at.settings.clickhouse(), "weir", ROOT / "infra" / "clickhouse", {"retention_days": 3650}
-    )
+    make_tables(at.settings.clickhouse(), "weir", 3650)
     aborted = kafka.producer(at.settings, "aborting")
     aborted.init_transactions()
     published = iter(range(1_000_000))
@@ -251,9 +251,7 @@ def test_kills_of_workers_and_of_clickhouse_lose_nothing_and_double_nothing(bed)
 def test_without_tokens_the_same_is_found_out(bed):
     """The control: a repeat must show, or the test above proves nothing."""
     at = bed("clickhouse", clickhouse_server, "--no-tokens", sink_rows=300, sink_age_s=0.1)
-    migrate(
-        at.settings.clickhouse(), "weir", ROOT / "infra" / "clickhouse", {"retention_days": 3650}
-    )
+    make_tables(at.settings.clickhouse(), "weir", 3650)
     total = 12_000
     at.publish(*map(used, range(total)))
     at.producer.flush()
@@ -278,18 +276,14 @@ def test_clickhouse_may_be_away_and_the_rest_waits_for_it(bed):
     at.publish(*map(used, range(1_000)))
     at.producer.flush()
     until(lambda: "try 2" in (at.home / "worker-0.log").read_text(), "the worker tries again")
-    migrate(
-        at.settings.clickhouse(), "weir", ROOT / "infra" / "clickhouse", {"retention_days": 3650}
-    )
+    make_tables(at.settings.clickhouse(), "weir", 3650)
     until(lambda: there(at, lambda now: now["rows"] >= 1_000), "all rows are there")
     assert figures(at)["calls"] == figures(at)["distinct"] == 1_000
 
 
 def test_too_many_dead_letters_stop_the_worker_and_pass_nothing_over(bed):
     at = bed("clickhouse", clickhouse_server, sink_age_s=0.1)
-    migrate(
-        at.settings.clickhouse(), "weir", ROOT / "infra" / "clickhouse", {"retention_days": 3650}
-    )
+    make_tables(at.settings.clickhouse(), "weir", 3650)
     for number in range(200):
         at.publish(used(0), value=b"junk %d" % number)
     at.producer.flush()
@@ -301,9 +295,7 @@ def test_too_many_dead_letters_stop_the_worker_and_pass_nothing_over(bed):
 
 def test_without_offsets_and_with_rows_it_does_not_begin_again(bed):
     at = bed("clickhouse", clickhouse_server, sink_age_s=0.1)
-    migrate(
-        at.settings.clickhouse(), "weir", ROOT / "infra" / "clickhouse", {"retention_days": 3650}
-    )
+    make_tables(at.settings.clickhouse(), "weir", 3650)
     sink, event = ClickHouseSink(at.settings.clickhouse(), "weir"), used(0)
     [topic_id] = kafka.topic_ids(
         kafka.admin(at.settings), [at.settings.prefix + TokensUsed.topic()]

@@ -16,9 +16,10 @@ from processors.agent.state import Idle, Session
 from schemas.definitions.limits import Limits
 from schemas.events.agent.models import ModelAsked
 from schemas.events.agent.runs import RunFinished
+from streams.engine.shapes import stages
 from streams.engine.stages.chunked_state import MARK, WHOLE_BYTES, Parts
 from streams.engine.stages.core import Core
-from streams.topology import stages
+from streams.topology import PIPELINE
 from tests.support.processors import AGENT, call, cleared, company, heard, told
 
 GIVEN = company(
@@ -114,7 +115,7 @@ def test_any_change_comes_back(seed):
 
 
 def test_a_part_that_is_gone_is_never_taken_for_nothing():
-    steps = stages()["session"]
+    steps = stages(PIPELINE)["session"]
     core = Core(steps, lambda: GIVEN)
     core.load(b'["fold","agent","acme/s"]', MARK + b'2,"state":{"messages":[]}}')
     with pytest.raises(ValueError, match="not all parts of agent 'acme/s'"):

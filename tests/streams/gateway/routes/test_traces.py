@@ -10,12 +10,12 @@ import httpx
 import pytest
 
 from schemas.events.tracing import SpanEnded
-from sinks.clickhouse.sink import ClickHouseSink, migrate
+from sinks.clickhouse.migrations import make_tables
+from sinks.clickhouse.sink import ClickHouseSink
 from streams.config import Settings
 from streams.gateway.clickhouse import Tables
 from streams.http_app import application
 from tests.sinks.clickhouse.test_rows import batch_of
-from tests.sinks.conftest import TABLES
 
 TRACE = "ab" * 16
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -59,7 +59,7 @@ def test_a_trace_of_ten_thousand_spans_opens_within_a_second_and_is_its_tenants_
     link, tmp_path, clickhouse_url
 ):
     database = f"t{uuid4().hex[:8]}"
-    migrate(clickhouse_url, database, TABLES, {"retention_days": 3650})
+    make_tables(clickhouse_url, database, 3650)
     span = SpanEnded(
         id=uuid4(),
         at=NOW,

@@ -249,6 +249,12 @@ def test_a_change_that_would_break_a_run_in_flight_is_found(tmp_path, before, af
             '{"definitions": []}\n{"key": "k", "state": {}, "took": {"Woke": {}}, "said": []}',
             "no longer be read",
         ),
+        (
+            '{"definitions": []}\n{"key": "k", "state": {}, "took": {"RunsHeld": '
+            '{"id": "00000000-0000-0000-0000-000000000001", "at": "2026-01-31T12:00:00Z", '
+            '"tenant": "t", "session": "s", "runs": 1, "held": true}}, "said": []}',
+            "the agent reads no RunsHeld",
+        ),
     ],
 )
 def test_what_is_no_history_is_said(tmp_path, text, words):

@@ -1,0 +1,20 @@
+"""Usage: tokens and money by call, by attempt, by run, and by the minute of a tenant."""
+
+from datetime import timedelta
+
+from processors.usage import attempts, metering
+from streams.engine.shapes import Each, Step, Tumbling, Window
+
+TOTAL_USAGE = Window(
+    metering.Total,
+    metering.add,
+    metering.close,
+    Tumbling(timedelta(minutes=1)),
+    grace=timedelta(seconds=10),
+)
+STEPS = (
+    Step("meter", Each(metering.meter)),
+    Step("book_attempts", Each(attempts.book)),
+    Step("settle", Each(metering.settle)),
+    Step("total_usage", TOTAL_USAGE),
+)
