@@ -13,9 +13,9 @@ from streams.console.page import error_page
 from streams.console.request import SignIn
 from streams.engine.monitoring.telemetry import Metrics
 from streams.gateway import errors, limits
-from streams.gateway.context import Gateway, Tables
+from streams.gateway.context import Gateway, ReadRows
 from streams.gateway.kafka_link import Link
-from streams.gateway.openapi import PROBLEMS, described
+from streams.gateway.openapi import PROBLEMS, complete_document
 from streams.gateway.otlp import routes
 from streams.gateway.routes import (
     anthropic_messages,
@@ -58,7 +58,7 @@ RFC 9457. Where one says 503, ask again after `Retry-After` seconds, with the sa
 
 
 def application(
-    settings: Settings, link: Link, tables: Tables, metrics: Metrics | None = None
+    settings: Settings, link: Link, tables: ReadRows, metrics: Metrics | None = None
 ) -> FastAPI:
     """The whole gateway, as an ASGI application."""
     app = FastAPI(
@@ -70,13 +70,13 @@ def application(
         responses=PROBLEMS,
     )
     app.state.gateway = Gateway(settings, link, tables, metrics or Metrics())
-    errors.handled(app, error_page)
+    errors.install_handlers(app, error_page)
     app.add_exception_handler(SignIn, lambda request, error: sign_in_page(str(error)))
     for router in ROUTERS:
         app.include_router(router)
-    described(app)
+    complete_document(app)
     app.add_middleware(
-        limits.Limits,
+        limits.RequestLimits,
         settings=settings,
         metrics=app.state.gateway.metrics,
         room=app.state.gateway.bodies,

@@ -105,6 +105,7 @@ from schemas.events.agent.runs import (
 from schemas.events.agent.signals import Signalled
 from schemas.events.agent.subagents import CallHeld
 from schemas.events.base import E, Event
+from schemas.events.values import Message
 
 QUEUE_MAX = 20
 CANCELLED_REMEMBERED = 20
@@ -136,9 +137,11 @@ def advance(
     after, decisions = transition.decide(session, event, definitions)
     after, more = _begin_queued(after, event.at, definitions)
     decisions = (*decisions, *more)
+    # What the runs that ended leave behind: parents, sub-agents and approvers that wait for them.
     ends = subagents.reports_of_ends(session, decisions)
     decisions = (*decisions, *ends, *human_input.cancelled_approvals(session, decisions))
     after = human_input.remember_resolved(after, event.id, decisions)
+    # The pause begins or ends last: only the whole move shows what the run waits for now.
     after, counts = human_input.count_waiting_runs(paced(after, event.at))
     decisions = (*decisions, *subagents.reports_of_waiting(session, after), *counts)
     events = emit(event, decisions)
@@ -208,7 +211,7 @@ def _begin(
     return ask(begun, at, definitions)
 
 
-def _history(session: Idle, agent: Agent) -> tuple[messages.Message, ...]:
+def _history(session: Idle, agent: Agent) -> tuple[Message, ...]:
     """The messages that a run begins with. An agent's `context` has a measure of its own."""
     most = len(session.messages) if agent.context else agent.history_messages
     return messages.recent(session.messages, most, CONTEXT_CHARS_MAX // 2)

@@ -281,7 +281,8 @@ def _object_in(text: str) -> dict[str, Any] | None:
     """The object from the first brace of a text to its last: models like to write something around
     their JSON.
     """
-    first, last = text.find("{"), text.rfind("}")
+    first = text.find("{")
+    last = text.rfind("}")
     try:
         value = json.loads(text[first : last + 1])
     except (ValueError, RecursionError):

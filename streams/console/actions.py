@@ -25,10 +25,10 @@ from streams.console.page import ENVIRONMENT, FOLDER, HEADERS, Table, Tile, rend
 from streams.console.request import COOKIE, Look, Reading, SignIn, look_of
 from streams.engine import dead_letters
 from streams.engine.schema_registry import Registry, RegistryAway
-from streams.gateway import submit
-from streams.gateway.auth import FORM as KEY
-from streams.gateway.errors import Problem
+from streams.gateway.auth import KEY_FORM as KEY
+from streams.gateway.errors import ProblemError
 from streams.gateway.routes import approvals
+from streams.gateway.runs import submit
 from streams.lab.replay import fork as forking
 from streams.lab.replay import run_history
 from streams.ports.wiring import ports_over
@@ -44,14 +44,14 @@ async def form_of(request: Request) -> dict[str, str]:
     """The fields of a form that this site itself sent. Raises Problem 403 for any other."""
     origin = urlsplit(request.headers.get("origin", ""))
     if origin.netloc != request.headers.get("host"):
-        raise Problem(
+        raise ProblemError(
             403,
             "other_site",
             "this form was not sent by the console itself: open the page again and send it there",
         )
     body = await request.body()
     if len(body) > FORM_BYTES_MAX:
-        raise Problem(
+        raise ProblemError(
             413, "too_large", f"the form has more than {FORM_BYTES_MAX:,} bytes: shorten it"
         )
     return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
@@ -63,7 +63,7 @@ Form = Annotated[dict[str, str], Depends(form_of)]
 @router.get("/assets/{name}")
 async def asset(name: str) -> Response:
     if name not in ASSETS:
-        raise Problem(404, "unknown_asset", "there is no such file")
+        raise ProblemError(404, "unknown_asset", "there is no such file")
     return FileResponse(
         FOLDER / name, media_type=ASSETS[name], headers={"cache-control": "max-age=300"}
     )
@@ -120,7 +120,7 @@ async def live(look: Reading) -> JSONResponse:
             )
         total = told.raise_for_status().json()["total"]
     except (httpx.HTTPError, ValueError, KeyError) as error:
-        raise Problem(
+        raise ProblemError(
             503,
             "live_away",
             "the live views do not answer: `./weir status` says whether they run",
@@ -147,17 +147,17 @@ def figure(name: str, value: Any) -> str:
 @router.post("/approvals/{approval}")
 async def decide(approval: UUID, form: Form, look: Reading) -> Response:
     if not look.may("approve"):
-        raise Problem(403, "no_scope", "this key may not decide: it needs the scope approve")
+        raise ProblemError(403, "no_scope", "this key may not decide: it needs the scope approve")
     tenant = look.caller.tenant or form.get("tenant", "")
-    said = submit.event(
-        approvals.Decide,
+    said = submit.checked_event(
+        approvals.Decision,
         decision=form.get("decision", ""),
         by=form.get("by", ""),
         note=form.get("note", ""),
         arguments=form.get("arguments", "").strip() or None,
     )
     await look.gateway.publish(
-        approvals.word_of(look.caller, tenant, approval, form.get("session", ""), said)
+        approvals.decision_event(look.caller, tenant, approval, form.get("session", ""), said)
     )
     return RedirectResponse("/console/approvals", 303)
 
@@ -165,7 +165,7 @@ async def decide(approval: UUID, form: Form, look: Reading) -> Response:
 @router.post("/letters")
 async def give_back(form: Form, look: Reading) -> Response:
     if not look.may("admin"):
-        raise Problem(
+        raise ProblemError(
             403, "no_scope", "this key may not give letters back: it needs the scope admin"
         )
     shown = {row["source"] for row in await look.rows("dead_letters")}
@@ -190,11 +190,13 @@ async def give_back(form: Form, look: Reading) -> Response:
 @router.post("/runs/{run}/fork")
 async def fork(run: UUID, form: Form, look: Reading) -> HTMLResponse:
     if not look.may("request"):
-        raise Problem(403, "no_scope", "this key may not ask models: it needs the scope request")
+        raise ProblemError(
+            403, "no_scope", "this key may not ask models: it needs the scope request"
+        )
     change = change_of(form)
     found = await look.rows("run", run=str(run))
     if not found:
-        raise Problem(404, "unknown_run", f"there is no finished run {run} here")
+        raise ProblemError(404, "unknown_run", f"there is no finished run {run} here")
     settings = look.gateway.settings
     row = found[0]
 
@@ -215,7 +217,7 @@ async def fork(run: UUID, form: Form, look: Reading) -> HTMLResponse:
                 look.gateway.publish,
             )
         except forking.ForkError as why:
-            raise Problem(409, "unforkable", f"run {run} cannot be forked: {why}") from why
+            raise ProblemError(409, "unforkable", f"run {run} cannot be forked: {why}") from why
     return forked(
         look,
         run,
@@ -228,7 +230,7 @@ async def of_kafka(read: Callable[[], Any]) -> Any:
     try:
         return await asyncio.to_thread(read)
     except (ConnectionError, KafkaException, RegistryAway) as error:
-        raise Problem(
+        raise ProblemError(
             503,
             "kafka_away",
             f"Kafka does not answer ({type(error).__name__}): `./weir status` says whether it is "
@@ -250,7 +252,7 @@ def change_of(form: dict[str, str]) -> forking.Change:
             cost,
         )
     except (ValueError, InvalidOperation) as error:
-        raise Problem(
+        raise ProblemError(
             422,
             "no_number",
             f"the step is a number from 1, the cost one from 0 to {FORK_USD_MAX}: correct them; "

@@ -18,7 +18,7 @@ from sinks.clickhouse import connection
 from streams.config import Settings
 from streams.console.queries import OF_ALL, ROWS, ROWS_TAKEN
 from streams.console.request import Reading
-from streams.gateway.errors import Problem
+from streams.gateway.errors import ProblemError
 
 router = APIRouter(prefix="/console", include_in_schema=False)
 FORMATS = {
@@ -38,11 +38,11 @@ text.
 async def export(name: str, form: str, request: Request, look: Reading) -> StreamingResponse:
     """A table of the console whole."""
     if name not in ROWS or form not in FORMATS:
-        raise Problem(
+        raise ProblemError(
             404, "unknown_export", f"there is no {name}.{form}: csv or parquet of {', '.join(ROWS)}"
         )
     if name in OF_ALL and not look.sees_all:
-        raise Problem(
+        raise ProblemError(
             403,
             "no_scope",
             f"{name} counts all tenants together: it needs a key with the scope admin",
@@ -56,7 +56,7 @@ async def export(name: str, form: str, request: Request, look: Reading) -> Strea
             opened, look.gateway.settings, ROWS[name].sql, given, kind
         )
     except Exception as error:  # whatever its client raises; the class differs by what is away
-        raise Problem(
+        raise ProblemError(
             503,
             "clickhouse_away",
             f"ClickHouse does not answer ({type(error).__name__}): ask again in a moment",
@@ -80,7 +80,7 @@ def wanted(query: Mapping[str, str]) -> dict[str, str]:
     try:
         runs = {name: str(UUID(query.get(name) or "0" * 32)) for name in ("run", "parent")}
     except ValueError as error:
-        raise Problem(
+        raise ProblemError(
             422, "no_run", "a run is named by its id, 32 hex digits: copy it from the run's page"
         ) from error
     return runs | {name: query.get(name, "") for name in ("trace", "session")}

@@ -23,7 +23,7 @@ from markupsafe import Markup
 from streams.console import charts
 from streams.console.queries import ROWS
 from streams.console.request import HOURS, Look
-from streams.gateway.errors import Problem
+from streams.gateway.errors import ProblemError
 
 FOLDER = Path(__file__).parent / "templates"
 PAGES = (
@@ -124,7 +124,7 @@ def render(look: Look, template: str, title: str, status: int = 200, **more: Any
     return HTMLResponse(text, status, headers=HEADERS)
 
 
-def error_page(problem: Problem) -> HTMLResponse:
+def error_page(problem: ProblemError) -> HTMLResponse:
     """What is wrong and what to do, for a person."""
     text = ENVIRONMENT.get_template("error.html").render(
         title=HTTPStatus(problem.status).phrase, detail=problem.detail

@@ -21,7 +21,7 @@ from streams.console.queries import MINE, MONEY, ROWS, ROWS_SHOWN, SPANS_SHOWN, 
 from streams.console.request import Look, Reading
 from streams.console.trace_steps import graph, placed
 from streams.engine.shapes import Call, Step, calls, kinds, stages
-from streams.gateway.errors import Problem
+from streams.gateway.errors import ProblemError
 from streams.topology import PIPELINE
 
 router = APIRouter(prefix="/console", include_in_schema=False)
@@ -205,7 +205,7 @@ async def under_way(look: Look, run: UUID) -> HTMLResponse:
     """What a run that has not ended did so far. Raises Problem 404 where there is nothing of it."""
     spans = await look.rows("spans_shown", trace=await trace_of(look, run, look.tenant))
     if not any(span["run"] == run for span in spans):
-        raise Problem(
+        raise ProblemError(
             404,
             "unknown_run",
             f"there is no run {run} here: rows arrive within seconds of its first step, so load "
@@ -257,7 +257,7 @@ async def traces(look: Reading) -> HTMLResponse:
 async def trace(trace: str, look: Reading) -> HTMLResponse:
     spans = await look.rows("spans_shown", trace=trace)
     if not spans:
-        raise Problem(
+        raise ProblemError(
             404,
             "unknown_trace",
             "there is no such trace here: its id is 32 hex digits, and its rows arrive within "
@@ -300,7 +300,7 @@ async def session(session: str, look: Reading) -> HTMLResponse:
 @router.get("/cost")
 async def cost(look: Reading, by: str = "model") -> HTMLResponse:
     if by not in SPLITS:
-        raise Problem(422, "unknown_split", f"cost is split by one of {', '.join(SPLITS)}")
+        raise ProblemError(422, "unknown_split", f"cost is split by one of {', '.join(SPLITS)}")
     [spent], over_time, table, *ready = await look.all(
         "spent", f"cost_over_time_{by}", name_of(by), *MONEY
     )

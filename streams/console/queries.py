@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sinks.clickhouse.queries.catalogue import by_name
-from streams.gateway.routes.approvals import OPEN
+from streams.gateway.routes.approvals import OPEN_APPROVALS
 
 MINE = "({tenant:String} = '' OR tenant = {tenant:String})"
 SINCE = "at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR"
@@ -205,7 +205,7 @@ GROUP BY time, series ORDER BY time""",
 SELECT tenant, agent, outcome, reason, count() AS times, any(run) AS run, any(detail) AS example FROM runs
 WHERE {MINE} AND {SINCE} AND outcome != 'completed' GROUP BY tenant, agent, outcome, reason ORDER BY times DESC {LIMIT}""",
     ),
-    "approvals": Rows("Waiting for a word", OPEN),
+    "approvals": Rows("Waiting for a word", OPEN_APPROVALS),
     "traces": Rows("Traces", by_name("traces").sql),
     "decided": Rows(
         "Decided lately",

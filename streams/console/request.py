@@ -14,10 +14,10 @@ from fastapi import Depends, Request
 
 from schemas.definitions.api_keys import Scope
 from streams.console.queries import BUCKETS, OF_ALL, ROWS, ROWS_SHOWN
-from streams.gateway.auth import FORM, Caller, at_home, keys_needed
-from streams.gateway.auth import checked as of_key
+from streams.gateway.auth import KEY_FORM, Caller, check_host, needs_keys
+from streams.gateway.auth import caller_of_key as of_key
 from streams.gateway.context import Gateway
-from streams.gateway.errors import Problem
+from streams.gateway.errors import ProblemError
 
 COOKIE = "weir_key"
 HOURS = {1: "last hour", 24: "last day", 168: "last week", 720: "last month"}
@@ -95,7 +95,7 @@ async def look_of(request: Request) -> Look:
     asked = request.query_params
     caller = _caller(request, gateway)
     if not caller.may("read"):
-        raise Problem(
+        raise ProblemError(
             403,
             "no_scope",
             "this key may not read: `weir keys add --scope read` makes one that may",
@@ -117,15 +117,15 @@ async def look_of(request: Request) -> Look:
 
 
 def _caller(request: Request, gateway: Gateway) -> Caller:
-    found = FORM.fullmatch(request.cookies.get(COOKIE, ""))
+    found = KEY_FORM.fullmatch(request.cookies.get(COOKIE, ""))
     if found:
         try:
             return of_key(gateway.link.given().key(found[1]), found[2])
-        except Problem as problem:
+        except ProblemError as problem:
             raise SignIn(problem.detail) from problem
-    if keys_needed(gateway.settings):
+    if needs_keys(gateway.settings):
         raise SignIn("")
-    at_home(request)
+    check_host(request)
     return Caller("")  # this machine's own stack: every tenant
 
 

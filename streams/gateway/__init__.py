@@ -29,17 +29,17 @@ def run(settings: Settings, worker: Any) -> None:
 async def _serve(settings: Settings, worker: Any) -> None:
     import uvicorn
 
-    from streams.gateway.clickhouse import Tables
-    from streams.gateway.http_protocol import Heads
+    from streams.gateway.clickhouse import ClickHouseReader
+    from streams.gateway.http_protocol import HttpProtocolGuard
     from streams.gateway.kafka_link import KafkaLink
     from streams.http_app import application
 
     link = KafkaLink(settings, worker.codec, worker.given, worker.metrics)
-    app = application(settings, link, Tables(settings), worker.metrics)
+    app = application(settings, link, ClickHouseReader(settings), worker.metrics)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http=Heads,
+            http=HttpProtocolGuard,
             log_level="warning",
             access_log=False,
             lifespan="on",

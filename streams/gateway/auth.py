@@ -21,9 +21,9 @@ from fastapi import Depends, Request
 from schemas.definitions.api_keys import SCOPES, ApiKey, Scope
 from streams.config import Settings
 from streams.engine.client import now
-from streams.gateway.errors import Problem
+from streams.gateway.errors import ProblemError
 
-FORM = re.compile(r"weir_([A-Za-z0-9][A-Za-z0-9.-]{0,99})_([A-Za-z0-9-]{20,100})")
+KEY_FORM = re.compile(r"weir_([A-Za-z0-9][A-Za-z0-9.-]{0,99})_([A-Za-z0-9-]{20,100})")
 TENANT_HEADER = "weir-tenant"
 ROLES_HEADER = "weir-roles"
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -55,7 +55,7 @@ class Caller:
         return scope in self.scopes or "admin" in self.scopes
 
 
-def made(
+def new_key(
     name: str, tenant: str, scopes: tuple[Scope, ...], expires: datetime | None = None, **more: Any
 ) -> tuple[str, ApiKey]:
     """A new key for its owner, and its definition."""
@@ -66,17 +66,17 @@ def made(
         tenant=tenant,
         scopes=scopes,
         salt=salt,
-        sha256=hashed(salt, secret),
+        sha256=hash_of(salt, secret),
         expires=expires,
         **more,
     )
 
 
-def hashed(salt: str, secret: str) -> str:
+def hash_of(salt: str, secret: str) -> str:
     return hashlib.sha256(f"{salt}{secret}".encode()).hexdigest()
 
 
-def keys_needed(settings: Settings) -> bool:
+def needs_keys(settings: Settings) -> bool:
     """False only where nobody but this machine can call, and the stack is the embedded one."""
     return settings.gateway_keys or settings.gateway_host not in LOOPBACK or bool(settings.kafka)
 
@@ -85,19 +85,19 @@ def caller_of(request: Request) -> Caller:
     """Who calls. Raises Problem 401."""
     gateway = request.app.state.gateway
     given = _given(request)
-    found = FORM.fullmatch(given)
+    found = KEY_FORM.fullmatch(given)
     if found:
-        return checked(gateway.link.given().key(found[1]), found[2])
-    if keys_needed(gateway.settings):
-        raise Problem(
+        return caller_of_key(gateway.link.given().key(found[1]), found[2])
+    if needs_keys(gateway.settings):
+        raise ProblemError(
             401,
             "no_key" if not given else "bad_key",
             "send an API key as `Authorization: Bearer weir_…`; `weir keys add` makes one",
         )
-    at_home(request)
+    check_host(request)
     tenant = request.headers.get(TENANT_HEADER, "")
     if not re.fullmatch(r"[^/]{1,200}", tenant):
-        raise Problem(
+        raise ProblemError(
             401,
             "no_tenant",
             f"say who asks: an API key (`weir keys add`), or, on this machine, the header "
@@ -108,14 +108,14 @@ def caller_of(request: Request) -> Caller:
     )
 
 
-def at_home(request: Request) -> None:
+def check_host(request: Request) -> None:
     """A page of another site may lead its own name to this machine (DNS rebinding) and would then
     be served as this machine's user is: without keys only names that nobody else can own are
     answered. Raises Problem 403.
     """
     name = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
     if "." in name and not name.startswith("127.") and not name.endswith(".localhost"):
-        raise Problem(
+        raise ProblemError(
             403,
             "other_host",
             f"without API keys this is served at http://localhost only, not at {name[:100]!r}: "
@@ -133,20 +133,20 @@ def _given(request: Request) -> str:
     )
 
 
-def checked(key: Any, secret: str) -> Caller:
+def caller_of_key(key: Any, secret: str) -> Caller:
     """One sentence for a key that nobody made and one whose secret is wrong: a guesser learns
     nothing.
     """
-    right = hmac.compare_digest(hashed(key.salt if key else "", secret), key.sha256 if key else "")
+    right = hmac.compare_digest(hash_of(key.salt if key else "", secret), key.sha256 if key else "")
     if not right:
-        raise Problem(
+        raise ProblemError(
             401,
             "bad_key",
             "this API key is not valid: it was revoked, or never was one; `weir keys list` "
             "shows those that are",
         )
     if key.expires and key.expires <= now():
-        raise Problem(
+        raise ProblemError(
             401,
             "expired_key",
             f"this API key expired at {key.expires.isoformat()}: `weir keys add` makes a new one",
@@ -160,7 +160,7 @@ def needs(scope: Scope) -> Callable[[Request], Caller]:
     async def allowed(request: Request) -> Caller:
         caller = caller_of(request)
         if not caller.may(scope):
-            raise Problem(
+            raise ProblemError(
                 403,
                 "no_scope",
                 f"the key {caller.key} may not do this: it needs the scope {scope!r} "
@@ -179,7 +179,7 @@ async def anyone(request: Request) -> Caller:
 Anyone = Annotated[Caller, Depends(anyone)]
 Requester = Annotated[Caller, Depends(needs("request"))]
 Reader = Annotated[Caller, Depends(needs("read"))]
-Judge = Annotated[Caller, Depends(needs("feedback"))]
+FeedbackSender = Annotated[Caller, Depends(needs("feedback"))]
 Approver = Annotated[Caller, Depends(needs("approve"))]
-Teller = Annotated[Caller, Depends(needs("telemetry"))]
+TelemetrySender = Annotated[Caller, Depends(needs("telemetry"))]
 Admin = Annotated[Caller, Depends(needs("admin"))]

@@ -9,7 +9,7 @@ from streams.config import Settings
 TIMEOUT_S = 10
 
 
-class Tables:
+class ClickHouseReader:
     """Rows of a query, each by column name. Connects when it is first asked, and again after an
     error.
     """

@@ -15,11 +15,11 @@ from sinks.objects import ObjectStore
 from streams.config import Settings
 from streams.engine.monitoring.telemetry import Metrics
 from streams.gateway import limits
-from streams.gateway.errors import Problem
+from streams.gateway.errors import ProblemError
 from streams.gateway.kafka_link import Away, Link
 
 Rows = list[dict[str, Any]]
-Tables = Callable[[str, dict[str, Any]], Rows]
+ReadRows = Callable[[str, dict[str, Any]], Rows]
 """ClickHouse, as the routes know it: rows of a query with parameters. It blocks, and is asked in a
 thread.
 """
@@ -31,9 +31,9 @@ class Gateway:
 
     settings: Settings
     link: Link
-    tables: Tables
+    tables: ReadRows
     metrics: Metrics = field(default_factory=Metrics)
-    bodies: limits.Room = field(default_factory=limits.Room)
+    bodies: limits.BodyMemory = field(default_factory=limits.BodyMemory)
     objects: ObjectStore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -44,7 +44,7 @@ class Gateway:
         try:
             return await asyncio.to_thread(self.tables, sql, parameters)
         except Exception as error:  # whatever its client raises; the class differs by what is away
-            raise Problem(
+            raise ProblemError(
                 503,
                 "clickhouse_away",
                 f"ClickHouse does not answer ({type(error).__name__}): ask again in a "
@@ -57,11 +57,11 @@ class Gateway:
         try:
             await self.link.publish(*events)
         except Away as error:
-            raise Problem(503, "kafka_away", str(error), retry_after_s=2) from error
+            raise ProblemError(503, "kafka_away", str(error), retry_after_s=2) from error
 
 
 def gateway_of(request: Request) -> Gateway:
     return request.app.state.gateway
 
 
-Shared = Annotated[Gateway, Depends(gateway_of)]
+GatewayOf = Annotated[Gateway, Depends(gateway_of)]

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
-TYPES = {
+ERROR_TYPES = {
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
@@ -30,7 +30,7 @@ the API's.
 """
 
 
-class Told(JSONResponse):
+class SafeJsonResponse(JSONResponse):
     """JSON that may repeat a caller's texts: half a surrogate pair, which JSON can carry, leaves as
     a question mark.
     """
@@ -41,7 +41,7 @@ class Told(JSONResponse):
         )
 
 
-class Problem(Exception):
+class ProblemError(Exception):
     """Something that the caller, or the operator, can mend: `code` is its short name, `detail` what
     is wrong and what to do. `more` are further members of the answer.
     """
@@ -57,19 +57,21 @@ class Problem(Exception):
         self.more = more
 
 
-def not_json(what: str, error: Exception) -> Problem:
+def not_json(what: str, error: Exception) -> ProblemError:
     """`what` was sent as JSON and is none, or none that can be read: a JSON text of 100,000
     brackets is valid.
     """
     if isinstance(error, RecursionError):
-        return Problem(400, "not_json", f"{what} is nested too deep: send JSON with fewer levels")
-    return Problem(400, "not_json", f"{what} is not JSON ({error}): send JSON, in UTF-8")
+        return ProblemError(
+            400, "not_json", f"{what} is nested too deep: send JSON with fewer levels"
+        )
+    return ProblemError(400, "not_json", f"{what} is not JSON ({error}): send JSON, in UTF-8")
 
 
-def answer(problem: Problem, path: str = "") -> JSONResponse:
+def problem_response(problem: ProblemError, path: str = "") -> JSONResponse:
     """The problem as an HTTP answer."""
     status = problem.status
-    kind = TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    kind = ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
     headers = (
         {}
         if problem.retry_after_s is None
@@ -93,10 +95,12 @@ def answer(problem: Problem, path: str = "") -> JSONResponse:
         **problem.more,
         "error": {"type": kind, "message": problem.detail, "code": problem.code, "param": None},
     }
-    return Told(body, status, headers, MEDIA_TYPE)
+    return SafeJsonResponse(body, status, headers, MEDIA_TYPE)
 
 
-def first_mistake(error: RequestValidationError, media_type: str = "application/json") -> Problem:
+def validation_problem(
+    error: RequestValidationError, media_type: str = "application/json"
+) -> ProblemError:
     """What is wrong with a request, in one sentence with its place; all mistakes are in `errors`."""
     found = [
         {"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()
@@ -105,7 +109,7 @@ def first_mistake(error: RequestValidationError, media_type: str = "application/
     if (
         not media_type.endswith("json") and first["loc"] == ("body",) and first["type"] != "missing"
     ):  # `curl -d` says so
-        return Problem(
+        return ProblemError(
             415,
             "not_json",
             f"the body is said to be {media_type or 'of no type'}: send JSON, with the header "
@@ -116,31 +120,31 @@ def first_mistake(error: RequestValidationError, media_type: str = "application/
     what = {"extra_forbidden": "is not known here: remove it", "missing": "is missing: add it"}.get(
         first["type"], f"is wrong: {first['msg']}"
     )
-    return Problem(422, "invalid_request", f"{found[0]['where']} {what}", errors=found)
+    return ProblemError(422, "invalid_request", f"{found[0]['where']} {what}", errors=found)
 
 
-def handled(app: FastAPI, page: Callable[[Problem], Response]) -> None:
+def install_handlers(app: FastAPI, page: Callable[[ProblemError], Response]) -> None:
     """Makes the application answer with problems, whatever goes wrong in it; people at the console
     get a `page`.
     """
 
-    def told(request: Request, problem: Problem) -> Response:
+    def told(request: Request, problem: ProblemError) -> Response:
         person = request.url.path.startswith("/console") and "text/html" in request.headers.get(
             "accept", ""
         )
-        return page(problem) if person else answer(problem, request.url.path)
+        return page(problem) if person else problem_response(problem, request.url.path)
 
-    @app.exception_handler(Problem)
-    async def _(request: Request, problem: Problem) -> Response:
+    @app.exception_handler(ProblemError)
+    async def _(request: Request, problem: ProblemError) -> Response:
         return told(request, problem)
 
     @app.exception_handler(RequestValidationError)
     async def _(request: Request, error: RequestValidationError) -> Response:
-        return told(request, first_mistake(error, media_type(request)))
+        return told(request, validation_problem(error, media_type(request)))
 
     @app.exception_handler(HTTPException)
     async def _(request: Request, error: HTTPException) -> Response:
-        answered = told(request, of_routing(request, error))
+        answered = told(request, routing_problem(request, error))
         answered.headers.update(error.headers or {})  # 405 says in Allow what is done
         return answered
 
@@ -148,7 +152,7 @@ def handled(app: FastAPI, page: Callable[[Problem], Response]) -> None:
     async def _(request: Request, error: Exception) -> Response:
         return told(
             request,
-            Problem(
+            ProblemError(
                 500,
                 "internal",
                 f"{type(error).__name__} in the gateway: its log says more; the same "
@@ -162,30 +166,30 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def of_routing(request: Request, error: HTTPException) -> Problem:
+def routing_problem(request: Request, error: HTTPException) -> ProblemError:
     """What the framework itself turns away: a path or method that is not there, a body that it
     cannot read.
     """
     path = request.url.path
     if error.status_code == 404:
-        return Problem(
+        return ProblemError(
             404, "unknown_path", f"there is nothing at {path}: /openapi.json lists what there is"
         )
     if error.status_code == 405:
-        return Problem(
+        return ProblemError(
             405,
             "unknown_method",
             f"{request.method} is not done at {path}: /openapi.json lists what is",
         )
-    if isinstance(error.__cause__, Problem):  # while the body came
+    if isinstance(error.__cause__, ProblemError):  # while the body came
         return error.__cause__
     if error.status_code == 400 and isinstance(error.__cause__, RecursionError | ValueError):
         if packing := request.headers.get("content-encoding"):
-            return Problem(
+            return ProblemError(
                 415,
                 "packed",
                 f"Content-Encoding {packing[:40]!r} is not known here: send the body as it is (only "
                 "/v1/traces and /v1/logs take it packed)",
             )
         return not_json("the body", error.__cause__)
-    return Problem(error.status_code, "http", str(error.detail))
+    return ProblemError(error.status_code, "http", str(error.detail))

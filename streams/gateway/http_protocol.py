@@ -13,7 +13,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from streams.gateway import errors
-from streams.gateway.errors import Problem
+from streams.gateway.errors import ProblemError
 from streams.gateway.limits import HEAD_BYTES_MAX, large_head
 
 HEAD_S = 60
@@ -27,7 +27,7 @@ answer would be lost to a reset.
 """
 
 
-class Heads(HttpToolsProtocol):
+class HttpProtocolGuard(HttpToolsProtocol):
     """uvicorn's protocol, with bounds on the head of a request."""
 
     def __init__(self, *args: Any, **more: Any):
@@ -73,7 +73,7 @@ class Heads(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._turn_away(
-            Problem(
+            ProblemError(
                 400,
                 "not_http",
                 "this is no HTTP/1.1 request: check the address, and that it is not HTTPS",
@@ -92,12 +92,12 @@ class Heads(HttpToolsProtocol):
     def _late(self) -> None:
         self._waiting = None
         self._turn_away(
-            Problem(
+            ProblemError(
                 408, "too_slow", f"the request's head did not come within {HEAD_S} s: send it whole"
             )
         )
 
-    def _turn_away(self, problem: Problem) -> None:
+    def _turn_away(self, problem: ProblemError) -> None:
         """Answers, and ends the connection. Where another answer is under way, both end: neither
         could be told apart.
         """
@@ -107,7 +107,7 @@ class Heads(HttpToolsProtocol):
         self._over = True
         if self.cycle is not None and not self.cycle.response_complete:
             return self.transport.close()
-        said = errors.answer(problem)
+        said = errors.problem_response(problem)
         said.headers["connection"] = "close"
         lines = [
             f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode(),

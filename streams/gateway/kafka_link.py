@@ -46,7 +46,7 @@ from streams.engine import kafka
 from streams.engine.client import LONG_FETCH, now, places
 from streams.engine.monitoring.telemetry import Metrics
 from streams.engine.schema_registry import RegistryAway
-from streams.gateway.recent_runs import Heard, Stories
+from streams.gateway.runs.recent_runs import RecentRuns, SessionRecord
 
 log = logging.getLogger(__name__)
 TOLD: tuple[type[Event], ...] = (
@@ -70,7 +70,7 @@ TOLD: tuple[type[Event], ...] = (
     UserAsked,
 )
 """What a caller may hear of a run: what was screened, never what screening kept back. Parts of an
-answer that is still written (ModelChunk) are screened by nobody: `streams.gateway.stream_answer`
+answer that is still written (ModelChunk) are screened by nobody: `streams.gateway.runs.stream_answer`
 says who may hear them.
 """
 REMEMBERED = timedelta(minutes=10)
@@ -85,7 +85,7 @@ class Away(Exception):
 class Link(Protocol):
     """Kafka, as the routes know it."""
 
-    stories: Stories
+    recent_runs: RecentRuns
 
     async def publish(self, *events: Event) -> None:
         """Returns when all replicas have the events. Raises Away, with nothing more to come of
@@ -104,7 +104,7 @@ class KafkaLink:
     ):
         self._settings, self._codec, self.given, self._metrics = settings, codec, given, metrics
         self._loop, self._stop = asyncio.get_running_loop(), threading.Event()
-        self.stories = Stories(self._decoded, settings.gateway_memory_mb * 1024 * 1024)
+        self.recent_runs = RecentRuns(self._decoded, settings.gateway_memory_mb * 1024 * 1024)
         self._producer = kafka.producer(
             settings,
             **{
@@ -159,14 +159,14 @@ class KafkaLink:
             first = self._consumer.poll(0.2)
             found = () if first is None else (first, *self._consumer.consume(BATCH, 0))
             batch = [
-                Heard(self._kinds[one.topic()], one.key() or b"", one.value() or b"")
+                SessionRecord(self._kinds[one.topic()], one.key() or b"", one.value() or b"")
                 for one in found
                 if not one.error()
             ]
             if batch:
-                self._loop.call_soon_threadsafe(self.stories.take, batch)
+                self._loop.call_soon_threadsafe(self.recent_runs.take, batch)
 
-    def _decoded(self, heard: Heard) -> Event | None:
+    def _decoded(self, heard: SessionRecord) -> Event | None:
         try:
             return self._codec.decode(heard.kind, heard.value)
         except (Undecodable, StoreAway, RegistryAway) as error:

@@ -16,28 +16,32 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streams.config import Settings
 from streams.engine.monitoring.telemetry import Metrics
 from streams.gateway import errors
-from streams.gateway.errors import Problem
-from streams.gateway.otlp.wire import BODY_BYTES_MAX, too_large
+from streams.gateway.errors import ProblemError
 
-LARGER: Mapping[str, int] = {"/v1/traces": BODY_BYTES_MAX, "/v1/logs": BODY_BYTES_MAX}
+EXPORT_BYTES_MAX = 20 * 1024 * 1024
+EXPORT_TOO_LARGE = (
+    f"the export has more than {EXPORT_BYTES_MAX >> 20} MB: send fewer spans at once "
+    "(OTEL_BSP_MAX_EXPORT_BATCH_SIZE)"
+)
+LARGER: Mapping[str, int] = {"/v1/traces": EXPORT_BYTES_MAX, "/v1/logs": EXPORT_BYTES_MAX}
 """Exports of other applications come in large bodies."""
 HEAD_BYTES_MAX = 64 * 1024
 SMALL_BYTES = 64 * 1024
 """Bodies up to this size are not counted: as many as there may be requests fit into memory."""
 
 
-class Room:
+class BodyMemory:
     """How many bytes of large bodies may be in memory at once, packed and unpacked."""
 
-    def __init__(self, most: int = 4 * BODY_BYTES_MAX):
+    def __init__(self, most: int = 4 * EXPORT_BYTES_MAX):
         self.most = most
         self.taken = 0
 
     @contextmanager
-    def holding(self, size: int) -> Iterator[None]:
+    def reserve(self, size: int) -> Iterator[None]:
         """Raises Problem 503 where it is full; one body alone always fits."""
         if self.taken and self.taken + size > self.most:
-            raise Problem(
+            raise ProblemError(
                 503,
                 "busy",
                 "too many large bodies come at once: send it again in a moment",
@@ -50,12 +54,12 @@ class Room:
             self.taken -= size
 
 
-class Limits:
+class RequestLimits:
     """503 above `gateway_in_flight` requests at once, 413 above `gateway_body_bytes`, 431 for a
     head that is too large, 408 for a body that does not come.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, room: Room):
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, room: BodyMemory):
         self._app = app
         self._metrics = metrics
         self._room = room
@@ -68,7 +72,7 @@ class Limits:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         if self._now >= self._most:
-            busy = Problem(
+            busy = ProblemError(
                 503,
                 "busy",
                 f"{self._most} requests are under way already: ask again in a moment, or raise "
@@ -78,7 +82,7 @@ class Limits:
             self._metrics.count(
                 "weir_gateway_requests", path="other", status="503"
             )  # no route has been looked for
-            return await errors.answer(busy, scope["path"])(scope, receive, send)
+            return await errors.problem_response(busy, scope["path"])(scope, receive, send)
         self._now += 1
         # of a request that nobody could answer
         began = time.perf_counter()
@@ -97,8 +101,10 @@ class Limits:
             with ExitStack() as held:
                 try:
                     bounded = await self._bounded(scope, self._timely(receive), held)
-                except Problem as problem:
-                    return await errors.answer(problem, scope["path"])(scope, receive, watched)
+                except ProblemError as problem:
+                    return await errors.problem_response(problem, scope["path"])(
+                        scope, receive, watched
+                    )
                 await self._app(scope, bounded, watched)
         finally:
             self._now -= 1
@@ -118,7 +124,7 @@ class Limits:
                 async with asyncio.timeout_at(until):
                     message = await receive()
             except TimeoutError as error:
-                raise Problem(
+                raise ProblemError(
                     408,
                     "too_slow",
                     f"the body did not come within {self._slow_s:g} s: send it faster, or raise "
@@ -146,16 +152,16 @@ class Limits:
             if (
                 int(length) > SMALL_BYTES and path not in LARGER
             ):  # an export finds its room where it is read
-                held.enter_context(self._room.holding(int(length)))
+                held.enter_context(self._room.reserve(int(length)))
             return receive
         if b"transfer-encoding" not in headers:
             return receive
-        with self._room.holding(most):
+        with self._room.reserve(most):
             parts, size = await _read(receive, most)
         if size > most:
             raise large_body(path, most)
         if size > SMALL_BYTES and path not in LARGER:
-            held.enter_context(self._room.holding(size))
+            held.enter_context(self._room.reserve(size))
         left = iter(parts)
 
         async def again() -> Message:
@@ -178,8 +184,8 @@ async def _read(receive: Receive, most: int) -> tuple[list[Message], int]:
     return parts, size
 
 
-def large_head() -> Problem:
-    return Problem(
+def large_head() -> ProblemError:
+    return ProblemError(
         431,
         "large_head",
         f"the request's head has more than {HEAD_BYTES_MAX >> 10} KB: send fewer and "
@@ -187,10 +193,10 @@ def large_head() -> Problem:
     )
 
 
-def large_body(path: str, most: int) -> Problem:
+def large_body(path: str, most: int) -> ProblemError:
     if path in LARGER:
-        return Problem(413, "too_large", str(too_large()))
-    return Problem(
+        return ProblemError(413, "too_large", EXPORT_TOO_LARGE)
+    return ProblemError(
         413,
         "too_large",
         f"the body has more than {most:,} bytes: send less, or raise WEIR_GATEWAY_BODY_BYTES",

@@ -153,7 +153,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     ),
 }
 """What every operation may answer beside its own."""
-UNDONE: dict[int | str, dict[str, Any]] = {
+RUN_PROBLEMS: dict[int | str, dict[str, Any]] = {
     "502": problem(
         "The run ended without an answer",
         "run_failed",
@@ -171,7 +171,7 @@ UNDONE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def answers(example: dict[str, Any], stream: str = "") -> dict[int | str, dict[str, Any]]:
+def responses_of(example: dict[str, Any], stream: str = "") -> dict[int | str, dict[str, Any]]:
     """The responses of an operation of OpenAI's or Anthropic's protocol; `stream` is how its events
     look.
     """
@@ -184,10 +184,10 @@ def answers(example: dict[str, Any], stream: str = "") -> dict[int | str, dict[s
             "does not end the run",
             "content": said,
         }
-    } | (UNDONE if stream else {})
+    } | (RUN_PROBLEMS if stream else {})
 
 
-def described(app: FastAPI) -> None:
+def complete_document(app: FastAPI) -> None:
     """Makes the application's document whole."""
     made = app.openapi
 

@@ -20,8 +20,8 @@ from starlette.types import Receive, Scope, Send
 from schemas.money import money_text
 
 log = logging.getLogger(__name__)
-BEAT_S = 15.0
-BEAT = b": still here\n\n"
+KEEP_ALIVE_S = 15.0
+KEEP_ALIVE = b": still here\n\n"
 
 
 def _plain(value: Any) -> str:
@@ -39,7 +39,7 @@ def event(name: str, data: Any, id: str = "") -> bytes:
     return head.encode() + b"data: " + body + b"\n\n"
 
 
-class Stream(Response):
+class EventStream(Response):
     """A stream of server-sent events, ended when the reader goes away or takes nothing any more."""
 
     media_type = "text/event-stream"
@@ -56,7 +56,7 @@ class Stream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sending = asyncio.ensure_future(self._send(send))
-        leaving = asyncio.ensure_future(_left(receive))
+        leaving = asyncio.ensure_future(_disconnected(receive))
         done, _ = await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         for one in {sending, leaving} - done:
             one.cancel()
@@ -80,7 +80,7 @@ class Stream(Response):
             await self._parts.aclose()
 
 
-async def _left(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     """Returns when the reader has gone."""
     while (await receive())["type"] != "http.disconnect":
         continue

@@ -8,7 +8,7 @@ from typing import Any
 import uvicorn
 
 from streams.gateway import BACKLOG
-from streams.gateway.http_protocol import Heads
+from streams.gateway.http_protocol import HttpProtocolGuard
 
 
 @contextlib.asynccontextmanager
@@ -16,7 +16,13 @@ async def serving(app: Any) -> AsyncIterator[int]:
     """The app as the gateway runs it; its port."""
     server = uvicorn.Server(
         uvicorn.Config(
-            app, http=Heads, port=0, log_level="error", lifespan="off", ws="none", backlog=BACKLOG
+            app,
+            http=HttpProtocolGuard,
+            port=0,
+            log_level="error",
+            lifespan="off",
+            ws="none",
+            backlog=BACKLOG,
         )
     )
     task = asyncio.ensure_future(server.serve())

@@ -22,10 +22,12 @@ NOT_CALLED = "not_called"
 
 
 def user_says(text: str) -> Message:
+    """A message of the user."""
     return Message(role="user", content=text)
 
 
 def tool_says(call: str, tool: str, content: str) -> Message:
+    """The result of a call."""
     return Message(role="tool", tool_call_id=call, name=tool, content=content)
 
 

@@ -44,12 +44,10 @@ def mistakes(workflow: Workflow) -> list[Mistake]:
                 f"there is no node {workflow.start!r}: the nodes are {', '.join(workflow.nodes)}",
             )
         ]
-    found = [
-        mistake
-        for name, node in workflow.nodes.items()
-        for check in (_fields, _edges, _expressions)
-        for mistake in check(workflow, name, node)
-    ]
+    found: list[Mistake] = []
+    for name, node in workflow.nodes.items():
+        for check in (_fields, _edges, _expressions):
+            found += check(workflow, name, node)
     if not found:
         found = [*_unreachable(workflow), *_circles(workflow), *_loops(workflow)]
     if workflow.answer is not None:

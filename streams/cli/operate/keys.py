@@ -13,7 +13,7 @@ from streams.config import settings
 from streams.engine import definitions_topic
 from streams.engine.client import now
 from streams.engine.errors import UserError
-from streams.gateway.auth import made
+from streams.gateway.auth import new_key
 from streams.operations.connections import codec_of
 
 keys = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -60,7 +60,7 @@ def add(
         raise UserError(
             f"there is a key {name!r} already: revoke it (`weir keys revoke {name}`), or choose another name"
         )
-    text, key = made(
+    text, key = new_key(
         name,
         tenant,
         tuple(scope),

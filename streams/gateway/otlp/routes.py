@@ -31,18 +31,18 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from processors.common.text import clean
 from schemas.events.tracing import SpanReceived
 from streams.engine.client import now
-from streams.gateway.auth import Caller, Teller
-from streams.gateway.context import Gateway, Shared
-from streams.gateway.errors import Problem, media_type
+from streams.gateway.auth import Caller, TelemetrySender
+from streams.gateway.context import Gateway, GatewayOf
+from streams.gateway.errors import ProblemError, media_type
+from streams.gateway.limits import EXPORT_BYTES_MAX
 from streams.gateway.openapi import PROBLEMS
-from streams.gateway.otlp.spans import received, received_event
+from streams.gateway.otlp.spans import log_event, span_event
 from streams.gateway.otlp.wire import (
-    BODY_BYTES_MAX,
-    Part,
-    Rejected,
-    Unreadable,
+    ExportError,
+    ExportItem,
+    RejectedItemError,
+    decompressed,
     logs_of,
-    opened,
     spans_of,
     too_large,
 )
@@ -99,7 +99,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
         for status in ("4XX", "503")
     },
 }
-Read = Callable[[Part, str, datetime, datetime], SpanReceived]
+Read = Callable[[ExportItem, str, datetime, datetime], SpanReceived]
 
 
 @router.post(
@@ -108,8 +108,8 @@ Read = Callable[[Part, str, datetime, datetime], SpanReceived]
     openapi_extra=BODIES,
     responses=ANSWERS,
 )
-async def traces(request: Request, gateway: Shared, caller: Teller) -> Response:
-    done = await _answered(request, gateway, caller, "traces", spans_of, received)
+async def traces(request: Request, gateway: GatewayOf, caller: TelemetrySender) -> Response:
+    done = await _answered(request, gateway, caller, "traces", spans_of, span_event)
     if isinstance(done, Response):
         return done
     count, words = done
@@ -129,8 +129,8 @@ async def traces(request: Request, gateway: Shared, caller: Teller) -> Response:
     openapi_extra=BODIES,
     responses=ANSWERS,
 )
-async def logs(request: Request, gateway: Shared, caller: Teller) -> Response:
-    done = await _answered(request, gateway, caller, "logs", logs_of, received_event)
+async def logs(request: Request, gateway: GatewayOf, caller: TelemetrySender) -> Response:
+    done = await _answered(request, gateway, caller, "logs", logs_of, log_event)
     if isinstance(done, Response):
         return done
     count, words = done
@@ -156,15 +156,15 @@ async def _answered(
     as_json = _is_json(request)
     packing = request.headers.get("content-encoding", "").strip().lower()
     try:
-        with gateway.bodies.holding(_size(request)):
+        with gateway.bodies.reserve(_size(request)):
             body = await request.body()
-            text = await asyncio.to_thread(opened, body, packing)
-            with gateway.bodies.holding(len(text) if packing else 0):
+            text = await asyncio.to_thread(decompressed, body, packing)
+            with gateway.bodies.reserve(len(text) if packing else 0):
                 parts = await asyncio.to_thread(parts_of, text, as_json)
                 return await _taken(gateway, caller.tenant, signal, parts, read)
-    except Unreadable as error:
+    except ExportError as error:
         return _response(Status(code=INVALID_ARGUMENT, message=str(error)), error.status, as_json)
-    except Problem as problem:
+    except ProblemError as problem:
         wait_s = str(max(1, round(problem.retry_after_s or 1)))
         return _response(
             Status(code=UNAVAILABLE, message=problem.detail), problem.status, as_json, wait_s
@@ -175,16 +175,18 @@ def _size(request: Request) -> int:
     """How long the body is, at the most. Raises Unreadable."""
     kind = media_type(request)
     if kind not in (PROTOBUF, JSON):
-        raise Unreadable(415, f"Content-Type {kind!r} is not known here: send {PROTOBUF} or {JSON}")
+        raise ExportError(
+            415, f"Content-Type {kind!r} is not known here: send {PROTOBUF} or {JSON}"
+        )
     said = request.headers.get("content-length", "")
-    size = int(said) if said.isdigit() else BODY_BYTES_MAX
-    if size > BODY_BYTES_MAX:
+    size = int(said) if said.isdigit() else EXPORT_BYTES_MAX
+    if size > EXPORT_BYTES_MAX:
         raise too_large()
     return size
 
 
 async def _taken(
-    gateway: Gateway, tenant: str, signal: str, parts: Iterable[Part], read: Read
+    gateway: Gateway, tenant: str, signal: str, parts: Iterable[ExportItem], read: Read
 ) -> tuple[int, str]:
     """Gives Kafka all that can be taken. Returns how many cannot, and why."""
     at = now()
@@ -205,7 +207,7 @@ async def _taken(
     for nth, part in enumerate(parts, 1):
         try:
             events.append(read(part, tenant, at, oldest))
-        except Rejected as error:
+        except RejectedItemError as error:
             rejected += 1
             if len(why) < REASONS_MAX:
                 why.setdefault(str(error), None)

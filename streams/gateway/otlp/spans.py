@@ -16,8 +16,8 @@ from schemas.events.tracing import SpanReceived
 from streams.gateway.otlp.wire import (
     ATTRIBUTES_MAX,
     VALUE_CHARS,
-    Part,
-    Rejected,
+    ExportItem,
+    RejectedItemError,
     as_json,
     value,
     values,
@@ -33,14 +33,14 @@ KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
 DETAILS = "gen_ai.client.inference.operation.details"
 
 
-def received(part: Part, tenant: str, now: datetime, oldest: datetime) -> SpanReceived:
+def span_event(part: ExportItem, tenant: str, now: datetime, oldest: datetime) -> SpanReceived:
     """The event of a span. Raises Rejected with a sentence."""
     span = _item(part)
     repaired = []
     trace = _id(span.trace_id, 16, "trace id", span)
     own = _id(span.span_id, 8, "span id", span)
     start_ms, end_ms = _times(span, repaired)
-    start_ms, end_ms = _placed(
+    start_ms, end_ms = _within_retention(
         own, start_ms, end_ms, milliseconds(now), milliseconds(oldest), repaired
     )
     attributes = values(span.attributes, repaired)
@@ -85,7 +85,7 @@ def received(part: Part, tenant: str, now: datetime, oldest: datetime) -> SpanRe
     )
 
 
-def received_event(part: Part, tenant: str, now: datetime, oldest: datetime) -> SpanReceived:
+def log_event(part: ExportItem, tenant: str, now: datetime, oldest: datetime) -> SpanReceived:
     """The event of a log record that tells of a model's call: a moment inside its span. Raises
     Rejected.
     """
@@ -94,7 +94,9 @@ def received_event(part: Part, tenant: str, now: datetime, oldest: datetime) -> 
     attributes = values(record.attributes, repaired)
     name = record.event_name or str(attributes.get("event.name", ""))
     if not name.startswith("gen_ai."):
-        raise Rejected("only events of GenAI are taken as logs (their names begin with gen_ai.)")
+        raise RejectedItemError(
+            "only events of GenAI are taken as logs (their names begin with gen_ai.)"
+        )
     digest = sha256(
         f"{tenant}/".encode() + record.SerializeToString(deterministic=True)
     ).hexdigest()
@@ -105,7 +107,9 @@ def received_event(part: Part, tenant: str, now: datetime, oldest: datetime) -> 
     )
     around = record.span_id.hex() if len(record.span_id) == 8 and any(record.span_id) else None
     at_ms = (record.time_unix_nano or record.observed_time_unix_nano) // 1_000_000
-    at_ms, _ = _placed(name, at_ms, at_ms, milliseconds(now), milliseconds(oldest), repaired)
+    at_ms, _ = _within_retention(
+        name, at_ms, at_ms, milliseconds(now), milliseconds(oldest), repaired
+    )
     body = value(record.body, repaired)
     if body is None:
         content = {}
@@ -131,7 +135,7 @@ def received_event(part: Part, tenant: str, now: datetime, oldest: datetime) -> 
 
 
 def _made(
-    part: Part,
+    part: ExportItem,
     tenant: str,
     now: datetime,
     trace: str,
@@ -148,7 +152,7 @@ def _made(
     }
     size = sum(map(len, texts.values()))
     if size > SPAN_CHARS_MAX:
-        raise Rejected(
+        raise RejectedItemError(
             f"{span} has {size:,} characters, more than {SPAN_CHARS_MAX:,}: record less of its content"
         )
     return SpanReceived.about(
@@ -166,15 +170,15 @@ def _made(
     )
 
 
-def _item(part: Part) -> Any:
-    if isinstance(part.item, Rejected):
+def _item(part: ExportItem) -> Any:
+    if isinstance(part.item, RejectedItemError):
         raise part.item
     return part.item
 
 
 def _id(value: bytes, length: int, what: str, span: Span) -> str:
     if len(value) != length or not any(value):
-        raise Rejected(
+        raise RejectedItemError(
             f"{span.span_id.hex() or label(span.name)!r}: a {what} is {length} bytes that are not all zero"
         )
     return value.hex()
@@ -184,7 +188,7 @@ def _times(span: Span, repaired: list[str]) -> tuple[int, int]:
     start_ns = span.start_time_unix_nano
     end_ns = span.end_time_unix_nano
     if not start_ns and not end_ns:
-        raise Rejected(f"{span.span_id.hex()} has neither start nor end")
+        raise RejectedItemError(f"{span.span_id.hex()} has neither start nor end")
     if not end_ns:
         repaired.append("no_end")
     elif start_ns < EARLIEST_MS * 1_000_000 <= end_ns:
@@ -199,7 +203,7 @@ def _times(span: Span, repaired: list[str]) -> tuple[int, int]:
     return start_ns // 1_000_000, start_ns // 1_000_000 + wait_ms
 
 
-def _placed(
+def _within_retention(
     name: str, start_ms: int, end_ms: int, now_ms: int, oldest_ms: int, repaired: list[str]
 ) -> tuple[int, int]:
     """The times as they are, or moved back to now as a whole: a clock that runs ahead keeps its
@@ -211,7 +215,7 @@ def _placed(
         start_ms = max(start_ms - ahead_ms, EARLIEST_MS)
         end_ms = now_ms
     if end_ms < oldest_ms or start_ms < EARLIEST_MS:
-        raise Rejected(
+        raise RejectedItemError(
             f"{name} is older than rows are kept: it ended at {_moment(end_ms).isoformat()}"
         )
     return start_ms, end_ms

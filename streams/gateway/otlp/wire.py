@@ -23,17 +23,17 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from processors.common.text import clean, cut
+from streams.gateway.limits import EXPORT_BYTES_MAX, EXPORT_TOO_LARGE
 
-BODY_BYTES_MAX = 20 * 1024 * 1024
 VALUE_CHARS = 64_000
 ATTRIBUTES_MAX = 1_000
-WRONG = (ParseError, ValueError, TypeError, RecursionError, OverflowError, SystemError)
+PROTOBUF_ERRORS = (ParseError, ValueError, TypeError, RecursionError, OverflowError, SystemError)
 """What protobuf raises for a message that is none: the last two for an infinite number and for half
 a surrogate pair.
 """
 
 
-class Unreadable(Exception):
+class ExportError(Exception):
     """An export that is none. `status` is the answer's, the sentence says what to do."""
 
     def __init__(self, status: int, words: str):
@@ -41,65 +41,62 @@ class Unreadable(Exception):
         self.status = status
 
 
-class Rejected(Exception):
+class RejectedItemError(Exception):
     """A span, or a log record, that cannot be taken; the others of its export are."""
 
 
 @dataclass(frozen=True)
-class Part:
+class ExportItem:
     """A span or log record, and what stands around it: its resource as JSON, the name of its scope."""
 
-    item: Message | Rejected
+    item: Message | RejectedItemError
     resource: str
     scope: str
 
 
-def opened(body: bytes, encoding: str) -> bytes:
+def decompressed(body: bytes, encoding: str) -> bytes:
     """The body, unpacked. Raises Unreadable; never unpacks more than may be sent."""
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "deflate"):
-        raise Unreadable(
+        raise ExportError(
             415, f"Content-Encoding {encoding!r} is not known here: send gzip, deflate or nothing"
         )
     unpack = zlib.decompressobj(zlib.MAX_WBITS | (16 if encoding == "gzip" else 0))
     try:
-        text = unpack.decompress(body, BODY_BYTES_MAX + 1)
+        text = unpack.decompress(body, EXPORT_BYTES_MAX + 1)
     except zlib.error as error:
-        raise Unreadable(
+        raise ExportError(
             400,
             f"the body says that it is {encoding} and is not ({error}): send what Content-Encoding "
             "says",
         ) from error
-    if len(text) > BODY_BYTES_MAX:
+    if len(text) > EXPORT_BYTES_MAX:
         raise too_large()
     if not unpack.eof:
-        raise Unreadable(400, f"the {encoding} body breaks off before its end: send it whole")
+        raise ExportError(400, f"the {encoding} body breaks off before its end: send it whole")
     if unpack.unused_data:
-        raise Unreadable(
+        raise ExportError(
             400, f"the {encoding} body goes on after its end: send one {encoding} stream"
         )
     return text
 
 
-def too_large() -> Unreadable:
-    return Unreadable(
-        413,
-        f"the export has more than {BODY_BYTES_MAX >> 20} MB: send fewer spans at once "
-        "(OTEL_BSP_MAX_EXPORT_BATCH_SIZE)",
-    )
+def too_large() -> ExportError:
+    """The error of an export above the limit."""
+    return ExportError(413, EXPORT_TOO_LARGE)
 
 
-def spans_of(body: bytes, is_json: bool) -> Iterator[Part]:
+def spans_of(body: bytes, is_json: bool) -> Iterator[ExportItem]:
     """The spans of an export of traces. Raises Unreadable before the first."""
-    return _parts(
+    return _items(
         body, is_json, ExportTraceServiceRequest, Span, ("resource_spans", "scope_spans", "spans")
     )
 
 
-def logs_of(body: bytes, is_json: bool) -> Iterator[Part]:
+def logs_of(body: bytes, is_json: bool) -> Iterator[ExportItem]:
     """The records of an export of logs. Raises Unreadable before the first."""
-    return _parts(
+    return _items(
         body,
         is_json,
         ExportLogsServiceRequest,
@@ -108,16 +105,16 @@ def logs_of(body: bytes, is_json: bool) -> Iterator[Part]:
     )
 
 
-def _parts(
+def _items(
     body: bytes, is_json: bool, request: type, kind: type, names: tuple[str, str, str]
-) -> Iterator[Part]:
+) -> Iterator[ExportItem]:
     outer, middle, inner = names
     if is_json:
         return _parts_of_json(_object(body, _camel(outer)), kind, *map(_camel, names))
     try:
         export = request.FromString(body)
     except DecodeError as error:
-        raise Unreadable(
+        raise ExportError(
             400,
             f"the body is not an {request.__name__} of OTLP in protobuf: check the exporter's "
             "protocol (http/protobuf) and address",
@@ -125,32 +122,38 @@ def _parts(
     return _parts_of_protobuf(export, outer, middle, inner)
 
 
-def _parts_of_protobuf(export: Any, outer: str, middle: str, inner: str) -> Iterator[Part]:
+def _parts_of_protobuf(export: Any, outer: str, middle: str, inner: str) -> Iterator[ExportItem]:
     for each in getattr(export, outer):
         resource = as_json(values(each.resource.attributes))
         for scoped in getattr(each, middle):
             for item in getattr(scoped, inner):
-                yield Part(item, resource, scoped.scope.name)
+                yield ExportItem(item, resource, scoped.scope.name)
 
 
 def _parts_of_json(
     export: dict[str, Any], kind: type, outer: str, middle: str, inner: str
-) -> Iterator[Part]:
+) -> Iterator[ExportItem]:
     for each in _dicts(export.get(outer)):
         resource = _message(each.get("resource") or {}, Resource)
-        around = "{}" if isinstance(resource, Rejected) else as_json(values(resource.attributes))
+        around = (
+            "{}"
+            if isinstance(resource, RejectedItemError)
+            else as_json(values(resource.attributes))
+        )
         for scoped in _dicts(each.get(middle)):
             scope = scoped.get("scope")
             name = scope.get("name") if isinstance(scope, dict) else ""
             items = scoped.get(inner) or []
             for item in items if isinstance(items, list) else [items]:
-                yield Part(_message(item, kind), around, name if isinstance(name, str) else "")
+                yield ExportItem(
+                    _message(item, kind), around, name if isinstance(name, str) else ""
+                )
 
 
-def _message(item: Any, kind: type) -> Message | Rejected:
+def _message(item: Any, kind: type) -> Message | RejectedItemError:
     """One message out of JSON. OTLP writes ids as hex, where protobuf's own JSON has base64."""
     if not isinstance(item, dict):
-        return Rejected(f"a {kind.__name__} is a JSON object, this is {str(item)[:50]!r}")
+        return RejectedItemError(f"a {kind.__name__} is a JSON object, this is {str(item)[:50]!r}")
     try:
         links = [_with_ids(link) for link in _dicts(item.get("links"))]
         return ParseDict(
@@ -158,8 +161,10 @@ def _message(item: Any, kind: type) -> Message | Rejected:
             kind(),
             ignore_unknown_fields=True,
         )
-    except WRONG as error:
-        return Rejected(f"{item.get('spanId', 'one without a spanId')}: {clean(str(error))[:200]}")
+    except PROTOBUF_ERRORS as error:
+        return RejectedItemError(
+            f"{item.get('spanId', 'one without a spanId')}: {clean(str(error))[:200]}"
+        )
 
 
 def _with_ids(item: dict[str, Any]) -> dict[str, Any]:
@@ -179,11 +184,11 @@ def _object(body: bytes, member: str) -> dict[str, Any]:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise Unreadable(
+        raise ExportError(
             400, f"the body is not JSON ({error}): check the exporter's protocol (http/json)"
         ) from error
     if not isinstance(found, dict) or not isinstance(found.get(member, []), list):
-        raise Unreadable(
+        raise ExportError(
             400, f"the body is not an export of OTLP: it should be an object with a list {member!r}"
         )
     return found

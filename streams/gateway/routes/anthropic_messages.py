@@ -13,14 +13,15 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from streams.gateway import sse, submit
+from streams.gateway import sse
 from streams.gateway.auth import Caller, Requester
-from streams.gateway.context import Gateway, Shared
-from streams.gateway.errors import TYPES, Problem
-from streams.gateway.openapi import IDEMPOTENT, answers
-from streams.gateway.routes import chat_messages, openai_chat
-from streams.gateway.stream_answer import begun, spoken
-from streams.gateway.submit import Asked
+from streams.gateway.context import Gateway, GatewayOf
+from streams.gateway.errors import ERROR_TYPES, ProblemError
+from streams.gateway.openapi import IDEMPOTENT, responses_of
+from streams.gateway.routes import chat_messages
+from streams.gateway.runs import results
+from streams.gateway.runs.results import SubmittedRun
+from streams.gateway.runs.stream_answer import answer_parts, wait_until_begun
 
 router = APIRouter(tags=["Anthropic"])
 EXAMPLE = {
@@ -44,7 +45,7 @@ STREAM = (
 )
 
 
-class Messages(BaseModel):
+class MessagesRequest(BaseModel):
     model_config = ConfigDict(
         extra="allow",
         json_schema_extra={
@@ -68,29 +69,30 @@ class Messages(BaseModel):
 @router.post(
     "/v1/messages",
     response_model=None,
-    responses=answers(EXAMPLE, STREAM),
+    responses=responses_of(EXAMPLE, STREAM),
     openapi_extra=IDEMPOTENT,
 )
-async def answer(body: Messages, request: Request, gateway: Shared, caller: Requester) -> Response:
+async def answer(
+    body: MessagesRequest, request: Request, gateway: GatewayOf, caller: Requester
+) -> Response:
     """Asks an agent and answers when its run has ended, or as the answer is written."""
     said = body.model_dump()
     chat_messages.check(said)
     text, history = chat_messages.split(body.messages, chat_messages.text_of(body.system, "system"))
     user = (body.metadata or {}).get("user_id")
-    asked = await openai_chat.asked_in(
-        gateway, request, caller, body.model, text, history, str(user) if user else None, {}
-    )
+    chat = chat_messages.ChatRequest(body.model, text, history, str(user) if user else None)
+    asked = await chat_messages.submit_chat(gateway, request, caller, chat)
     headers = (
-        openai_chat.run_headers(asked)
+        chat_messages.run_headers(asked)
         | chat_messages.ignored(said)
         | {"request-id": str(asked.run)}
     )
     if body.stream:
-        await begun(gateway, asked)
-        return sse.Stream(
+        await wait_until_begun(gateway, asked)
+        return sse.EventStream(
             _events(gateway, caller, asked, body.model), gateway.settings.gateway_slow_s, headers
         )
-    result = submit.completed(await submit.result_of(gateway, caller, asked))
+    result = results.checked_result(await results.result_of(gateway, caller, asked))
     return JSONResponse(message(result, body.model), headers=headers)
 
 
@@ -107,7 +109,7 @@ def usage(result: dict[str, Any]) -> dict[str, Any]:
     """As this protocol counts: what was read from a cache, or written to it, stands beside the
     input and not in it.
     """
-    read, cached, kept, written, _ = (result.get(name, 0) for name in submit.TOKENS)
+    read, cached, kept, written, _ = (result.get(name, 0) for name in results.TOKENS)
     return {
         "input_tokens": max(read - cached - kept, 0),
         "output_tokens": written,
@@ -134,7 +136,7 @@ def _empty(run: UUID, model: str) -> dict[str, Any]:
 
 
 async def _events(
-    gateway: Gateway, caller: Caller, asked: Asked, model: str
+    gateway: Gateway, caller: Caller, asked: SubmittedRun, model: str
 ) -> AsyncIterator[bytes]:
     def event(kind: str, **fields: Any) -> bytes:
         return sse.event(kind, {"type": kind} | fields)
@@ -147,7 +149,7 @@ async def _events(
     )
     said = False
     try:
-        async for part in spoken(gateway, caller, asked, model):
+        async for part in answer_parts(gateway, caller, asked, model):
             if part is None:
                 yield event("ping")
             elif isinstance(part, str):
@@ -169,8 +171,8 @@ async def _events(
                     usage=usage(part),
                 )
                 yield event("message_stop")
-    except Problem as problem:
-        kind = TYPES.get(
+    except ProblemError as problem:
+        kind = ERROR_TYPES.get(
             problem.status, "invalid_request_error" if problem.status < 500 else "api_error"
         )
         yield event("error", error={"type": kind, "message": problem.detail})

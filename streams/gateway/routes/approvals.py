@@ -17,18 +17,18 @@ from schemas.events.base import NAMESPACE_OID, derived_id
 from schemas.events.values import Label
 from sinks.clickhouse.queries.catalogue import by_name
 from streams.engine.client import now
-from streams.gateway import submit
 from streams.gateway.auth import Approver, Caller, Reader
-from streams.gateway.context import Gateway, Shared
-from streams.gateway.errors import Problem
+from streams.gateway.context import Gateway, GatewayOf
+from streams.gateway.errors import ProblemError
+from streams.gateway.runs import submit
 
 router = APIRouter(tags=["approvals"])
-OPEN = f"SELECT * FROM ({by_name('open_approvals').sql}) ORDER BY asked_at LIMIT 200"
+OPEN_APPROVALS = f"SELECT * FROM ({by_name('open_approvals').sql}) ORDER BY asked_at LIMIT 200"
 """Those that wait longest first; with an empty tenant, those of all."""
 ONE = "SELECT session FROM approvals WHERE approval = {approval:UUID} AND tenant = {tenant:String} LIMIT 1"
 
 
-class Waiting(BaseModel):
+class OpenApproval(BaseModel):
     """A call that waits for somebody's word."""
 
     approval: UUID
@@ -43,7 +43,7 @@ class Waiting(BaseModel):
     expires_at: datetime
 
 
-class Decide(BaseModel):
+class Decision(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
@@ -64,40 +64,40 @@ class Decide(BaseModel):
     )
 
 
-@router.get("/v1/approvals", response_model=list[Waiting])
-async def waiting(gateway: Shared, caller: Reader) -> list[dict[str, Any]]:
+@router.get("/v1/approvals", response_model=list[OpenApproval])
+async def list_open(gateway: GatewayOf, caller: Reader) -> list[dict[str, Any]]:
     """The calls of the caller's tenant that wait for somebody's word, oldest first; as of a second
     ago.
     """
-    return await gateway.rows(OPEN, tenant=caller.tenant)
+    return await gateway.rows(OPEN_APPROVALS, tenant=caller.tenant)
 
 
 @router.post("/v1/approvals/{approval}", status_code=202)
 async def decide(
-    approval: UUID, body: Decide, request: Request, gateway: Shared, caller: Approver
+    approval: UUID, body: Decision, request: Request, gateway: GatewayOf, caller: Approver
 ) -> dict[str, str]:
     """Gives a word on an approval. The first valid one counts; whether it did is told in the run's
     events.
     """
     session = body.session or await _session(gateway, caller, approval)
-    word = word_of(caller, caller.tenant, approval, session, body)
+    word = decision_event(caller, caller.tenant, approval, session, body)
     await gateway.publish(word)
     return {"id": str(word.id), "approval": str(approval), "status": "accepted"}
 
 
-def word_of(
-    caller: Caller, tenant: str, approval: UUID, session: str, said: Decide
+def decision_event(
+    caller: Caller, tenant: str, approval: UUID, session: str, said: Decision
 ) -> ApprovalDecided:
     """What somebody said to an approval, as an event. Two are one where the same person says the
     same: a click that is sent twice changes nothing. Raises Problem 422 where nobody says it.
     """
     by, note = caller.says(said.by, said.note)
     if not by:
-        raise Problem(422, "nobody", "say who decides: add `by`")
+        raise ProblemError(422, "nobody", "say who decides: add `by`")
     identity = derived_id(
         NAMESPACE_OID, f"{tenant}/{approval}/{by}/{said.decision}/{said.arguments}"
     )
-    return submit.event(
+    return submit.checked_event(
         ApprovalDecided,
         id=identity,
         at=now(),
@@ -113,12 +113,12 @@ def word_of(
 
 
 async def _session(gateway: Gateway, caller: Caller, approval: UUID) -> str:
-    known = gateway.link.stories.find(approval)
+    known = gateway.link.recent_runs.find(approval)
     if known is not None and known.tenant == caller.tenant:
         return known.session
     found = await gateway.rows(ONE, approval=str(approval), tenant=caller.tenant)
     if not found:
-        raise Problem(
+        raise ProblemError(
             404,
             "unknown_approval",
             f"there is no approval {approval} of this tenant: GET /v1/approvals lists "

@@ -9,12 +9,25 @@ own prompt.
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import quote, unquote
+
+from fastapi import Request
 
 from schemas.events.values import Message
-from streams.gateway.errors import Problem
+from streams.gateway.auth import Caller
+from streams.gateway.context import Gateway
+from streams.gateway.errors import ProblemError
+from streams.gateway.runs import submit
+from streams.gateway.runs.results import SubmittedRun
 
-ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+ROLES: dict[str, Literal["system", "user", "assistant"]] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+}
 TEXT_PARTS = {"text", "input_text", "output_text"}
 HERE = {
     "model",
@@ -33,6 +46,8 @@ HERE = {
     "modalities",
 }
 """What of a chat request decides anything; the rest is the agent's definition's to say."""
+PLAIN = " !\"#$&'()*+,/:;<=>?@[]^`{|}"
+"""What stands in a header as it is, beside letters and digits."""
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 """Names of parameters, as a header may hold them."""
 
@@ -42,7 +57,7 @@ def text_of(content: Any, where: str) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
-        raise Problem(
+        raise ProblemError(
             422, "invalid_request", f"{where} is neither text nor a list of parts: send text"
         )
     said = []
@@ -53,7 +68,7 @@ def text_of(content: Any, where: str) -> str:
             or kind not in TEXT_PARTS
             or not isinstance(part.get("text"), str)
         ):
-            raise Problem(
+            raise ProblemError(
                 422, "not_text", f"{where} has a part of type {kind!r}: agents take text only"
             )
         said.append(part["text"])
@@ -68,7 +83,7 @@ def split(messages: Iterable[Any], before: str = "") -> tuple[str, list[dict[str
     for nth, message in enumerate(messages):
         role = message.get("role") if isinstance(message, dict) else None
         if not isinstance(role, str) or role not in ROLES:
-            raise Problem(
+            raise ProblemError(
                 422,
                 "bad_role",
                 f"messages.{nth} has the role {role!r}: use {', '.join(ROLES)}; tools are "
@@ -78,7 +93,7 @@ def split(messages: Iterable[Any], before: str = "") -> tuple[str, list[dict[str
         if text:
             said.append(Message(role=ROLES[role], content=text))
     if not said or said[-1].role != "user":
-        raise Problem(
+        raise ProblemError(
             422,
             "nothing_asked",
             "the last message has to be a user's, with text: it is what is asked",
@@ -100,13 +115,53 @@ def ignored(body: dict[str, Any]) -> dict[str, str]:
 def check(body: dict[str, Any]) -> None:
     """Raises Problem for what a client must not believe to have been done."""
     if body.get("tools") or body.get("functions"):
-        raise Problem(
+        raise ProblemError(
             422,
             "tools_are_the_agents",
             "an agent has tools of its own: take `tools` out of the request, and "
             "put them into the agent's definition (`weir apply`)",
         )
     if (body.get("n") or 1) != 1:
-        raise Problem(
+        raise ProblemError(
             422, "one_answer", "a run has one answer: leave `n` out, and ask again for another"
         )
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """What a chat client asks, whatever its protocol. `session` is the one to go on with; empty
+    where a header or the metadata may name one.
+    """
+
+    agent: str
+    text: str
+    history: list[dict[str, Any]]
+    user: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    session: str = ""
+
+
+async def submit_chat(
+    gateway: Gateway, request: Request, caller: Caller, chat: ChatRequest
+) -> SubmittedRun:
+    """Submits the run of a chat client's request."""
+    metadata = dict(chat.metadata)
+    header = unquote(request.headers.get("weir-session", ""))
+    session = chat.session or header or metadata.pop("session", "")
+    body = {
+        "agent": chat.agent,
+        "text": chat.text,
+        "history": chat.history,
+        "user": chat.user,
+        "session": session,
+        "metadata": metadata,
+        "channel": request.headers.get("weir-channel"),
+    }
+    return await submit.submit(gateway, request, caller, body)
+
+
+def run_headers(asked: SubmittedRun) -> dict[str, str]:
+    """The headers that name run and session. A session may have any letters and a header has ASCII
+    only: other letters are encoded as in a URL, and decoded when they are read.
+    """
+    return {"weir-run": str(asked.run), "weir-session": quote(asked.session, safe=PLAIN)}

@@ -21,10 +21,10 @@ from schemas.events.agent.approvals import ApprovalDecided
 from schemas.events.agent.runs import AgentRequested
 from schemas.events.base import NAMESPACE_OID, Event, derived_id
 from streams.engine.client import now
-from streams.gateway import submit
 from streams.gateway.auth import Anyone, Caller
-from streams.gateway.context import Shared
-from streams.gateway.errors import Problem, media_type, not_json
+from streams.gateway.context import GatewayOf
+from streams.gateway.errors import ProblemError, media_type, not_json
+from streams.gateway.runs import submit
 
 router = APIRouter(tags=["CloudEvents"])
 SENT = [kind for kind in event_classes().values() if kind.sent_with]
@@ -57,13 +57,13 @@ BODY = {
 
 
 @router.post("/v1/events", status_code=202, openapi_extra=BODY)
-async def take(request: Request, gateway: Shared, caller: Anyone) -> dict[str, Any]:
+async def take(request: Request, gateway: GatewayOf, caller: Anyone) -> dict[str, Any]:
     """Takes events. 202 when all replicas of Kafka have all of them."""
     given = _given(request.headers, media_type(request), await request.body())
     events = [_event(one, caller, f"events.{nth}") for nth, one in enumerate(given)]
     for event in events:
         if isinstance(event, AgentRequested):
-            gateway.link.stories.expect(event.id, caller.tenant, event.session or str(event.id))
+            gateway.link.recent_runs.expect(event.id, caller.tenant, event.session or str(event.id))
     await gateway.publish(*events)
     return {
         "accepted": [
@@ -80,11 +80,11 @@ async def take(request: Request, gateway: Shared, caller: Anyone) -> dict[str, A
 def _given(headers: Mapping[str, str], kind: str, body: bytes) -> list[dict[str, Any]]:
     """The events of a request, as the JSON format has them, in whichever mode they came."""
     if kind.startswith("application/cloudevents") and kind not in (ONE, MANY):
-        raise Problem(415, "unknown_format", f"{kind} is not understood: send {ONE} or {MANY}")
+        raise ProblemError(415, "unknown_format", f"{kind} is not understood: send {ONE} or {MANY}")
     if kind == MANY:
         found = _json(body, "the batch")
         if not isinstance(found, list) or not 0 < len(found) <= BATCH_MAX:
-            raise Problem(
+            raise ProblemError(
                 422,
                 "bad_batch",
                 f"a batch is a list of 1 to {BATCH_MAX} events: send several smaller ones",
@@ -93,7 +93,7 @@ def _given(headers: Mapping[str, str], kind: str, body: bytes) -> list[dict[str,
     if kind == ONE:
         return [_json(body, "the event")]
     if "ce-specversion" not in headers:
-        raise Problem(
+        raise ProblemError(
             415,
             "no_event",
             f"this is no CloudEvent: send the headers ce-specversion, ce-id, ce-type and "
@@ -105,7 +105,7 @@ def _given(headers: Mapping[str, str], kind: str, body: bytes) -> list[dict[str,
         if name.startswith("ce-")
     }
     if kind not in ("application/json", ""):
-        raise Problem(415, "not_json", f"the data is {kind}: send application/json")
+        raise ProblemError(415, "not_json", f"the data is {kind}: send application/json")
     return [named | {"data": _json(body, "the data")}]
 
 
@@ -127,32 +127,32 @@ def _event(given: Any, caller: Caller, where: str) -> Event:
         name for name, value in attributes.items() if not isinstance(value, str) or not value
     ]
     if not attributes or missing:
-        raise Problem(
+        raise ProblemError(
             422,
             "not_an_event",
             f"{where} has no {' and no '.join(missing) or 'attributes'}: add it, as text",
         )
     if attributes["specversion"] != "1.0":
-        raise Problem(
+        raise ProblemError(
             422, "bad_version", f"{where} is of specversion {attributes['specversion']!r}: send 1.0"
         )
     kind = NAMES.get(attributes["type"])
     if kind is None:
-        raise Problem(
+        raise ProblemError(
             422,
             "unknown_type",
             f"{where} is of type {attributes['type']!r}, which is not taken here: use "
             f"{', '.join(one.__name__ for one in SENT)}",
         )
     if not caller.may(kind.sent_with):
-        raise Problem(
+        raise ProblemError(
             403,
             "no_scope",
             f"the key {caller.key} may not send {kind.__name__}: it needs the scope {kind.sent_with!r}",
         )
     fields = _data(given, where)
     if wrong := sorted(OURS & fields.keys()):
-        raise Problem(
+        raise ProblemError(
             422,
             "not_yours",
             f"{where}.data says {wrong[0]!r}, which is not the sender's to say: leave it out",
@@ -164,7 +164,7 @@ def _event(given: Any, caller: Caller, where: str) -> Event:
     name = derived_id(
         NAMESPACE_OID, f"cloudevent/{caller.tenant}/{attributes['source']}/{attributes['id']}"
     )
-    return submit.event(kind, **(fields | more), id=name, at=now(), tenant=caller.tenant)
+    return submit.checked_event(kind, **(fields | more), id=name, at=now(), tenant=caller.tenant)
 
 
 def _word_of(fields: dict[str, Any], caller: Caller) -> dict[str, Any]:
@@ -186,13 +186,13 @@ def _data(given: dict[str, Any], where: str) -> dict[str, Any]:
                 base64.b64decode(given["data_base64"], validate=True), f"{where}.data_base64"
             )
         except ValueError as error:
-            raise Problem(
+            raise ProblemError(
                 422,
                 "not_base64",
                 f"{where}.data_base64 is no base64 ({error}): send `data` as JSON",
             ) from error
     if not isinstance(data, dict):
-        raise Problem(
+        raise ProblemError(
             422,
             "no_data",
             f"{where}.data should be a JSON object with the event's fields: see ./weir schema",

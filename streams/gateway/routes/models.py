@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from processors.common.text import clean
 from schemas.definitions.kinds import Agent, Definitions
 from streams.gateway.auth import Requester
-from streams.gateway.context import Shared
-from streams.gateway.errors import Problem
-from streams.gateway.openapi import answers
+from streams.gateway.context import GatewayOf
+from streams.gateway.errors import ProblemError
+from streams.gateway.openapi import responses_of
 
 router = APIRouter(tags=["OpenAI", "Anthropic"])
 TEXTS_MAX = 256
@@ -34,7 +34,7 @@ MODEL = {
 }
 
 
-class Embed(BaseModel):
+class EmbeddingRequest(BaseModel):
     model_config = ConfigDict(
         extra="allow",
         json_schema_extra={
@@ -70,7 +70,7 @@ def entry(agent: Agent) -> dict[str, Any]:
 
 @router.get(
     "/v1/models",
-    responses=answers(
+    responses=responses_of(
         {
             "object": "list",
             "data": [MODEL],
@@ -80,7 +80,7 @@ def entry(agent: Agent) -> dict[str, Any]:
         }
     ),
 )
-async def models(gateway: Shared, caller: Requester) -> dict[str, Any]:
+async def models(gateway: GatewayOf, caller: Requester) -> dict[str, Any]:
     """The agents that the caller's tenant may ask."""
     data = [entry(agent) for agent in agents_of(gateway.link.given(), caller.tenant)]
     return {
@@ -92,13 +92,13 @@ async def models(gateway: Shared, caller: Requester) -> dict[str, Any]:
     }
 
 
-@router.get("/v1/models/{name}", responses=answers(MODEL))
-async def model(name: str, gateway: Shared, caller: Requester) -> dict[str, Any]:
+@router.get("/v1/models/{name}", responses=responses_of(MODEL))
+async def model(name: str, gateway: GatewayOf, caller: Requester) -> dict[str, Any]:
     """One of them."""
     for agent in agents_of(gateway.link.given(), caller.tenant):
         if agent.name == name:
             return entry(agent)
-    raise Problem(
+    raise ProblemError(
         404,
         "unknown_agent",
         f"there is no agent {name!r} for tenant {caller.tenant!r}: GET /v1/models lists "
@@ -116,7 +116,7 @@ def embedder() -> Any:
 
 @router.post(
     "/v1/embeddings",
-    responses=answers(
+    responses=responses_of(
         {
             "object": "list",
             "model": "all-MiniLM-L6-v2-int8",
@@ -125,13 +125,13 @@ def embedder() -> Any:
         }
     ),
 )
-async def embed(body: Embed, gateway: Shared, caller: Requester) -> dict[str, Any]:
+async def embed(body: EmbeddingRequest, gateway: GatewayOf, caller: Requester) -> dict[str, Any]:
     """Vectors of length 1 by the model that the knowledge is stored with: 384 numbers of the first
     256 tokens.
     """
     texts = [body.input] if isinstance(body.input, str) else body.input
     if not 0 < len(texts) <= TEXTS_MAX or not all(isinstance(text, str) and text for text in texts):
-        raise Problem(
+        raise ProblemError(
             422,
             "bad_input",
             f"`input` is a text, or a list of 1 to {TEXTS_MAX} texts that are not empty: "
@@ -139,7 +139,7 @@ async def embed(body: Embed, gateway: Shared, caller: Requester) -> dict[str, An
         )
     texts = [clean(text) for text in texts]
     if body.dimensions not in (None, 384):
-        raise Problem(
+        raise ProblemError(
             422, "bad_dimensions", "the vectors have 384 dimensions: leave `dimensions` out"
         )
     vectors, tokens = await asyncio.get_running_loop().run_in_executor(

@@ -9,7 +9,6 @@ things that the agent's definition says are named in the header `weir-ignored`.
 import time
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import quote, unquote
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
@@ -17,19 +16,18 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.money import money_text
-from streams.gateway import sse, submit
+from streams.gateway import sse
 from streams.gateway.auth import Caller, Requester
-from streams.gateway.context import Gateway, Shared
-from streams.gateway.errors import Problem, answer
-from streams.gateway.openapi import IDEMPOTENT, answers
+from streams.gateway.context import Gateway, GatewayOf
+from streams.gateway.errors import ProblemError, problem_response
+from streams.gateway.openapi import IDEMPOTENT, responses_of
 from streams.gateway.routes import chat_messages
-from streams.gateway.stream_answer import begun, spoken
-from streams.gateway.submit import Asked
+from streams.gateway.runs import results
+from streams.gateway.runs.results import SubmittedRun
+from streams.gateway.runs.stream_answer import answer_parts, wait_until_begun
 
 router = APIRouter(tags=["OpenAI"])
 DONE = b"data: [DONE]\n\n"
-PLAIN = " !\"#$&'()*+,/:;<=>?@[]^`{|}"
-"""What stands in a header as it is, beside letters and digits."""
 USED = {
     "prompt_tokens": 312,
     "completion_tokens": 77,
@@ -60,7 +58,7 @@ EXAMPLE = {
 STREAM = 'data: {"id":"chatcmpl-…","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Your"}}]}\n\n'
 
 
-class Chat(BaseModel):
+class ChatCompletionRequest(BaseModel):
     """A chat completion. Whatever else a client sends is allowed, and the agent's definition
     decides it.
     """
@@ -87,70 +85,34 @@ class Chat(BaseModel):
     n: int | None = None
 
 
-async def asked_in(
-    gateway: Gateway,
-    request: Request,
-    caller: Caller,
-    agent: str,
-    text: str,
-    history: list[dict[str, Any]],
-    user: str | None,
-    metadata: dict[str, str],
-    session: str = "",
-) -> Asked:
-    """The run of a chat client's request."""
-    session = (
-        session or unquote(request.headers.get("weir-session", "")) or metadata.pop("session", "")
-    )
-    return await submit.ask(
-        gateway,
-        request,
-        caller,
-        {
-            "agent": agent,
-            "text": text,
-            "history": history,
-            "user": user,
-            "session": session,
-            "metadata": metadata,
-            "channel": request.headers.get("weir-channel"),
-        },
-    )
-
-
-def run_headers(asked: Asked) -> dict[str, str]:
-    """A session may have any letters, and a header ASCII only: others are written as in a URL, and
-    read so again.
-    """
-    return {"weir-run": str(asked.run), "weir-session": quote(asked.session, safe=PLAIN)}
-
-
 @router.post(
     "/v1/chat/completions",
     response_model=None,
-    responses=answers(EXAMPLE, STREAM),
+    responses=responses_of(EXAMPLE, STREAM),
     openapi_extra=IDEMPOTENT,
 )
-async def complete(body: Chat, request: Request, gateway: Shared, caller: Requester) -> Response:
+async def complete(
+    body: ChatCompletionRequest, request: Request, gateway: GatewayOf, caller: Requester
+) -> Response:
     """Asks an agent and answers when its run has ended, or, with `stream`, as the answer is
     written.
     """
     said = body.model_dump()
     chat_messages.check(said)
     text, history = chat_messages.split(body.messages)
-    asked = await asked_in(
-        gateway, request, caller, body.model, text, history, body.user, dict(body.metadata or {})
-    )
-    headers = run_headers(asked) | chat_messages.ignored(said)
+    metadata = dict(body.metadata or {})
+    chat = chat_messages.ChatRequest(body.model, text, history, body.user, metadata)
+    asked = await chat_messages.submit_chat(gateway, request, caller, chat)
+    headers = chat_messages.run_headers(asked) | chat_messages.ignored(said)
     if body.stream:
-        await begun(gateway, asked)
+        await wait_until_begun(gateway, asked)
         wants_usage = bool((body.stream_options or {}).get("include_usage"))
-        return sse.Stream(
+        return sse.EventStream(
             _chunks(gateway, caller, asked, body.model, wants_usage),
             gateway.settings.gateway_slow_s,
             headers,
         )
-    result = submit.completed(await submit.result_of(gateway, caller, asked))
+    result = results.checked_result(await results.result_of(gateway, caller, asked))
     return JSONResponse(completion(result, body.model), headers=headers)
 
 
@@ -197,7 +159,7 @@ def _finish(result: dict[str, Any]) -> str:
 
 
 async def _chunks(
-    gateway: Gateway, caller: Caller, asked: Asked, model: str, wants_usage: bool
+    gateway: Gateway, caller: Caller, asked: SubmittedRun, model: str, wants_usage: bool
 ) -> AsyncIterator[bytes]:
     head = _head(asked.run, model, "chat.completion.chunk")
 
@@ -209,9 +171,9 @@ async def _chunks(
 
     yield chunk({"role": "assistant", "content": ""})
     try:
-        async for part in spoken(gateway, caller, asked, model):
+        async for part in answer_parts(gateway, caller, asked, model):
             if part is None:
-                yield sse.BEAT
+                yield sse.KEEP_ALIVE
             elif isinstance(part, str):
                 yield chunk({"content": part})
             else:
@@ -221,5 +183,5 @@ async def _chunks(
                 if wants_usage:
                     yield sse.event("", head | {"choices": [], "usage": usage(part)})
                 yield DONE
-    except Problem as problem:
-        yield b"data: " + bytes(answer(problem, "/v1/chat/completions").body) + b"\n\n"
+    except ProblemError as problem:
+        yield b"data: " + bytes(problem_response(problem, "/v1/chat/completions").body) + b"\n\n"

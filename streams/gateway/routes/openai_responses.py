@@ -15,15 +15,15 @@ from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from processors.common.text import clean
-from streams.gateway import sse, submit
+from streams.gateway import sse
 from streams.gateway.auth import Caller, Reader, Requester
-from streams.gateway.context import Gateway, Shared
-from streams.gateway.errors import Problem
-from streams.gateway.openapi import IDEMPOTENT, answers
+from streams.gateway.context import Gateway, GatewayOf
+from streams.gateway.errors import ProblemError
+from streams.gateway.openapi import IDEMPOTENT, responses_of
 from streams.gateway.routes import chat_messages as conversation
-from streams.gateway.routes import openai_chat, runs
-from streams.gateway.stream_answer import begun, spoken
-from streams.gateway.submit import Asked
+from streams.gateway.runs import results
+from streams.gateway.runs.results import SubmittedRun
+from streams.gateway.runs.stream_answer import answer_parts, wait_until_begun
 
 router = APIRouter(tags=["OpenAI"])
 Text = Annotated[str, AfterValidator(clean)]
@@ -81,7 +81,7 @@ STREAM = (
 )
 
 
-class Respond(BaseModel):
+class ResponseRequest(BaseModel):
     model_config = ConfigDict(
         extra="allow",
         json_schema_extra={"examples": [{"model": "support", "input": "Where is order A-1001?"}]},
@@ -102,19 +102,18 @@ class Respond(BaseModel):
 @router.post(
     "/v1/responses",
     response_model=None,
-    responses=answers(EXAMPLE, STREAM),
+    responses=responses_of(EXAMPLE, STREAM),
     openapi_extra=IDEMPOTENT,
 )
-async def respond(body: Respond, request: Request, gateway: Shared, caller: Requester) -> Response:
+async def respond(
+    body: ResponseRequest, request: Request, gateway: GatewayOf, caller: Requester
+) -> Response:
     """Asks an agent and answers when its run has ended, or as the answer is written."""
     said = body.model_dump()
     conversation.check(said)
     items = [{"role": "user", "content": body.input}] if isinstance(body.input, str) else body.input
     text, history = conversation.split(items, body.instructions or "")
-    asked = await openai_chat.asked_in(
-        gateway,
-        request,
-        caller,
+    chat = conversation.ChatRequest(
         body.model,
         text,
         history,
@@ -122,34 +121,35 @@ async def respond(body: Respond, request: Request, gateway: Shared, caller: Requ
         dict(body.metadata or {}),
         await _session(gateway, caller, body),
     )
-    headers = openai_chat.run_headers(asked) | conversation.ignored(said)
+    asked = await conversation.submit_chat(gateway, request, caller, chat)
+    headers = conversation.run_headers(asked) | conversation.ignored(said)
     if body.stream:
-        await begun(gateway, asked)
-        return sse.Stream(
+        await wait_until_begun(gateway, asked)
+        return sse.EventStream(
             _events(gateway, caller, asked, body), gateway.settings.gateway_slow_s, headers
         )
-    result = submit.completed(await submit.result_of(gateway, caller, asked))
+    result = results.checked_result(await results.result_of(gateway, caller, asked))
     return JSONResponse(
         response(result, body.model, body.previous_response_id, body.metadata), headers=headers
     )
 
 
-@router.get("/v1/responses/{name}", responses=answers(EXAMPLE))
-async def look(name: str, gateway: Shared, caller: Reader) -> dict[str, Any]:
+@router.get("/v1/responses/{name}", responses=responses_of(EXAMPLE))
+async def get_response(name: str, gateway: GatewayOf, caller: Reader) -> dict[str, Any]:
     """A response, by its id."""
-    found = await runs.look(_run(name), gateway, caller)
+    found = await results.find_run(gateway, caller, _run(name))
     return response(found, found.get("agent", ""))
 
 
-async def _session(gateway: Gateway, caller: Caller, body: Respond) -> str:
+async def _session(gateway: Gateway, caller: Caller, body: ResponseRequest) -> str:
     """The session to go on with; empty for a new one."""
     if body.previous_response_id:
-        return await submit.place_of(gateway, caller, _run(body.previous_response_id))
+        return await results.session_of(gateway, caller, _run(body.previous_response_id))
     given = (
         body.conversation.get("id") if isinstance(body.conversation, dict) else body.conversation
     )
     if not isinstance(given, str | None):
-        raise Problem(
+        raise ProblemError(
             422,
             "bad_conversation",
             "`conversation` is a session's name, or an object with it as `id`",
@@ -161,7 +161,7 @@ def _run(name: str) -> UUID:
     try:
         return UUID(hex=name.removeprefix("resp_"))
     except ValueError as error:
-        raise Problem(
+        raise ProblemError(
             404, "unknown_response", f"there is no response {name!r}: use the `id` of one"
         ) from error
 
@@ -186,7 +186,7 @@ def response(
 
 
 def usage(result: dict[str, Any]) -> dict[str, Any]:
-    read, cached, kept, written, reasoned = (result.get(name, 0) for name in submit.TOKENS)
+    read, cached, kept, written, reasoned = (result.get(name, 0) for name in results.TOKENS)
     return {
         "input_tokens": read,
         "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": kept},
@@ -240,12 +240,12 @@ def _text(text: str) -> dict[str, Any]:
 
 
 async def _events(
-    gateway: Gateway, caller: Caller, asked: Asked, body: Respond
+    gateway: Gateway, caller: Caller, asked: SubmittedRun, body: ResponseRequest
 ) -> AsyncIterator[bytes]:
     """The stream in the protocol's own events, each with its number."""
     numbers = iter(range(1_000_000_000))
     at = {"item_id": f"msg_{asked.run.hex}", "output_index": 0, "content_index": 0}
-    begun = _empty(asked.run, body.model, body.previous_response_id, body.metadata)
+    opened = _empty(asked.run, body.model, body.previous_response_id, body.metadata)
     item = {
         "id": at["item_id"],
         "type": "message",
@@ -257,15 +257,15 @@ async def _events(
     def event(kind: str, **fields: Any) -> bytes:
         return sse.event(kind, {"type": kind, "sequence_number": next(numbers)} | fields)
 
-    yield event("response.created", response=begun)
-    yield event("response.in_progress", response=begun)
+    yield event("response.created", response=opened)
+    yield event("response.in_progress", response=opened)
     yield event("response.output_item.added", output_index=0, item=item)
     yield event("response.content_part.added", part=_text(""), **at)
     said = ""
     try:
-        async for part in spoken(gateway, caller, asked, body.model):
+        async for part in answer_parts(gateway, caller, asked, body.model):
             if part is None:
-                yield sse.BEAT
+                yield sse.KEEP_ALIVE
             elif isinstance(part, str):
                 said += part
                 yield event("response.output_text.delta", delta=part, logprobs=[], **at)
@@ -279,6 +279,6 @@ async def _events(
                 yield event("response.content_part.done", part=content, **at)
                 yield event("response.output_item.done", output_index=0, item=whole["output"][0])
                 yield event(f"response.{whole['status']}", response=whole)
-    except Problem as problem:
+    except ProblemError as problem:
         error = {"code": "server_error", "message": problem.detail}
-        yield event("response.failed", response=begun | {"status": "failed", "error": error})
+        yield event("response.failed", response=opened | {"status": "failed", "error": error})

@@ -11,7 +11,6 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.events.agent.approvals import ApprovalAsked, ApprovalResolved, UserAsked
 from schemas.events.agent.runs import RequestAdmitted, RunCancelled
 from schemas.events.base import NAMESPACE_OID, derived_id
 from schemas.events.feedback import FeedbackGiven, Score
@@ -19,13 +18,13 @@ from schemas.events.model_chunks import ModelChunk
 from schemas.events.values import Label
 from schemas.money import PlainDecimal
 from streams.engine.client import now
-from streams.gateway import sse, submit
-from streams.gateway.auth import Caller, Judge, Reader, Requester
-from streams.gateway.context import Gateway, Shared
-from streams.gateway.errors import Problem
-from streams.gateway.recent_runs import OUTCOMES, Known
-from streams.gateway.routes import objects
-from streams.gateway.stream_answer import may_show
+from streams.gateway import sse
+from streams.gateway.auth import FeedbackSender, Reader, Requester
+from streams.gateway.context import Gateway, GatewayOf
+from streams.gateway.errors import ProblemError
+from streams.gateway.runs import results, submit
+from streams.gateway.runs.recent_runs import OUTCOMES, KnownRun
+from streams.gateway.runs.stream_answer import may_stream
 
 router = APIRouter(tags=["runs"])
 WAIT = re.compile(r"\bwait=(\d+)")
@@ -35,11 +34,11 @@ SPANS = """SELECT toString(id) AS id, at, name, operation, status, error_type, w
        output_tokens FROM spans WHERE run = {run:UUID} AND tenant = {tenant:String} ORDER BY started_at, at"""
 
 
-class Body(BaseModel):
+class StrictBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Ask(Body):
+class RunRequest(StrictBody):
     """What an agent is asked. The tenant is the API key's."""
 
     model_config = ConfigDict(
@@ -64,7 +63,7 @@ class Ask(Body):
     metadata: dict[str, str] = Field({}, description="whatever the caller wants back in the events")
 
 
-class Run(BaseModel):
+class RunObject(BaseModel):
     """A run, as far as it is known. Costs are text, because they are exact."""
 
     id: str
@@ -100,7 +99,7 @@ class Run(BaseModel):
     links: dict[str, str] = {}
 
 
-class Cancel(Body):
+class CancelRequest(StrictBody):
     reason: str = Field("", description="why, for the records")
     user: str | None = None
     session: Label = Field(
@@ -108,7 +107,7 @@ class Cancel(Body):
     )
 
 
-class Feedback(Body):
+class FeedbackRequest(StrictBody):
     """What somebody thinks of a run; it may come weeks later."""
 
     model_config = ConfigDict(
@@ -128,12 +127,14 @@ class Feedback(Body):
     session: Label = ""
 
 
-@router.post("/v1/requests", status_code=202, response_model=Run, responses={200: {"model": Run}})
+@router.post(
+    "/v1/requests", status_code=202, response_model=RunObject, responses={200: {"model": RunObject}}
+)
 async def ask(
-    body: Ask,
+    body: RunRequest,
     request: Request,
     response: Response,
-    gateway: Shared,
+    gateway: GatewayOf,
     caller: Requester,
     prefer: Annotated[
         str, Header(description="`wait=10`: answer with the outcome, where it comes in time")
@@ -143,80 +144,27 @@ async def ask(
     """Asks an agent. 202 when all replicas of Kafka have the request; the same Idempotency-Key is
     the same run.
     """
-    asked = await submit.ask(gateway, request, caller, body.model_dump())
+    asked = await submit.submit(gateway, request, caller, body.model_dump())
     response.headers["Location"] = f"/v1/runs/{asked.run}"
     if asked.again:
         response.headers["Idempotency-Replayed"] = "true"
     found = WAIT.search(prefer)
-    if found and gateway.link.stories.find(asked.run):
-        outcome = await gateway.link.stories.wait(
+    if found and gateway.link.recent_runs.find(asked.run):
+        outcome = await gateway.link.recent_runs.wait(
             asked.run, min(float(found[1]), gateway.settings.gateway_wait_s)
         )
         if outcome is not None:
             response.status_code = 200
-            return submit.finished_as(outcome)
+            return results.result_of_event(outcome)
     if asked.again:
-        return await look(asked.run, gateway, caller)
-    return submit.shown(asked.run, caller.tenant, asked.session, "running", agent=body.agent)
+        return await results.find_run(gateway, caller, asked.run)
+    return results.run_object(asked.run, caller.tenant, asked.session, "running", agent=body.agent)
 
 
-@router.get("/v1/runs/{run}", response_model=Run)
-async def look(run: UUID, gateway: Shared, caller: Reader) -> dict[str, Any]:
+@router.get("/v1/runs/{run}", response_model=RunObject)
+async def get_run(run: UUID, gateway: GatewayOf, caller: Reader) -> dict[str, Any]:
     """The run: its outcome, or that it is still running."""
-    known = gateway.link.stories.find(run)
-    if known is not None and known.tenant == caller.tenant:
-        outcome = gateway.link.stories.outcome(run)
-        if outcome is not None:
-            return submit.finished_as(outcome)
-    found = await _landed(gateway, caller, run, known is not None)
-    if found is not None:
-        return found
-    if known is None or known.tenant != caller.tenant:
-        raise submit.unknown(run)
-    waits = _waits_for(gateway, known, run)
-    return submit.shown(
-        run, known.tenant, known.session, "waiting" if waits else "running", waits_for=waits
-    )
-
-
-def _waits_for(gateway: Gateway, known: Known, run: UUID) -> list[dict[str, Any]]:
-    """The people's words that the run waits for, as far as the last minutes tell."""
-    waits: dict[UUID, dict[str, Any]] = {}
-    for _, event in gateway.link.stories.events(
-        known, run, known.since, (ApprovalAsked, ApprovalResolved, UserAsked)
-    ):
-        if isinstance(event, ApprovalResolved):
-            waits.pop(event.approval, None)
-        elif isinstance(event, ApprovalAsked):
-            waits[event.id] = {
-                "approval": str(event.id),
-                "tool": event.tool,
-                "arguments": event.arguments,
-                "approvers": event.approvers,
-                "expires_at": event.expires_at,
-            }
-        else:
-            waits = {
-                event.id: {
-                    "question": event.question,
-                    "options": event.options,
-                    "expires_at": event.expires_at,
-                }
-            }
-    return list(waits.values())
-
-
-async def _landed(
-    gateway: Gateway, caller: Caller, run: UUID, known: bool
-) -> dict[str, Any] | None:
-    """The run out of ClickHouse; a run of the last minutes is known without it."""
-    try:
-        rows = await gateway.rows(submit.RUN, run=str(run), tenant=caller.tenant)
-    except Problem:
-        if known:
-            return None
-        raise
-    return submit.landed(await objects.whole(gateway, rows[0])) if rows else None
+    return await results.find_run(gateway, caller, run)
 
 
 @router.get(
@@ -236,43 +184,47 @@ async def _landed(
 )
 async def follow(
     run: UUID,
-    gateway: Shared,
+    gateway: GatewayOf,
     caller: Reader,
     last_event_id: Annotated[str, Header(description="go on behind this event")] = "",
 ) -> Response:
     """The run's events as server-sent events, from its beginning or behind Last-Event-ID, until its
     outcome.
     """
-    known = gateway.link.stories.find(run)
+    known = gateway.link.recent_runs.find(run)
     if known is None or known.tenant != caller.tenant:
         spans = await gateway.rows(SPANS, run=str(run), tenant=caller.tenant)
         if not spans:
-            raise submit.unknown(run)
-        return sse.Stream(_told(spans, last_event_id), gateway.settings.gateway_slow_s)
-    return sse.Stream(_story(gateway, run, last_event_id), gateway.settings.gateway_slow_s)
+            raise results.unknown_run(run)
+        return sse.EventStream(
+            _stored_events(spans, last_event_id), gateway.settings.gateway_slow_s
+        )
+    return sse.EventStream(
+        _live_events(gateway, run, last_event_id), gateway.settings.gateway_slow_s
+    )
 
 
-async def _told(spans: list[dict[str, Any]], last: str) -> AsyncIterator[bytes]:
+async def _stored_events(spans: list[dict[str, Any]], last: str) -> AsyncIterator[bytes]:
     """A run of former times, as its spans tell it."""
     ids = [span["id"] for span in spans]
     for span in spans[ids.index(last) + 1 if last in ids else 0 :]:
         yield sse.event("SpanEnded", span, span["id"])
 
 
-async def _story(gateway: Gateway, run: UUID, last: str) -> AsyncIterator[bytes]:
+async def _live_events(gateway: Gateway, run: UUID, last: str) -> AsyncIterator[bytes]:
     """The run's events behind the one that the reader had last; all of them where that one is not
     known.
     """
-    stories = gateway.link.stories
-    known = gateway.link.stories.find(run)
+    recent = gateway.link.recent_runs
+    known = gateway.link.recent_runs.find(run)
     ended = None
     behind = [
-        number for number, event in stories.events(known, run, known.since) if str(event.id) == last
+        number for number, event in recent.events(known, run, known.since) if str(event.id) == last
     ]
     place = behind[0] if behind else known.since
-    with stories.reading(known) as story:
+    with recent.reading(known) as log:
         while True:
-            if story.gone >= place:
+            if log.gone >= place:
                 yield sse.event(
                     "behind",
                     {
@@ -282,50 +234,52 @@ async def _story(gateway: Gateway, run: UUID, last: str) -> AsyncIterator[bytes]
                     },
                 )
                 return
-            for number, event in stories.events(known, run, place):
+            for number, event in recent.events(known, run, place):
                 place = number
                 last = str(event.id)
                 if isinstance(event, OUTCOMES):
                     ended = event
-                elif not isinstance(event, ModelChunk) or _may_hear(gateway, known, run):
+                elif not isinstance(event, ModelChunk) or _may_stream(gateway, known, run):
                     yield sse.event(type(event).__name__, event, last)
-            if not await story.change(LAST_S if ended else sse.BEAT_S):
+            if not await log.change(LAST_S if ended else sse.KEEP_ALIVE_S):
                 if ended:
                     yield sse.event(type(ended).__name__, ended, str(ended.id))
                     return
-                yield sse.BEAT
+                yield sse.KEEP_ALIVE
 
 
-def _may_hear(gateway: Gateway, known: Known, run: UUID) -> bool:
+def _may_stream(gateway: Gateway, known: KnownRun, run: UUID) -> bool:
     """Whether parts of the answer may be heard before it is screened."""
     admitted = next(
         (
             event
-            for _, event in gateway.link.stories.events(known, run, known.since, (RequestAdmitted,))
+            for _, event in gateway.link.recent_runs.events(
+                known, run, known.since, (RequestAdmitted,)
+            )
         ),
         None,
     )
-    return admitted is not None and may_show(gateway.link.given(), admitted.agent)
+    return admitted is not None and may_stream(gateway.link.given(), admitted.agent)
 
 
-@router.post("/v1/runs/{run}/cancel", status_code=202, response_model=Run)
+@router.post("/v1/runs/{run}/cancel", status_code=202, response_model=RunObject)
 async def cancel(
-    run: UUID, gateway: Shared, caller: Requester, body: Cancel = Cancel()
+    run: UUID, gateway: GatewayOf, caller: Requester, body: CancelRequest = CancelRequest()
 ) -> dict[str, Any]:
     """Asks that the run ends, wherever it stands; its children end with it."""
     if (
-        (found := gateway.link.stories.find(run))
+        (found := gateway.link.recent_runs.find(run))
         and found.tenant == caller.tenant
-        and gateway.link.stories.outcome(run)
+        and gateway.link.recent_runs.outcome(run)
     ):
-        raise Problem(
+        raise ProblemError(
             409,
             "run_is_over",
             f"the run {run} has ended already: GET /v1/runs/{run} has its outcome",
         )
-    session = await submit.place_of(gateway, caller, run, body.session)
+    session = await results.session_of(gateway, caller, run, body.session)
     await gateway.publish(
-        submit.event(
+        submit.checked_event(
             RunCancelled,
             id=derived_id(run, "cancel"),
             at=now(),
@@ -336,23 +290,23 @@ async def cancel(
             user=body.user,
         )
     )
-    return submit.shown(run, caller.tenant, session, "running", detail="it was asked to end")
+    return results.run_object(run, caller.tenant, session, "running", detail="it was asked to end")
 
 
 @router.post("/v1/feedback", status_code=202)
 async def judge(
-    body: Feedback,
+    body: FeedbackRequest,
     request: Request,
-    gateway: Shared,
-    caller: Judge,
+    gateway: GatewayOf,
+    caller: FeedbackSender,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> dict[str, str]:
     """Takes a person's word on a run, from -1 (bad) to 1 (good)."""
-    session = await submit.place_of(gateway, caller, body.run, body.session)
+    session = await results.session_of(gateway, caller, body.run, body.session)
     given, _ = submit.run_id(request, caller)
     given = derived_id(NAMESPACE_OID, f"feedback/{given}")
     await gateway.publish(
-        submit.event(
+        submit.checked_event(
             FeedbackGiven,
             id=given,
             at=now(),

@@ -13,14 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.events.agent.signals import Signalled
 from schemas.events.base import NAMESPACE_OID, derived_id
 from streams.engine.client import now
-from streams.gateway import submit
 from streams.gateway.auth import Requester
-from streams.gateway.context import Shared
+from streams.gateway.context import GatewayOf
+from streams.gateway.runs import submit
 
 router = APIRouter(tags=["signals"])
 
 
-class Signal(BaseModel):
+class SignalRequest(BaseModel):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"payload": {"usd": 50}}]}
     )
@@ -33,9 +33,9 @@ async def signal(
     session: str,
     name: str,
     request: Request,
-    gateway: Shared,
+    gateway: GatewayOf,
     caller: Requester,
-    body: Signal = Signal(),
+    body: SignalRequest = SignalRequest(),
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> dict[str, str]:
     """Tells a session that something happened. Where no node waits for it yet, it is kept for the
@@ -49,7 +49,7 @@ async def signal(
         else json.dumps(body.payload, ensure_ascii=False)
     )
     await gateway.publish(
-        submit.event(
+        submit.checked_event(
             Signalled,
             id=told,
             at=now(),

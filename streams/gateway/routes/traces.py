@@ -8,8 +8,8 @@ from fastapi import APIRouter, Path, Query, Response
 
 from schemas.money import money_text
 from streams.gateway.auth import Reader
-from streams.gateway.context import Shared
-from streams.gateway.errors import Problem
+from streams.gateway.context import GatewayOf
+from streams.gateway.errors import ProblemError
 
 router = APIRouter(tags=["telemetry"])
 SPANS_MOST = 20_000
@@ -52,7 +52,7 @@ EXAMPLE = {
 )
 async def trace(
     trace: Annotated[str, Path(pattern="^[0-9a-fA-F]{32}$", description="32 hex digits")],
-    gateway: Shared,
+    gateway: GatewayOf,
     caller: Reader,
     limit: Annotated[int, Query(ge=1, le=SPANS_MOST, description="most spans")] = SPANS_MOST,
 ) -> Response:
@@ -61,7 +61,7 @@ async def trace(
     """
     spans = await gateway.rows(SPANS, trace=trace.lower(), tenant=caller.tenant, limit=limit + 1)
     if not spans:
-        raise Problem(
+        raise ProblemError(
             404,
             "unknown_trace",
             "there is no such trace of this tenant: its rows arrive within seconds; if it "

@@ -53,7 +53,8 @@ REFUND_CALL = call("refund", '{"amount":120}', "pay")
 
 
 def play(*events, given=GIVEN, session=None):
-    session, said = session or Idle(), []
+    session = session or Idle()
+    said = []
     for event in events:
         session, more = advance(session, event, given)
         session = SESSION.validate_json(

@@ -42,7 +42,8 @@ def run(turns, result=RESULT, given=GIVEN, summary="They are in Ghent."):
     """A run of so many tool calls: the session, and all questions. Summaries are answered as
     `summary` says.
     """
-    session, asked = Idle(), []
+    session = Idle()
+    asked = []
     session, said = advance(session, cleared(text=TASK), given)
     for turn in range(1, turns + 1):
         while said and isinstance(said[-1], ModelAsked) and said[-1].purpose:
@@ -80,7 +81,8 @@ def answer_to(question, summary, seconds):
 
 def orphans(messages):
     """Results without their call, and calls without a result."""
-    called, answered = [], []
+    called = []
+    answered = []
     for message in messages:
         called += [one.id for one in message.tool_calls]
         answered += [message.tool_call_id] if message.role == "tool" else []

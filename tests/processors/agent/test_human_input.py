@@ -35,7 +35,8 @@ WHICH = call("ask_user", '{"question":"Which one?","options":["A-1","A-2"]}', "q
 
 
 def play(*events, given=GIVEN, session=None):
-    session, said = session or Idle(), []
+    session = session or Idle()
+    said = []
     for event in events:
         session, more = advance(session, event, given)
         session = SESSION.validate_json(SESSION.dump_json(session))

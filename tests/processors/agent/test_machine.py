@@ -40,7 +40,8 @@ ORDER = '{"order":"A-1"}'
 
 def play(*events, given=GIVEN, session=None):
     """The session after these events, and all that was said."""
-    session, said = session or Idle(), []
+    session = session or Idle()
+    said = []
     for event in events:
         session, more = advance(session, event, given)
         said += more

@@ -67,9 +67,11 @@ def answer(asked, choose):
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_a_run_ends_once_and_leaves_only_its_answer(agent, seed):
-    choose, given_ = random.Random(seed), company(agent)
+    choose = random.Random(seed)
+    given_ = company(agent)
     session, said = advance(Idle(), cleared("r1"), given_)
-    questions, seen = list(said), list(said)
+    questions = list(said)
+    seen = list(said)
     while questions:
         asked = questions.pop(0)
         event = (

@@ -46,7 +46,8 @@ class Recorded:
     """The ports of one recording: `place` is how far it has come."""
 
     def __init__(self, messages: tuple[Message, ...]):
-        self.messages, self.place = messages, 1
+        self.messages = messages
+        self.place = 1
 
     def chat(self, question: ChatQuestion) -> ChatAnswer:
         answer = self.messages[len(question.messages)]
@@ -66,7 +67,8 @@ class Recorded:
         )
 
     def tool(self, question: ToolQuestion) -> ToolAnswer:
-        asked, result = self.messages[self.place - 1].tool_calls[0], self.messages[self.place]
+        asked = self.messages[self.place - 1].tool_calls[0]
+        result = self.messages[self.place]
         assert (question.tool, question.arguments, question.context["call"]) == (
             asked.name,
             asked.arguments,

@@ -28,7 +28,8 @@ GOOD = '{"days":2,"late":true}'
 
 
 def play(*events, given=GIVEN):
-    session, said = Idle(), []
+    session = Idle()
+    said = []
     for event in events:
         session, more = advance(session, event, given)
         said += more

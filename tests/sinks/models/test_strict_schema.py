@@ -70,4 +70,7 @@ def test_with_what_nobody_can_be_strict(schema):
 
 def test_a_pydantic_model_that_forbids_more_is_one():
     form = strict_form(Order.model_json_schema())
-    assert form["$defs"]["OrderLine"]["properties"]["pieces"] == {"title": "Pieces", "type": "integer"}
+    assert form["$defs"]["OrderLine"]["properties"]["pieces"] == {
+        "title": "Pieces",
+        "type": "integer",
+    }

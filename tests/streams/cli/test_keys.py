@@ -9,7 +9,7 @@ from schemas.definitions.kinds import Definitions, Tenant
 from streams.cli.operate import keys as command
 from streams.engine import definitions_topic
 from streams.engine.errors import UserError
-from streams.gateway.auth import FORM, hashed
+from streams.gateway.auth import KEY_FORM, hash_of
 
 
 @pytest.fixture
@@ -42,9 +42,9 @@ def test_a_key_is_printed_once_listed_without_its_secret_and_revoked(weir):
         .strip()
         .splitlines()[-1]
     )
-    name, secret = FORM.fullmatch(printed).groups()
+    name, secret = KEY_FORM.fullmatch(printed).groups()
     kept = weir.given.key(name)
-    assert name == "shop" and kept.sha256 == hashed(kept.salt, secret) and kept.roles == ("lead",)
+    assert name == "shop" and kept.sha256 == hash_of(kept.salt, secret) and kept.roles == ("lead",)
     listed = weir("list", "--json")
     assert json.loads(listed.splitlines()[-1])[0]["scopes"] == ["request"] and secret not in listed
     assert kept.sha256 not in listed

@@ -15,8 +15,8 @@ from sinks.clickhouse.migrations import make_tables
 from sinks.clickhouse.sink import ClickHouseSink
 from streams.config import Settings
 from streams.definitions import folder
-from streams.gateway.clickhouse import Tables
-from streams.gateway.recent_runs import Stories
+from streams.gateway.clickhouse import ClickHouseReader
+from streams.gateway.runs.recent_runs import RecentRuns
 from streams.http_app import application
 from streams.lab.playground import Playground
 from tests.sinks.clickhouse.test_rows import batch_of
@@ -36,7 +36,7 @@ class Link:
         self.definitions = definitions
         self.published = []
         codec = Codec(LocalIds(event_classes()))
-        self.stories = Stories(lambda heard: codec.decode(heard.kind, heard.value), 1_000)
+        self.recent_runs = RecentRuns(lambda heard: codec.decode(heard.kind, heard.value), 1_000)
 
     def given(self):
         return self.definitions
@@ -74,7 +74,7 @@ def link():
 def console(landed, clickhouse_url, link):
     """A client of the gateway that looks at those tables; `console.link` has what was published."""
     settings = Settings(clickhouse_url=clickhouse_url, clickhouse_database=landed[0])
-    app = application(settings, link, Tables(settings))
+    app = application(settings, link, ClickHouseReader(settings))
     http = httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app, raise_app_exceptions=False),
         base_url="http://localhost:8080",

@@ -21,7 +21,7 @@ from schemas.events.agent.runs import RunFinished
 from schemas.events.tracing import SpanEnded
 from sinks.clickhouse.sink import ClickHouseSink
 from streams.config import Settings
-from streams.gateway.clickhouse import Tables
+from streams.gateway.clickhouse import ClickHouseReader
 from streams.http_app import application
 from streams.lab.isolated_stack import free_block
 from tests.sinks.clickhouse.test_rows import batch_of
@@ -69,7 +69,7 @@ def address(landed, clickhouse_url, link):
         clickhouse_url=clickhouse_url, clickhouse_database=landed[0], live_port=free_block(1)
     )
     server = uvicorn.Server(
-        uvicorn.Config(application(settings, link, Tables(settings)), log_level="error")
+        uvicorn.Config(application(settings, link, ClickHouseReader(settings)), log_level="error")
     )
     with socket.create_server(
         ("127.0.0.1", 0)

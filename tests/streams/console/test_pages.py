@@ -22,7 +22,7 @@ from streams.console.alarms import completeness
 from streams.console.page import PAGES, cell
 from streams.console.queries import QUALITY, ROWS
 from streams.engine import definitions_topic
-from streams.gateway.auth import made
+from streams.gateway.auth import new_key
 
 pytestmark = pytest.mark.engine
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -249,7 +249,7 @@ def test_a_word_on_an_approval_is_published_once_and_only_from_here(console):
 
 
 def signed_in(console, *scopes, tenant="fernweh", **more):
-    key, definition = made("desk", tenant, scopes, **more)
+    key, definition = new_key("desk", tenant, scopes, **more)
     console.link.definitions = Definitions.of(*console.link.definitions.bodies.values(), definition)
     console.cookies.set("weir_key", key)
     return definition
@@ -281,7 +281,7 @@ def test_without_scope_nothing_is_done(console):
 
 
 def test_signing_in_and_out(console):
-    key, definition = made("desk", "fernweh", ("read",))
+    key, definition = new_key("desk", "fernweh", ("read",))
     console.link.definitions = Definitions.of(*console.link.definitions.bodies.values(), definition)
     answer = posted(console, "/console/sign-in", f"key={key}")
     cookie = answer.headers["set-cookie"]

@@ -22,7 +22,7 @@ from streams.config import Settings
 from streams.definitions import folder
 from streams.engine.in_memory import Local
 from streams.gateway.kafka_link import TOLD, Away
-from streams.gateway.recent_runs import Heard, Stories
+from streams.gateway.runs.recent_runs import RecentRuns, SessionRecord
 from streams.http_app import application
 from streams.topology import PIPELINE
 
@@ -49,7 +49,9 @@ class LocalLink:
         self.taken = []
         self.away = ""
         self.held = None
-        self.stories = Stories(lambda heard: codec.decode(heard.kind, heard.value), memory_bytes)
+        self.recent_runs = RecentRuns(
+            lambda heard: codec.decode(heard.kind, heard.value), memory_bytes
+        )
         self._local = Local(PIPELINE, self.given, ports)
         self._codec = codec
         self._thread = ThreadPoolExecutor(1)
@@ -71,9 +73,11 @@ class LocalLink:
         self.heard(*events, *said)
 
     def heard(self, *events) -> None:
-        self.stories.take(
+        self.recent_runs.take(
             [
-                Heard(type(event), event.partition_key().encode(), self._codec.encode(event))
+                SessionRecord(
+                    type(event), event.partition_key().encode(), self._codec.encode(event)
+                )
                 for event in events
                 if isinstance(event, TOLD)
             ]

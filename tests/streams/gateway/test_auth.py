@@ -7,7 +7,7 @@ import pytest
 from schemas.definitions.kinds import Definitions
 from streams.config import Settings
 from streams.engine.client import now
-from streams.gateway.auth import FORM, keys_needed, made
+from streams.gateway.auth import KEY_FORM, needs_keys, new_key
 
 ORDER = {"agent": "support", "text": "Where is order A-1001?"}
 
@@ -17,7 +17,7 @@ def key(link):
     """Makes a key that is in force: `key("request")` gives its text."""
 
     def add(*scopes, **more):
-        text, key = made("k1", "fernweh", scopes, **more)
+        text, key = new_key("k1", "fernweh", scopes, **more)
         bodies = {**link.definitions.bodies, ("key", "k1", 1): key}
         link.definitions = Definitions(bodies, {**link.definitions.newest, ("key", "k1"): 1})
         return text
@@ -127,10 +127,10 @@ def test_without_a_key_a_tenant_has_to_be_named_and_only_on_this_machine(http, s
     ],
 )
 def test_keys_are_optional_only_here(more, needed):
-    assert keys_needed(Settings(**more)) is needed
+    assert needs_keys(Settings(**more)) is needed
 
 
 def test_what_is_kept_of_a_key_is_not_the_key():
-    text, kept = made("acme-1", "acme", ("request",))
-    assert FORM.fullmatch(text) and text.split("_")[2] not in kept.model_dump_json()
-    assert made("acme-1", "acme", ("request",))[0] != text
+    text, kept = new_key("acme-1", "acme", ("request",))
+    assert KEY_FORM.fullmatch(text) and text.split("_")[2] not in kept.model_dump_json()
+    assert new_key("acme-1", "acme", ("request",))[0] != text

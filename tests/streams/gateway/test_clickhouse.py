@@ -16,9 +16,9 @@ from sinks.clickhouse.migrations import make_tables
 from sinks.clickhouse.sink import ClickHouseSink
 from streams.cli.operate import webhooks
 from streams.config import Settings
-from streams.gateway import submit
-from streams.gateway.clickhouse import Tables
+from streams.gateway.clickhouse import ClickHouseReader
 from streams.gateway.routes import approvals, runs
+from streams.gateway.runs import results
 from tests.sinks.clickhouse.test_rows import batch_of
 
 pytestmark = pytest.mark.engine
@@ -105,20 +105,22 @@ def tables(clickhouse_url):
         )
     ):
         sink.write(sink.prepare(batch_of(*events)), f"sample:{number}")
-    yield Tables(Settings(clickhouse_url=clickhouse_url, clickhouse_database=name))
+    yield ClickHouseReader(Settings(clickhouse_url=clickhouse_url, clickhouse_database=name))
     with connect(clickhouse_url, name) as client:
         client.command(f"DROP DATABASE `{name}`")
 
 
 def test_each_question_finds_what_is_there_and_nothing_of_other_tenants(tables):
     of_run = {"run": str(RUN), "tenant": "acme"}
-    [run] = tables(submit.RUN, of_run)
+    [run] = tables(results.RUN, of_run)
     assert (
-        submit.landed(run)["answer"] == "yes"
-        and tables(submit.RUN, of_run | {"tenant": "other"}) == []
+        results.stored_result(run)["answer"] == "yes"
+        and tables(results.RUN, of_run | {"tenant": "other"}) == []
     )
     assert [row["name"] for row in tables(runs.SPANS, of_run)] == ["chat"]
-    assert [row["approval"] for row in tables(approvals.OPEN, {"tenant": "acme"})] == [UUID(int=1)]
+    assert [row["approval"] for row in tables(approvals.OPEN_APPROVALS, {"tenant": "acme"})] == [
+        UUID(int=1)
+    ]
     assert tables(approvals.ONE, {"approval": str(UUID(int=2)), "tenant": "acme"}) == [
         {"session": "s"}
     ]

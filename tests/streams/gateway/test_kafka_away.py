@@ -18,7 +18,7 @@ from schemas.events.tracing import SpanReceived
 from schemas.wire.codec import Codec, LocalIds
 from streams.engine import kafka
 from streams.engine.monitoring.telemetry import Metrics
-from streams.gateway.auth import made
+from streams.gateway.auth import new_key
 from streams.gateway.kafka_link import TOLD, KafkaLink
 from streams.http_app import application
 from streams.operations.deploy import wanted_topics
@@ -62,7 +62,7 @@ def test_a_broker_that_hangs_is_told_at_every_door_and_taken_up_again(engines, o
         own_settings, [topic for topic in wanted_topics(own_settings) if topic.name in NEEDED]
     )
     until(lambda: led(own_settings), 20, lambda: "the topics have no leaders")
-    secret, key = made("shop", "fernweh", ("request", "telemetry"))
+    secret, key = new_key("shop", "fernweh", ("request", "telemetry"))
     given = Definitions.of(key)
 
     async def within():

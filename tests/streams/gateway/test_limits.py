@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from streams.gateway.limits import Room
-from streams.gateway.otlp.wire import BODY_BYTES_MAX
+from streams.gateway.limits import EXPORT_BYTES_MAX, BodyMemory
 from streams.http_app import application
 
 ASK = json.dumps({"agent": "support", "text": "x" * 70_000}).encode()
@@ -22,7 +21,7 @@ async def chunks(body: bytes, size: int = 10_000):
     ("path", "size", "says"),
     [
         ("/v1/requests", 5_000_000, "WEIR_GATEWAY_BODY_BYTES"),
-        ("/v1/traces", BODY_BYTES_MAX + 1, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
+        ("/v1/traces", EXPORT_BYTES_MAX + 1, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
     ],
 )
 @pytest.mark.parametrize("whole", [True, False])
@@ -43,7 +42,7 @@ def test_large_bodies_wait_for_room(http, app, link, whole):
     def ask(client):
         return client.post("/v1/requests", content=ASK if whole else chunks(ASK), headers=JSON)
 
-    with room.holding(room.most):
+    with room.reserve(room.most):
         full = http(ask)
         small = http(
             lambda client: client.post("/v1/requests", json={"agent": "support", "text": "hi"})
@@ -99,7 +98,7 @@ def test_a_request_that_nobody_could_answer_is_counted_as_500(http, app, tables,
 
 
 def test_small_bodies_take_no_room():
-    room = Room(10)
-    with room.holding(50):
+    room = BodyMemory(10)
+    with room.reserve(50):
         assert room.taken == 50, "one alone always fits"
     assert room.taken == 0

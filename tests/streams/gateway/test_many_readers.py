@@ -65,7 +65,7 @@ def test_a_reader_that_reads_nothing_more_is_cut_off_and_nothing_is_kept_for_it(
 
         async def endless(scope, receive, send):
             try:
-                await sse.Stream(parts(), 0.1)(scope, receive, send)
+                await sse.EventStream(parts(), 0.1)(scope, receive, send)
             finally:
                 ended.set()
 

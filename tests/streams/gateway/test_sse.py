@@ -9,10 +9,11 @@ from uuid import UUID
 import pytest
 
 from schemas.events.model_chunks import ModelChunk
-from streams.gateway import recent_runs, sse
+from streams.gateway import sse
 from streams.gateway.context import Gateway
 from streams.gateway.routes import runs
-from streams.gateway.sse import Stream
+from streams.gateway.runs import recent_runs
+from streams.gateway.sse import EventStream
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 RUN = UUID(int=1)
@@ -53,7 +54,9 @@ def test_a_reader_that_goes_away_ends_its_stream():
     async def within():
         reader = Reader()
         ended = []
-        stream = asyncio.ensure_future(Stream(endless(ended), 5)({}, reader.receive, reader.send))
+        stream = asyncio.ensure_future(
+            EventStream(endless(ended), 5)({}, reader.receive, reader.send)
+        )
         while len(reader.sent) < 5:
             await asyncio.sleep(0)
         reader.gone.set()
@@ -67,7 +70,9 @@ def test_a_reader_that_takes_nothing_is_cut_off():
     async def within():
         reader = Reader(takes=3)
         ended = []
-        await asyncio.wait_for(Stream(endless(ended), 0.02)({}, reader.receive, reader.send), 2)
+        await asyncio.wait_for(
+            EventStream(endless(ended), 0.02)({}, reader.receive, reader.send), 2
+        )
         return ended, reader
 
     ended, reader = asyncio.run(within())
@@ -81,7 +86,7 @@ def test_an_error_in_a_stream_is_not_swallowed():
 
     async def within():
         reader = Reader()
-        await Stream(wrong(), 5)({}, reader.receive, reader.send)
+        await EventStream(wrong(), 5)({}, reader.receive, reader.send)
 
     with pytest.raises(ValueError, match="wrong"):
         asyncio.run(within())
@@ -91,8 +96,8 @@ def test_a_reader_that_fell_behind_is_told_where_to_resume(link, settings, table
     monkeypatch.setattr(recent_runs, "RECORDS_MAX", 5)
 
     async def within():
-        link.stories.expect(RUN, "fernweh", "s")
-        parts = runs._story(Gateway(settings, link, tables), RUN, "")
+        link.recent_runs.expect(RUN, "fernweh", "s")
+        parts = runs._live_events(Gateway(settings, link, tables), RUN, "")
         chunks = [
             ModelChunk(
                 id=UUID(int=n + 10),

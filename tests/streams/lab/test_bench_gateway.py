@@ -7,7 +7,7 @@ import time
 import httpx
 
 from schemas.definitions.kinds import Definitions
-from streams.gateway.stream_answer import may_show
+from streams.gateway.runs.stream_answer import may_stream
 from streams.lab.bench_stack.gateway import Load, cpu_s, definitions
 
 
@@ -55,6 +55,6 @@ def test_processor_time_of_a_process_grows():
 
 
 def test_what_is_measured_is_not_shown_before_it_is_whole():
-    assert not may_show(Definitions.of(*definitions("http://x")), "clerk"), (
+    assert not may_stream(Definitions.of(*definitions("http://x")), "clerk"), (
         "the scripted model does not stream here"
     )

@@ -132,7 +132,12 @@ def played(graph, choose):
         limits=Limits(steps=STEPS, seconds=3_600),
     )
     known = Definitions.of(TENANT, MODEL, WORK, UNWORK, agent)
-    session, said, open_questions, done, taken, now = Idle(), [], [], [], [], 0.0
+    session = Idle()
+    said = []
+    open_questions = []
+    done = []
+    taken = []
+    now = 0.0
     todo = [cleared("r1")]
     for nth in range(2_000):
         now += choose.random()

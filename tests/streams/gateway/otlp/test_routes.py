@@ -20,9 +20,9 @@ from schemas.definitions.kinds import Definitions
 from schemas.events.tracing import SpanEnded, SpanReceived
 from schemas.events.usage import TokensUsed, UsageTotalled
 from streams.engine.in_memory import Local
-from streams.gateway.auth import made
+from streams.gateway.auth import new_key
+from streams.gateway.limits import EXPORT_BYTES_MAX
 from streams.gateway.otlp import routes
-from streams.gateway.otlp.wire import BODY_BYTES_MAX
 from streams.topology import PIPELINE
 from tests.support.otlp_exports import CHAT, HOUR_NS, NOW_NS, SPAN, TRACE, attach, export
 
@@ -201,7 +201,7 @@ def test_a_trace_id_of_two_tenants_is_two_traces(http, link):
         (gzip.compress(b"x" * 1_000)[:-10], {"content-encoding": "gzip"}, 400, "breaks off"),
         (gzip.compress(b"") * 2, {"content-encoding": "gzip"}, 400, "goes on after its end"),
         (
-            gzip.compress(bytes(BODY_BYTES_MAX + 1)),
+            gzip.compress(bytes(EXPORT_BYTES_MAX + 1)),
             {"content-encoding": "gzip"},
             413,
             "more than 20 MB",
@@ -256,7 +256,7 @@ def test_an_export_of_nothing_is_fine(http):
 def test_when_kafka_is_away_or_memory_full_it_says_when_to_come_again(http, app, link, full):
     link.away = "" if full else "Kafka did not take it"
     room = app.state.gateway.bodies
-    with room.holding(room.most if full else 0):
+    with room.reserve(room.most if full else 0):
         answer = sent(http, export({}).SerializeToString())
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1" if full else "2")
     assert Status.FromString(answer.content).message
@@ -266,14 +266,14 @@ def test_when_kafka_is_away_or_memory_full_it_says_when_to_come_again(http, app,
 def test_what_is_packed_counts_by_what_it_holds(http, app, link):
     room = app.state.gateway.bodies
     body = export({"attributes": {"a": "x" * 50_000}}).SerializeToString()
-    with room.holding(room.most - len(body)):
+    with room.reserve(room.most - len(body)):
         assert sent(http, gzip.compress(body), **{"content-encoding": "gzip"}).status_code == 503
     assert sent(http, gzip.compress(body), **{"content-encoding": "gzip"}).status_code == 200
     assert (len(link.taken), room.taken) == (1, 0)
 
 
 def test_a_key_of_an_exporter_can_send_spans_and_ask_nothing(http, link):
-    text, key = made("shop", "fernweh", ("telemetry",))
+    text, key = new_key("shop", "fernweh", ("telemetry",))
     link.definitions = Definitions.of(*link.definitions.bodies.values(), key)
     assert isinstance(key, ApiKey)
     bearer = {"authorization": f"Bearer {text}"}

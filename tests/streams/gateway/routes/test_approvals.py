@@ -9,7 +9,7 @@ import pytest
 from schemas.definitions.kinds import Definitions
 from schemas.definitions.limits import Approval
 from schemas.events.agent.approvals import ApprovalDecided
-from streams.gateway.auth import made
+from streams.gateway.auth import new_key
 from tests.streams.gateway.routes.test_runs import story
 
 REFUND = {
@@ -66,7 +66,7 @@ def test_an_approval_is_asked_for_given_and_told(http, link, approved):
 def test_beside_a_key_a_typed_name_counts_for_nothing_and_is_noted(
     http, link, approved, subject, typed, done, as_event
 ):
-    text, key = made("k1", "fernweh", ("request", "read", "approve"), subject=subject)
+    text, key = new_key("k1", "fernweh", ("request", "read", "approve"), subject=subject)
     link.definitions = Definitions(
         {**link.definitions.bodies, ("key", "k1", 1): key},
         {**link.definitions.newest, ("key", "k1"): 1},

@@ -210,7 +210,7 @@ def test_a_run_is_cancelled_judged_and_no_other_tenants(http, link):
         over = await client.post(f"/v1/runs/{run}/cancel", json={"reason": "changed my mind"})
         judged = await client.post("/v1/feedback", json={"run": run, "score": 1, "comment": "good"})
         theirs = await client.get(f"/v1/runs/{run}", headers={"weir-tenant": "fernweh-outlet"})
-        link.stories.expect(UUID(int=9), "fernweh", "s9")
+        link.recent_runs.expect(UUID(int=9), "fernweh", "s9")
         return over, judged, theirs, await client.post(f"/v1/runs/{UUID(int=9)}/cancel")
 
     over, judged, theirs, cancelled = http(asked)
@@ -291,5 +291,5 @@ def test_what_is_not_there_is_a_problem_too(http, method, path, status):
 
 def test_openapi_has_examples_and_the_problems(http):
     found = http(lambda client: client.get("/openapi.json")).json()
-    assert found["components"]["schemas"]["Ask"]["examples"][0]["agent"] == "support"
+    assert found["components"]["schemas"]["RunRequest"]["examples"][0]["agent"] == "support"
     assert "503" in found["paths"]["/v1/requests"]["post"]["responses"]

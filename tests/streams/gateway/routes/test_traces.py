@@ -13,7 +13,7 @@ from schemas.events.tracing import SpanEnded
 from sinks.clickhouse.migrations import make_tables
 from sinks.clickhouse.sink import ClickHouseSink
 from streams.config import Settings
-from streams.gateway.clickhouse import Tables
+from streams.gateway.clickhouse import ClickHouseReader
 from streams.http_app import application
 from tests.sinks.clickhouse.test_rows import batch_of
 
@@ -82,7 +82,7 @@ def test_a_trace_of_ten_thousand_spans_opens_within_a_second_and_is_its_tenants_
     many = (span.model_copy(update={"id": uuid4(), "span": f"{nth:016x}"}) for nth in range(MANY))
     sink.write(sink.prepare(batch_of(others, *many)), "one")
     settings = Settings(home=tmp_path, clickhouse_url=clickhouse_url, clickhouse_database=database)
-    app = application(settings, link, Tables(settings))
+    app = application(settings, link, ClickHouseReader(settings))
 
     async def opened():
         async with httpx.AsyncClient(

@@ -7,8 +7,8 @@ import pytest
 
 from schemas.events.agent.runs import RunFinished
 from schemas.events.values import Tokens
-from streams.gateway import submit
 from streams.gateway.routes import anthropic_messages, openai_chat, openai_responses
+from streams.gateway.runs import results
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 TOOK = Tokens(
@@ -69,4 +69,4 @@ RUN = RunFinished(
     ids=["chat completions", "responses", "messages"],
 )
 def test_each_protocol_counts_in_its_own_way(protocol, told):
-    assert protocol.usage(submit.finished_as(RUN)) == told
+    assert protocol.usage(results.result_of_event(RUN)) == told

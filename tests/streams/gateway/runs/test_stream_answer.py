@@ -12,8 +12,8 @@ from schemas.definitions.kinds import Agent, Definitions, Model, Policy, Route, 
 from schemas.events.agent.models import ResponseCleared
 from schemas.events.model_chunks import ModelChunk
 from schemas.events.values import Tokens
-from streams.gateway.errors import Problem
-from streams.gateway.stream_answer import BETWEEN, Spoken, may_show
+from streams.gateway.errors import ProblemError
+from streams.gateway.runs.stream_answer import BETWEEN, StreamedAnswer, may_stream
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 RUN = UUID(int=1)
@@ -50,7 +50,7 @@ def cleared(content, step=1):
 
 
 def told(events, answer):
-    words = Spoken()
+    words = StreamedAnswer()
     return "".join([*(words.take(event) for event in events), words.end(answer)])
 
 
@@ -84,13 +84,13 @@ def test_what_is_shown_is_the_answer(events, answer, shown):
 
 
 def test_an_attempt_that_was_given_up_is_never_joined_to_another():
-    words = Spoken()
+    words = StreamedAnswer()
     assert [
         words.take(chunk("It is r", 0)),
         words.take(chunk("It was", 0, attempt=2)),
         words.take(chunk(" sunny", 6, attempt=2)),
     ] == ["It is r", "", ""]
-    with pytest.raises(Problem, match="given up"):
+    with pytest.raises(ProblemError, match="given up"):
         words.end("It was sunny")
 
 
@@ -133,7 +133,7 @@ def test_answers_that_come_over_a_route_are_shown_while_they_are_written_too(age
         for name in ("whole", "streams")
     ]
     assert (
-        may_show(Definitions.of(Agent(name="a", prompt="x", **agent), *models, *routes), "a")
+        may_stream(Definitions.of(Agent(name="a", prompt="x", **agent), *models, *routes), "a")
         is shown
     )
 
@@ -157,4 +157,4 @@ def test_nothing_is_shown_that_somebody_has_to_look_at_first(agent, model, polic
         *rules,
         Model(name="m", provider="x", base_url="http://x", upstream="x", **model),
     )
-    assert may_show(known, "a") is shown and not may_show(known, "nobody")
+    assert may_stream(known, "a") is shown and not may_stream(known, "nobody")

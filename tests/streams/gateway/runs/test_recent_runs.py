@@ -7,19 +7,19 @@ from uuid import UUID
 from schemas.catalogue import event_classes
 from schemas.events.agent.runs import RequestAdmitted, RunFinished
 from schemas.wire.codec import Codec, LocalIds
-from streams.gateway import recent_runs
-from streams.gateway.recent_runs import OVERHEAD_BYTES, Heard, Stories
+from streams.gateway.runs import recent_runs
+from streams.gateway.runs.recent_runs import OVERHEAD_BYTES, RecentRuns, SessionRecord
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 CODEC = Codec(LocalIds(event_classes()))
 
 
 def stories(bytes_max=10_000_000):
-    return Stories(lambda heard: CODEC.decode(heard.kind, heard.value), bytes_max)
+    return RecentRuns(lambda heard: CODEC.decode(heard.kind, heard.value), bytes_max)
 
 
 def heard(event):
-    return Heard(type(event), event.partition_key().encode(), CODEC.encode(event))
+    return SessionRecord(type(event), event.partition_key().encode(), CODEC.encode(event))
 
 
 def admitted(run, session, text="x"):

@@ -30,7 +30,7 @@ request.
 """
 
 
-class Heard(NamedTuple):
+class SessionRecord(NamedTuple):
     """A record of a session's topic."""
 
     kind: type[Event]
@@ -39,7 +39,7 @@ class Heard(NamedTuple):
 
 
 @dataclass(slots=True)
-class Known:
+class KnownRun:
     """A run: whose it is, in which session, from which record on something may be said of it.
 
     `digest` is of the body that asked for it, where it was asked for here; `taken` when Kafka has
@@ -58,12 +58,12 @@ class Known:
 
 
 @dataclass(slots=True)
-class Story:
+class SessionLog:
     """The newest records of a session, each with its number; `gone` is the number of the newest
     that was dropped.
     """
 
-    records: deque[tuple[int, Heard]] = field(default_factory=deque)
+    records: deque[tuple[int, SessionRecord]] = field(default_factory=deque)
     size: int = 0
     gone: int = -1
     waiting: set[asyncio.Future] = field(default_factory=set)
@@ -88,19 +88,19 @@ class Story:
         return True
 
 
-class Stories:
+class RecentRuns:
     """What was heard, by session. `decode` gives the event of a record, or None where it is none."""
 
-    def __init__(self, decode: Callable[[Heard], Event | None], bytes_max: int):
+    def __init__(self, decode: Callable[[SessionRecord], Event | None], bytes_max: int):
         self._decode = decode
         self._bytes_max = bytes_max
-        self._stories: OrderedDict[bytes, Story] = OrderedDict()
-        self._runs: OrderedDict[UUID, Known] = OrderedDict()
+        self._logs: OrderedDict[bytes, SessionLog] = OrderedDict()
+        self._runs: OrderedDict[UUID, KnownRun] = OrderedDict()
         self._mine: dict[bytes, int] = {}
         self._next = 0
         self.size = 0
 
-    def take(self, batch: list[Heard]) -> None:
+    def take(self, batch: list[SessionRecord]) -> None:
         touched = set()
         for heard in batch:
             if heard.kind is ApprovalAsked or (
@@ -110,15 +110,15 @@ class Stories:
             self._append(heard)
             touched.add(heard.key)
         for key in touched:
-            if key in self._stories:
-                self._stories[key].changed()
+            if key in self._logs:
+                self._logs[key].changed()
         self._forget()
 
-    def expect(self, run: UUID, tenant: str, session: str, digest: str = "") -> Known:
+    def expect(self, run: UUID, tenant: str, session: str, digest: str = "") -> KnownRun:
         """From now on the run is known; what is said of it later will be found."""
         known = self._runs.get(run)
         if known is None or (not known.taken and known.session != session):
-            known = self._runs[run] = Known(tenant, session, self._next, digest)
+            known = self._runs[run] = KnownRun(tenant, session, self._next, digest)
             self._mine[known.key] = self._mine.get(known.key, 0) + 1
             if len(self._runs) > RUNS_MAX:
                 self._unname()
@@ -126,10 +126,10 @@ class Stories:
             known.digest = digest
         return known
 
-    def find(self, run: UUID) -> Known | None:
+    def find(self, run: UUID) -> KnownRun | None:
         return self._runs.get(run)
 
-    def heard_of(self, run: UUID) -> bool:
+    def is_acknowledged(self, run: UUID) -> bool:
         """Whether Kafka has it for certain: it was acknowledged, or something was said of it."""
         known = self._runs.get(run)
         return known is not None and (
@@ -151,31 +151,35 @@ class Stories:
         loop = asyncio.get_running_loop()
         place = known.since
         until = loop.time() + within_s
-        with self.reading(known) as story:
+        with self.reading(known) as log:
             while True:
                 for _, event in self.events(known, run, place, ENDS):
                     if not isinstance(event, UserAsked) or event.request == run:
                         return event
                 place = self._next
-                if not await story.change(until - loop.time()):
+                if not await log.change(until - loop.time()):
                     return None
 
     @contextmanager
-    def reading(self, known: Known) -> Iterator[Story]:
+    def reading(self, known: KnownRun) -> Iterator[SessionLog]:
         """The session's story, which is not forgotten while somebody reads it."""
-        story = self._stories.setdefault(known.key, Story())
-        story.readers += 1
+        log = self._logs.setdefault(known.key, SessionLog())
+        log.readers += 1
         try:
-            yield story
+            yield log
         finally:
-            story.readers -= 1
+            log.readers -= 1
 
     def events(
-        self, known: Known, run: UUID, place: int, kinds: tuple[type[Event], ...] = (SessionEvent,)
+        self,
+        known: KnownRun,
+        run: UUID,
+        place: int,
+        kinds: tuple[type[Event], ...] = (SessionEvent,),
     ) -> Iterator[tuple[int, Event]]:
         """The run's events of these kinds from a place on, each with the place behind it."""
-        story = self._stories.get(known.key)
-        for number, heard in list(story.records) if story else ():
+        log = self._logs.get(known.key)
+        for number, heard in list(log.records) if log else ():
             if number >= place and issubclass(heard.kind, kinds):
                 event = self._decode(heard)
                 if event is not None and run in (
@@ -184,28 +188,28 @@ class Stories:
                 ):
                     yield number + 1, event
 
-    def _append(self, heard: Heard) -> None:
-        story = self._stories.get(heard.key)
-        if story is None:
-            story = self._stories[heard.key] = Story()
-        self._stories.move_to_end(heard.key)
-        self._grow(story, OVERHEAD_BYTES + len(heard.value))
-        story.records.append((self._next, heard))
+    def _append(self, heard: SessionRecord) -> None:
+        log = self._logs.get(heard.key)
+        if log is None:
+            log = self._logs[heard.key] = SessionLog()
+        self._logs.move_to_end(heard.key)
+        self._grow(log, OVERHEAD_BYTES + len(heard.value))
+        log.records.append((self._next, heard))
         self._next += 1
-        if len(story.records) > RECORDS_MAX:
-            story.gone, dropped = story.records.popleft()
-            self._grow(story, -OVERHEAD_BYTES - len(dropped.value))
+        if len(log.records) > RECORDS_MAX:
+            log.gone, dropped = log.records.popleft()
+            self._grow(log, -OVERHEAD_BYTES - len(dropped.value))
 
-    def _grow(self, story: Story, by: int) -> None:
-        story.size += by
+    def _grow(self, log: SessionLog, by: int) -> None:
+        log.size += by
         self.size += by
 
-    def _name(self, heard: Heard) -> None:
+    def _name(self, heard: SessionRecord) -> None:
         """A run that somebody else asked for, or an approval."""
         event = self._decode(heard)
         name = event and (event.id if isinstance(event, ApprovalAsked) else event.run)
         if event is not None and name not in self._runs:
-            self._runs[name] = Known(event.tenant, event.session, self._next)
+            self._runs[name] = KnownRun(event.tenant, event.session, self._next)
             if len(self._runs) > RUNS_MAX:
                 self._unname()
 
@@ -220,10 +224,10 @@ class Stories:
     def _forget(self) -> None:
         """Drops the sessions that were quiet longest, those left out that somebody reads."""
         spared = 0
-        while self.size > self._bytes_max and spared < len(self._stories):
-            key, story = self._stories.popitem(last=False)
-            if story.readers:
-                self._stories[key] = story
+        while self.size > self._bytes_max and spared < len(self._logs):
+            key, log = self._logs.popitem(last=False)
+            if log.readers:
+                self._logs[key] = log
                 spared += 1
             else:
-                self.size -= story.size
+                self.size -= log.size

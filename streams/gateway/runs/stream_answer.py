@@ -19,20 +19,21 @@ from schemas.events.agent.models import ResponseCleared
 from schemas.events.agent.runs import RequestAdmitted, RequestRefused
 from schemas.events.base import Event
 from schemas.events.model_chunks import ModelChunk
-from streams.gateway import sse, submit
+from streams.gateway import sse
 from streams.gateway.auth import Caller
 from streams.gateway.context import Gateway
-from streams.gateway.errors import Problem
-from streams.gateway.recent_runs import ENDS, OUTCOMES
-from streams.gateway.submit import Asked
+from streams.gateway.errors import ProblemError
+from streams.gateway.runs import results
+from streams.gateway.runs.recent_runs import ENDS, OUTCOMES
+from streams.gateway.runs.results import SubmittedRun
 
 LAST_S = 0.05
 BEGIN_S = 2.0
 BETWEEN = "\n\n"
-WORDS = (ModelChunk, ResponseCleared, *ENDS)
+TEXT_EVENTS = (ModelChunk, ResponseCleared, *ENDS)
 
 
-def may_show(given: Definitions, name: str) -> bool:
+def may_stream(given: Definitions, name: str) -> bool:
     """Whether parts of this agent's answers may be heard before they are whole."""
     agent = given.agent(name)
     if agent is None or agent.output is not None or agent.pattern not in ("loop", "single"):
@@ -54,7 +55,7 @@ def _models(given: Definitions, agent: Agent) -> list[Definition | None]:
 
 
 @dataclass
-class Spoken:
+class StreamedAnswer:
     """What was sent of an answer. `take` gives what may be sent now."""
 
     step: int = 0
@@ -80,7 +81,7 @@ class Spoken:
         if answer.startswith(self.sent):
             return self._upto(answer)
         if not self.whole:
-            raise Problem(
+            raise ProblemError(
                 502,
                 "attempt_abandoned",
                 "what was sent of this answer was given up for another one: take the "
@@ -126,52 +127,52 @@ class Spoken:
         return between + more
 
 
-async def begun(gateway: Gateway, asked: Asked) -> None:
+async def wait_until_begun(gateway: Gateway, asked: SubmittedRun) -> None:
     """Returns when the run has begun, so that a refusal is an answer of its own and not the end of
     a stream that looked well. Raises Problem; a run that is not heard of for `BEGIN_S` is waited
     for in the stream.
     """
-    stories = gateway.link.stories
+    recent = gateway.link.recent_runs
     until = asyncio.get_running_loop().time() + BEGIN_S
-    known = stories.find(asked.run)
+    known = recent.find(asked.run)
     if known is None:
         return
-    with stories.reading(known) as story:
+    with recent.reading(known) as log:
         while True:
             heard = next(
-                stories.events(known, asked.run, known.since, (RequestAdmitted, RequestRefused)),
+                recent.events(known, asked.run, known.since, (RequestAdmitted, RequestRefused)),
                 None,
             )
             if heard and isinstance(heard[1], RequestRefused):
-                submit.completed(submit.finished_as(heard[1]))
-            if heard or not await story.change(until - asyncio.get_running_loop().time()):
+                results.checked_result(results.result_of_event(heard[1]))
+            if heard or not await log.change(until - asyncio.get_running_loop().time()):
                 return
 
 
-async def spoken(
-    gateway: Gateway, caller: Caller, asked: Asked, agent: str
+async def answer_parts(
+    gateway: Gateway, caller: Caller, asked: SubmittedRun, agent: str
 ) -> AsyncIterator[str | None | dict[str, Any]]:
     """The answer's text in parts as it comes, None where nothing came for a while, then the result.
 
     Raises Problem for a run that ends without an answer.
     """
-    stories = gateway.link.stories
-    known = stories.find(asked.run)
+    recent = gateway.link.recent_runs
+    known = recent.find(asked.run)
     if known is None:
-        result = submit.completed(await submit.result_of(gateway, caller, asked))
+        result = results.checked_result(await results.result_of(gateway, caller, asked))
         yield result["answer"] or ""
         yield result
         return
-    words = Spoken()
-    shows = may_show(gateway.link.given(), agent)
+    words = StreamedAnswer()
+    shows = may_stream(gateway.link.given(), agent)
     ended = None
-    kinds = WORDS if shows else ENDS
+    kinds = TEXT_EVENTS if shows else ENDS
     loop = asyncio.get_running_loop()
     place = known.since
     until = loop.time() + gateway.settings.gateway_wait_s
-    with stories.reading(known) as story:
+    with recent.reading(known) as log:
         while ended is None:
-            for number, event in stories.events(known, asked.run, place, kinds):
+            for number, event in recent.events(known, asked.run, place, kinds):
                 place = number
                 if isinstance(event, OUTCOMES) or (
                     isinstance(event, UserAsked) and event.request == asked.run
@@ -179,17 +180,17 @@ async def spoken(
                     ended = event
                 elif more := words.take(event):
                     yield more
-            if ended is None and not await story.change(min(sse.BEAT_S, until - loop.time())):
+            if ended is None and not await log.change(min(sse.KEEP_ALIVE_S, until - loop.time())):
                 if loop.time() >= until:
-                    raise submit.late(gateway, asked.run)
+                    raise results.timeout_problem(gateway, asked.run)
                 yield None
         if (
-            shows and not words.whole and await story.change(LAST_S)
+            shows and not words.whole and await log.change(LAST_S)
         ):  # the response comes on another topic
-            for _, event in stories.events(known, asked.run, place, (ResponseCleared,)):
+            for _, event in recent.events(known, asked.run, place, (ResponseCleared,)):
                 if more := words.take(event):
                     yield more
-    result = submit.completed(submit.finished_as(ended))
+    result = results.checked_result(results.result_of_event(ended))
     if rest := words.end(result["answer"] or ""):
         yield rest
     yield result
