@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from schemas.wire.large_bodies import NoBody
 from schemas.events.base import MONTH
+from schemas.wire.large_bodies import NoBody
 from sinks.objects import ObjectStore, StoredObject
 from streams.cli.output import AsJson, err, out, say_json, table
 from streams.config import settings
