@@ -7,10 +7,11 @@ two lines here.
 from fastapi import FastAPI
 
 from streams.config import Settings
-from streams.console import actions, export, pages, quality, rates
+from streams.console import actions, export, rates
 from streams.console.actions import sign_in_page
 from streams.console.page import error_page
-from streams.console.request import SignIn
+from streams.console.pages import pages
+from streams.console.request import SignInNeededError
 from streams.engine.monitoring.telemetry import Metrics
 from streams.gateway import errors, limits
 from streams.gateway.context import Gateway, ReadRows
@@ -42,8 +43,7 @@ ROUTERS = (
     cloudevents.router,
     routes.router,
     traces.router,
-    pages.router,
-    quality.router,
+    *(page.router for page in pages()),
     actions.router,
     export.router,
     rates.router,
@@ -71,7 +71,7 @@ def application(
     )
     app.state.gateway = Gateway(settings, link, tables, metrics or Metrics())
     errors.install_handlers(app, error_page)
-    app.add_exception_handler(SignIn, lambda request, error: sign_in_page(str(error)))
+    app.add_exception_handler(SignInNeededError, lambda request, error: sign_in_page(str(error)))
     for router in ROUTERS:
         app.include_router(router)
     complete_document(app)

@@ -21,8 +21,14 @@ from schemas.events.base import Event
 from schemas.wire.codec import Codec
 from sinks.objects import ObjectStore
 from streams.cli.runs.forks import result
-from streams.console.page import ENVIRONMENT, FOLDER, HEADERS, Table, Tile, render
-from streams.console.request import COOKIE, Look, Reading, SignIn, look_of
+from streams.console.page import ENVIRONMENT, FOLDER, HEADERS, TableBlock, Tile, render
+from streams.console.request import (
+    COOKIE,
+    PageRequest,
+    PageRequestOf,
+    SignInNeededError,
+    page_request,
+)
 from streams.engine import dead_letters
 from streams.engine.schema_registry import Registry, RegistryAway
 from streams.gateway.auth import KEY_FORM as KEY
@@ -82,8 +88,8 @@ async def sign_in(form: Form, request: Request) -> Response:
         return sign_in_page("This is no API key: it begins with weir_.")
     request.cookies[COOKIE] = key
     try:
-        await look_of(request)
-    except SignIn as why:
+        await page_request(request)
+    except SignInNeededError as why:
         return sign_in_page(str(why))
     answer = RedirectResponse("/console", 303)
     answer.set_cookie(
@@ -106,7 +112,7 @@ async def sign_out(form: Form) -> Response:
 
 
 @router.get("/live")
-async def live(look: Reading) -> JSONResponse:
+async def live(look: PageRequestOf) -> JSONResponse:
     """The last hour's headline out of the Faust views. Of all tenants: shown only to who may see
     all.
     """
@@ -145,7 +151,7 @@ def figure(name: str, value: Any) -> str:
 
 
 @router.post("/approvals/{approval}")
-async def decide(approval: UUID, form: Form, look: Reading) -> Response:
+async def decide(approval: UUID, form: Form, look: PageRequestOf) -> Response:
     if not look.may("approve"):
         raise ProblemError(403, "no_scope", "this key may not decide: it needs the scope approve")
     tenant = look.caller.tenant or form.get("tenant", "")
@@ -162,11 +168,11 @@ async def decide(approval: UUID, form: Form, look: Reading) -> Response:
     return RedirectResponse("/console/approvals", 303)
 
 
-@router.post("/letters")
-async def give_back(form: Form, look: Reading) -> Response:
+@router.post("/dead-letters")
+async def replay(form: Form, look: PageRequestOf) -> Response:
     if not look.may("admin"):
         raise ProblemError(
-            403, "no_scope", "this key may not give letters back: it needs the scope admin"
+            403, "no_scope", "this key may not replay dead letters: it needs the scope admin"
         )
     shown = {row["source"] for row in await look.rows("dead_letters")}
     wanted = {form["source"]} if form.get("source") else shown
@@ -180,20 +186,20 @@ async def give_back(form: Form, look: Reading) -> Response:
         ]
         return dead_letters.replay(settings, letters)
 
-    count = await of_kafka(back)
+    count = await read_kafka(back)
     said = f"{count} given back" + (
         "" if count else ": whatever was asked for had been given back before"
     )
-    return RedirectResponse("/console/letters?" + urlencode(look.query(said=said)), 303)
+    return RedirectResponse("/console/dead-letters?" + urlencode(look.query(said=said)), 303)
 
 
 @router.post("/runs/{run}/fork")
-async def fork(run: UUID, form: Form, look: Reading) -> HTMLResponse:
+async def fork(run: UUID, form: Form, look: PageRequestOf) -> HTMLResponse:
     if not look.may("request"):
         raise ProblemError(
             403, "no_scope", "this key may not ask models: it needs the scope request"
         )
-    change = change_of(form)
+    change = fork_change(form)
     found = await look.rows("run", run=str(run))
     if not found:
         raise ProblemError(404, "unknown_run", f"there is no finished run {run} here")
@@ -206,7 +212,7 @@ async def fork(run: UUID, form: Form, look: Reading) -> HTMLResponse:
             settings, codec, row["tenant"], row["session"], row["started_at"]
         )
 
-    past = run_history.of_run(await of_kafka(history), run)
+    past = run_history.of_run(await read_kafka(history), run)
     async with httpx.AsyncClient(timeout=None) as http:
         try:
             made = await forking.fork(
@@ -218,14 +224,14 @@ async def fork(run: UUID, form: Form, look: Reading) -> HTMLResponse:
             )
         except forking.ForkError as why:
             raise ProblemError(409, "unforkable", f"run {run} cannot be forked: {why}") from why
-    return forked(
+    return fork_page(
         look,
         run,
         result(past, next((e for e in past if isinstance(e, forking.RunFinished)), None), made),
     )
 
 
-async def of_kafka(read: Callable[[], Any]) -> Any:
+async def read_kafka(read: Callable[[], Any]) -> Any:
     """What a thread reads from Kafka. Raises Problem 503 where that is away."""
     try:
         return await asyncio.to_thread(read)
@@ -239,7 +245,7 @@ async def of_kafka(read: Callable[[], Any]) -> Any:
         ) from error
 
 
-def change_of(form: dict[str, str]) -> forking.Change:
+def fork_change(form: dict[str, str]) -> forking.Change:
     """What a fork is to change. Raises Problem 422."""
     try:
         cost = Decimal(form.get("max_cost", "0.10"))
@@ -260,7 +266,7 @@ def change_of(form: dict[str, str]) -> forking.Change:
         ) from error
 
 
-def forked(look: Look, run: UUID, told: dict[str, Any]) -> HTMLResponse:
+def fork_page(look: PageRequest, run: UUID, told: dict[str, Any]) -> HTMLResponse:
     ends = [
         {
             "": name,
@@ -281,7 +287,7 @@ def forked(look: Look, run: UUID, told: dict[str, Any]) -> HTMLResponse:
             Tile("Calls without a recorded result", str(len(told["not_recorded"]))),
         ],
         tables=[
-            Table("What the model said", told["steps"], note="then and now"),
-            Table("How it ended", ends, note="then and now"),
+            TableBlock("What the model said", told["steps"], note="then and now"),
+            TableBlock("How it ended", ends, note="then and now"),
         ],
     )

@@ -4,7 +4,7 @@ An alarm says what is wrong in one sentence and leads to the page that shows it.
 is no alarm.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Alarm:
+class Alert:
     """One sentence, and the page of the console that shows more."""
 
     words: str
@@ -31,7 +31,7 @@ def many(count: int, one: str, more: str) -> str:
     return f"{count:,} {one if count == 1 else more}"
 
 
-def wrong(balance: Sequence[Row]) -> int:
+def unbalanced_records(balance: Sequence[Row]) -> int:
     return sum(row["lost"] + row["doubled"] for row in balance)
 
 
@@ -42,7 +42,7 @@ def completeness(balance: Sequence[Row], now: datetime) -> Tile:
     if not balance:
         return Tile("Completeness", "not counted yet", "counted once a minute")
     produced = sum(row["produced"] for row in balance)
-    off = wrong(balance)
+    off = unbalanced_records(balance)
     last = max(row["last_counted"] for row in balance).replace(tzinfo=UTC)
     old = f", last at {last:%H:%M} UTC" if now - last > UNCOUNTED else ""
     return Tile(
@@ -53,82 +53,71 @@ def completeness(balance: Sequence[Row], now: datetime) -> Tile:
     )
 
 
-def alarms(
+def alerts(
     figures: Row, signs: Row, balance: Sequence[Row], delays: Sequence[Row], waiting: int
-) -> list[Alarm]:
-    """The worst first."""
-    told = []
-    if off := wrong(balance):
-        topics = ", ".join(row["topic"] for row in balance if row["lost"] + row["doubled"])
-        told.append(
-            Alarm(
-                f"{many(off, 'record is', 'records are')} lost or doubled, in {topics}: `./weir balance` says where",
-                "",
-            )
-        )
-    told += [
-        Alarm(
-            f"{row['consumer']} is {row['oldest_now_ms'] / 1000:,.0f} s behind, by {row['behind_now']:,} records",
-            "topology",
-        )
-        for row in delays
-        if row["oldest_now_ms"] > BEHIND_MS
+) -> list[Alert]:
+    """What somebody should look at, the most severe first."""
+    return [
+        *_lost_records(balance),
+        *_lag(delays),
+        *_failures(figures, signs),
+        *_waiting(signs, waiting),
+        *_spending(figures, signs),
     ]
-    if signs["not_undone"]:
-        told.append(
-            Alarm(
-                f"{many(signs['not_undone'], 'failed workflow', 'failed workflows')} did what could not be undone: "
-                "`./weir query --named not_undone` says what",
-                "runs",
-                {"outcome": "failed"},
+
+
+def _lost_records(balance: Sequence[Row]) -> Iterator[Alert]:
+    if off := unbalanced_records(balance):
+        topics = ", ".join(row["topic"] for row in balance if row["lost"] + row["doubled"])
+        records = many(off, "record is", "records are")
+        yield Alert(f"{records} lost or doubled, in {topics}: `./weir balance` says where", "")
+
+
+def _lag(delays: Sequence[Row]) -> Iterator[Alert]:
+    for row in delays:
+        if row["oldest_now_ms"] > BEHIND_MS:
+            behind_s = row["oldest_now_ms"] / 1000
+            yield Alert(
+                f"{row['consumer']} is {behind_s:,.0f} s behind, by {row['behind_now']:,} records",
+                "topology",
             )
+
+
+def _failures(figures: Row, signs: Row) -> Iterator[Alert]:
+    failed = {"outcome": "failed"}
+    if signs["not_undone"]:
+        workflows = many(signs["not_undone"], "failed workflow", "failed workflows")
+        yield Alert(
+            f"{workflows} did what could not be undone: `./weir query --named not_undone` says what",
+            "runs",
+            failed,
         )
     if signs["not_asked"]:
-        told.append(
-            Alarm(
-                f"{', '.join(sorted(signs['not_asked']))} failed so often that nobody asks for now",
-                "quality",
-            )
-        )
+        names = ", ".join(sorted(signs["not_asked"]))
+        yield Alert(f"the circuit breaker of {names} is open: no calls are made for now", "quality")
     if figures["runs"] >= FAILED_LEAST and signs["failed"] / figures["runs"] >= FAILED_SHARE:
-        told.append(
-            Alarm(
-                f"{signs['failed'] / figures['runs']:.0%} of the runs failed or were stopped",
-                "runs",
-                {"outcome": "failed"},
-            )
-        )
+        share = signs["failed"] / figures["runs"]
+        yield Alert(f"{share:.0%} of the runs failed or were stopped", "runs", failed)
+
+
+def _waiting(signs: Row, waiting: int) -> Iterator[Alert]:
     if signs["dead_letters"]:
-        told.append(
-            Alarm(
-                f"{many(signs['dead_letters'], 'record', 'records')} could not be processed",
-                "letters",
-            )
-        )
+        records = many(signs["dead_letters"], "record", "records")
+        yield Alert(f"{records} could not be processed", "dead-letters")
     if waiting:
-        told.append(
-            Alarm(f"{many(waiting, 'call waits', 'calls wait')} for somebody's word", "approvals")
-        )
+        yield Alert(f"{many(waiting, 'call waits', 'calls wait')} for an approval", "approvals")
+
+
+def _spending(figures: Row, signs: Row) -> Iterator[Alert]:
     if signs["budget_share"]:
-        told.append(
-            Alarm(
-                f"{signs['budget_of']} has spent {signs['budget_share']:.0%} of a budget",
-                "cost",
-                {"by": "tenant"},
-            )
+        yield Alert(
+            f"{signs['budget_of']} has spent {signs['budget_share']:.0%} of a budget",
+            "cost",
+            {"by": "tenant"},
         )
     if signs["drifted"]:
-        told.append(
-            Alarm(
-                f"{many(signs['drifted'], 'feature', 'features')} of agents moved against the week before",
-                "quality",
-            )
-        )
+        features = many(signs["drifted"], "feature", "features")
+        yield Alert(f"{features} of agents moved against the week before", "quality")
     if figures["unpriced_calls"]:
-        told.append(
-            Alarm(
-                f"{many(figures['unpriced_calls'], 'model call has', 'model calls have')} no known price",
-                "cost",
-            )
-        )
-    return told
+        calls = many(figures["unpriced_calls"], "model call has", "model calls have")
+        yield Alert(f"{calls} no known price", "cost")

@@ -109,7 +109,7 @@ def svg(chart: Chart) -> str:
         if chart.stacked
         else [max(_known(values), default=0) for values in series.values()]
     )
-    top = nice(max(heights)) if max(heights) > 0 else 1
+    top = round_up(max(heights)) if max(heights) > 0 else 1
     marks = [_grid(top, chart.unit), _times(moments)]
     marks += (
         _bars(chart, moments, series, top) if chart.stacked else _lines(chart, moments, series, top)
@@ -133,7 +133,7 @@ def _sum(values: Iterable[float | None]) -> float:
     return sum(_known(values))
 
 
-def nice(value: float) -> float:
+def round_up(value: float) -> float:
     """The next round number that is not smaller: 1, 2 or 5 times a power of ten."""
     power = 10 ** math.floor(math.log10(value))
     return next(step * power for step in (1, 2, 5, 10) if step * power >= value * 0.999999)

@@ -16,8 +16,8 @@ from fastapi.responses import StreamingResponse
 
 from sinks.clickhouse import connection
 from streams.config import Settings
-from streams.console.queries import OF_ALL, ROWS, ROWS_TAKEN
-from streams.console.request import Reading
+from streams.console.queries import OF_ALL, ROWS_TAKEN, queries, query
+from streams.console.request import PageRequestOf
 from streams.gateway.errors import ProblemError
 
 router = APIRouter(prefix="/console", include_in_schema=False)
@@ -35,11 +35,13 @@ text.
 
 
 @router.get("/export/{name}.{form}")
-async def export(name: str, form: str, request: Request, look: Reading) -> StreamingResponse:
+async def export(name: str, form: str, request: Request, look: PageRequestOf) -> StreamingResponse:
     """A table of the console whole."""
-    if name not in ROWS or form not in FORMATS:
+    if name not in queries() or form not in FORMATS:
         raise ProblemError(
-            404, "unknown_export", f"there is no {name}.{form}: csv or parquet of {', '.join(ROWS)}"
+            404,
+            "unknown_export",
+            f"there is no {name}.{form}: csv or parquet of {', '.join(queries())}",
         )
     if name in OF_ALL and not look.sees_all:
         raise ProblemError(
@@ -49,11 +51,11 @@ async def export(name: str, form: str, request: Request, look: Reading) -> Strea
         )
     kind, media = FORMATS[form]
     given = look.parameters(
-        **{"limit": ROWS_TAKEN} | ROWS[name].given | wanted(request.query_params)
+        **{"limit": ROWS_TAKEN} | query(name).parameters | export_filters(request.query_params)
     )
     try:
         client, rows = await asyncio.to_thread(
-            opened, look.gateway.settings, ROWS[name].sql, given, kind
+            open_stream, look.gateway.settings, query(name).sql, given, kind
         )
     except Exception as error:  # whatever its client raises; the class differs by what is away
         raise ProblemError(
@@ -73,7 +75,7 @@ async def export(name: str, form: str, request: Request, look: Reading) -> Strea
     )
 
 
-def wanted(query: Mapping[str, str]) -> dict[str, str]:
+def export_filters(query: Mapping[str, str]) -> dict[str, str]:
     """What single runs, traces and sessions are named by; nothing is what nobody named. Raises
     Problem 422.
     """
@@ -86,12 +88,14 @@ def wanted(query: Mapping[str, str]) -> dict[str, str]:
     return runs | {name: query.get(name, "") for name in ("trace", "session")}
 
 
-def opened(settings: Settings, sql: str, parameters: dict[str, Any], form: str) -> tuple[Any, Any]:
+def open_stream(
+    settings: Settings, sql: str, parameters: dict[str, Any], form: str
+) -> tuple[Any, Any]:
     """A client of its own, and the answer that it begins to give."""
     client = connection.connect(settings.clickhouse(), settings.clickhouse_database)
     try:
         if form == "CSVWithNames":
-            sql = defused(client, sql, parameters)
+            sql = without_formulas(client, sql, parameters)
         return client, client.raw_stream(
             sql, parameters=parameters, fmt=form, settings={"max_execution_time": SECONDS_MAX}
         )
@@ -100,7 +104,7 @@ def opened(settings: Settings, sql: str, parameters: dict[str, Any], form: str) 
         raise
 
 
-def defused(client: Any, sql: str, parameters: dict[str, Any]) -> str:
+def without_formulas(client: Any, sql: str, parameters: dict[str, Any]) -> str:
     """The query, with an apostrophe before each text that is a formula."""
     columns = client.query(f"DESCRIBE ({sql})", parameters=parameters).result_rows
     texts = [

@@ -4,10 +4,11 @@ No script is needed to read a page; a small one keeps the live figures fresh. Co
 reader's system.
 """
 
+import importlib
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http import HTTPStatus
@@ -16,29 +17,17 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from streams.console import charts
-from streams.console.queries import ROWS
-from streams.console.request import HOURS, Look
+from streams.console.queries import PageQuery, query
+from streams.console.request import HOURS, PageRequest
 from streams.gateway.errors import ProblemError
 
 FOLDER = Path(__file__).parent / "templates"
-PAGES = (
-    ("", "Overview"),
-    ("runs", "Runs"),
-    ("sessions", "Sessions"),
-    ("traces", "Traces"),
-    ("cost", "Cost"),
-    ("guardrails", "Guardrails"),
-    ("quality", "Quality"),
-    ("approvals", "Approvals"),
-    ("letters", "Dead letters"),
-    ("definitions", "Definitions"),
-    ("topology", "Topology"),
-)
 NUMBERS = (int, float, Decimal)
 EXACT = "exact, from ClickHouse"
 WORD_CHARS = 32
@@ -54,7 +43,27 @@ ENVIRONMENT = Environment(
 
 
 @dataclass(frozen=True)
-class Table:
+class Page:
+    """A page of the navigation: its path below `/console`, its title, its place, its queries by name,
+    and the routes of its handlers.
+    """
+
+    path: str
+    title: str
+    order: int
+    queries: Mapping[str, PageQuery] = field(default_factory=dict)
+    router: APIRouter = field(
+        default_factory=lambda: APIRouter(prefix="/console", include_in_schema=False)
+    )
+
+
+def all_pages() -> tuple[Page, ...]:
+    """Every page. They are imported here, because they import this module."""
+    return importlib.import_module("streams.console.pages").pages()
+
+
+@dataclass(frozen=True)
+class TableBlock:
     """Rows to show. `name` is its query, by which it can be taken along; empty where it is not from
     ClickHouse. `folded` is shown on demand, `empty` said where there is no row.
     """
@@ -79,9 +88,9 @@ class Picture:
 
     @property
     def title(self) -> str:
-        return ROWS[self.name].title
+        return query(self.name).title
 
-    def drawn(self, look: Look) -> Markup:
+    def drawn(self, look: PageRequest) -> Markup:
         """The picture, over all of the time that is looked at."""
         until = datetime.now(UTC)
         rows = [(row["time"], seen(str(row["series"])), float(row["value"])) for row in self.rows]
@@ -109,12 +118,14 @@ class Tile:
     bad: bool = False
 
 
-def render(look: Look, template: str, title: str, status: int = 200, **more: Any) -> HTMLResponse:
+def render(
+    look: PageRequest, template: str, title: str, status: int = 200, **more: Any
+) -> HTMLResponse:
     """A page in the console's frame."""
     text = ENVIRONMENT.get_template(template).render(
         look=look,
         title=seen(title),
-        pages=PAGES,
+        pages=[(page.path, page.title) for page in all_pages()],
         hours=HOURS,
         link=lambda path, **query: link(look, path, **query),
         cell=lambda name, value, row: cell(look, name, value, row),
@@ -146,29 +157,23 @@ HEADERS = {
 }
 
 
-def link(look: Look, path: str, **query: Any) -> str:
+def link(look: PageRequest, path: str, **query: Any) -> str:
     """An address within the console that keeps time and tenant."""
     held = {name: value for name, value in look.query(**query).items() if value not in ("", None)}
     return f"/console{'/' + path if path else ''}?{urlencode(held)}"
 
 
-def whose(look: Look, row: Mapping[str, Any]) -> dict[str, str]:
+def whose(look: PageRequest, row: Mapping[str, Any]) -> dict[str, str]:
     """Two tenants may have sessions of one name: a link out of a row leads to that row's tenant."""
     return {"tenant": row["tenant"]} if not look.caller.tenant and row.get("tenant") else {}
 
 
-def cell(look: Look, name: str, value: Any, row: Mapping[str, Any]) -> Markup | str:
-    """A value as people read it; runs and sessions lead to their pages."""
+def cell(look: PageRequest, name: str, value: Any, row: Mapping[str, Any]) -> Markup | str:
+    """A value as people read it; runs, sessions and traces link to their pages."""
     if value is None:
         return Markup('<span class="none">unpriced</span>') if name.endswith("usd") else ""
     if name in ("run", "parent_run") and isinstance(value, UUID):
-        return (
-            Markup('<a href="{}"><code>{}</code></a>').format(
-                link(look, f"runs/{value}"), str(value)[:8]
-            )
-            if value.int
-            else ""
-        )
+        return _run_link(look, value)
     if name == "examples" and isinstance(value, list | tuple):
         return Markup(" ").join(cell(look, "run", one, row) for one in value)
     if name == "session":
@@ -179,30 +184,49 @@ def cell(look: Look, name: str, value: Any, row: Mapping[str, Any]) -> Markup | 
         return Markup('<a href="{}"><code>{}</code></a>').format(
             link(look, f"traces/{quote(value, safe='')}", **whose(look, row)), seen(value[:12])
         )
+    if isinstance(value, NUMBERS) and not isinstance(value, bool):
+        return _number(name, value)
+    return _text(name, value)
+
+
+def _run_link(look: PageRequest, run: UUID) -> Markup | str:
+    """A link to a run; nothing for the empty id."""
+    if not run.int:
+        return ""
+    return Markup('<a href="{}"><code>{}</code></a>').format(
+        link(look, f"runs/{run}"), str(run)[:8]
+    )
+
+
+def _number(name: str, value: int | float | Decimal) -> str:
+    """Money, a share, or a plain number."""
+    if not math.isfinite(value):
+        return "–"
+    if isinstance(value, Decimal) or name.endswith("usd"):
+        return f"${Decimal(value):,.6f}"
+    if name.endswith("share"):
+        return f"{value:.1%}"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}"
+
+
+def _text(name: str, value: Any) -> Markup | str:
+    """A time, a yes or no, a list, a state, or text."""
     if isinstance(value, datetime):
         return Markup('<time datetime="{}">{}</time>').format(
             value.isoformat(), f"{value:%m-%d %H:%M:%S}"
         )
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int | float | Decimal) and not math.isfinite(value):
-        return "–"
-    if isinstance(value, Decimal) or (name.endswith("usd") and isinstance(value, int | float)):
-        return f"${Decimal(value):,.6f}"
-    if name.endswith("share") and isinstance(value, int | float):
-        return f"{value:.1%}"
-    if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    if isinstance(value, int):
-        return f"{value:,}"
     if isinstance(value, list | tuple):
         return shorter(", ".join(map(str, value)), WORD_CHARS)
     if name in ("outcome", "status", "action"):
         return Markup('<span class="is {}">{}</span>').format(value, value)
     text = shorter(str(value), TEXT_CHARS)
-    return (
-        text if len(str(value)) <= WORD_CHARS else Markup('<div class="text">{}</div>').format(text)
-    )
+    if len(str(value)) <= WORD_CHARS:
+        return text
+    return Markup('<div class="text">{}</div>').format(text)
 
 
 def numeric(rows: Iterable[Mapping[str, Any]], name: str) -> bool:
@@ -223,3 +247,12 @@ def seen(text: str) -> str:
 
 
 ENVIRONMENT.filters["seen"] = seen
+
+
+def unpriced(row: dict[str, Any]) -> str:
+    """How many calls have no known price, for the note of a tile."""
+    return (
+        f"{row['unpriced_calls']:,} without a price"
+        if row["unpriced_calls"]
+        else "all calls priced"
+    )

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from infra.embedded import stack
 from streams.config import Settings
-from streams.console.request import Reading
+from streams.console.request import PageRequestOf
 from streams.engine.shapes import kinds
 from streams.topology import PIPELINE
 
@@ -35,7 +35,7 @@ EVENTS = {
 Sums = dict[str, float]
 
 
-class Rates:
+class LiveRates:
     """What the workers said last, and the time of it."""
 
     def __init__(self, settings: Settings):
@@ -45,13 +45,13 @@ class Rates:
         self._before = {}
         self._told = {"rates": {}, "behind": {}}
 
-    async def told(self) -> dict[str, Any]:
+    async def current(self) -> dict[str, Any]:
         """Events a second by name, and records behind by consumer; nothing where no worker answers."""
         async with self._lock:
             if (now := time.monotonic()) - self._at < LEAST_S:
                 return self._told
             pages = await self._pages()
-            sums, behind = counted(pages)
+            sums, behind = sums_of(pages)
             rates = {
                 EVENTS[topic]: round(max(0.0, count - self._before[topic]) / (now - self._at), 1)
                 for topic, count in sums.items()
@@ -81,7 +81,7 @@ class Rates:
         ]
 
 
-def counted(pages: Iterable[str]) -> tuple[Sums, Sums]:
+def sums_of(pages: Iterable[str]) -> tuple[Sums, Sums]:
     """Records of each topic so far, and what each consumer has not finished. What is made here
     counts where it is made, what comes from outside where it is taken: by the consumer that took
     most, for several may read one topic.
@@ -105,11 +105,11 @@ def counted(pages: Iterable[str]) -> tuple[Sums, Sums]:
 
 
 @router.get("/live/topology")
-async def topology(look: Reading, request: Request) -> JSONResponse:
+async def topology(look: PageRequestOf, request: Request) -> JSONResponse:
     """Of all tenants: shown only to who may see all."""
     if not look.sees_all:
         return JSONResponse({"rates": {}, "behind": {}})
     state = request.app.state
     if not hasattr(state, "rates"):
-        state.rates = Rates(look.gateway.settings)
-    return JSONResponse(await state.rates.told())
+        state.rates = LiveRates(look.gateway.settings)
+    return JSONResponse(await state.rates.current())

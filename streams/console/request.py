@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from schemas.definitions.api_keys import Scope
-from streams.console.queries import BUCKETS, OF_ALL, ROWS, ROWS_SHOWN
+from streams.console.queries import BUCKETS, OF_ALL, ROWS_SHOWN, query
 from streams.gateway.auth import KEY_FORM, Caller, check_host, needs_keys
 from streams.gateway.auth import caller_of_key as of_key
 from streams.gateway.context import Gateway
@@ -27,12 +27,12 @@ PLACE = ("before", "below")
 """Time and id of the last row of the page before."""
 
 
-class SignIn(Exception):
+class SignInNeededError(Exception):
     """Nobody knows who looks: the page to sign in on is shown instead."""
 
 
 @dataclass(frozen=True)
-class Look:
+class PageRequest:
     """A reader, and what the page's address asks for."""
 
     caller: Caller
@@ -57,7 +57,9 @@ class Look:
         """The rows of a table of the console. Raises Problem 503 where ClickHouse is away."""
         if name in OF_ALL and not self.sees_all:
             return []
-        return await self.gateway.rows(ROWS[name].sql, **self.parameters(**ROWS[name].given | more))
+        return await self.gateway.rows(
+            query(name).sql, **self.parameters(**query(name).parameters | more)
+        )
 
     async def all(self, *names: str, **more: Any) -> list[list[dict[str, Any]]]:
         return await asyncio.gather(*(self.rows(name, **more) for name in names))
@@ -89,7 +91,7 @@ class Look:
         return self.caller.may(scope)
 
 
-async def look_of(request: Request) -> Look:
+async def page_request(request: Request) -> PageRequest:
     """Who looks at what. Raises SignIn."""
     gateway = request.app.state.gateway
     asked = request.query_params
@@ -105,7 +107,7 @@ async def look_of(request: Request) -> Look:
     filters, place = (
         {name: asked.get(name, "").strip() for name in names} for names in (FILTERS, PLACE)
     )
-    return Look(
+    return PageRequest(
         caller,
         gateway,
         caller.tenant or asked.get("tenant", "").strip(),
@@ -122,11 +124,11 @@ def _caller(request: Request, gateway: Gateway) -> Caller:
         try:
             return of_key(gateway.link.given().key(found[1]), found[2])
         except ProblemError as problem:
-            raise SignIn(problem.detail) from problem
+            raise SignInNeededError(problem.detail) from problem
     if needs_keys(gateway.settings):
-        raise SignIn("")
+        raise SignInNeededError("")
     check_host(request)
     return Caller("")  # this machine's own stack: every tenant
 
 
-Reading = Annotated[Look, Depends(look_of)]
+PageRequestOf = Annotated[PageRequest, Depends(page_request)]

@@ -23,7 +23,7 @@ NAME_CHARS = 30
 Span = dict[str, Any]
 
 
-def in_order(spans: Sequence[Span]) -> list[tuple[int, Span]]:
+def depth_first(spans: Sequence[Span]) -> list[tuple[int, Span]]:
     """Every step once, each after the one that it is part of, with how deep it stands."""
     places = {
         span["span"]: place for place, span in reversed([*enumerate(spans)])
@@ -49,7 +49,7 @@ def in_order(spans: Sequence[Span]) -> list[tuple[int, Span]]:
     return told
 
 
-def placed(spans: Sequence[Span]) -> list[Span]:
+def with_positions(spans: Sequence[Span]) -> list[Span]:
     """Spans in order, with depth, and where their bars begin and how wide they are, in thousandths
     of the whole.
     """
@@ -67,12 +67,12 @@ def placed(spans: Sequence[Span]) -> list[Span]:
             "depth": min(depth, DEPTH_SHOWN),
             "w": max(2, round(span["wait_ms"] * 1000 / whole, 1)),
         }
-        for depth, span in in_order(spans)
+        for depth, span in depth_first(spans)
     ]
 
 
 @dataclass
-class Node:
+class CallNode:
     """All calls of one name by the same caller."""
 
     name: str
@@ -81,7 +81,7 @@ class Node:
     errors: int = 0
     wait_ms: int = 0
     cost_usd: Decimal | None = None
-    parts: dict[str, "Node"] = field(default_factory=dict)
+    parts: dict[str, "CallNode"] = field(default_factory=dict)
 
     def add(self, span: Span) -> None:
         self.operation = span["operation"]
@@ -98,33 +98,33 @@ class Node:
         return f"{self.calls} ×, {self.wait_ms:,} ms{cost}{errors}"
 
 
-def called(spans: Sequence[Span]) -> Node:
+def call_tree(spans: Sequence[Span]) -> CallNode:
     """Who called what, how often and for how much: the trace with calls of one name by one caller
     added up.
     """
-    top = Node("")
+    top = CallNode("")
     above = [top]
-    for depth, span in in_order(spans):
+    for depth, span in depth_first(spans):
         del above[min(depth, DEPTH_SHOWN) + 1 :]
-        node = above[-1].parts.setdefault(span["name"], Node(seen(span["name"])))
+        node = above[-1].parts.setdefault(span["name"], CallNode(seen(span["name"])))
         node.add(span)
         above.append(node)
     return top
 
 
-def every(node: Node) -> Iterator[Node]:
+def all_nodes(node: CallNode) -> Iterator[CallNode]:
     yield node
     for part in node.parts.values():
-        yield from every(part)
+        yield from all_nodes(part)
 
 
 def graph(spans: Sequence[Span]) -> str:
     """The call graph as an SVG from left to right; empty where nothing was called."""
-    boxes: list[tuple[int, float, Node]] = []
+    boxes: list[tuple[int, float, CallNode]] = []
     lines: list[str] = []
     rows = [0]
 
-    def put(node: Node, column: int) -> float:
+    def put(node: CallNode, column: int) -> float:
         """Places what a node calls below each other and the node at the height of the first. Its
         own height.
         """
@@ -139,11 +139,11 @@ def graph(spans: Sequence[Span]) -> str:
             lines.extend(_line(column, y, below) for below in heights)
         return y
 
-    top = called(spans)
+    top = call_tree(spans)
     put(top, -1)
     if not boxes:
         return ""
-    if left := sum(1 for _ in every(top)) - 1 - len(boxes):
+    if left := sum(1 for _ in all_nodes(top)) - 1 - len(boxes):
         lines.append(
             f'<text class="tick" x="4" y="{rows[0] * (BOX_HEIGHT + GAP_Y) + 16}">{left:,} more are not drawn</text>'
         )
@@ -162,7 +162,7 @@ def _line(column: int, y: float, below: float) -> str:
     return f'<path class="edge" d="M{x} {at} h{GAP_X / 2} V{to} h{GAP_X / 2}"/>'
 
 
-def _box(column: int, y: float, node: Node) -> str:
+def _box(column: int, y: float, node: CallNode) -> str:
     x = column * (BOX_WIDTH + GAP_X) + 1
     short = node.name if len(node.name) <= NAME_CHARS else node.name[: NAME_CHARS - 1] + "…"
     return (

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from streams.console.page import PAGES
+from streams.console.page import all_pages
 from tests.streams.console.test_pages import got
 
 pytestmark = pytest.mark.engine
@@ -87,7 +87,7 @@ def paths(console):
         got(console, f"/console/runs/{run.run}").text.split("trace=")[1].split('"')[0].split("&")[0]
     )
     return [
-        *(path for path, _ in PAGES),
+        *(path for path in (page.path for page in all_pages())),
         f"runs/{run.run}",
         f"session?session={run.session}",
         f"traces/{trace}",

@@ -36,7 +36,7 @@ def test_no_time_breaks_a_page(console, hours):
         "session?session={}",
         "runs?words={}",
         "sessions?tenant={}",
-        "letters?said={}",
+        "dead-letters?said={}",
         "export/session.csv?session={}",
         "runs?user={}",
         "runs?before={}",
@@ -192,7 +192,7 @@ def test_no_other_site_can_lead_its_name_here(console):
     assert (
         posted(
             console,
-            "/console/letters",
+            "/console/dead-letters",
             "",
             FORM | {"host": "evil.example", "origin": "http://evil.example"},
         ).status_code
@@ -204,7 +204,7 @@ def test_no_other_site_can_lead_its_name_here(console):
     "path",
     [
         "sign-in",
-        "letters",
+        "dead-letters",
         "approvals/7f3c1d2e-0000-5000-8000-000000000001",
         "runs/7f3c1d2e-0000-5000-8000-000000000001/fork",
     ],
@@ -274,7 +274,7 @@ def test_words_in_an_export_link_stay_one_parameter(console):
     ).text or (got(console, "/console/runs?agent=support").text.count("agent=support") >= 2)
 
 
-@pytest.mark.parametrize("path", ["letters", "runs/{run}/fork"])
+@pytest.mark.parametrize("path", ["dead-letters", "runs/{run}/fork"])
 def test_without_kafka_a_form_is_told_to_come_again(console, monkeypatch, path):
     def away(*_):
         raise ConnectionError("away")

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from streams.console.alarms import alarms, completeness
+from streams.console.alarms import alerts, completeness
 from streams.console.page import FOLDER, seen
 
 CSS = (FOLDER / "console.css").read_text()
@@ -73,7 +73,7 @@ def test_focus_is_seen():
 def told(**signs):
     return [
         one.words
-        for one in alarms(
+        for one in alerts(
             FIGURES | signs.pop("figures", {}), SIGNS | signs, [], [], signs.pop("waiting", 0)
         )
     ]
@@ -87,7 +87,7 @@ def told(**signs):
         ({"failed": 9}, []),
         (
             {"not_asked": ["small", "refund"]},
-            ["refund, small failed so often that nobody asks for now"],
+            ["the circuit breaker of refund, small is open: no calls are made for now"],
         ),
         ({"failed": 10}, ["10% of the runs failed or were stopped"]),
         (
@@ -104,7 +104,7 @@ def test_an_alarm_is_a_sentence(signs, words):
 def test_what_is_lost_or_late_is_the_first_alarm():
     row = {"topic": "weir.a.b", "produced": 10, "lost": 1, "doubled": 0}
     late = {"consumer": "calls", "oldest_now_ms": 61_000, "behind_now": 7}
-    first, second, *_ = alarms(
+    first, second, *_ = alerts(
         FIGURES, SIGNS | {"dead_letters": 1}, [row], [late, late | {"oldest_now_ms": 60_000}], 2
     )
     assert (

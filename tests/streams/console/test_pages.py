@@ -19,8 +19,9 @@ from sinks.clickhouse.connection import append_rows
 from streams.config import Settings
 from streams.console import charts, export
 from streams.console.alarms import completeness
-from streams.console.page import PAGES, cell
-from streams.console.queries import QUALITY, ROWS
+from streams.console.page import all_pages, cell
+from streams.console.pages.quality import QUALITY
+from streams.console.queries import queries
 from streams.engine import definitions_topic
 from streams.gateway.auth import new_key
 
@@ -37,7 +38,7 @@ def posted(console, path, body, headers=FORM):
     return asyncio.run(console.post(path, content=body, headers=headers))
 
 
-@pytest.mark.parametrize("path", [path for path, _ in PAGES])
+@pytest.mark.parametrize("path", [path for path in (page.path for page in all_pages())])
 def test_every_page_answers_and_is_whole(console, path):
     page = got(console, f"/console/{path}".rstrip("/"))
     assert page.status_code == 200, page.text[:500]
@@ -110,12 +111,12 @@ def test_a_minute_that_does_not_balance_is_on_the_first_page(console, landed, cl
 
 def test_quality_has_a_table_for_each_question_and_examples_lead_to_runs(console):
     text = got(console, "/console/quality").text
-    assert all(f'aria-label="{escape(ROWS[name].title)}"' in text for name in QUALITY)
+    assert all(f'aria-label="{escape(queries()[name].title)}"' in text for name in QUALITY)
     shown = cell(SimpleNamespace(query=lambda **_: {}), "examples", [UUID(int=7)], {})
     assert 'href="/console/runs/00000000-0000-0000-0000-000000000007?"' in shown
 
 
-@pytest.mark.parametrize("path", [path for path, _ in PAGES])
+@pytest.mark.parametrize("path", [path for path in (page.path for page in all_pages())])
 def test_a_page_without_anything_says_so(console, path):
     page = got(console, f"/console/{path}".rstrip("/") + "?tenant=nobody").text
     assert "nan" not in page.lower().replace("tenant", "") and "None" not in page
@@ -209,7 +210,7 @@ def test_rows_are_taken_along(console):
 
 def test_every_table_is_taken_along(console):
     found = {
-        name: got(console, f"/console/export/{name}.csv?hours=24").status_code for name in ROWS
+        name: got(console, f"/console/export/{name}.csv?hours=24").status_code for name in queries()
     }
     assert {name for name, status in found.items() if status != 200} == set()
 
@@ -222,7 +223,7 @@ def test_no_text_is_a_formula_in_a_spreadsheet(landed, clickhouse_url, text):
                     toLowCardinality({text:String}) AS `e f` ORDER BY a"""
     settings = Settings(clickhouse_url=clickhouse_url, clickhouse_database=landed[0])
     whole = {
-        form: b"".join(export.pieces(*export.opened(settings, sql, {"text": text}, form)))
+        form: b"".join(export.pieces(*export.open_stream(settings, sql, {"text": text}, form)))
         for form in ("CSVWithNames", "Parquet")
     }
     [names, row] = csv.reader(io.StringIO(whole["CSVWithNames"].decode(), newline=""))
@@ -273,7 +274,7 @@ def test_without_scope_nothing_is_done(console):
         ).status_code
         == 403
     )
-    assert posted(console, "/console/letters", "source=x").status_code == 403
+    assert posted(console, "/console/dead-letters", "source=x").status_code == 403
     assert console.link.published == []
     console.cookies.clear()
     signed_in(console, "feedback")
@@ -320,7 +321,7 @@ def test_definitions_show_no_key(console):
     ("value", "top"), [(1, 1), (3, 5), (0.7, 1), (11, 20), (500, 500), (0.0003, 0.0005)]
 )
 def test_an_axis_ends_at_a_round_number(value, top):
-    assert charts.nice(value) == pytest.approx(top)
+    assert charts.round_up(value) == pytest.approx(top)
 
 
 def test_a_chart_shows_eight_series_and_adds_up_the_rest():

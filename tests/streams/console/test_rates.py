@@ -6,7 +6,7 @@ import pytest
 
 from streams.config import Settings
 from streams.console import actions, rates
-from streams.console.rates import Rates, counted
+from streams.console.rates import LiveRates, sums_of
 
 FIRST = """# TYPE weir_events_made_total counter
 weir_events_made_total{consumer="stage-session",topic="weir.agent.run-finished"} 10
@@ -20,36 +20,36 @@ weir_behind_records{consumer="calls"} 3
 
 
 def test_what_is_made_counts_where_it_is_made_and_once():
-    assert counted([FIRST, SECOND]) == (
+    assert sums_of([FIRST, SECOND]) == (
         {"weir.agent.run-finished": 12, "weir.agent.agent-requested": 9},
         {"calls": 3},
     )
-    assert counted([]) == ({}, {})
+    assert sums_of([]) == ({}, {})
 
 
 def test_two_looks_make_a_rate_and_many_readers_share_one(monkeypatch, tmp_path):
     clock = [100.0]
     pages = [[FIRST], [FIRST.replace(" 10", " 30")], []]
     monkeypatch.setattr(rates.time, "monotonic", lambda: clock[0])
-    look = Rates(Settings(home=tmp_path))
+    look = LiveRates(Settings(home=tmp_path))
 
     async def next_pages():
         return pages.pop(0)
 
     monkeypatch.setattr(look, "_pages", next_pages)
-    assert asyncio.run(look.told())["rates"] == {}
+    assert asyncio.run(look.current())["rates"] == {}
     clock[0] += 4
-    assert asyncio.run(look.told())["rates"] == {"RunFinished": 5.0, "AgentRequested": 0.0}
+    assert asyncio.run(look.current())["rates"] == {"RunFinished": 5.0, "AgentRequested": 0.0}
     clock[0] += 0.5
-    assert asyncio.run(look.told())["rates"]["RunFinished"] == 5.0 and len(pages) == 1, (
+    assert asyncio.run(look.current())["rates"]["RunFinished"] == 5.0 and len(pages) == 1, (
         "too soon for another look"
     )
     clock[0] += 4
-    assert asyncio.run(look.told()) == {"rates": {}, "behind": {}}, "no worker answers"
+    assert asyncio.run(look.current()) == {"rates": {}, "behind": {}}, "no worker answers"
 
 
 def test_where_no_stack_runs_nobody_is_asked(tmp_path):
-    assert asyncio.run(Rates(Settings(home=tmp_path)).told()) == {"rates": {}, "behind": {}}
+    assert asyncio.run(LiveRates(Settings(home=tmp_path)).current()) == {"rates": {}, "behind": {}}
 
 
 @pytest.mark.parametrize(

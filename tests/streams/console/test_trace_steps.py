@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.console.trace_steps import DEPTH_SHOWN, NODES_SHOWN, called, graph, in_order, placed
+from streams.console.trace_steps import (
+    DEPTH_SHOWN,
+    NODES_SHOWN,
+    call_tree,
+    depth_first,
+    graph,
+    with_positions,
+)
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -36,7 +43,7 @@ TEAM = [
 
 def test_parts_stand_below_what_they_are_part_of_and_keep_their_order():
     late = [TEAM[3], *TEAM[:3], TEAM[4]]
-    assert [(depth, one["span"]) for depth, one in in_order(late)] == [
+    assert [(depth, one["span"]) for depth, one in depth_first(late)] == [
         (0, "a"),
         (1, "b"),
         (1, "c"),
@@ -57,7 +64,7 @@ def test_parts_stand_below_what_they_are_part_of_and_keep_their_order():
     ],
 )
 def test_no_parent_that_is_told_loses_a_step(spans, told):
-    assert [(depth, one["span"]) for depth, one in in_order(spans)] == told
+    assert [(depth, one["span"]) for depth, one in depth_first(spans)] == told
 
 
 @settings(max_examples=60)
@@ -66,8 +73,12 @@ def test_no_parent_that_is_told_loses_a_step(spans, told):
 )
 def test_every_step_is_told_once(links):
     spans = [span(f"n{nth}", own, parent) for nth, (own, parent) in enumerate(links)]
-    assert sorted(one["name"] for _, one in in_order(spans)) == sorted(one["name"] for one in spans)
-    assert sum(1 for _ in placed(spans)) == len(spans) and sum_of(called(spans)) == len(spans)
+    assert sorted(one["name"] for _, one in depth_first(spans)) == sorted(
+        one["name"] for one in spans
+    )
+    assert sum(1 for _ in with_positions(spans)) == len(spans) and sum_of(call_tree(spans)) == len(
+        spans
+    )
 
 
 def sum_of(node):
@@ -75,12 +86,12 @@ def sum_of(node):
 
 
 def test_bars_lie_within_the_whole():
-    bars = placed(TEAM)
+    bars = with_positions(TEAM)
     assert (bars[0]["x"], bars[0]["w"]) == (0, 1000) and all(0 <= bar["x"] <= 1000 for bar in bars)
 
 
 def test_calls_of_one_name_by_one_caller_are_added_up():
-    [lead] = called(TEAM).parts.values()
+    [lead] = call_tree(TEAM).parts.values()
     assert [(node.name, node.told) for node in lead.parts.values()] == [
         ("chat small", "2 ×, 20 ms, $0.100000"),
         ("invoke_agent aide", "1 ×, 10 ms, 1 failed"),
@@ -93,7 +104,10 @@ def test_calls_of_one_name_by_one_caller_are_added_up():
 def test_a_deep_or_wide_trace_keeps_the_graph_small_and_says_so():
     deep = [span(f"n{nth}", str(nth), str(nth - 1) if nth else "") for nth in range(10_000)]
     assert graph(deep).count('class="box"') <= NODES_SHOWN + DEPTH_SHOWN
-    assert len(placed(deep)) == 10_000 and max(bar["depth"] for bar in placed(deep)) == DEPTH_SHOWN
+    assert (
+        len(with_positions(deep)) == 10_000
+        and max(bar["depth"] for bar in with_positions(deep)) == DEPTH_SHOWN
+    )
     wide = [span("root", "0"), *(span(f"tool {nth}", str(nth), "0") for nth in range(1, 1_000))]
     assert graph(wide).count(
         'class="box"'
