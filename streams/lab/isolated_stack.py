@@ -1,6 +1,4 @@
-"""How does a second stack run on this machine beside the first, without meeting it, and what memory
-does one take?
-"""
+"""Settings and ports for a second stack on this machine, isolated from the first."""
 
 import contextlib
 import random
@@ -12,14 +10,12 @@ from infra.embedded.service import StackError
 from streams.config import Settings
 
 PORTS = range(20_000, 32_000)
-"""Below those that the kernel gives to outgoing connections."""
+"""Below the ephemeral ports of outgoing connections."""
 NEEDED = 40
 
 
 def free_block(count: int) -> int:
-    """The first of `count` free ports in a row, looked for from a place of its own, so that two
-    runs do not meet.
-    """
+    """The first of `count` free ports in a row, from a random start to avoid clashes."""
     starts = list(range(PORTS.start, PORTS.stop - count, count))
     random.shuffle(starts)
     for start in starts:
@@ -31,7 +27,8 @@ def free_block(count: int) -> int:
                 continue
             return start
     raise StackError(
-        f"there are no {count} free ports in a row from {PORTS.start} to {PORTS.stop}: stop what listens"
+        f"there are no {count} free ports in a row from {PORTS.start} to {PORTS.stop}: "
+        "stop programs that listen there"
     )
 
 
@@ -45,14 +42,12 @@ def resident_mb(pid: int | None) -> float | None:
 
 
 def own_settings(home: Path, **more: Any) -> Settings:
-    """The defaults, on a folder and ports of their own. The broker's controller takes the port
-    after the broker's.
-    """
+    """Default settings with a folder and ports of their own."""
     first = free_block(NEEDED)
     return Settings.model_construct(
         **{
             "home": home,
-            "kafka_port": first,
+            "kafka_port": first,  # the controller takes the next one
             "registry_port": first + 2,
             "clickhouse_port": first + 3,
             "qdrant_port": first + 4,

@@ -1,16 +1,16 @@
-"""How is an agent tried at a desk, with no Kafka, no ClickHouse and no Qdrant?
+"""Runs an agent and its definitions in memory, without Kafka, ClickHouse and Qdrant.
 
-The company that an agent's file belongs to is read as `weir apply` reads it and runs in memory,
-through the same table of steps. Models and tools are asked as in production, except those at the
-address of the scripted services: where the company's folder has a `script.yaml`, they answer in
-this process. Documents are searched by meaning alone, not by words too, so their order may differ a
-little from that of Qdrant.
+The definitions beside an agent's file are read as `weir apply` reads them and run in memory,
+through the same table of steps. Models and tools are called as in production, except the scripted
+ones: where the folder has a `script.yaml`, they answer in this process. Documents are searched by
+dense vectors alone, so their order may differ a little from Qdrant's hybrid search.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import httpx
@@ -37,10 +37,16 @@ from streams.topology import PIPELINE
 SCRIPT = "script.yaml"
 
 
+@dataclass(frozen=True)
+class Listeners:
+    """Who follows a playground: `event` gets each event, `chunk` the text that a model streams."""
+
+    event: Callable[[Event], None] = lambda event: None
+    chunk: Callable[[ModelChunk], None] = lambda chunk: None
+
+
 class Playground:
-    """One conversation with one agent. `heard` is told of every event as it is made, `read` of what
-    a model that streams says while it says it.
-    """
+    """One conversation with one agent."""
 
     def __init__(
         self,
@@ -48,33 +54,32 @@ class Playground:
         folder: Path,
         agent: str,
         tenant: str = "",
-        heard: Callable[[Event], None] = lambda event: None,
-        read: Callable[[ModelChunk], None] = lambda chunk: None,
+        listeners: Listeners = Listeners(),
         pipeline: tuple[Step, ...] = PIPELINE,
     ):
-        given = company.load(folder, settings.services_port)
+        loaded = company.load(folder, settings.services_port)
         self._agent = agent
         self._session = f"desk-{uuid4().hex[:8]}"
-        self.tenant = tenant or tenant_of(given, agent)
+        self.tenant = tenant or tenant_of(loaded, agent)
         self._search = MemorySearch()
         http = httpx.AsyncClient(mounts=scripted_at(settings.services_port, folder / SCRIPT))
         ports = ports_over(
-            settings, http, http, ChunkPublisher(read), objects=f"memory://{self._session}"
+            settings,
+            http,
+            http,
+            ChunkPublisher(listeners.chunk),
+            objects=f"memory://{self._session}",
         ) | {"search": self._search}
         self._passed = timedelta()
         self._open: dict[UUID, ApprovalAsked] = {}
-        self.given = Definitions.of(*given.definitions)
-        self._local = Local(pipeline, self.given, ports, heard)
-        self._search.learn(
-            event
-            for document in given.documents
-            if document.tenant == self.tenant
-            for event in self._local.send(document)
-            if isinstance(event, ChunkPrepared)
-        )
+        self.definitions = Definitions.of(*loaded.definitions)
+        self._local = Local(pipeline, self.definitions, ports, listeners.event)
+        for document in loaded.documents:
+            if document.tenant == self.tenant:
+                self._search.add(self._local.send(document))
 
     def say(self, text: str) -> list[Event]:
-        """One request, and all that it causes."""
+        """Send a request; returns all events that it causes."""
         return self.send(
             AgentRequested(
                 id=uuid4(),
@@ -88,7 +93,7 @@ class Playground:
         )
 
     def signal(self, name: str, payload: str) -> list[Event]:
-        """Something happened outside, for the workflow that waits for it."""
+        """Send a signal to the workflow that waits for it."""
         return self.send(
             Signalled(
                 id=uuid4(),
@@ -101,14 +106,12 @@ class Playground:
         )
 
     def later(self, seconds: float) -> list[Event]:
-        """So much time passes: waits are over, and who did not answer in time is gone."""
+        """Let time pass: timers fire and approvals expire."""
         self._passed += timedelta(seconds=seconds)
         return self._noted(self._local.advance(now() + self._passed))
 
-    def decide(self, decision: str, note: str) -> list[Event] | None:
-        """The word of whoever may give it, on the call that has waited longest; None where none
-        waits.
-        """
+    def decide(self, decision: Literal["approve", "deny"], note: str) -> list[Event] | None:
+        """Decide the oldest open approval as its first approver; None where none is open."""
         if not self._open:
             return None
         asked = next(iter(self._open.values()))
@@ -141,23 +144,21 @@ class Playground:
 
 
 def company_of(file: Path) -> Path:
-    """The folder of the company that a definition's file is part of. Raises DefinitionsError."""
+    """The folder of definitions that a file is part of. Raises DefinitionsError."""
     if not file.is_file():
         raise DefinitionsError(
             f"{file} is no file: give an agent's, e.g. infra/company/agents/support.yaml"
         )
     if file.parent.name not in FOLDERS:
         raise DefinitionsError(
-            f"{file} is in {file.parent.name}/: an agent's file is in the folder agents/ of its company, "
+            f"{file} is in {file.parent.name}/: an agent's file must be in a folder agents/ "
             "beside models/, tools/ and tenants/"
         )
     return file.parent.parent
 
 
 def tenant_of(given: Company, agent: str) -> str:
-    """Who may ask the agent: the first that it names, else the first of the company. Raises
-    DefinitionsError.
-    """
+    """The first tenant of an agent, else the first of the folder. Raises DefinitionsError."""
     found = next((d for d in given.definitions if isinstance(d, Agent) and d.name == agent), None)
     if found is None:
         names = ", ".join(d.name for d in given.definitions if isinstance(d, Agent)) or "none"
@@ -171,7 +172,7 @@ def tenant_of(given: Company, agent: str) -> str:
 
 
 def scripted_at(port: int, script: Path) -> dict[str, httpx.AsyncBaseTransport]:
-    """The scripted services as a transport of this process, where the company has a script."""
+    """The scripted services as an in-process transport, where the folder has a script."""
     if not script.exists():
         return {}
     return {
@@ -180,15 +181,16 @@ def scripted_at(port: int, script: Path) -> dict[str, httpx.AsyncBaseTransport]:
 
 
 class MemorySearch:
-    """The port `search` over a handful of chunks, by the same dense vectors that Qdrant holds."""
+    """The port `search` over the chunks in memory, by the same dense vectors as Qdrant's."""
 
     def __init__(self) -> None:
         self._chunks: list[ChunkPrepared] = []
         self._vectors: Any = None
         self._embedder: Any = None
 
-    def learn(self, chunks: Any) -> None:
-        self._chunks = list(chunks)
+    def add(self, events: list[Event]) -> None:
+        """Add the chunks among these events; all must be added before the first search."""
+        self._chunks += [event for event in events if isinstance(event, ChunkPrepared)]
 
     def __call__(self, question: SearchQuestion) -> SearchAnswer:
         started_at = now()
@@ -202,16 +204,17 @@ class MemorySearch:
                 self._embedder.dense([f"{c.title}\n{c.text}" for c in self._chunks])
             )
         scores = self._vectors @ self._embedder.dense([question.query])[0] if self._chunks else []
-        best = sorted(range(len(self._chunks)), key=lambda place: -scores[place])[: question.limit]
+        ranked = sorted(
+            zip(scores, self._chunks, strict=True), key=lambda pair: pair[0], reverse=True
+        )
         passages = tuple(
             Passage(
-                document=c.document,
-                nth=c.nth,
-                title=c.title,
-                text=c.text,
-                score=float(scores[place]),
+                document=chunk.document,
+                nth=chunk.nth,
+                title=chunk.title,
+                text=chunk.text,
+                score=float(score),
             )
-            for place in best
-            for c in [self._chunks[place]]
+            for score, chunk in ranked[: question.limit]
         )
         return SearchAnswer(passages, started_at, now())

@@ -139,8 +139,7 @@ def load(
                 settings(),
                 codec,
                 arrivals,
-                speed,
-                batch,
+                traffic.Pace(speed, batch),
                 update,
                 lambda sql, given: rows_of(settings(), sql, given),
             )

@@ -14,7 +14,7 @@ from streams.cli.runs.ask import print_outcome
 from streams.cli.runs.live_text import Screen, on_screen
 from streams.config import settings
 from streams.engine.errors import UserError
-from streams.lab.playground import Playground, company_of
+from streams.lab.playground import Listeners, Playground, company_of
 from streams.lab.replay.recorded_runs import Recorder
 from streams.topology import PIPELINE
 
@@ -53,8 +53,7 @@ def try_(
         company_of(file),
         file.stem,
         tenant,
-        talk.hear,
-        on_screen(screen),
+        Listeners(talk.hear, on_screen(screen)),
         recorder.pipeline if record else PIPELINE,
     )
     try:
@@ -67,7 +66,7 @@ def try_(
         desk.close()
     if record:
         record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(recorder.text(desk.given), encoding="utf-8")
+        record.write_text(recorder.text(desk.definitions), encoding="utf-8")
     if as_json:
         say_json({"agent": file.stem, "tenant": desk.tenant, "turns": talk.turns})
     raise typer.Exit(0 if all(turn["outcome"] == "completed" for turn in talk.turns) else 1)

@@ -68,7 +68,9 @@ def traces(
 
 
 def show(trace: str, tenant: str, limit: int, as_json: bool) -> None:
-    """One trace as a tree. Raises UserError where there is none, or two tenants have one of that id."""
+    """One trace as a tree. Raises UserError where there is none, or two tenants have one of that
+    id.
+    """
     spans = asked("trace_spans", trace=trace, tenant=tenant, limit=limit + 1)
     if not spans:
         raise UserError(

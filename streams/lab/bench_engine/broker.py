@@ -1,8 +1,6 @@
-"""On what ground is measured? A broker of our own, input that is there before the clock starts,
-workers as processes.
+"""The ground of the engine benchmarks: a broker, input produced beforehand, worker processes.
 
-A figure is read from the records that a worker wrote: from the timestamp of the first to that of
-the last.
+Rates come from the records that a worker wrote: from the first timestamp to the last.
 """
 
 import contextlib
@@ -12,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +31,7 @@ from streams.engine.errors import UserError
 from streams.engine.stages import changelog
 from streams.lab.bench_engine.workload import Work
 from streams.lab.isolated_stack import free_block
+from streams.operations.figures import percentile
 
 ROOT = Path(__file__).parents[3]
 PARTITIONS = 4
@@ -40,7 +39,7 @@ LOG_LINES = 15
 
 
 class MeasurementError(UserError):
-    """A measurement could not be made; the sentence says why and what to look at."""
+    """A measurement could not be made; the text says why and what to look at."""
 
 
 def codec() -> Codec:
@@ -52,12 +51,12 @@ def codec() -> Codec:
 def own_engines(
     settings: Settings, home: Path, with_clickhouse: bool = False
 ) -> Iterator[Settings]:
-    """Settings that point at a broker of our own in `home`, which is emptied before and removed
-    after.
-    """
+    """Settings of a broker of the benchmark's own in `home`, which is emptied and later removed."""
     shutil.rmtree(home, ignore_errors=True)
     kafka_port = free_block(4)
-    controller_port, clickhouse_port, metrics_port = range(kafka_port + 1, kafka_port + 4)
+    controller_port = kafka_port + 1
+    clickhouse_port = kafka_port + 2
+    metrics_port = kafka_port + 3
     services = [broker.service(home, kafka_port, controller_port, jar_home=ROOT / ".weir" / "jars")]
     if with_clickhouse:
         services.append(app.engine("clickhouse", server, home, clickhouse_port))
@@ -83,7 +82,7 @@ def own_engines(
 
 
 def prepare(settings: Settings, work: Work, events: Iterable[Event]) -> int:
-    """Makes a work's topics and produces its input. Returns how many events."""
+    """Create a work's topics and produce its input; returns the number of events."""
     needed = {work.reads, work.writes, DeadLettered}
     wanted = [topic for topic in topics(PARTITIONS).values() if topic.event in needed]
     kafka.create_topics(settings, [*wanted, changelog.topic(work.key, PARTITIONS)])
@@ -91,10 +90,8 @@ def prepare(settings: Settings, work: Work, events: Iterable[Event]) -> int:
 
 
 def produce(settings: Settings, work: Work, events: Iterable[Event]) -> int:
-    """Produces a work's input, records stamped with event time. Returns how many. Raises
-    MeasurementError.
-    """
-    producer = kafka.producer(settings, **{"linger.ms": 20})
+    """Produce a work's input, stamped with event time; returns the number of events."""
+    producer = kafka.producer(settings, None, **{"linger.ms": 20})
     encoder = codec()
     count = 0
     topic = settings.prefix + work.reads.topic()
@@ -123,14 +120,17 @@ def produce(settings: Settings, work: Work, events: Iterable[Event]) -> int:
 class WorkerProcess:
     """A worker in a process of its own, as in production. Its log is a file."""
 
-    def __init__(self, settings: Settings, module: str, *arguments: str):
+    def __init__(
+        self, settings: Settings, module: str, *arguments: str, python: str | Path = sys.executable
+    ):
         self.log = (
             settings.home
             / f"{module.rsplit('.', 1)[-1]}-{'-'.join(arguments)}-{time.monotonic_ns()}.log"
         )
+        self.module = module
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [python, "-m", module, *arguments],
                 cwd=ROOT,
                 stdout=out,
                 stderr=out,
@@ -138,21 +138,19 @@ class WorkerProcess:
             )
 
     def wait_until(self, done: Callable[[], bool], limit_s: float, what: str) -> None:
-        """Raises MeasurementError when the process ends, or time does, before `done()`."""
+        """Wait for `done()`. Raises MeasurementError when the process or the time ends first."""
         deadline = time.monotonic() + limit_s
         while not done():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 end = "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_LINES:])
                 raise MeasurementError(
-                    f"{what}: the worker {self.process.args[2]} did not get there in {limit_s:.0f} s. "
-                    f"Its last words:\n{end}"
+                    f"{what}: the worker {self.module} did not finish in {limit_s:.0f} s. "
+                    f"Its log ends with:\n{end}"
                 )
             time.sleep(0.1)
 
     def cpu_s(self) -> float:
-        """Processor time so far, its starting included. Rates by it bear a machine that others use
-        as well.
-        """
+        """Processor time since the start. Rates by it hold on a machine that others use too."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -167,19 +165,28 @@ class WorkerProcess:
 
 
 @contextlib.contextmanager
-def child(settings: Settings, module: str, *arguments: str) -> Iterator[WorkerProcess]:
-    started = WorkerProcess(settings, module, *arguments)
+def child(
+    settings: Settings, module: str, *arguments: str, python: str | Path = sys.executable
+) -> Iterator[WorkerProcess]:
+    """A worker for the length of a block; `python` may be another environment's."""
+    started = WorkerProcess(settings, module, *arguments, python=python)
     try:
         yield started
     finally:
         started.stop()
 
 
+def measured(values: Sequence[float], share: float) -> float:
+    """A percentile of a measurement. Raises MeasurementError where nothing was measured."""
+    found = percentile(values, share)
+    if found is None:
+        raise MeasurementError("nothing was measured: give the benchmark more --seconds")
+    return found
+
+
 @dataclass(frozen=True)
 class TopicExtent:
-    """What stands in a topic: how many committed records, and when the first and the last were
-    written (s).
-    """
+    """The committed records of a topic, and when the first and the last were written (seconds)."""
 
     records: int
     first_s: float
@@ -200,9 +207,7 @@ def span(settings: Settings, topic: str) -> TopicExtent:
 
 
 class TopicProgress:
-    """How far topics and groups have come. Keeps its client, because it is asked ten times a
-    second.
-    """
+    """End offsets of topics and committed offsets of groups, over one client."""
 
     def __init__(self, settings: Settings, group: str = "bench"):
         self._client = kafka.consumer(settings, group)
@@ -211,16 +216,16 @@ class TopicProgress:
         """Records in all partitions, markers of transactions included."""
         return sum(self._end(TopicPartition(topic, partition)) for partition in range(PARTITIONS))
 
-    def _end(self, place: TopicPartition) -> int:
+    def _end(self, partition: TopicPartition) -> int:
         return kafka.patiently(
-            lambda: self._client.get_watermark_offsets(place, timeout=10)[1], lambda: None
+            lambda: self._client.get_watermark_offsets(partition, timeout=10)[1], lambda: None
         )
 
     def committed(self, topic: str) -> int:
         """The offsets that the group has committed, added up."""
-        places = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
-        known = kafka.patiently(lambda: self._client.committed(places, timeout=10), lambda: None)
-        return sum(max(0, place.offset) for place in known)
+        asked = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+        known = kafka.patiently(lambda: self._client.committed(asked, timeout=10), lambda: None)
+        return sum(max(0, partition.offset) for partition in known)
 
     def topics(self) -> set[str]:
         return set(self._client.list_topics(timeout=10).topics)

@@ -1,6 +1,4 @@
-"""How fast are our stage worker and a Faust agent at the same work, on the same broker, one after
-the other?
-"""
+"""Measures the stage worker and its peers at the same work on the same broker, one by one."""
 
 import re
 from collections.abc import Callable
@@ -10,12 +8,12 @@ import httpx
 from streams.config import Settings
 from streams.engine.stages.changelog import topic
 from streams.lab.bench_engine import broker, faust_worker
-from streams.lab.bench_engine.broker import MeasurementError, TopicProgress
+from streams.lab.bench_engine.broker import MeasurementError, TopicProgress, WorkerProcess
 from streams.lab.bench_engine.workload import WORKS, Work, events
 
 OURS_A_SECOND = {"fold": 15_000, "window": 20_000}
 PEER_A_SECOND = {"fold": 1_800, "window": 1_400}
-"""About how fast each is: what they are given takes both about as long."""
+"""Rough rates, so that the input of each takes about as long."""
 LIMIT_TIMES = 10
 
 
@@ -92,16 +90,18 @@ def _peer(settings: Settings, work: Work, count: int, seconds: float) -> dict[st
         ends.close()
     written = broker.span(settings, out)
     with broker.child(settings, "streams.lab.bench_engine.faust_worker", work.name) as worker:
-        said = re.compile(
-            r"recovered_s ([0-9.]+)\n"
-        )  # a line that is half written is no number yet
-        worker.wait_until(lambda: said.search(worker.log.read_text()), 300, "recovering the table")
-        recovered_s = float(said.search(worker.log.read_text())[1])
+        worker.wait_until(lambda: bool(_recovered(worker)), 300, "recovering the table")
+        recovered_s = float(_recovered(worker)[0])
     return {
         "peer": count / (written.last_s - written.first_s),
         "peer_cpu": count / cpu_s,
         "peer_restore": broker.span(settings, changelog).records / recovered_s,
     }
+
+
+def _recovered(worker: WorkerProcess) -> list[str]:
+    """The seconds of each recovery in a worker's log; a half-written line is not one yet."""
+    return re.findall(r"recovered_s ([0-9.]+)\n", worker.log.read_text())
 
 
 def _ready(url: str) -> bool:
@@ -112,7 +112,7 @@ def _ready(url: str) -> bool:
 
 
 def number_of(text: str, name: str) -> float:
-    """The sum of a metric's series in Prometheus text. Raises MeasurementError where there is none."""
+    """The sum of a metric's series in Prometheus text. Raises MeasurementError."""
     found = re.findall(rf"^{name}(?:_total)?(?:\{{[^}}]*\}})? ([0-9.e+-]+)$", text, flags=re.M)
     if not found:
         raise MeasurementError(f"the worker's /metrics has no {name}")

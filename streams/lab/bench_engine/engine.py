@@ -1,8 +1,7 @@
-"""What does the engine reach, beside Faust at the same work on the same broker, and against what
-was asked of it?
+"""The engine benchmark: figures, their targets, and peers at the same work on the same broker.
 
 Every figure is measured in this run, on this machine. Rates `by processor` divide by the worker's
-own processor time instead of by the clock: they hold on a machine that others use as well.
+processor time instead of by the clock: they hold on a machine that others use as well.
 """
 
 import os
@@ -30,7 +29,7 @@ WHOLE = (
 
 @dataclass(frozen=True)
 class Target:
-    """What a row has to reach: at least `least`, or at most `most`, and `times` the peer."""
+    """The target of a row: at least `least`, at most `most`, and `times` the peer."""
 
     name: str
     words: str
@@ -40,17 +39,11 @@ class Target:
     times: float | None = None
 
     def text(self) -> str:
-        limit = (
-            f"≥ {self.least:,g}"
-            if self.least is not None
-            else f"≤ {self.most:,g}"
-            if self.most is not None
-            else ""
-        )
-        return " and ".join(filter(None, (limit, f"≥ {self.times:g} × peer" if self.times else "")))
+        limits = (("≥ {:,g}", self.least), ("≤ {:,g}", self.most), ("≥ {:g} × peer", self.times))
+        return " and ".join(text.format(value) for text, value in limits if value is not None)
 
     def met(self, ours: float, ratio: float | None) -> bool | None:
-        """None where nothing is asked."""
+        """Whether the target is met; None where there is none."""
         if not self.text():
             return None
         return (
@@ -95,24 +88,23 @@ PARTS = {
 def run(
     settings: Settings, seconds: float, progress: Progress, only: list[str] | None = None
 ) -> dict[str, Any]:
-    """Measures and returns {"cores", "load_before", "seconds", "rows": [{name, unit, ours, peer,
-    ratio, target, met}]}.
+    """Measure and return {"cores", "load_before", "seconds", "rows"}, a `Row` each.
 
     `only` names rows or parts (beside, sink, whole); `seconds` is about how long each
-    measurement takes. Raises MeasurementError, SystemExit or StackError with a sentence.
+    measurement takes. Raises MeasurementError, SystemExit or StackError.
     """
     wanted = chosen(only or [])
-    told = 0
+    measured = 0
     total = len(wanted)
     load_before = os.getloadavg()[0]
 
     def say(words: str) -> None:
-        progress(told, total, words)
+        progress(measured, total, words)
 
     figures: dict[str, tuple[float, float | None]] = {}
     for part in (_beside, _sink, _whole):
         figures |= part(settings, seconds, wanted, say)
-        told = len(figures.keys() & wanted)
+        measured = len(figures.keys() & wanted)
     progress(total, total, "done")
     return {
         "cores": os.cpu_count(),
@@ -125,7 +117,7 @@ def run(
 
 
 def chosen(only: list[str]) -> set[str]:
-    """The names of the rows that are asked for. Raises SystemExit for a name that there is not."""
+    """The names of the rows to measure. Raises SystemExit for an unknown name."""
     unknown = [name for name in only if name not in TARGETS and name not in PARTS]
     if unknown:
         raise SystemExit(
@@ -211,7 +203,7 @@ def _short(value: float) -> float:
 
 
 def table(result: dict[str, Any]) -> Table:
-    """The result for people."""
+    """The result as a table for the terminal."""
     made = Table(
         title=f"{result['cores']} cores, load {result['load_before']} before it began",
         title_justify="left",

@@ -1,10 +1,9 @@
-"""How does a Faust agent do the same works? With a table, at least once, in the style of Faust's
-own guide.
+"""The benchmark's works as a Faust agent with a table, at least once.
 
-It is given what makes it fast: its tables hold plain JSON values, its producer may wait 5 ms for a
-batch, and it need not be exact. Its `exactly_once` writes no transactions, so there is nothing to
-compare that with. `python -m streams.lab.bench_engine.faust_worker fold` prints `recovered_s` when
-its tables are back from their changelog.
+It is configured for speed: its tables hold plain JSON values and its producer may wait 5 ms for a
+batch. Its `exactly_once` writes no transactions, so that mode cannot be compared. `python -m
+streams.lab.bench_engine.faust_worker fold` prints `recovered_s` when its tables are back from their
+changelog.
 """
 
 import asyncio
@@ -63,7 +62,7 @@ def make_app(configured: Settings, work: Work) -> faust.App:
 
 
 def fold(app: faust.App, prefix: str, work: Work, table: Any, encoder: Codec) -> None:
-    """Decode, table, the same pure function, table, encode, send."""
+    """The fold: decode, read the table, apply the same pure function, write the table, send."""
     source = app.topic(prefix + work.reads.topic(), schema=EventSchema(work.reads, encoder))
     out = app.topic(prefix + work.writes.topic(), key_serializer="raw", value_serializer="raw")
 
@@ -71,9 +70,9 @@ def fold(app: faust.App, prefix: str, work: Work, table: Any, encoder: Codec) ->
         async for verdict in stream:
             key = verdict.partition_key()
             known = table.get(key)
-            now, said = tally(Tally(**known) if known else Tally(), verdict)
+            now, results = tally(Tally(**known) if known else Tally(), verdict)
             table[key] = asdict(now)
-            for event in said:
+            for event in results:
                 await out.send(
                     key=key.encode(), value=encoder.encode(event), headers=headers_of(event)
                 )
@@ -82,8 +81,8 @@ def fold(app: faust.App, prefix: str, work: Work, table: Any, encoder: Codec) ->
 
 
 def window(app: faust.App, prefix: str, work: Work, table: Any, encoder: Codec) -> None:
-    """Adds up by tenant and minute of event time. Nothing is said at a window's end: Faust closes
-    windows by the clock of the wall, and not in every partition.
+    """Totals by tenant and minute of event time. Nothing is sent at a window's end: Faust closes
+    windows by wall-clock time, and not in every partition.
     """
     source = app.topic(prefix + work.reads.topic(), schema=EventSchema(work.reads, encoder))
     totals = table.tumbling(timedelta(minutes=1), expires=timedelta(days=1)).relative_to(

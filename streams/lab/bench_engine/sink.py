@@ -1,5 +1,4 @@
-"""How many rows a second does one worker land in ClickHouse, from Avro on Kafka to rows, over
-ClickHouse's HTTP?
+"""Measures the sink worker: rows a second from Avro on Kafka into ClickHouse over HTTP.
 
 Taken from the rows' own `landed_at`: those after the first insert, over the time from the first
 insert to the last.
@@ -23,16 +22,15 @@ ABOUT_A_SECOND = 40_000
 LIMIT_TIMES = 10
 ASK = """
 WITH (SELECT min(landed_at) FROM token_usage) AS first
-SELECT count(), countIf(landed_at > first), dateDiff('millisecond', first, max(landed_at)) FROM token_usage
+SELECT count(), countIf(landed_at > first), dateDiff('millisecond', first, max(landed_at))
+FROM token_usage
 """
 
 
 def measure(
     settings: Settings, home: Path, seconds: float, say: Callable[[str], None]
 ) -> dict[str, float]:
-    """Rows a second, by the clock and by the worker's own processor time: `sink`, `sink_cpu`.
-    Raises MeasurementError.
-    """
+    """Rows a second by the clock (`sink`) and by the worker's processor time (`sink_cpu`)."""
     work = WORKS["window"]
     count = int(seconds * ABOUT_A_SECOND)
     with broker.own_engines(settings, home, with_clickhouse=True) as ours:

@@ -1,4 +1,4 @@
-"""How do our own workers do the work of the benchmark? As in production, only without a registry.
+"""Weir's own workers for the benchmark: as in production, but without a registry.
 
 `python -m streams.lab.bench_engine.weir_worker fold` is a stage worker with the work's one step as
 its pipeline, and `python -m streams.lab.bench_engine.weir_worker sink` the worker that lands in

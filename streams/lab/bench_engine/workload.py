@@ -1,5 +1,4 @@
-"""What work is measured? Two steps, with the events that they are given: the same for us and for
-Faust.
+"""The works that are measured: two steps with their input, the same for every engine.
 
 `fold` keeps a tally a session: 16 fields in, 16 and more out, one state a key. `window` is the
 pipeline's own `total_usage`: a tenant's tokens and cost by the minute of event time.
@@ -28,7 +27,7 @@ EVENTS_A_MINUTE = 5_000
 
 @dataclass(frozen=True)
 class Tally:
-    """What a session was found to have said so far."""
+    """The verdicts of a session so far."""
 
     verdicts: int = 0
     findings: int = 0
@@ -44,7 +43,7 @@ def tally(state: Tally, verdict: VerdictReached) -> tuple[Tally, list[ToolCalled
         state.blocked + (verdict.action == "block"),
         max(state.last_ms, milliseconds(verdict.at)),
     )
-    said = verdict.then(
+    called = verdict.then(
         ToolCalled,
         step=now.verdicts,
         call=verdict.rule,
@@ -55,7 +54,7 @@ def tally(state: Tally, verdict: VerdictReached) -> tuple[Tally, list[ToolCalled
         timeout_ms=1_000,
         user=verdict.category,
     )
-    return now, [said]
+    return now, [called]
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,24 @@
-"""How do agents do on the whole stack: between two steps, many at once, with a long context, with
-children, read along?
+"""Measures agents on the whole stack: overhead a step, concurrency, long runs, sub-agents,
+streaming.
 
-A stack of its own on free ports, with a model and tools that answer at once, or after a second
-where it says so. What Weir adds to a step is read from the events: a call's answer is stamped where
-it arrives, and the next call where it leaves.
+A stack of its own on free ports, with a model and tools that answer at once or after a second. What
+Weir adds to a step is read from the events: they have the times at which a response arrived and the
+next call left.
 """
 
 import json
 import time
 from collections.abc import Callable, Iterable
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
 from uuid import UUID
 
 from infra.embedded import stack
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model, Tenant, Tool
 from schemas.definitions.limits import Context, Limits
+from schemas.definitions.prices import Price
 from schemas.definitions.tools import AgentTarget, HttpTarget
 from schemas.events.agent.models import ModelResponded
 from schemas.events.agent.runs import AgentRequested, PassagesFound, RunFinished, ToolReturned
@@ -24,22 +28,29 @@ from streams.config import Settings
 from streams.definitions.folder import Company
 from streams.engine.client import Client, Watch, now, request
 from streams.engine.schema_registry import Registry
-from streams.lab.bench_engine.broker import MeasurementError
+from streams.lab.bench_engine.broker import MeasurementError, measured
 from streams.lab.bench_stack import stack as whole
 from streams.lab.bench_stack import streamed_text
 from streams.lab.isolated_stack import resident_mb
 from streams.lab.replay import run_history
 from streams.operations.connections import codec_of
 from streams.operations.deploy import apply_and_wait
-from streams.operations.figures import percentile
 
 TENANT = "bench"
 LENGTHS = (50, 100)
 PAD = "x" * 5_000
-CHILDREN = 20
+SUB_AGENTS = 20
 AT_ONCE = 1_000
 CALLS_RUNNER = "calls-0"
-GENEROUS = Limits(steps=1_000, tokens=1_000_000_000, cost_usd=1_000_000, seconds=600, fan_out=100)
+GENEROUS = Limits(
+    steps=1_000,
+    tokens=1_000_000_000,
+    cost_usd=Decimal(1_000_000),
+    seconds=600,
+    fan_out=100,
+)
+CallResult = ModelResponded | ToolReturned | PassagesFound
+
 TARGETS = {
     "overhead_p50_ms": 8,
     "overhead_p99_ms": 60,
@@ -51,27 +62,30 @@ TARGETS = {
 AT_LEAST = {"in_flight"}
 
 
-def run(settings: Settings, seconds: float, say: Callable[[str], None]) -> dict[str, object]:
-    """Every figure of TARGETS, whether each is met, and what it was measured on. Raises MeasurementError."""
+def run(settings: Settings, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
+    """Every figure of TARGETS, and whether each is met. Raises MeasurementError."""
     home = settings.home.resolve() / "bench-agents"
     say("starting a stack of its own")
     with whole.running(home, script()) as ours, streamed_text.provider() as provider:
         url = f"http://127.0.0.1:{ours.services_port}"
         apply_and_wait(ours, Company([*definitions(url), *streamed_text.definitions(provider)], ()))
-        heard: dict[UUID, float] = {}
-        calls: list[Event] = []
+        finished: dict[UUID, float] = {}
+        calls: list[CallResult] = []
+
+        def add_call(event: Event) -> None:
+            if isinstance(event, CallResult):
+                calls.append(event)
+
         with (
-            Client(
-                ours, codec_of(ours), lambda event: heard.setdefault(event.run, time.monotonic())
-            ) as client,
+            Client(ours, codec_of(ours), whole.noting(finished)) as client,
             Watch(
                 ours,
                 Codec(Registry(ours)),
                 (ModelResponded, ToolReturned, PassagesFound),
-                calls.append,
+                add_call,
             ),
         ):
-            figures = steps(client, heard, calls, seconds, say)
+            figures: dict[str, Any] = steps(client, finished, calls, seconds, say)
             calls.clear()
             figures |= at_once(ours, client, calls, say)
             figures |= fan_out(client, say)
@@ -88,33 +102,31 @@ def run(settings: Settings, seconds: float, say: Callable[[str], None]) -> dict[
 
 def steps(
     client: Client,
-    heard: dict[UUID, float],
-    calls: list[Event],
+    finished: dict[UUID, float],
+    calls: list[CallResult],
     seconds: float,
     say: Callable[[str], None],
 ) -> dict[str, float]:
-    """Runs of a model, a tool and a model, a few a second: what is between the calls, and the
-    whole.
-    """
+    """Runs of a model, a tool and a model, a few a second: gaps between calls, and the whole."""
     say(f"{whole.RUNS_A_SECOND} runs a second, for {seconds:.0f} s")
     ask(client, [asked("stepper", "look up 0")])
     calls.clear()
     waits = whole.ask_steadily(
-        client, heard, seconds, lambda number: asked("stepper", f"look up {number}")
+        client, finished, seconds, lambda number: asked("stepper", f"look up {number}")
     )
     between = gaps(event for event in calls if event.agent == "stepper")
     return {
         "runs": len(waits),
-        "overhead_p50_ms": percentile(between, 0.5),
-        "overhead_p99_ms": percentile(between, 0.99),
-        "three_steps_p50_ms": percentile(waits, 0.5),
-        "three_steps_p99_ms": percentile(waits, 0.99),
+        "overhead_p50_ms": measured(between, 0.5),
+        "overhead_p99_ms": measured(between, 0.99),
+        "three_steps_p50_ms": measured(waits, 0.5),
+        "three_steps_p99_ms": measured(waits, 0.99),
     }
 
 
-def gaps(calls: Iterable[Event]) -> list[float]:
-    """Milliseconds from each call's answer to where the run's next call leaves."""
-    by_run: dict[UUID, list[Event]] = {}
+def gaps(calls: Iterable[CallResult]) -> list[float]:
+    """Milliseconds from each call's result until the run's next call leaves."""
+    by_run: dict[UUID, list[CallResult]] = {}
     for event in calls:
         by_run.setdefault(event.run, []).append(event)
     found = []
@@ -122,17 +134,15 @@ def gaps(calls: Iterable[Event]) -> list[float]:
         events.sort(key=lambda event: event.at)
         found += [
             (later.started_at - earlier.at).total_seconds() * 1000
-            for earlier, later in zip(events, events[1:], strict=False)
+            for earlier, later in pairwise(events)
         ]
     return found
 
 
 def at_once(
-    settings: Settings, client: Client, calls: list[Event], say: Callable[[str], None]
-) -> dict[str, float]:
-    """A thousand runs at once, whose model takes a second: how many calls are in flight, and what
-    memory that takes.
-    """
+    settings: Settings, client: Client, calls: list[CallResult], say: Callable[[str], None]
+) -> dict[str, float | None]:
+    """A thousand runs at once with a model of a second: calls in flight, and the memory of it."""
     say(f"{AT_ONCE} runs at once, a second each")
     before = runner_mb(settings)
     began = time.monotonic()
@@ -146,14 +156,15 @@ def at_once(
     }
 
 
-def in_flight(calls: Iterable[Event]) -> int:
-    """The most calls that were under way at one moment."""
+def in_flight(calls: Iterable[CallResult]) -> int:
+    """The most calls in flight at one moment."""
     ends = sorted(
         (moment, change)
         for event in calls
         for moment, change in ((event.started_at, 1), (event.at, -1))
     )
-    most = current = 0
+    most = 0
+    current = 0
     for _, change in ends:
         current += change
         most = max(most, current)
@@ -166,42 +177,43 @@ def runner_mb(settings: Settings) -> float | None:
 
 
 def fan_out(client: Client, say: Callable[[str], None]) -> dict[str, float]:
-    """An agent that asks twenty others at once, each of which takes a second: the best and the
-    worst of five.
-    """
-    say(f"{CHILDREN} children of a second each")
+    """An agent with twenty sub-agents at once, each of a second: median and worst of five."""
+    say(f"{SUB_AGENTS} sub-agents of a second each")
     took = []
     for number in range(5):
         [ended] = ask(client, [asked("coordinator", f"divide {number}")])
         took.append(ended.wait_ms / 1000)
-    return {"fan_out_s": percentile(took, 0.5), "fan_out_worst_s": max(took)}
+    return {"fan_out_s": measured(took, 0.5), "fan_out_worst_s": max(took)}
 
 
 def chain(settings: Settings, client: Client, say: Callable[[str], None]) -> dict[str, float]:
-    """A run of a hundred tool calls with 5 KB results, and one of fifty: what each leaves in Kafka."""
-    found = {}
+    """Runs of fifty and of a hundred tool calls with 5 KB results: the bytes of each in Kafka."""
+    found: dict[int, int] = {}
+    tokens = 0
     for length in LENGTHS:
         say(f"{length} tool calls of 5 KB")
         began = now()
         [ended] = ask(client, [asked("counter", f"count to {length}")], 300)
         if ended.tool_calls != length:
             raise MeasurementError(
-                f"the run made {ended.tool_calls} of {length} tool calls: {ended.reason} {ended.detail}"
+                f"the run made {ended.tool_calls} of {length} tool calls: "
+                f"{ended.reason} {ended.detail}"
             )
         events = run_history.of_session(settings, codec_of(settings), TENANT, ended.session, began)
         found[length] = sum(len(json.dumps(event.model_dump(mode="json"))) for event in events)
         tokens = ended.tokens.input_tokens
-    half, whole_ = (found[length] for length in LENGTHS)
+    half = found[LENGTHS[0]]
+    full = found[LENGTHS[1]]
     return {
         "chain_half_kb": half / 1e3,
-        "chain_kb": whole_ / 1e3,
+        "chain_kb": full / 1e3,
         "chain_input_tokens": tokens,
-        "chain_growth": whole_ / half,
+        "chain_growth": full / half,
     }
 
 
 def ask(client: Client, requests: list[AgentRequested], timeout_s: float = 60) -> list[RunFinished]:
-    """The ends of these runs. Raises MeasurementError where one did not complete."""
+    """Wait for these runs. Raises MeasurementError where one did not complete."""
     client.publish(*requests)
     client.flush()
     return completed(client.wait([one.id for one in requests], timeout_s), len(requests))
@@ -234,7 +246,7 @@ def definitions(url: str) -> list[Definition]:
         provider="scripted",
         base_url=f"{url}/v1",
         upstream="scripted",
-        price={"input": "1", "output": "2"},
+        price=Price(input=Decimal(1), output=Decimal(2)),
     )
     number = {"type": "object", "properties": {"n": {"type": "string"}}, "required": ["n"]}
     tools = [
@@ -281,7 +293,7 @@ def definitions(url: str) -> list[Definition]:
 
 
 def script() -> str:
-    """What the model and the tools answer; JSON is YAML."""
+    """The script of the model and the tools, as JSON, which is YAML too."""
     rows = [
         {"when": {"n": str(n)}, "returns": {"n": n, "next": n + 1, "pad": PAD}}
         for n in range(1, LENGTHS[-1] + 1)
@@ -321,7 +333,7 @@ def script() -> str:
                     "when": {"last": "user", "matches": "divide"},
                     "calls": [
                         {"name": "ask_sleeper", "arguments": {"task": f"sleep {n}"}}
-                        for n in range(CHILDREN)
+                        for n in range(SUB_AGENTS)
                     ],
                 },
                 {"when": {"last": "tool", "tool": "ask_sleeper"}, "say": "All have slept."},

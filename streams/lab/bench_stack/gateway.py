@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import httpx
 from infra.embedded import stack
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model, Tenant
+from schemas.definitions.prices import Price
 from sinks.http import http_client
 from streams import app
 from streams.config import Settings, environment_with
@@ -134,7 +136,7 @@ def definitions(url: str) -> list[Definition]:
         provider="scripted",
         base_url=f"{url}/v1",
         upstream="scripted",
-        price={"input": "1", "output": "2"},
+        price=Price(input=Decimal(1), output=Decimal(2)),
     )
     return [
         Tenant(

@@ -1,10 +1,9 @@
-"""How many spans of other applications does one process take, and how many does one process make
-into rows' events?
+"""Measures how many spans a second one process receives over OTLP, and how many it maps.
 
 In this process, without Kafka, ClickHouse or a socket: `take` is the gateway from a gzipped export
 to the records that it would give Kafka (keys, schemas, headers), `map` is the stage from such a
-record to those that it would write, with its changelog. Beside them stand the broker's and the
-table's own figures (`weir bench engine`).
+record to those that it would write, with its changelog. `weir bench engine` measures the broker and
+the table.
 """
 
 import asyncio
@@ -31,12 +30,12 @@ BATCH = 4_000
 SPANS_S_LEAST = 3_000
 
 
-class Memory:
-    """Kafka's place: what the gateway gives it is encoded as it would be, and kept."""
+class MemoryLog:
+    """In place of the gateway's Kafka producer: encodes events and keeps them."""
 
     def __init__(self) -> None:
         self.codec = Codec(LocalIds(event_classes()))
-        self.records = []
+        self.records: list[tuple[bytes, bytes]] = []
 
     async def publish(self, *events: Event) -> None:
         for event in events:
@@ -52,14 +51,14 @@ def run(settings: Settings, spans: int, say: Callable[[int, int, str], None]) ->
     load = os.getloadavg()[0]
     say(0, 3, "making exports")
     bodies = [gzip.compress(export.SerializeToString(), 1) for export in exports(spans)]
-    memory = Memory()
+    memory = MemoryLog()
     say(1, 3, f"taking {spans:,} spans")
     took = _timed(lambda: asyncio.run(_take(settings, memory, bodies)))
     say(2, 3, f"mapping {spans:,} spans")
     mapped = _timed(lambda: _map(memory))
     if len(memory.records) != spans:
         raise RuntimeError(
-            f"{spans} spans were sent and {len(memory.records)} taken: something else was measured"
+            f"{spans} spans were sent and {len(memory.records)} received: the figures are invalid"
         )
     rows = [
         {"what": "take", "spans_s": round(spans / took[0]), "spans_cpu_s": round(spans / took[1])},
@@ -82,7 +81,7 @@ def run(settings: Settings, spans: int, say: Callable[[int, int, str], None]) ->
     }
 
 
-async def _take(settings: Settings, memory: Memory, bodies: list[bytes]) -> None:
+async def _take(settings: Settings, memory: MemoryLog, bodies: list[bytes]) -> None:
     app = application(settings, memory, lambda sql, parameters: [])  # type: ignore[arg-type]
     headers = {
         "content-type": "application/x-protobuf",
@@ -101,7 +100,7 @@ async def _take(settings: Settings, memory: Memory, bodies: list[bytes]) -> None
                 )
 
 
-def _map(memory: Memory) -> None:
+def _map(memory: MemoryLog) -> None:
     core = Core(tuple(step for step in PIPELINE if step.name == "map_span"))
     for nth, (key, value) in enumerate(memory.records, 1):
         for made in core.take(memory.codec.decode(SpanReceived, value, key)):

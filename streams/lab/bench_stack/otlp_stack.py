@@ -1,9 +1,8 @@
-"""How many spans of other applications does the whole stack take and land a second, and what does
-each process pay?
+"""Measures how many spans a second the whole stack receives and stores, and what that costs.
 
-A stack of its own. Exports come in at a steady rate; one that is told to come again does, as an
-exporter would. Landed is what ClickHouse has. A stack keeps up where little is still under way when
-the last export was taken.
+A stack of its own gets exports at a steady rate; a refused one is sent again, as exporters do. A
+span has landed when ClickHouse has its row. A stack keeps up where little is in flight when the
+last export was accepted.
 """
 
 import asyncio
@@ -32,27 +31,24 @@ TENANT = "bench"
 WARM_SPANS = 20_000
 WARM_SEED = SEED + 1
 RATE_MOST = 10_000
-"""Spans a second that are made for a measurement without a rate."""
+"""Spans a second that are prepared for a measurement without a rate."""
 AT_ONCE = 4
 AGAIN_S = 0.2
 SETTLED_S = 180
 SPANS_S_LEAST = 3_000
 LATE_S_MOST = 5.0
 GREW_MOST = 0.25
-"""By how much of its beginning the workers' memory may grow: the ids of traces are kept for some
-minutes.
-"""
+"""The allowed growth of the workers' memory: they keep trace ids for some minutes."""
 ENGINES = {"kafka", "registry", "clickhouse", "qdrant"}
 LANDED = "SELECT count() AS spans FROM spans WHERE tenant = {tenant:String}"
 Say = Callable[[str], None]
 
 
 def run(home: Path, seconds: float, rate: int, say: Say) -> dict[str, Any]:
-    """What was sent, taken and landed a second, and of each process memory and processor time.
-    Raises MeasurementError.
+    """Spans received and landed a second, and memory and processor time of each process.
 
-    `late_s` is how long after the last export was taken the last span was a row. A rate of 0 is as
-    fast as it goes.
+    `late_s` is the time from the last accepted export to the last row. A rate of 0 is as fast as
+    possible. Raises MeasurementError.
     """
     load_before = os.getloadavg()[0]
     say("starting a stack")
@@ -104,9 +100,9 @@ def run(home: Path, seconds: float, rate: int, say: Say) -> dict[str, Any]:
 
 
 def judged(result: dict[str, Any]) -> dict[str, Any]:
-    """With `memory_grew` (of the workers, as a share of the beginning) and whether the target is
-    met: a steady rate is landed where the last span is a row as soon as the first ones were,
-    whatever rate that is over a short time.
+    """The result with `memory_grew`, as a share of the beginning, and whether the target is met.
+
+    A steady rate is sustained where the last span is a row about as soon as the first ones were.
     """
     pairs = [one["memory_mb"] for name, one in result["workers"].items() if name not in ENGINES]
     grew = sum(end for _, end in pairs) / sum(begin for begin, _ in pairs) - 1
@@ -116,7 +112,7 @@ def judged(result: dict[str, Any]) -> dict[str, Any]:
 
 
 class Sender:
-    """An exporter of an application, that comes again when it is told to."""
+    """An application's OTLP exporter, which sends refused exports again."""
 
     def __init__(self, url: str):
         self._url = url
@@ -124,9 +120,7 @@ class Sender:
         self.again = 0
 
     async def send(self, bodies: list[tuple[bytes, int]], rate: int, seconds: float = 0) -> None:
-        """Exports and their spans, so many spans a second, until all are taken or the seconds are
-        over.
-        """
+        """Send exports at a rate of spans a second, until all are accepted or the time is over."""
         began = time.monotonic()
         waiting = iter(bodies)
         due = began
@@ -167,7 +161,7 @@ class Sender:
 
 
 def bodies_of(spans: int, seed: int) -> list[tuple[bytes, int]]:
-    """Exports as they cross the wire, each with how many spans it has."""
+    """Encoded exports, each with its number of spans."""
     return [
         (
             gzip.compress(export.SerializeToString(), 1),
@@ -182,12 +176,13 @@ def landed_of(settings: Settings) -> int:
 
 
 def await_landed(settings: Settings, spans: int) -> None:
-    """Returns when so many are rows. Raises MeasurementError."""
+    """Wait until so many spans are rows. Raises MeasurementError."""
     deadline = time.monotonic() + SETTLED_S
     while (landed := landed_of(settings)) < spans:
         if time.monotonic() > deadline:
             raise MeasurementError(
-                f"only {landed:,} of {spans:,} spans were rows after {SETTLED_S} s: see the workers' logs"
+                f"only {landed:,} of {spans:,} spans were rows after {SETTLED_S} s: "
+                "see the workers' logs"
             )
         time.sleep(0.1)
     if landed > spans:

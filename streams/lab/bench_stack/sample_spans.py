@@ -1,5 +1,4 @@
-"""What do other applications send that the benchmarks can send as well? Exports of spans, all of
-them different.
+"""Makes OTLP exports of spans of an LLM application for the benchmarks, all of them different.
 
 An agent, its calls of a model with their messages, its tools, its HTTP calls, in traces of ten
 spans.
@@ -23,7 +22,7 @@ NS = 1_000_000_000
 
 
 def exports(spans: int, seed: int = SEED) -> Iterator[ExportTraceServiceRequest]:
-    """Exports of so many spans in all. Another seed makes others."""
+    """Exports of so many spans in all; another seed makes other spans."""
     dice = random.Random(seed)
     now_ns = time.time_ns() - 60 * NS
     left = spans

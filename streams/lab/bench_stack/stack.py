@@ -1,5 +1,4 @@
-"""How does the whole stack do: from request to result, from event to row, after a kill, in memory,
-at its start?
+"""Measures the whole stack: latency, time to queryable, recovery, memory and start.
 
 A stack of its own on free ports, with a model and a tool that answer at once.
 """
@@ -9,24 +8,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
 from infra.embedded import stack
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model, Tenant, Tool
+from schemas.definitions.prices import Price
 from schemas.definitions.tools import HttpTarget
-from schemas.events.agent.runs import AgentRequested, RunFinished
+from schemas.events.agent.runs import AgentRequested, RequestRefused, RunFinished
+from schemas.events.base import Event
 from streams import app
 from streams.config import Settings
 from streams.definitions.folder import Company
 from streams.engine.client import Client, request
-from streams.lab.bench_engine.broker import MeasurementError
+from streams.lab.bench_engine.broker import MeasurementError, measured
 from streams.lab.chaos import kill_plan
 from streams.lab.isolated_stack import own_settings
 from streams.operations.connections import codec_of, rows_of
 from streams.operations.deploy import apply_and_wait
-from streams.operations.figures import percentile
 
 RUNS_A_SECOND = 5
 KILLED = "stage-session-0"
@@ -53,46 +54,50 @@ FROM runs WHERE tenant = {tenant:String}
 def measure(
     home: Path, seconds: float, say: Callable[[str], None], kills: int = KILLS
 ) -> dict[str, float]:
-    """`result_p50_ms`, `result_p99_ms`, `queryable_p99_s`, `resume_p50_s`, `resume_max_s`,
-    `resident_gb`, `ready_s`.
-    """
+    """The figures of `result_*_ms`, `queryable_p99_s`, `resume_*_s`, `resident_gb`, `ready_s`."""
     say("the whole stack: first start")
     with running(home):
-        pass  # what a first start fetches and caches is not what is measured
+        pass  # a first start downloads and fills caches, which is not measured
     say("the whole stack: warm start")
     began = time.monotonic()
     with running(home) as ours:
         ready_s = time.monotonic() - began
         url = f"http://127.0.0.1:{ours.services_port}"
         apply_and_wait(ours, Company(definitions(url), ()))
-        heard: dict[UUID, float] = {}
-        with Client(
-            ours, codec_of(ours), lambda event: heard.setdefault(event.run, time.monotonic())
-        ) as client:
+        finished: dict[UUID, float] = {}
+        with Client(ours, codec_of(ours), noting(finished)) as client:
             say(f"{RUNS_A_SECOND} runs a second")
-            waits = ask_steadily(client, heard, seconds)
+            waits = ask_steadily(client, finished, seconds)
             found = {
                 "ready_s": ready_s,
-                "result_p50_ms": percentile(waits, 0.5),
-                "result_p99_ms": percentile(waits, 0.99),
+                "result_p50_ms": measured(waits, 0.5),
+                "result_p99_ms": measured(waits, 0.99),
                 "queryable_p99_s": queryable_p99_s(ours, len(waits)),
             }
             found["resident_gb"] = resident_bytes(ours.home.resolve()) / 1e9
             resumed = kill_and_wait(ours, client, kills, say)
     return found | (
-        {"resume_p50_s": percentile(resumed, 0.5), "resume_max_s": max(resumed)} if resumed else {}
+        {"resume_p50_s": measured(resumed, 0.5), "resume_max_s": max(resumed)} if resumed else {}
     )
 
 
+def noting(finished: dict[UUID, float]) -> Callable[[Event], None]:
+    """A listener that notes when the outcome of each run came first."""
+
+    def note(event: Event) -> None:
+        if isinstance(event, RunFinished | RequestRefused):
+            finished.setdefault(event.run, time.monotonic())
+
+    return note
+
+
 @contextmanager
-def running(home: Path, said: str = SCRIPT) -> Iterator[Settings]:
-    """A whole stack in `home`, emptied first: nothing of an earlier run is read. `said` is the
-    model's script.
-    """
+def running(home: Path, rules: str = SCRIPT) -> Iterator[Settings]:
+    """A whole stack in `home`, which is emptied first; `rules` is the model's script."""
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     script = home / "script.yaml"
-    script.write_text(said)
+    script.write_text(rules)
     ours = own_settings(home)
     app.start(ours, lambda done, total, words: None, slots=1, script=script)
     try:
@@ -120,7 +125,7 @@ def definitions(url: str) -> list[Definition]:
         provider="scripted",
         base_url=f"{url}/v1",
         upstream="scripted",
-        price={"input": "1", "output": "2"},
+        price=Price(input=Decimal(1), output=Decimal(2)),
     )
     return [
         Tenant(name=TENANT, requests_per_minute=1_000_000, burst=100_000, concurrent_runs=100_000),
@@ -141,14 +146,13 @@ def asked(number: int) -> AgentRequested:
 
 def ask_steadily(
     client: Client,
-    heard: dict[UUID, float],
+    finished: dict[UUID, float],
     seconds: float,
     asked: Callable[[int], AgentRequested] = asked,
 ) -> list[float]:
-    """Milliseconds from publishing a request to its outcome in a consumer's hands. Raises
-    MeasurementError.
+    """Milliseconds from publishing each request until a consumer has its outcome.
 
-    `heard` is filled by the client: when each run's outcome came.
+    The client's listener fills `finished`. Raises MeasurementError.
     """
     sent: dict[UUID, float] = {}
     client.ask(asked(0))  # connections are made, code is loaded
@@ -168,22 +172,24 @@ def ask_steadily(
     ]
     if failed or len(outcomes) < len(sent):
         raise MeasurementError(
-            f"{len(sent) - len(outcomes)} of {len(sent)} runs had no outcome and {len(failed)} did not "
-            f"complete" + (f", e.g. {failed[0]!r}" if failed else "")
+            f"{len(sent) - len(outcomes)} of {len(sent)} runs had no outcome and {len(failed)} did "
+            "not complete" + (f", e.g. {failed[0]!r}" if failed else "")
         )
-    return [(heard[run] - at) * 1000 for run, at in sent.items()]
+    return [(finished[run] - at) * 1000 for run, at in sent.items()]
 
 
 def queryable_p99_s(settings: Settings, least: int) -> float:
-    """From an event's time to its row's, once all of the runs are in the table."""
+    """Seconds from an event to its row, once all of the runs are in the table."""
     deadline = time.monotonic() + 30
+    row = {"rows": 0}
     while time.monotonic() < deadline:
         row = rows_of(settings, DELAYS, {"tenant": TENANT})[0]
         if row["rows"] >= least:
             return row["p99_s"]
         time.sleep(0.2)
     raise MeasurementError(
-        f"only {row['rows']} of {least} runs came to ClickHouse within 30 s: see sink-clickhouse's log"
+        f"only {row['rows']} of {least} runs came to ClickHouse within 30 s: "
+        "see sink-clickhouse's log"
     )
 
 
@@ -197,7 +203,7 @@ def resident_bytes(home: Path) -> int:
                 line.split(":", 1) for line in status.read_text().splitlines() if ":" in line
             )
         except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended while we looked
+            continue  # the process ended meanwhile
         parents[int(fields["Pid"])] = int(fields["PPid"])
         resident[int(fields["Pid"])] = int(fields.get("VmRSS", "0 kB").split()[0]) * 1024
     family = {stack.status(home)["pid"]}
@@ -209,9 +215,7 @@ def resident_bytes(home: Path) -> int:
 def kill_and_wait(
     settings: Settings, client: Client, kills: int, say: Callable[[str], None]
 ) -> list[float]:
-    """Seconds from each kill -9 of the session stage, under load, until all its partitions moved
-    again.
-    """
+    """Seconds from each SIGKILL of the session stage until all its partitions moved again."""
     moves = kill_plan.ProgressMonitor(settings)
     stopped = threading.Event()
     moves.start()
@@ -220,7 +224,7 @@ def kill_and_wait(
     killed = []
     try:
         for number in range(kills):
-            time.sleep(3)  # every partition moves, and the supervisor sees the last kill as past
+            time.sleep(3)  # every partition moves, and the supervisor counts the worker as healthy
             say(f"kill {number + 1} of {kills}")
             killed.append(kill_plan.Kill(KILLED, time.time()))
             stack.kill(settings.home.resolve(), KILLED)
@@ -229,7 +233,7 @@ def kill_and_wait(
         stopped.set()
         load.join(10)
         moves.stop()
-    return [kill.resumed_s for kill in killed]
+    return [kill.resumed_s for kill in killed if kill.resumed_s is not None]
 
 
 def _await_moved(killed: list[kill_plan.Kill], moves: kill_plan.ProgressMonitor) -> None:
@@ -240,7 +244,7 @@ def _await_moved(killed: list[kill_plan.Kill], moves: kill_plan.ProgressMonitor)
             return
         time.sleep(0.05)
     raise MeasurementError(
-        f"{KILLED} did not move again within {BACK_WITHIN_S} s after kill {len(killed)}: see its log"
+        f"{KILLED} did not move within {BACK_WITHIN_S} s after kill {len(killed)}: see its log"
     )
 
 

@@ -1,10 +1,9 @@
-"""How old is a word of a model's answer when somebody reads it: on Kafka, as a run's events, as
-OpenAI's client does?
+"""Measures the age of streamed words at their readers: Kafka, server-sent events, OpenAI's API.
 
-A model that says a word every 30 ms and knows when it said it, and three readers of each of its
-answers at once, all in this process and by its clock. `weir follow` reads as the first of them
-does. Measured on two cores that others used as well (a load of 9): 43 ms at the median on each way,
-and 73, 81 and 82 ms in 99 of 100; 40 ms of it is that words are told together
+A model sends a word every 30 ms and notes the time, and three readers follow each response at once,
+all in this process and by its clock. `weir follow` reads as the first of them does. Measured on two
+cores that others used as well (a load of 9): 43 ms at the median on each way, and 73, 81 and 82 ms
+at the 99th percentile; 40 ms of it is that words are sent together
 (`streams.ports.chunk_publisher.GAP_S`).
 """
 
@@ -12,7 +11,9 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from queue import SimpleQueue
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -22,28 +23,28 @@ from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model
 from streams.config import Settings
 from streams.engine.follow_run import Piece, follow
-from streams.lab.bench_engine.broker import MeasurementError
+from streams.lab.bench_engine.broker import MeasurementError, measured
 from streams.operations.connections import codec_of
-from streams.operations.figures import percentile
 
 ANSWERS = 5
 WORDS = 100
 PACE_S = 0.03
 THINKS_S = 1.0
-"""The model thinks before it says the first word, so that all of its readers are there by then."""
+"""The model pauses before the first word, so that all of its readers are connected by then."""
 TALKER = "talker"
 THINKING = "slow_first_token"
 WAIT_S = 60
 WIDTH = 6
-SAID = tuple(f"{nth:05} " for nth in range(WORDS))
+SENT_WORDS = tuple(f"{nth:05} " for nth in range(WORDS))
 TARGETS = {"words_kafka_p99_ms": 100, "words_events_p99_ms": 100, "words_openai_p99_ms": 100}
+BODY = {"model": TALKER, "stream": True, "messages": [{"role": "user", "content": "Count."}]}
 Arrived = list[tuple[float, int]]
-"""When something came, and how many characters of the answer there were by then."""
+"""Pairs of a time and the number of characters that had arrived by then."""
 
 
-def provider() -> Faulty:
-    """The model's provider, as a context."""
-    return faulty(slow_s=THINKS_S, words=SAID, pace_s=PACE_S)
+def provider() -> AbstractContextManager[Faulty]:
+    """The model's provider, for the length of a `with` block."""
+    return faulty(slow_s=THINKS_S, words=SENT_WORDS, pace_s=PACE_S)
 
 
 def definitions(provider: Faulty) -> list[Definition]:
@@ -57,9 +58,7 @@ def definitions(provider: Faulty) -> list[Definition]:
 def read(
     settings: Settings, tenant: str, provider: Faulty, say: Callable[[str], None]
 ) -> dict[str, float]:
-    """`words_kafka_p50_ms`, `words_events_p99_ms`, ...: the age of each word when each reader had
-    it. Raises MeasurementError.
-    """
+    """The age of words at each reader: `words_kafka_p50_ms` and so on. Raises MeasurementError."""
     ages: dict[str, list[float]] = {"kafka": [], "events": [], "openai": []}
     for nth in range(ANSWERS + 1):
         say(f"words of an answer, {nth} of {ANSWERS}")
@@ -68,16 +67,14 @@ def read(
             if nth:  # with the first, connections are made and code is loaded
                 ages[reader] += ages_of(arrived, provider.spoken)
     return {
-        f"words_{reader}_{name}_ms": percentile(found, share)
+        f"words_{reader}_{name}_ms": measured(found, share)
         for reader, found in ages.items()
         for name, share in (("p50", 0.5), ("p99", 0.99))
     }
 
 
 def ages_of(arrived: Arrived, spoken: list[float]) -> list[float]:
-    """Milliseconds from where each word was said to where all of it was there. Raises MeasurementError
-    where one is missing.
-    """
+    """Milliseconds from sending each word until it was complete. Raises MeasurementError."""
     found = []
     words = 0
     for at, chars in arrived:
@@ -90,33 +87,27 @@ def ages_of(arrived: Arrived, spoken: list[float]) -> list[float]:
 
 
 def _one(settings: Settings, tenant: str) -> dict[str, Arrived]:
-    """One answer, and when its words came to each reader."""
-    heard: dict[str, Arrived] = {"kafka": [], "events": [], "openai": []}
+    """One response, and when its words came to each reader."""
+    arrived: dict[str, Arrived] = {"kafka": [], "events": [], "openai": []}
     runs: SimpleQueue[UUID] = SimpleQueue()
     url = f"http://127.0.0.1:{settings.gateway_port}"
     headers = {"weir-tenant": tenant}
 
     def openai() -> None:
-        body = {
-            "model": TALKER,
-            "stream": True,
-            "messages": [{"role": "user", "content": "Count."}],
-        }
-        for data in _events("POST", f"{url}/v1/chat/completions", headers, runs.put, json=body):
-            _note(
-                heard["openai"],
-                *(choice["delta"].get("content") or "" for choice in data["choices"]),
-            )
+        stream = _events("POST", f"{url}/v1/chat/completions", headers, runs.put, json=BODY)
+        for data in stream:
+            texts = [choice["delta"].get("content") or "" for choice in data["choices"]]
+            _note(arrived["openai"], *texts)
 
     def events(run: UUID) -> None:
         for data in _events("GET", f"{url}/v1/runs/{run}/events", headers):
             if "offset" in data:
-                _note(heard["events"], data["text"])
+                _note(arrived["events"], data["text"])
 
     def kafka(run: UUID) -> None:
-        for piece in follow(settings, codec_of(settings), run, timeout_s=WAIT_S):
-            if isinstance(piece, Piece):
-                _note(heard["kafka"], piece.text)
+        pieces = follow(settings, codec_of(settings), run, timeout_s=WAIT_S)
+        for piece in (one for one in pieces if isinstance(one, Piece)):
+            _note(arrived["kafka"], piece.text)
 
     asking = threading.Thread(target=openai, daemon=True)
     asking.start()
@@ -129,7 +120,7 @@ def _one(settings: Settings, tenant: str) -> dict[str, Arrived]:
         thread.start()
     for thread in threads:
         thread.join(WAIT_S)
-    return heard
+    return arrived
 
 
 def _note(arrived: Arrived, *texts: str) -> None:
@@ -143,11 +134,9 @@ def _events(
     url: str,
     headers: dict[str, str],
     begun: Callable[[UUID], None] = lambda run: None,
-    **more: object,
+    **more: Any,
 ) -> Iterator[dict]:
-    """The data of a stream of server-sent events; `begun` is told which run it is of, where the
-    head says so.
-    """
+    """The data of a stream of server-sent events; `begun` gets the run that its head names."""
     with httpx.stream(method, url, headers=headers, timeout=WAIT_S, **more) as answer:
         if answer.status_code != 200:
             raise MeasurementError(

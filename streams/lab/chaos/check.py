@@ -1,11 +1,9 @@
-"""Was anything lost, doubled, out of order, done twice, unaccounted for or ended as it should not?
-Counted from the log and the tables.
-"""
+"""Counts lost, doubled, reordered, repeated and unbalanced events in the log and the tables."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from confluent_kafka import Message, TopicPartition
@@ -49,7 +47,7 @@ AGGREGATES = (
     ),
     ("steps_by_hour", "spans", {"sum(steps)": "count()"}),
 )
-"""A view, its table, and each figure of the one beside the expression for it in the other."""
+"""A view, its table, and for each figure of the view the expression over the table."""
 
 BUSY = "session_busy"
 Rows = Callable[[str], list[dict[str, Any]]]
@@ -59,7 +57,7 @@ Log = Mapping[type[Event], Sequence[tuple[int, Event]]]
 
 @dataclass
 class Findings:
-    """What was wrong, by kind, each with a sentence for the first few cases."""
+    """Faults by kind, with a description of each."""
 
     counts: Counter[str] = field(default_factory=Counter)
     words: list[str] = field(default_factory=list)
@@ -71,22 +69,20 @@ class Findings:
 
 
 def read_log(settings: Settings, codec: Codec) -> Log:
-    """Every committed event of every class that the pipeline reads or writes, with its partition,
-    in order.
-    """
+    """Every committed event of the pipeline's classes, with its partition, in order."""
     classes = {kind for step in PIPELINE for kind in (*kinds(step.reads), *kinds(step.writes))} | {
         DeadLettered
     }
     found: dict[type[Event], list[tuple[int, Event]]] = {}
-    asking = kafka.consumer(settings, "chaos-check", **{"isolation.level": "read_uncommitted"})
+    asking = kafka.consumer(
+        settings, "chaos-check", None, **{"isolation.level": "read_uncommitted"}
+    )
     for kind in sorted(classes, key=lambda kind: kind.__name__):
         topic = settings.prefix + kind.topic()
         found[kind] = []
         for partition in range(settings.partitions):
             first, end = asking.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
-            if (
-                first < end
-            ):  # a reader of its own for each of hundreds that are empty would take most of the time
+            if first < end:  # a reader for each of hundreds of empty partitions would take long
                 found[kind] += [
                     (partition, event)
                     for message in kafka.read_to(settings, topic, partition, first, end)
@@ -99,21 +95,27 @@ def read_log(settings: Settings, codec: Codec) -> Log:
 def readable(codec: Codec, kind: type[Event], message: Message) -> list[Event]:
     """The event in a record; none where it is a dead letter of whoever reads it."""
     try:
-        return [codec.decode(kind, message.value())]
+        return [codec.decode(kind, message.value() or b"")]
     except Undecodable:
         return []
 
 
-def check_log(log: Log, asked: Mapping[UUID, tuple[str, int]], findings: Findings) -> None:
-    """One outcome a request, no event twice, each session's runs in the order in which they were
-    asked.
+E = TypeVar("E", bound=Event)
 
-    A run that was refused because too many of its session waited is told so at once, and overtakes
-    nobody.
+
+def of_kind(log: Log, kind: type[E]) -> list[E]:
+    """The events of one class, without their partitions."""
+    return [event for _, event in log[kind] if isinstance(event, kind)]
+
+
+def check_log(log: Log, asked: Mapping[UUID, tuple[str, int]], findings: Findings) -> None:
+    """One outcome a request, no event twice, each session's runs in the order of their requests.
+
+    A run that was refused because its session was busy is answered at once, and is left out.
     """
     outcomes = Counter(
-        event.run for kind in (RunFinished, RequestRefused) for _, event in log[kind]
-    )  # type: ignore
+        event.run for kind in (RunFinished, RequestRefused) for event in of_kind(log, kind)
+    )
     findings.add("lost", sum(run not in outcomes for run in asked), "requests without an outcome")
     findings.add(
         "doubled",
@@ -125,25 +127,23 @@ def check_log(log: Log, asked: Mapping[UUID, tuple[str, int]], findings: Finding
         findings.add("doubled", len(events) - len(ids), f"{kind.__name__} events twice on the log")
     last: dict[str, int] = {}
     wrong = 0
-    for _, event in log[RunFinished]:
-        session, number = asked.get(event.run, ("", -1))  # type: ignore[attr-defined]
-        if session and event.reason != BUSY:  # type: ignore[attr-defined]
+    for event in of_kind(log, RunFinished):
+        session, number = asked.get(event.run, ("", -1))
+        if session and event.reason != BUSY:
             wrong += number < last.get(session, -1)
             last[session] = max(number, last.get(session, -1))
     findings.add("out_of_order", wrong, "runs finished before an earlier one of their session")
 
 
 def check_windows(log: Log, findings: Findings) -> None:
-    """Each closed minute's total equals the calls of that minute in the log, late ones aside; none
-    closes twice.
-    """
-    late = {event.record_value for _, event in log[DeadLettered] if event.reason == "late"}  # type: ignore[attr-defined]
+    """Each closed minute's total equals its calls in the log, but late ones; none closes twice."""
+    late = {event.record_value for event in of_kind(log, DeadLettered) if event.reason == "late"}
     calls: Counter[tuple[str, Any]] = Counter()
     for _, event in log[TokensUsed]:
         calls[event.tenant, event.at.replace(second=0, microsecond=0)] += 1
     closed = defaultdict(int)
-    for _, total in log[UsageTotalled]:
-        closed[total.tenant, total.at] += total.calls  # type: ignore[attr-defined]
+    for total in of_kind(log, UsageTotalled):
+        closed[total.tenant, total.at] += total.calls
     wrong = [(at, n, calls[at]) for at, n in closed.items() if n != calls[at]]
     short = sum(abs(n - true) for _, n, true in wrong)
     findings.add(
@@ -154,7 +154,7 @@ def check_windows(log: Log, findings: Findings) -> None:
 
 
 def landed(log: Log, rows: Rows) -> dict[str, tuple[set[UUID], Counter[UUID]]]:
-    """By table: the events of the log that are to land in it, and how often each is there."""
+    """By table: the ids of the log's events for it, and how often each id is in it."""
     produced: dict[str, set[UUID]] = defaultdict(set)
     for kind in kinds(SINKS["clickhouse"]):
         produced[kind.table] |= {event.id for _, event in log[kind]}
@@ -173,9 +173,7 @@ def landed(log: Log, rows: Rows) -> dict[str, tuple[set[UUID], Counter[UUID]]]:
 
 
 def check_tables(log: Log, rows: Rows, findings: Findings) -> dict[str, int]:
-    """Every event that is to land is in its table once; produced = landed + dead-lettered. Returns
-    rows by table.
-    """
+    """Every event with a table is in it exactly once; returns rows by table."""
     there = landed(log, rows)
     for table, (ids, found) in there.items():
         findings.add(
@@ -193,12 +191,10 @@ def check_tables(log: Log, rows: Rows, findings: Findings) -> dict[str, int]:
 
 
 def check_aggregates(rows: Rows, findings: Findings) -> None:
-    """What the views added up equals what their tables hold."""
+    """The totals of the materialized views equal those of their tables."""
     for view, table, sums in AGGREGATES:
-        ours, theirs = (
-            rows(f"SELECT {figures} FROM {name}")[0]
-            for name, figures in ((view, ", ".join(sums)), (table, ", ".join(sums.values())))
-        )
+        ours = rows(f"SELECT {', '.join(sums)} FROM {view}")[0]
+        theirs = rows(f"SELECT {', '.join(sums.values())} FROM {table}")[0]
         pairs = list(zip(sums, ours.values(), theirs.values(), strict=True))
         wrong = [
             f"{figure} is {one} and should be {other}"
@@ -209,13 +205,13 @@ def check_aggregates(rows: Rows, findings: Findings) -> None:
 
 
 def chunks_of(log: Log) -> set[tuple[str, str, int]]:
-    """The pieces of documents that are in force at the end of the log: tenant, document, number."""
+    """The chunks of documents in force at the end of the log: tenant, document, number."""
     last: dict[tuple[str, str, int], tuple[Any, bool]] = {}
     for kind in (ChunkPrepared, ChunkRetired):
-        for _, event in log[kind]:
-            place = event.tenant, event.document, event.nth  # type: ignore[attr-defined]
-            last[place] = max(last.get(place, (event.at, False)), (event.at, kind is ChunkPrepared))
-    return {place for place, (_, there) in last.items() if there}
+        for event in of_kind(log, kind):
+            chunk = event.tenant, event.document, event.nth
+            last[chunk] = max(last.get(chunk, (event.at, False)), (event.at, kind is ChunkPrepared))
+    return {chunk for chunk, (_, there) in last.items() if there}
 
 
 def check_effects(effects: Mapping[tuple[str, int], int], findings: Findings) -> None:
@@ -232,18 +228,18 @@ def check_ends(
     effects: Mapping[tuple[str, int], int],
     findings: Findings,
 ) -> dict[str, int]:
-    """How requests ended, counted by reason. Nobody is told of work that was not done, none is left
-    undone in silence.
+    """The ends of requests, counted by reason.
 
-    Where a worker died in a call whose effect nobody knows, the tool is not called again, and the
-    run says so.
+    No run reports work that was not done, and none leaves work undone without saying so. Where a
+    worker died in a call whose effect is unknown, the tool is not called again, and the run says
+    so.
     """
-    unsure = {event.run for _, event in log[ToolUncertain]}  # type: ignore[attr-defined]
-    ends = Counter(f"refused: {event.reason}" for _, event in log[RequestRefused])
+    unsure = {event.run for event in of_kind(log, ToolUncertain)}
+    ends = Counter(f"refused: {event.reason}" for event in of_kind(log, RequestRefused))
     odd = 0
     not_done = 0
     left = 0
-    for _, end in log[RunFinished]:
+    for end in of_kind(log, RunFinished):
         if end.run not in asked:
             continue
         number = asked[end.run][1]

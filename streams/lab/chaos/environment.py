@@ -1,10 +1,9 @@
-"""What is outside the pipeline while everything is killed: a model, tools that count, and people
-who ask?
+"""The outside world of a chaos run: a model, tools that count their calls, and users.
 
 No tool may be called twice for the number of one request; their counts are the proof. Two requests
-of three go to an agent whose model has a tool called, the third to a workflow that reserves, pays
-and, where the payment is declined, gives back what it reserved. All of it lives in the chaos run's
-own process, which nobody kills.
+of three go to an agent whose model calls a tool, the third to a workflow that reserves, pays and,
+where the payment is declined, releases the reservation. All of it lives in the chaos run's own
+process, which is never killed.
 """
 
 import json
@@ -13,13 +12,15 @@ import re
 import threading
 import time
 from collections import Counter
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model, Tenant, Tool
-from schemas.definitions.patterns import Compensation, Node, Workflow
+from schemas.definitions.patterns import Compensation, Edge, Node, Workflow
+from schemas.definitions.prices import Price
 from schemas.definitions.tools import HttpTarget
 from schemas.events.agent.runs import AgentRequested
 from schemas.events.knowledge import DocumentPublished
@@ -40,7 +41,7 @@ COUNTED = re.compile(r"charge (\d+)")
 
 
 def agent_of(number: int) -> str:
-    """Whom a request goes to."""
+    """The agent of a request."""
     return TELLER if number % 3 else BOOKER
 
 
@@ -50,15 +51,13 @@ def is_declined(number: int) -> bool:
 
 
 class World(ThreadingHTTPServer):
-    """The model and the tools, behind HTTP, each call a little slow; `effects` counts what was done
-    by tool and number.
-    """
+    """The model and the tools over HTTP, each call a little slow; `effects` counts tool calls."""
 
     daemon_threads = True
     request_queue_size = 512
 
     def __init__(self, seed: int, slow_s: float = 0.15):
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), type("BoundHandler", (_Handler,), {"world": self}))
         self.effects: Counter[tuple[str, int]] = Counter()
         self.asked = 0
         self._random = random.Random(seed)
@@ -71,7 +70,7 @@ class World(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that was killed is no error here: it happens all the time."""
+        """Ignore callers that were killed."""
 
     def take_time(self) -> None:
         with self._lock:
@@ -79,7 +78,7 @@ class World(ThreadingHTTPServer):
         time.sleep(pause_s)
 
     def use(self, tool: str, number: int) -> tuple[int, dict[str, Any]]:
-        """The status and the body that a tool answers with."""
+        """The status and the body of a tool's response."""
         if tool == "pay" and is_declined(number):
             return 402, {"error": "card declined"}
         with self._lock:
@@ -87,7 +86,7 @@ class World(ThreadingHTTPServer):
         return 200, {"done": True}
 
     def complete(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The model: a user's "charge n" becomes a tool call, a tool's result becomes an answer."""
+        """The model: it calls a tool for a user's "charge n", and answers a tool's result."""
         with self._lock:
             self.asked += 1
         last = body["messages"][-1]
@@ -115,16 +114,16 @@ class World(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: World
+    world: ClassVar[World]
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
-        self.server.take_time()
+        self.world.take_time()
         if self.path.startswith("/v1/"):
             status = 200
-            answer = self.server.complete(body)
+            answer = self.world.complete(body)
         else:
-            status, answer = self.server.use(self.path.rpartition("/")[2], body["number"])
+            status, answer = self.world.use(self.path.rpartition("/")[2], body["number"])
         data = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -132,8 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, *_: Any) -> None:
-        """Silence: thousands of calls are made."""
+    def log_message(self, format: str, *args: Any) -> None:
+        """Write nothing: thousands of calls are made."""
 
 
 def definitions(url: str) -> list[Definition]:
@@ -163,7 +162,7 @@ def definitions(url: str) -> list[Definition]:
         base_url=f"{url}/v1",
         upstream="chaos-1",
         timeout_ms=20_000,
-        price={"input": "1", "output": "2"},
+        price=Price(input=Decimal(1), output=Decimal(2)),
     )
     number = {"number": "input.json.number"}
     booking = Workflow(
@@ -173,7 +172,7 @@ def definitions(url: str) -> list[Definition]:
                 kind="tool",
                 tool="reserve",
                 arguments=number,
-                next="pay",
+                next=(Edge(to="pay"),),
                 compensate=Compensation(tool="release", arguments=number),
             ),
             "pay": Node(kind="tool", tool="pay", arguments=number),
@@ -196,10 +195,8 @@ def asking(number: int, sessions: int) -> AgentRequested:
     return request(tenant, agent, text, session=f"{tenant}-{number % sessions}")
 
 
-class People(threading.Thread):
-    """Asks at a steady rate until told to stop, in many sessions, each request numbered; publishes
-    documents too.
-    """
+class Users(threading.Thread):
+    """Users who send numbered requests in many sessions at a steady rate, and publish documents."""
 
     def __init__(
         self, settings: Settings, codec: Codec, rate_s: float, sessions: int = 40, runs: int = 0
@@ -244,9 +241,7 @@ class People(threading.Thread):
 
     @property
     def done(self) -> bool:
-        """Have as many requests been asked as were to be? More are, until told to stop: what was
-        killed last moves too.
-        """
+        """Whether the planned number of requests was sent; more follow until `stop`."""
         return bool(self._runs) and len(self.asked) >= self._runs
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""What is killed, when, and how long until what it did moves again?"""
+"""Chooses what is killed and when, and measures how long it takes to move again."""
 
 import random
 import signal
@@ -38,17 +38,15 @@ MOVES: dict[str, type[Event]] = {
     "stage-session": RequestCleared,
     "calls": ModelResponded,
 }
-"""The event by which one sees that a worker of a kind moves again."""
+"""The event whose appearance shows that a worker of a kind moves again."""
 PAUSE_S = 9.0
 RESUMED_S = 10
-"""What a crash may cost, from kill -9 until all that the worker did moves again (99 of 100)."""
+"""The allowed time from SIGKILL until all partitions move again (99th percentile)."""
 
 
 @dataclass
 class Kill:
-    """One process killed: its service, when (epoch seconds), at which boundary of a step if at one,
-    and seconds until all its partitions moved again.
-    """
+    """A killed process: when (epoch seconds), at which boundary, and until it moved again."""
 
     service: str
     at: float
@@ -58,7 +56,7 @@ class Kill:
 
 @dataclass
 class ProgressMonitor:
-    """The broker's timestamps of marker events, by class and partition, from a thread of its own."""
+    """Collects the timestamps of marker events by class and partition, in a thread of its own."""
 
     settings: Settings
     seen: dict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -75,9 +73,8 @@ class ProgressMonitor:
         while not self.stopped.is_set():
             for message in reader.consume(1_000, 0.1):
                 if not message.error():
-                    self.seen[names[message.topic()], message.partition()].append(
-                        message.timestamp()[1] / 1000
-                    )
+                    moved = names[str(message.topic())], int(message.partition() or 0)
+                    self.seen[moved].append(message.timestamp()[1] / 1000)
         reader.close()
 
     def stop(self) -> None:
@@ -92,11 +89,9 @@ def service_kind(name: str) -> str:
 
 
 def choices(names: list[str], kills: int, seed: int) -> list[str]:
-    """Which service dies next: every kind once where there are kills enough, the rest by weight, in
-    random order.
+    """The services to kill: every kind once if possible, the rest by weight, in random order.
 
-    The broker dies at most once in fifteen kills, as it takes all others along for a quarter of a
-    minute.
+    The broker is at most one of fifteen, as its return takes a quarter of a minute.
     """
     chance = random.Random(seed)
     known = [name for name in names if service_kind(name) in WEIGHTS]
@@ -121,9 +116,7 @@ def kill_all(
     pause: bool,
     progress: Callable[[int, str], None],
 ) -> list[Kill]:
-    """Kills as planned, with -9; once, half-way, a session worker is stopped past its session's
-    time-out.
-    """
+    """Kill as planned, with SIGKILL; half-way, pause a session worker past its session timeout."""
     home = settings.home.resolve()
     chance = random.Random(seed)
     done = []
@@ -141,14 +134,13 @@ def kill_all(
         stack.kill(home, name, signal.SIGKILL)
         progress(number + 1, f"killed {name}")
         if service_kind(name) == "kafka":
-            time.sleep(
-                15
-            )  # groups take 12 to 16 s to come back; kills in that time would test nothing more
+            # Groups take 12 to 16 s to come back; kills in that time would test nothing more.
+            time.sleep(15)
     return done
 
 
 def await_alive(home: Any, name: str, timeout_s: float = 30) -> None:
-    """Until a service is ready, or the time is up."""
+    """Wait until a service is ready, or the time is up."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if stack.status(home)["services"][name].get("state") == "ready":
@@ -157,11 +149,9 @@ def await_alive(home: Any, name: str, timeout_s: float = 30) -> None:
 
 
 def measure_resumes(kills: list[Kill], moves: ProgressMonitor) -> None:
-    """For each killed stage worker or call runner: until the last of the partitions that moved
-    before moved again.
+    """Set `resumed_s` of killed workers: until the last partition that moved before moved again.
 
-    A partition to which nothing more came tells nothing; what stayed behind there is counted as
-    lost.
+    Partitions without later events are left out; what is missing there is counted as lost.
     """
     for kill in kills:
         marker = MOVES.get(service_kind(kill.service))
@@ -175,18 +165,15 @@ def measure_resumes(kills: list[Kill], moves: ProgressMonitor) -> None:
 
 
 def slowest(kills: list[Kill], most: int = 5) -> list[dict[str, Any]]:
-    """The kills that took longest to come back from, and when they were: the logs of that time say
-    why.
-    """
-    known = sorted(
-        (kill for kill in kills if kill.resumed_s is not None), key=lambda kill: -kill.resumed_s
-    )[:most]
+    """The kills with the slowest recovery, with their times, to be found in the logs."""
+    known = [(kill.resumed_s, kill) for kill in kills if kill.resumed_s is not None]
+    known.sort(key=lambda pair: -pair[0])
     return [
         {
             "service": kill.service,
             "boundary": kill.boundary,
-            "resumed_s": round(kill.resumed_s, 2),
+            "resumed_s": round(resumed_s, 2),
             "at": datetime.fromtimestamp(kill.at, UTC).isoformat(timespec="milliseconds"),
         }
-        for kill in known
+        for resumed_s, kill in known[:most]
     ]

@@ -1,9 +1,7 @@
-"""What if ClickHouse is away for minutes under load? It stands still, and whatever takes its place
-does too.
+"""An outage of ClickHouse under load: it is paused for minutes, and so is every restart of it.
 
-Requests go on meanwhile. When it is back, nobody helps: the time is taken until all that was asked
-before is in its table, and the megabytes of those that had to wait are those at the beginning, at
-most while it was away, and then.
+Requests go on meanwhile. Measured are the time until all earlier requests are in its table, without
+help, and the memory of the waiting processes before, during and after the outage.
 """
 
 import contextlib
@@ -23,7 +21,7 @@ ENGINE = "clickhouse"
 WAITING = {"sink": "sink-clickhouse-0", "broker": "kafka", "balancing": "balancing-0"}
 LOOK_S = 1.0
 CATCHING_UP_S = 900.0
-Figures = dict[str, float | None | dict[str, float]]
+Figures = dict[str, float | dict[str, float] | None]
 
 
 def stop_clickhouse(
@@ -32,21 +30,18 @@ def stop_clickhouse(
     asked: Callable[[], int],
     progress: Callable[[int, str], None],
 ) -> Figures:
-    """ClickHouse away for `minutes`; what it took. `asked` says how many requests there were so
-    far.
-    """
+    """Pause ClickHouse for `minutes`; `asked` counts the requests so far."""
     home = settings.home.resolve()
     ends = time.monotonic() + minutes * 60
     before = most = half = megabytes(home)
     restarts = _restarts(home)
     while (left := ends - time.monotonic()) > 0:
-        with contextlib.suppress(StackError):  # it is being restarted: stopped when it is there
+        with contextlib.suppress(StackError):  # it is being restarted
             stack.kill(home, ENGINE, signal.SIGSTOP)
         now = megabytes(home)
         most = {name: max(most[name], now[name]) for name in now}
-        half = (
-            now if left > minutes * 30 else half
-        )  # what still grows in the second half is not flat
+        # Memory that still grows in the second half is not bounded.
+        half = now if left > minutes * 30 else half
         progress(0, f"ClickHouse stands still, {left:.0f} s to go")
         time.sleep(min(LOOK_S, left))
     to_land = asked()
@@ -66,12 +61,10 @@ def stop_clickhouse(
 
 
 def _await_landed(settings: Settings, to_land: int, back: float) -> tuple[int, float | None]:
-    """How many runs were missing at the first look, and seconds until none was; None where that
-    never came.
-    """
+    """Missing runs at first, and seconds until none was missing; None where that never came."""
     behind = None
     while time.monotonic() - back < CATCHING_UP_S:
-        with contextlib.suppress(UserError):  # it is not up again: asked anew
+        with contextlib.suppress(UserError):  # it is not up again yet
             landed = rows_of(settings, "SELECT count() AS runs FROM runs")[0]["runs"]
             behind = to_land - landed if behind is None else behind
             if landed >= to_land:
@@ -81,7 +74,7 @@ def _await_landed(settings: Settings, to_land: int, back: float) -> tuple[int, f
 
 
 def megabytes(home: Path) -> dict[str, float]:
-    """Resident memory of those that wait for ClickHouse; 0 where one is being restarted."""
+    """Resident memory of the processes that wait for ClickHouse; 0 while one is restarted."""
     services = stack.status(home)["services"]
     return {
         what: round(resident_mb(services[name].get("pid")) or 0) for what, name in WAITING.items()

@@ -1,6 +1,4 @@
-"""Does everything stay exact while processes are killed at random? A stack of its own, load, kills,
-then the count.
-"""
+"""The chaos run: a stack of its own under load, kills at random, then an exact count."""
 
 import shutil
 import time
@@ -38,9 +36,11 @@ MUST_BE_NOTHING = (
 
 @dataclass(frozen=True)
 class Trouble:
-    """What happens: `random` kills of everything, `agents`: workers at each boundary of `runs`
-    runs, or `clickhouse-outage`: ClickHouse away for `minutes`. `control` switches one guarantee
-    off.
+    """The scenario and its settings.
+
+    `random` kills any process, `agents` kills workers at each boundary of a run's steps, until
+    `runs` requests were sent, and `clickhouse-outage` pauses ClickHouse for `minutes`. `control`
+    switches one guarantee off: a negative control.
     """
 
     scenario: str = "random"
@@ -59,7 +59,7 @@ SCENARIOS = ("random", "agents", "clickhouse-outage")
 def run(
     home: Path, trouble: Trouble, say: Say, bar: Callable[[int, str], None], keep: bool = False
 ) -> dict[str, Any]:
-    """The whole run; what it found, as the command's JSON."""
+    """Run a scenario; returns the findings as the command's JSON."""
     shutil.rmtree(home, ignore_errors=True)
     settings = own_settings(home, control=trouble.control)
     say("starting a stack of its own")
@@ -80,20 +80,20 @@ def _under_load(
     moves = kill_plan.ProgressMonitor(settings)
     apply_and_wait(settings, Company(environment.definitions(outside.url), ()))
     moves.start()
-    people = environment.People(
+    users = environment.Users(
         settings, codec, trouble.rate_s, runs=trouble.runs if trouble.scenario == "agents" else 0
     )
-    people.start()
+    users.start()
     time.sleep(3)
-    killed, more = _make(trouble, settings, people, bar)
+    killed, more = _make(trouble, settings, users, bar)
     time.sleep(3)
-    people.stop()
-    say(f"{len(people.asked)} requests asked; waiting until all is quiet")
-    quiet_after_s = await_quiet(settings, people)
+    users.stop()
+    say(f"{len(users.asked)} requests asked; waiting until all is quiet")
+    quiet_after_s = await_quiet(settings, users)
     moves.stop()
     kill_plan.measure_resumes(killed, moves)
     return (
-        report(settings, codec, people, outside, killed, trouble.control)
+        report(settings, codec, users, outside, killed, trouble.control)
         | more
         | {"quiet_after_s": round(quiet_after_s, 1)}
     )
@@ -102,24 +102,22 @@ def _under_load(
 def _make(
     trouble: Trouble,
     settings: Settings,
-    people: environment.People,
+    users: environment.Users,
     bar: Callable[[int, str], None],
 ) -> tuple[list[kill_plan.Kill], dict[str, Any]]:
-    """The kills of a scenario, and what else it tells."""
+    """Play a scenario; returns its kills and further figures."""
     if trouble.scenario == "agents":
-        killed, at = kill_at_boundaries(settings, codec_of(settings), lambda: people.done, bar)
+        killed, at = kill_at_boundaries(settings, codec_of(settings), lambda: users.done, bar)
         return killed, {"boundaries": at}
     if trouble.scenario == "clickhouse-outage":
-        return [], stop_clickhouse(settings, trouble.minutes, lambda: len(people.asked), bar)
+        return [], stop_clickhouse(settings, trouble.minutes, lambda: len(users.asked), bar)
     return kill_plan.kill_all(
         settings, trouble.kills, trouble.seed, trouble.gap_s, pause=trouble.kills >= 5, progress=bar
     ), {}
 
 
-def await_quiet(settings: Settings, people: environment.People, timeout_s: float = 180) -> float:
-    """Until every request has an outcome in ClickHouse and no table grows any more, or the time is
-    up; how long the last row took to come, in seconds.
-    """
+def await_quiet(settings: Settings, users: environment.Users, timeout_s: float = 180) -> float:
+    """Wait until all outcomes are rows and no table grows; returns seconds to the last row."""
     began = time.monotonic()
     deadline = began + timeout_s
     last = -1
@@ -137,7 +135,7 @@ def await_quiet(settings: Settings, people: environment.People, timeout_s: float
         if total != last:
             last = total
             since = time.monotonic()
-        if rows["runs"] >= len(people.asked) and time.monotonic() - since > 6:
+        if rows["runs"] >= len(users.asked) and time.monotonic() - since > 6:
             break
         time.sleep(0.3)
     return since - began
@@ -146,9 +144,7 @@ def await_quiet(settings: Settings, people: environment.People, timeout_s: float
 def settled_log(
     settings: Settings, codec: Any, rows: check.Rows, timeout_s: float = 30
 ) -> check.Log:
-    """Everything that was said, read again while some of it is on its way: a minute's window closes
-    when it will.
-    """
+    """All events, read again until their rows have landed, as windows may still close."""
     deadline = time.monotonic() + timeout_s
     while True:
         log = check.read_log(settings, codec)
@@ -162,21 +158,24 @@ def settled_log(
 def report(
     settings: Settings,
     codec: Any,
-    people: environment.People,
+    users: environment.Users,
     outside: environment.World,
     killed: list[kill_plan.Kill],
     control: str,
 ) -> dict[str, Any]:
-    """Counts everything, and says it as the command's JSON."""
-    rows = lambda sql: rows_of(settings, sql)  # noqa: E731
+    """Count everything; returns the command's JSON."""
+
+    def rows(sql: str) -> list[dict[str, Any]]:
+        return rows_of(settings, sql)
+
     findings = check.Findings()
     log = settled_log(settings, codec, rows)
-    check.check_log(log, people.asked, findings)
+    check.check_log(log, users.asked, findings)
     check.check_windows(log, findings)
     tables = check.check_tables(log, rows, findings)
     check.check_aggregates(rows, findings)
     check.check_effects(outside.effects, findings)
-    ends = check.check_ends(log, people.asked, outside.effects, findings)
+    ends = check.check_ends(log, users.asked, outside.effects, findings)
     chunks = check.chunks_of(log)
     points = sink.stored_chunks(
         settings.qdrant(), settings.qdrant_key.get_secret_value(), settings.qdrant_collection
@@ -187,12 +186,12 @@ def report(
     resume_p99_s = percentile(resumed, 0.99)
     return {
         "kills": dict(Counter(kill_plan.service_kind(kill.service) for kill in killed)),
-        "requests": len(people.asked),
+        "requests": len(users.asked),
         **{name: findings.counts[name] for name in MUST_BE_NOTHING},
         "outcomes": {kind.__name__: len(log[kind]) for kind in OUTCOMES},
         "rows": tables,
         "points": len(points),
-        "dead_letters": dict(Counter(letter.reason for _, letter in log[DeadLettered])),
+        "dead_letters": dict(Counter(letter.reason for letter in check.of_kind(log, DeadLettered))),
         "ends": ends,
         "uncertain": len(log[ToolUncertain]),
         "effects": dict(Counter(tool for tool, _ in outside.effects)),

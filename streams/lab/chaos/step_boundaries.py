@@ -1,8 +1,8 @@
-"""What if a worker dies exactly where a step ends and the next begins, or in the middle of a call?
+"""Kills workers exactly at the boundaries of steps, and in the middle of calls.
 
-Each boundary is an event: as soon as it is committed, the worker that takes it next is killed with
--9; for calls also a moment later, when the call is under way. All boundaries in turn, until the
-last request was asked.
+Each boundary is an event: as soon as it is committed, the worker that reads it next gets SIGKILL;
+for calls also a moment later, when the call is in flight. All boundaries take turns until the last
+request was sent.
 """
 
 import itertools
@@ -35,7 +35,7 @@ SILENT_S = 20
 
 @dataclass(frozen=True)
 class Boundary:
-    """Where a worker is killed: at an event, at once or a moment later."""
+    """The event at which a worker is killed, at once or a moment later."""
 
     at: type[Event]
     service: str
@@ -64,7 +64,7 @@ BOUNDARIES = (
 def kill_at_boundaries(
     settings: Settings, codec: Codec, over: Callable[[], bool], progress: Callable[[int, str], None]
 ) -> tuple[list[kill_plan.Kill], dict[str, int]]:
-    """Kills until `over()`; every kill, and how many there were at each boundary."""
+    """Kill until `over()`; returns the kills and their number at each boundary."""
     home = settings.home.resolve()
     kills = []
     counts = dict.fromkeys((b.name for b in BOUNDARIES), 0)
@@ -80,7 +80,7 @@ def kill_at_boundaries(
             try:
                 stack.kill(home, victim)
             except StackError:
-                # it is only just beginning, or ended by itself: nothing to kill here this time
+                # The service is just starting or has ended: nothing to kill this time.
                 continue
             kills.append(kill_plan.Kill(victim, at, boundary.name))
             counts[boundary.name] += 1
@@ -89,7 +89,7 @@ def kill_at_boundaries(
 
 
 def _victim(home: Path, service: str, turn: int) -> str:
-    """The workers of a kind in turn."""
+    """The workers of a service kind, in turn."""
     names = [
         name for name in stack.status(home)["services"] if kill_plan.service_kind(name) == service
     ]
@@ -97,9 +97,7 @@ def _victim(home: Path, service: str, turn: int) -> str:
 
 
 def _await(heard: queue.Queue[Event], kind: type[Event]) -> bool:
-    """Until the next event of this class is committed, from now on; False where none comes any
-    more.
-    """
+    """Wait for the next committed event of a class; False if none comes any more."""
     while not heard.empty():
         heard.get_nowait()
     deadline = time.monotonic() + SILENT_S

@@ -1,11 +1,10 @@
-"""How does a case of the Berkeley Function-Calling Leaderboard become a conversation that can be
-played?
+"""Converts cases of the Berkeley Function-Calling Leaderboard into conversations to replay.
 
-A multi-turn case has the user's words turn by turn, and for each turn the calls that a model should
+A multi-turn case has the user's messages by turn, and for each turn the calls that a model should
 make, written as Python: `mv(source='a', destination='b')`. A turn becomes one step a call, in
-order, and then the word that all is done. What the tools said was never recorded, so here each says
-that it was done. The functions that a case may call stand in a file beside it,
-`bfcl_multi_turn_functions.json`; their schemas are put into the form that providers take.
+order, and then a closing message. Results of tools were never recorded, so each tool returns that
+it is done. The functions of the cases are in a file beside them, `bfcl_multi_turn_functions.json`;
+their schemas are converted to the form of model providers.
 """
 
 import ast
@@ -35,7 +34,7 @@ Said = dict[str, Any]
 
 
 class BfclCaseError(Exception):
-    """What is no case, or calls what it may not."""
+    """An invalid case, or one that calls an unknown function."""
 
 
 def is_case(row: Any) -> bool:
@@ -56,8 +55,8 @@ def functions_beside(path: Path) -> dict[str, dict[str, Said]]:
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BfclCaseError(
-            f"{path} needs the functions that its cases call, in {beside} ({type(error).__name__}: {error}): "
-            "put it there"
+            f"{path} needs the functions that its cases call, in {beside} "
+            f"({type(error).__name__}: {error}): put it there"
         ) from error
 
 
@@ -94,7 +93,7 @@ def messages_of(
 
 
 def step(identity: str, name: str, arguments: Said) -> Iterator[Said]:
-    """A model's wish, and its result."""
+    """A tool call of the model, and its result."""
     yield {
         "role": "assistant",
         "content": None,
@@ -110,9 +109,7 @@ def step(identity: str, name: str, arguments: Said) -> Iterator[Said]:
 
 
 def call_in(text: str, known: dict[str, Said]) -> tuple[str, Said]:
-    """The function and the arguments of a call written as Python; nothing of it is run. Raises
-    BfclCaseError.
-    """
+    """Parse a call in Python: its function and arguments. Raises BfclCaseError."""
     try:
         call = ast.parse(text, mode="eval").body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):

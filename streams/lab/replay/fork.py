@@ -1,11 +1,10 @@
-"""What would a run have done with another prompt or another model?
+"""Runs a recorded run again with another prompt or another model.
 
-The run's own state machine is run again over its history: up to the step that is asked for with the
-model's recorded answers, from there on with answers of the model that is to be tried. Tools are
-never called: a call that the run made gets the result that it had then, and any other is told that
-nothing was recorded. What all of it may cost is bounded, in money and in time; answers without a
-price are at most five. Nothing is screened a second time, and nothing of it is published but what
-its calls took: that is usage of the tenant, in its budget, under the fork's own id.
+The agent's state machine runs again over the run's history: up to the chosen step with the model's
+recorded responses, from there on with responses of the model to try. Tools are never called: a call
+that the run made gets its recorded result, and any other fails as not recorded. Cost and time are
+limited; responses without a price are at most five. Guardrails do not run again, and nothing is
+published but the usage of the fork's calls, in the tenant's budget, under the fork's own id.
 """
 
 import asyncio
@@ -20,8 +19,8 @@ from uuid import UUID, uuid4
 from processors.agent import machine
 from processors.agent.calls.tool_calls import CallEvent, same_call
 from processors.agent.machine import AgentInput
-from processors.agent.state import CallResult, Idle
-from processors.models import call as asking
+from processors.agent.state import Idle
+from processors.models import call as model_call
 from processors.prompts.render import version_for
 from processors.usage.metering import meter
 from schemas.definitions.kinds import Definitions
@@ -48,16 +47,16 @@ UNPRICED_MAX = 5
 UNLIMITED = Decimal(1_000_000_000)
 Chat = Callable[[Any], Awaitable[Any]]
 Book = Callable[..., Awaitable[None]]
-"""Takes the usage of one answer, as TokensUsed events."""
+"""Records the usage of one response, as TokensUsed events."""
 
 
 class ForkError(Exception):
-    """A run that cannot be run again; a sentence says why and what to do."""
+    """A run that cannot be forked; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What is other than it was. `prompt` is a text or a reference; None leaves a thing as it was."""
+    """The change of a fork. `prompt` is a text or a reference; None changes nothing."""
 
     step: int = 1
     prompt: str | PromptUse | None = None
@@ -68,9 +67,7 @@ class Change:
 
 @dataclass
 class Fork:
-    """What came of it: the model's answers step by step, and the end. `replayed` steps cost
-    nothing.
-    """
+    """The result of a fork: the model's responses by step, and the end. Replayed ones are free."""
 
     answers: list[ResponseCleared | ModelFailed] = field(default_factory=list)
     calls: list[CallEvent] = field(default_factory=list)
@@ -84,7 +81,7 @@ class Fork:
     id: UUID = field(default_factory=uuid4)
 
     def whole(self, asked: ModelAsked) -> ModelAsked:
-        """A question with its whole conversation, of which it may carry only what is new."""
+        """A model request with its whole conversation; the event may carry only new messages."""
         if not asked.digest:
             return asked
         messages = self.conversations.join(
@@ -98,13 +95,15 @@ class Fork:
 def changed(
     given: Definitions, request: RequestCleared, change: Change, prompt_version: int = 0
 ) -> Definitions:
-    """The definitions with the run's agent changed, as that same version. A prompt that is not
-    changed is in the version that the run had, whatever its alias says by now. Raises ForkError.
+    """The definitions with the run's agent changed, under the same version. Raises ForkError.
+
+    An unchanged prompt keeps the version of the run, whatever its alias says by now.
     """
     agent = given.agent(request.agent, request.agent_version)
     if agent is None:
         raise ForkError(
-            f"version {request.agent_version} of agent {request.agent!r} is not on the topic any more"
+            f"version {request.agent_version} of agent {request.agent!r} is not on the topic "
+            "any more"
         )
     model = change.model or agent.model
     if given.model(model) is None and given.route(model) is None:
@@ -116,12 +115,11 @@ def changed(
     version = version_for(prompt, request.run, given) or 0
     if isinstance(prompt, PromptUse) and given.prompt(prompt.use, version) is None:
         raise ForkError(
-            f"there is no prompt {prompt.use}@{prompt.version or prompt.alias}: `./weir prompts list` shows "
-            "those that are applied"
+            f"there is no prompt {prompt.use}@{prompt.version or prompt.alias}: "
+            "`./weir prompts list` shows those that are applied"
         )
-    limits = agent.limits.model_copy(
-        update={"cost_usd": UNLIMITED}
-    )  # the fork's own bound stands in its place
+    # The fork has a limit of its own.
+    limits = agent.limits.model_copy(update={"cost_usd": UNLIMITED})
     other = agent.model_copy(update={"model": model, "prompt": prompt, "limits": limits})
     return replace(
         given, bodies={**given.bodies, ("agent", request.agent, request.agent_version): other}
@@ -131,27 +129,29 @@ def changed(
 async def fork(
     history: Iterable[Event], given: Definitions, change: Change, chat: Chat, book: Book
 ) -> Fork:
-    """Run a recorded run again from a step on. Raises ForkError where its history is not whole."""
+    """Run a recorded run again from a step. Raises ForkError where its history is incomplete."""
     history = list(history)
     request = next((event for event in history if isinstance(event, RequestCleared)), None)
     first = next((event for event in history if isinstance(event, ModelAsked)), None)
     if request is None or first is None:
         raise ForkError(
-            "the run's beginning is not on Kafka any more (or it never asked a model): fork a newer one"
+            "the run's beginning is not on Kafka any more (or it never called a model): "
+            "fork a newer one"
         )
     steps = max(event.step for event in history if isinstance(event, ModelAsked))
     if change.step > steps:
         raise ForkError(
-            f"its last step is {steps}, and there is no step {change.step}: begin at one of those that it has"
+            f"its last step is {steps}, and there is no step {change.step}: choose an earlier one"
         )
     ended = next((event for event in history if isinstance(event, RunFinished)), None)
     given = changed(given, request, change, ended.prompt_version if ended else 0)
     past = Recorded(history)
     made = Fork()
+    rerun = _Rerun(past, made, given, change, chat, book)
     earlier = tuple(message for message in first.messages if message.role != "system")[:-1]
     session, events = machine.advance(Idle(messages=earlier), request, given)
     for _ in range(STEPS_MAX):
-        answers = [await _answer(event, past, made, given, change, chat, book) for event in events]
+        answers = [await rerun.answer(event) for event in events]
         if made.finished is not None:
             return made
         events = []
@@ -166,71 +166,71 @@ async def fork(
     return made
 
 
-async def _answer(
-    event: Event,
-    past: "Recorded",
-    made: Fork,
-    given: Definitions,
-    change: Change,
-    chat: Chat,
-    book: Book,
-) -> AgentInput | None:
-    match event:
-        case ModelAsked():
-            event = made.whole(event)
-            answer = past.answer(event.step) if event.step < change.step else None
-            made.replayed += answer is not None
-            answer = answer or await _asked(event, made, given, change, chat, book)
-            made.answers.append(answer)
-            return replaced(answer, event)
-        case ToolCalled() | PassagesAsked() | AgentRequested():
-            made.calls.append(event)
-            return past.result(event, made)
-        case RunFinished():
-            made.finished = event
-    return None
+@dataclass(frozen=True)
+class _Rerun:
+    """Answers the events of a fork: from the recording before the chosen step, else by `chat`."""
 
+    past: "Recorded"
+    made: Fork
+    definitions: Definitions
+    change: Change
+    chat: Chat
+    book: Book
 
-async def _asked(
-    event: ModelAsked, made: Fork, given: Definitions, change: Change, chat: Chat, book: Book
-) -> ResponseCleared | ModelFailed:
-    reason, detail = _spent(made, change)
-    if reason:
-        return event.then(
-            ModelFailed, model=event.model, reason=reason, started_at=event.at, detail=detail
+    async def answer(self, event: Event) -> AgentInput | None:
+        match event:
+            case ModelAsked():
+                event = self.made.whole(event)
+                recorded = self.past.answer(event.step) if event.step < self.change.step else None
+                self.made.replayed += recorded is not None
+                response = recorded or await self._response(event)
+                self.made.answers.append(response)
+                return replaced(response, event)
+            case ToolCalled() | PassagesAsked() | AgentRequested():
+                self.made.calls.append(event)
+                return self.past.result(event, self.made)
+            case RunFinished():
+                self.made.finished = event
+        return None
+
+    async def _response(self, event: ModelAsked) -> ResponseCleared | ModelFailed:
+        """The model's response to a step that is not replayed; its usage is recorded."""
+        reason, detail = _spent(self.made, self.change)
+        if reason:
+            return event.then(
+                ModelFailed, model=event.model, reason=reason, started_at=event.at, detail=detail
+            )
+        request = model_call.ask(event, self.definitions)
+        result = (
+            Failure(request.reason, request.detail, event.at, event.at)
+            if isinstance(request, Impossible)
+            else await self._in_time(request, event)
         )
-    question = asking.ask(event, given)
-    answer = (
-        Failure(question.reason, question.detail, event.at, event.at)
-        if isinstance(question, Impossible)
-        else (await _in_time(chat, question, event, made, change))
-    )
-    [said, *_] = asking.tell(event, answer, given)
-    await book(
-        *meter(
-            said.model_copy(update={"id": derived_id(made.id, str(said.id)), "run": made.id}), given
+        outcome = next(
+            one
+            for one in model_call.tell(event, result, self.definitions)
+            if isinstance(one, ModelResponded | ModelFailed)
         )
-    )
-    if isinstance(said, ModelResponded):
-        made.cost_usd += said.cost_usd or 0
-        made.unpriced += said.cost_usd is None
-        return said.then(ResponseCleared)
-    return said
+        own = {"id": derived_id(self.made.id, str(outcome.id)), "run": self.made.id}
+        await self.book(*meter(outcome.model_copy(update=own), self.definitions))
+        if isinstance(outcome, ModelFailed):
+            return outcome
+        self.made.cost_usd += outcome.cost_usd or 0
+        self.made.unpriced += outcome.cost_usd is None
+        return outcome.then(ResponseCleared)
 
-
-async def _in_time(chat: Chat, question: Any, event: ModelAsked, made: Fork, change: Change) -> Any:
-    """The model's answer; a failure where it takes longer than the fork may."""
-    try:
-        return await asyncio.wait_for(
-            chat(question), made.began + change.seconds - time.monotonic()
-        )
-    except TimeoutError:
-        detail = f"the model did not answer within the {change.seconds:g} s that a fork may take"
-        return Failure("fork_time", detail, event.at, event.at)
+    async def _in_time(self, request: Any, event: ModelAsked) -> Any:
+        """The model's response; a failure where it takes longer than the fork may."""
+        left_s = self.made.began + self.change.seconds - time.monotonic()
+        try:
+            return await asyncio.wait_for(self.chat(request), left_s)
+        except TimeoutError:
+            detail = f"the model did not answer within the fork's {self.change.seconds:g} s"
+            return Failure("fork_time", detail, event.at, event.at)
 
 
 def _spent(made: Fork, change: Change) -> tuple[str, str]:
-    """Why no model may be asked any more; empty while one may."""
+    """The reason and its detail where no model may be called any more, else empty texts."""
     if change.cost_usd.is_nan() or made.cost_usd >= change.cost_usd:
         cost = money_text(made.cost_usd)
         most = money_text(change.cost_usd)
@@ -238,23 +238,24 @@ def _spent(made: Fork, change: Change) -> tuple[str, str]:
     if made.unpriced >= UNPRICED_MAX:
         return (
             "fork_cost",
-            f"{made.unpriced} answers had no price, so nobody knows what the fork costs: give the model one",
+            f"{made.unpriced} responses had no price, so the cost of the fork is unknown: "
+            "give the model a price",
         )
     if time.monotonic() >= made.began + change.seconds:
         return (
             "fork_time",
-            f"the fork has taken the {change.seconds:g} s that it may: begin at a later step",
+            f"the fork has taken its {change.seconds:g} s: begin at a later step",
         )
     return "", ""
 
 
 def replaced(answer: Any, asked: ModelAsked) -> Any:
-    """The answer as one to this question: a recorded one belongs to the same step of the same run."""
+    """A recorded response at the time of this request: it is of the same step of the same run."""
     return answer.model_copy(update={"at": max(answer.at, asked.at)})
 
 
 class Recorded:
-    """What the run heard: the model's answers by step, the results of each call in their order."""
+    """The recorded inputs of a run: responses by step, and the results of each call in order."""
 
     def __init__(self, history: list[Event]):
         self._answers = {e.step: e for e in history if isinstance(e, ResponseCleared | ModelFailed)}
@@ -263,7 +264,9 @@ class Recorded:
             for e in history
             if isinstance(e, ToolCalled | PassagesAsked)
         }
-        self._results: dict[str, deque[CallResult]] = defaultdict(deque)
+        self._results: dict[str, deque[ResultCleared | ToolFailed | ToolUncertain]] = defaultdict(
+            deque
+        )
         for event in history:
             if isinstance(event, ResultCleared | ToolFailed | ToolUncertain):
                 self._results[calls.get((event.step, event.call), event.tool)].append(event)
@@ -271,47 +274,40 @@ class Recorded:
     def answer(self, step: int) -> ResponseCleared | ModelFailed | None:
         return self._answers.get(step)
 
-    def result(self, call: CallEvent, made: Fork) -> CallResult:
-        """The result of an equal call then; the last one stays where there were more calls than
-        results.
-        """
-        tool = call.parent.tool if isinstance(call, AgentRequested) and call.parent else call.tool
-        place = (
-            (call.parent.step, call.parent.call)
-            if isinstance(call, AgentRequested)
-            else (call.step, call.call)
-        )
+    def result(self, call: CallEvent, made: Fork) -> ResultCleared | ToolFailed | ToolUncertain:
+        """The recorded result of an equal call; the last one serves all further calls."""
+        tool, step, call_id = _call_of(call)
         found = self._results.get(key_of(call)) or self._results.get(tool)
         if found:
             event = found.popleft() if len(found) > 1 else found[0]
-            return event.model_copy(update={"step": place[0], "call": place[1]})
+            return event.model_copy(update={"step": step, "call": call_id})
         made.unrecorded.append(tool)
-        fields = (
-            {
-                "session": call.parent.session,
-                "run": call.parent.run,
-                "agent": call.parent.agent,
-                "agent_version": call.parent.agent_version,
-            }
-            if isinstance(call, AgentRequested)
-            else {}
-        )
+        fields = {}
+        if isinstance(call, AgentRequested) and call.parent:
+            fields = call.parent.model_dump(include={"session", "run", "agent", "agent_version"})
         return call.then(
             ToolFailed,
             tool=tool,
-            step=place[0],
-            call=place[1],
+            step=step,
+            call=call_id,
             reason="not_recorded",
             started_at=call.at,
-            detail="the run that this forks from made no such call; nothing is called in a fork",
+            detail="the recorded run made no such call, and a fork calls no tools",
             **fields,
         )
 
 
+def _call_of(call: CallEvent) -> tuple[str, int, str]:
+    """The tool, the step and the id of a call."""
+    if not isinstance(call, AgentRequested):
+        return call.tool, call.step, call.call
+    if call.parent is None:
+        raise ForkError("the run's history has a request to an agent without its caller")
+    return call.parent.tool, call.parent.step, call.parent.call
+
+
 def key_of(call: CallEvent) -> str:
-    """Equal for equal calls; a child's is its tool alone, as its task is what a changed prompt
-    changes.
-    """
+    """Equal for equal calls; empty for a sub-agent, whose task a changed prompt may change."""
     match call:
         case ToolCalled():
             return same_call(ToolRequest(id=call.call, name=call.tool, arguments=call.arguments))

@@ -1,8 +1,7 @@
-"""How is a recording played through the running pipeline, and what did the pipeline make of it?
+"""Plays recorded conversations through the running pipeline and collects the result.
 
-Each conversation is a session: its next user message is sent when the run of the one before is
-over. What was said is put together again from the pipeline's own events, so that it can be held
-against the recording.
+Each conversation is a session: its next user message is sent when the previous run is over. The
+resulting conversation is assembled from the pipeline's events, to be compared with the recording.
 """
 
 import queue
@@ -13,19 +12,19 @@ from uuid import UUID
 
 from schemas.events.agent.models import ResponseCleared
 from schemas.events.agent.runs import RequestRefused, ResultCleared, RunFinished
-from schemas.events.base import Event
+from schemas.events.base import Event, SessionEvent
 from schemas.events.values import Message
 from schemas.wire.codec import Codec
 from streams.config import Settings
 from streams.engine.client import Publisher, Watch, request
 from streams.lab.replay.recording import TENANT, Conversation, first_difference
 
-HEARD: tuple[type[Event], ...] = (RunFinished, RequestRefused, ResponseCleared, ResultCleared)
+WATCHED: tuple[type[Event], ...] = (RunFinished, RequestRefused, ResponseCleared, ResultCleared)
 
 
 @dataclass
 class Played:
-    """What came out of one conversation so far: its runs in order, and what each run said."""
+    """The result of one conversation so far: its runs in order, with responses and results."""
 
     runs: list[RunFinished] = field(default_factory=list)
     responses: dict[UUID, dict[int, ResponseCleared]] = field(
@@ -47,7 +46,7 @@ class Played:
             self.refused = f"{event.reason}: {event.detail}"
 
     def messages(self, prompt: str) -> tuple[Message, ...]:
-        """The conversation as the events tell it, with the prompt before it."""
+        """The conversation of the events, with the prompt before it."""
         said = [Message(role="system", content=prompt)]
         for run in self.runs:
             said.append(Message(role="user", content=run.text))
@@ -71,23 +70,20 @@ class Played:
         return tuple(said)
 
     def complete(self, talk: Conversation) -> bool:
-        """Whether every event of the conversation has been heard; they come on several topics, in
-        any order.
-        """
+        """Whether every event of the conversation came, from all topics."""
         return len(self.runs) >= len(talk.turns) and len(self.messages(talk.prompt)) >= len(
             talk.messages
         )
 
 
 def difference(talk: Conversation, played: Played) -> str | None:
-    """What is not as recorded, in one line; None where all is equal."""
+    """The first difference from the recording, in one line; None where all is equal."""
     if played.refused:
         return f"a request was refused: {played.refused}"
     failed = next((run for run in played.runs if run.outcome != "completed"), None)
     if failed:
-        return f"turn {played.runs.index(failed) + 1} ended {failed.outcome}: {failed.reason} {failed.detail}"[
-            :600
-        ]
+        turn = played.runs.index(failed) + 1
+        return f"turn {turn} ended {failed.outcome}: {failed.reason} {failed.detail}"[:600]
     return first_difference(talk.messages, played.messages(talk.prompt))
 
 
@@ -99,23 +95,21 @@ def play(
     progress: Callable[[int], None],
     quiet_s: float = 60,
 ) -> dict[int, Played]:
-    """Plays all conversations at once; ends when all are through, or when nothing was heard for
-    `quiet_s`.
-    """
+    """Play all conversations at once, until all are complete or nothing came for `quiet_s`."""
     waiting = {f"{batch}-{talk.number}": talk for talk in talks}
     played = {talk.number: Played() for talk in waiting.values()}
-    heard: queue.Queue[Event] = queue.Queue()
+    events: queue.Queue[Event] = queue.Queue()
     publisher = Publisher(settings, codec)
-    with Watch(settings, codec, HEARD, heard.put):
+    with Watch(settings, codec, WATCHED, events.put):
         for session in waiting:
             _send(publisher, waiting[session], played[waiting[session].number], session)
         while waiting:
             try:
-                event = heard.get(timeout=quiet_s)
+                event = events.get(timeout=quiet_s)
             except queue.Empty:
                 return played
-            talk = waiting.get(event.session)  # type: ignore[attr-defined]
-            if talk is None:
+            talk = waiting.get(event.session) if isinstance(event, SessionEvent) else None
+            if talk is None or not isinstance(event, SessionEvent):
                 continue
             so_far = played[talk.number]
             so_far.note(event)
@@ -129,7 +123,7 @@ def play(
                 isinstance(event, RunFinished) and event.outcome != "completed"
             )
             if ended or so_far.complete(talk):
-                del waiting[event.session]  # type: ignore[attr-defined]
+                del waiting[event.session]
                 progress(len(played) - len(waiting))
     return played
 

@@ -1,18 +1,17 @@
-"""Would runs that are under way go on under this version of the code as they began under an older
-one?
+"""Histories of runs, and whether this version of the code would continue them unchanged.
 
-A history is a file of JSON lines: first the definitions, then for each event that the step `agent`
-took the state of the session before it, the event, and what was said to it. It is played twice:
-from its beginning, and from each state as it was written, as a worker does that is started anew in
-the middle of a run. What must stay is what the world and other steps hang on: which events, their
-ids, calls and arguments, outcomes and answers. Words of prompts may change.
+A history is a file of JSON lines: first the definitions, then for each event of the step `agent`
+the state of the session before it, the event, and the events that followed. It is replayed twice:
+from the beginning, and from each recorded state, as a worker does that restarts in the middle of a
+run. What other steps and the outside depend on must stay equal: the events, their ids, calls and
+arguments, outcomes and answers. Texts of prompts may change.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -24,7 +23,7 @@ from schemas.definitions.kinds import Definitions, read_body
 from schemas.events.base import Event
 from schemas.wire.codec import Undecodable, from_json, to_json
 from streams.engine.errors import UserError
-from streams.engine.shapes import Step
+from streams.engine.shapes import Fold, Step
 
 STEP = "agent"
 STATE = TypeAdapter(Session)
@@ -52,27 +51,28 @@ LASTING = (
     "parent_run",
 )
 BESIDE = {"RunsHeld"}
-"""What is told of a run's place among its tenant's: it goes on the same, whatever is said of that.
-"""
+"""Events about a tenant's quota of runs, which do not affect the run itself."""
 
 
 class HistoryError(UserError):
-    """A file that is no history, or of something that is gone; a sentence says which line."""
+    """An invalid or unreadable history; the text names the line."""
 
 
 class Recorder:
-    """Writes a history down while a pipeline runs: `pipeline` is the table with the agent's step
-    listened to.
+    """Records a history while a pipeline runs: `pipeline` is the table with the agent's step
+    wrapped.
     """
 
     def __init__(self, pipeline: tuple[Step, ...]):
         self.lines: list[dict[str, Any]] = []
         self.pipeline = tuple(
-            replace(step, by=replace(step.by, on=self._heard)) if step.name == STEP else step
+            replace(step, by=replace(step.by, on=self._advance))
+            if step.name == STEP and isinstance(step.by, Fold)
+            else step
             for step in pipeline
         )
 
-    def _heard(
+    def _advance(
         self, session: Session, event: AgentInput, given: Definitions
     ) -> tuple[Session, list[AgentOutput]]:
         after, said = advance(session, event, given)
@@ -87,7 +87,7 @@ class Recorder:
         return after, said
 
     def text(self, given: Definitions) -> str:
-        """The history as a file holds it."""
+        """The history in its file format."""
         bodies = [
             {
                 "kind": kind,
@@ -103,14 +103,14 @@ class Recorder:
 
 
 def differences(path: Path) -> list[str]:
-    """What this code does otherwise than the recorded one did, a sentence each. Raises HistoryError."""
+    """The differences between this code and a history, a sentence each. Raises HistoryError."""
     first, *lines = _lines(path)
     try:
         given = _given(first["definitions"])
     except (ValidationError, KeyError) as error:
         raise HistoryError(
-            f"{path}, line 1: its definitions can no longer be read ({error}): a run under way could not "
-            "go on, so give new fields defaults and keep old ones"
+            f"{path}, line 1: its definitions can no longer be read ({error}): runs in progress "
+            "could not continue, so give new fields defaults and keep old ones"
         ) from error
     return [*_played(path, lines, given, anew=False), *_played(path, lines, given, anew=True)]
 
@@ -118,9 +118,7 @@ def differences(path: Path) -> list[str]:
 def _played(
     path: Path, lines: list[dict[str, Any]], given: Definitions, anew: bool
 ) -> Iterator[str]:
-    """With `anew`, each event is taken in the state as it was written; else in the one that came of
-    those before.
-    """
+    """Replay the events: with `anew` each in its recorded state, else in the resulting one."""
     states: dict[str, Session] = {}
     for nth, line in enumerate(lines, 2):
         event = _read(path, nth, line["took"])
@@ -132,9 +130,13 @@ def _played(
                 else states.get(line["key"], new_session())
             )
         except ValidationError as error:
-            yield f"{path}, line {nth}: a session of an older version can no longer be read: {_first(error)}"
+            yield (
+                f"{path}, line {nth}: a session of an older version can no longer be read: "
+                f"{_first(error)}"
+            )
             continue
-        states[line["key"]], said = advance(session, event, given)
+        # The agent's inputs are a union of classes; a history holds nothing else.
+        states[line["key"]], said = advance(session, cast(AgentInput, event), given)
         found = [_lasting(_written(one)) for one in said if type(one).__name__ not in BESIDE]
         if found != wanted:
             where = "in its recorded state" if anew else "after what came before"
@@ -156,7 +158,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         or "definitions" not in lines[0]
     ):
         raise HistoryError(
-            f"{path} is no history: its first line holds the definitions, each other one what was taken"
+            f"{path} is no history: the first line must have the definitions, the others an event"
         )
     return lines
 
@@ -188,7 +190,7 @@ def _read(path: Path, nth: int, written: dict[str, Any]) -> AgentInput:
     kind = event_classes().get(name)
     if kind is None:
         raise HistoryError(
-            f"{path}, line {nth}: there is no event {name} any more: a run under way waits for it"
+            f"{path}, line {nth}: there is no event {name} any more: runs in progress wait for it"
         )
     try:
         event = from_json(kind, json.dumps(fields))

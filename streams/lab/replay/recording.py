@@ -1,21 +1,23 @@
-"""What does a file of recorded conversations ask of the pipeline, and what must come out of it?
+"""Reads recorded conversations, and derives the definitions that the pipeline needs for them.
 
 A line of the file is an object with `messages`: a system message, then user, assistant (with tool
-calls) and tool messages, as the chat completions protocol has them; or a multi-turn case of the
-Berkeley Function-Calling Leaderboard (`bfcl`). A last user message without an answer is not sent.
-Where a conversation ends on a tool's result, that tool ended it.
+calls) and tool messages of the chat completions protocol; or a multi-turn case of the Berkeley
+Function-Calling Leaderboard (`bfcl`). A last user message without a response is not sent. Where a
+conversation ends with a tool's result, that tool ended it.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model, Policy, Rule, Tenant, Tool
 from schemas.definitions.limits import Limits
+from schemas.definitions.prices import Price
 from schemas.definitions.tools import HttpTarget
 from schemas.events.values import Message, ToolRequest, ToolSpec
 from streams.engine.errors import UserError
@@ -25,26 +27,24 @@ TENANT = "recorded"
 POLICY = Policy(
     name="recorded-shadow",
     shadow=True,
-    rules=tuple(
-        Rule(find=find, action=action)
-        for find, action in (
-            ("secret", "block"),
-            ("card", "redact"),
-            ("iban", "redact"),
-            ("email", "redact"),
-        )
+    rules=(
+        Rule(find="secret", action="block"),
+        Rule(find="card", action="redact"),
+        Rule(find="iban", action="redact"),
+        Rule(find="email", action="redact"),
     ),
 )
 
 
 class RecordingError(UserError):
-    """A file that is no recording; says the line, what is wrong, and what it should be."""
+    """An invalid recording; the text names the line, the mistake and the right form."""
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """One recorded conversation: `messages` up to its last answer or result, `turns` the user's
-    messages in it. `tools` are those that were offered in it, where that was recorded.
+    """One recorded conversation: `messages` up to its last response or result.
+
+    `turns` are the user's messages, `tools` those that were offered, where that was recorded.
     """
 
     number: int
@@ -64,6 +64,10 @@ class Conversation:
         return tuple(m.content or "" for m in self.messages if m.role == "user")
 
     @property
+    def calls(self) -> list[ToolRequest]:
+        return [call for message in self.messages for call in message.tool_calls]
+
+    @property
     def model_calls(self) -> int:
         return sum(m.role == "assistant" for m in self.messages)
 
@@ -73,9 +77,7 @@ class Conversation:
 
 
 def read(path: Path) -> tuple[Conversation, ...]:
-    """The conversations of a file, in order. Raises RecordingError, or OSError where it cannot be
-    read.
-    """
+    """The conversations of a file, in order. Raises RecordingError, or OSError."""
     lines = path.read_text(encoding="utf-8").splitlines()
     found = tuple(
         conversation(number, line, path) for number, line in enumerate(lines) if line.strip()
@@ -99,8 +101,8 @@ def conversation(number: int, line: str, path: Path | str = "the file") -> Conve
         raise RecordingError(f"{path}, line {number + 1}: {error}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise RecordingError(
-            f"{path}, line {number + 1}: {type(error).__name__}: {error}. A line is a JSON object with "
-            "`messages`, each with `role` and `content`"
+            f"{path}, line {number + 1}: {type(error).__name__}: {error}. A line is a JSON object "
+            "with `messages`, each with `role` and `content`"
         ) from error
     while messages and messages[-1].role == "user":
         messages.pop()
@@ -113,7 +115,7 @@ def conversation(number: int, line: str, path: Path | str = "the file") -> Conve
 
 
 def as_lines(conversations: Iterable[Conversation]) -> str:
-    """The conversations as a file that the recorded model plays: a line each, at its number."""
+    """The conversations as a file for the recorded model: a line each, at its number."""
     by_number = {talk.number: talk for talk in conversations}
     return "".join(
         json.dumps({"messages": [body_of(m) for m in by_number[n].messages]}) + "\n"
@@ -150,18 +152,14 @@ def message(said: dict[str, Any]) -> Message:
 
 
 def definitions(conversations: Iterable[Conversation], service_url: str) -> list[Definition]:
-    """What the pipeline must know to play these: one agent a prompt, and every tool that is called
-    anywhere.
+    """The definitions for these conversations: one agent a prompt, and every tool that is called.
 
-    Tools take what was offered, and any arguments where that was not recorded. They are `pure`, as
-    a recorded tool does nothing.
+    Tools have their recorded parameters, else any. They are `pure`, as a recorded tool has no
+    effect.
     """
     conversations = list(conversations)
     offered = {one.name: one for talk in conversations for one in talk.tools}
-    names = sorted(
-        {c.name for talk in conversations for m in talk.messages for c in m.tool_calls}
-        | offered.keys()
-    )
+    names = sorted({call.name for talk in conversations for call in talk.calls} | offered.keys())
     tools = [
         Tool(
             name=name,
@@ -175,13 +173,13 @@ def definitions(conversations: Iterable[Conversation], service_url: str) -> list
         for name in names
     ]
     agents = {talk.agent: talk for talk in conversations}
-    limits = Limits(steps=1_000, tokens=100_000_000, cost_usd=1_000_000, seconds=86_400)
+    limits = Limits(steps=1_000, tokens=100_000_000, cost_usd=Decimal(1_000_000), seconds=86_400)
     model = Model(
         name="recorded",
         provider="recorded",
         base_url=f"{service_url}/v1",
         upstream="recorded-1",
-        price={"input": "2.5", "output": "10"},
+        price=Price(input=Decimal("2.5"), output=Decimal(10)),
     )
     tenant = Tenant(
         name=TENANT,
@@ -211,10 +209,13 @@ def definitions(conversations: Iterable[Conversation], service_url: str) -> list
 
 
 def first_difference(recorded: tuple[Message, ...], played: tuple[Message, ...]) -> str | None:
-    """Where two conversations part, in one line; None where they are equal."""
+    """The first difference of two conversations, in one line; None where they are equal."""
     for place, (theirs, ours) in enumerate(zip(recorded, played, strict=False)):
         if theirs != ours:
-            return f"message {place}: recorded {theirs.model_dump_json()[:200]}, played {ours.model_dump_json()[:200]}"
+            return (
+                f"message {place}: recorded {theirs.model_dump_json()[:200]}, "
+                f"played {ours.model_dump_json()[:200]}"
+            )
     if len(recorded) != len(played):
         return f"recorded {len(recorded)} messages, played {len(played)}"
     return None

@@ -1,7 +1,7 @@
-"""What happened in a run, event by event, as Kafka has it?
+"""Reads the events of a run from Kafka.
 
-All events of a session have one key, so they are on one partition of each topic, from the moment
-the run began; that is all that is read. What retention has deleted is not there any more.
+All events of a session have one key, so they are on one partition of each topic. Only those
+partitions are read, from the run's beginning. Events past retention are missing.
 """
 
 import time
@@ -20,7 +20,7 @@ from streams.engine.stages.partitioner import Partitioner
 from streams.topology import PIPELINE
 
 EARLIER = timedelta(minutes=5)
-"""Clocks of producers differ: this much before a run's beginning is read too."""
+"""How much before a run's beginning is read, as clocks of producers differ."""
 READ_S = 60
 
 
@@ -35,28 +35,27 @@ def session_events() -> list[type[Event]]:
 def of_session(
     settings: Settings, codec: Codec, tenant: str, session: str, since: datetime
 ) -> list[Event]:
-    """The session's events since a moment, in the order in which they happened. Raises
-    ConnectionError.
-    """
+    """A session's events since a moment, by time. Raises ConnectionError."""
     kinds_of = {settings.prefix + kind.topic(): kind for kind in session_events()}
     key = f"{tenant}/{session}".encode()
     found = []
-    reader = kafka.consumer(settings, "histories", **{"enable.partition.eof": True})
+    reader = kafka.consumer(settings, "histories", None, **{"enable.partition.eof": True})
     try:
-        open_places = _places(reader, kinds_of, key, since)
-        reader.assign([TopicPartition(*place, offset) for place, offset in open_places.items()])
+        unread = _offsets(reader, kinds_of, key, since)
+        reader.assign([TopicPartition(*partition, offset) for partition, offset in unread.items()])
         deadline = time.monotonic() + READ_S
-        while open_places:
+        while unread:
             for message in reader.consume(10_000, 0.05):
                 error = message.error()
+                topic = str(message.topic())
                 if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                    open_places.pop((message.topic(), message.partition()), None)
+                    unread.pop((topic, int(message.partition() or 0)), None)
                 elif error is None and message.key() == key:
-                    found += _decoded(codec, kinds_of[message.topic()], message.value())
+                    found += _decoded(codec, kinds_of[topic], message.value() or b"")
             if time.monotonic() > deadline:
                 raise ConnectionError(
                     f"Kafka did not give the history of {session!r} within {READ_S} s: try again, "
-                    "and `./weir status` tells whether it is up"
+                    "and see whether it is up with `./weir status`"
                 )
     finally:
         reader.close()
@@ -67,12 +66,10 @@ def of_run(events: Iterable[Event], run: UUID) -> list[Event]:
     return [event for event in events if getattr(event, "run", None) == run]
 
 
-def _places(
+def _offsets(
     reader: Consumer, topics: Iterable[str], key: bytes, since: datetime
 ) -> dict[tuple[str, int], int]:
-    """Where to begin reading on the key's partition of each topic; a topic with nothing so new is
-    left out.
-    """
+    """The first offset to read on the key's partition of each topic that has newer records."""
     moment = int((since - EARLIER).timestamp() * 1000)
     known = reader.list_topics(timeout=10).topics
     asked = [
@@ -88,6 +85,5 @@ def _decoded(codec: Codec, kind: type[Event], value: bytes) -> list[Event]:
     try:
         return [codec.decode(kind, value)]
     except Undecodable as error:
-        return (
-            [error.event] if error.event else []
-        )  # its dead letter tells of it; where a body is missing, what is left
+        # There is a dead letter for it; where only a body is missing, the rest is used.
+        return [error.event] if error.event else []

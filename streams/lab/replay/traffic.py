@@ -1,8 +1,8 @@
-"""How are real arrivals driven through the pipeline, and when can an analyst see each?
+"""Drives a trace of real arrivals through the pipeline, and measures when results are queryable.
 
 A trace is a CSV with `replay_ms`, `input_tokens` and `output_tokens`. A request's text carries its
-tokens, and the recorded model reports them; so the sums in ClickHouse must be the trace's, to the
-token.
+tokens, and the recorded model reports them as usage; so the sums in ClickHouse must equal the
+trace's.
 """
 
 import csv
@@ -12,14 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model, Tenant
 from schemas.definitions.limits import Limits
+from schemas.definitions.prices import Price
 from schemas.events.agent.runs import RunFinished
-from schemas.events.base import Event
+from schemas.events.base import Event, SessionEvent
 from schemas.wire.codec import Codec
 from streams.config import Settings
 from streams.engine.client import Client, now, request
@@ -27,12 +29,13 @@ from streams.engine.errors import UserError
 
 TENANT = "traffic"
 AGENT = "traffic"
-VISIBLE = """SELECT session, at FROM runs WHERE startsWith(session, {batch:String}) AND at >= {since:DateTime64(3)}"""
+VISIBLE = """SELECT session, at FROM runs
+WHERE startsWith(session, {batch:String}) AND at >= {since:DateTime64(3)}"""
 Rows = Callable[[str, dict[str, Any]], list[dict[str, Any]]]
 
 
 class TraceFileError(UserError):
-    """A file that is no trace; says the line and what it should be."""
+    """An invalid trace; the text names the line and the right form."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,7 @@ class Arrival:
 
 @dataclass
 class Driven:
-    """What became of a trace: outcomes by kind, seconds from request to result, and from result to
-    queryable.
-    """
+    """The result of a trace: outcomes, seconds from request to result and to a queryable row."""
 
     seconds: float = 0
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -65,8 +66,8 @@ def read(path: Path, limit: int = 0) -> list[Arrival]:
             ]
         except (KeyError, ValueError, TypeError) as error:
             raise TraceFileError(
-                f"{path}, line {rows.line_num}: {type(error).__name__}: {error}. A trace is a CSV with the "
-                "columns replay_ms, input_tokens, output_tokens, all whole numbers"
+                f"{path}, line {rows.line_num}: {type(error).__name__}: {error}. A trace is a CSV "
+                "with the columns replay_ms, input_tokens, output_tokens, all whole numbers"
             ) from error
     if not found:
         raise TraceFileError(f"{path} has no arrivals")
@@ -93,48 +94,60 @@ def definitions(service_url: str) -> list[Definition]:
             provider="recorded",
             base_url=f"{service_url}/v1",
             upstream="recorded-1",
-            price={"input": "0.5", "output": "1.5"},
+            price=Price(input=Decimal("0.5"), output=Decimal("1.5")),
         ),
         Agent(
             name=AGENT,
             prompt="Answer.",
             model="traffic",
-            limits=Limits(tokens=100_000_000, cost_usd=1_000_000),
+            limits=Limits(tokens=100_000_000, cost_usd=Decimal(1_000_000)),
         ),
     ]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a trace is sent: `speed` times as fast, in sessions of a `batch`, with a time limit."""
+
+    speed: float
+    batch: str
+    quiet_s: float = 60
 
 
 def drive(
     settings: Settings,
     codec: Codec,
     arrivals: Sequence[Arrival],
-    speed: float,
-    batch: str,
+    pace: Pace,
     progress: Callable[[int], None],
     rows: Rows,
-    quiet_s: float = 60,
 ) -> Driven:
-    """Sends every arrival at its time, waits for all outcomes and until all are in ClickHouse."""
+    """Send every arrival at its time, and wait for all outcomes and until ClickHouse has them."""
+    batch = pace.batch
     driven = Driven()
-    sent = {}
-    finished = {}
+    sent: dict[str, float] = {}
+    finished: dict[str, float] = {}
     done = threading.Event()
 
-    def heard(event: Event) -> None:
-        if event.session in sent and event.session not in finished:  # type: ignore[attr-defined]
-            finished[event.session] = time.time()  # type: ignore[attr-defined]
-            driven.outcomes[event.outcome if isinstance(event, RunFinished) else "refused"] += 1  # type: ignore[attr-defined]
-            driven.result_s.append(time.time() - sent[event.session])  # type: ignore[attr-defined]
+    def note(event: Event) -> None:
+        if not isinstance(event, SessionEvent) or event.session in finished:
+            return
+        if event.session in sent:
+            finished[event.session] = time.time()
+            driven.outcomes[event.outcome if isinstance(event, RunFinished) else "refused"] += 1
+            driven.result_s.append(time.time() - sent[event.session])
 
     began = time.monotonic()
     since = now()
     watcher = threading.Thread(
         target=_see, args=(rows, batch, since, driven, done, len(arrivals)), daemon=True
     )
-    with Client(settings, codec, heard) as client:
+    with Client(settings, codec, note) as client:
         watcher.start()
         for number, arrival in enumerate(arrivals):
-            wait_s = (arrival.at_ms - arrivals[0].at_ms) / 1000 / speed - (time.monotonic() - began)
+            wait_s = (arrival.at_ms - arrivals[0].at_ms) / 1000 / pace.speed - (
+                time.monotonic() - began
+            )
             if wait_s > 0:
                 time.sleep(wait_s)
             asked = request(
@@ -143,13 +156,13 @@ def drive(
                 f"tokens {arrival.input_tokens} {arrival.output_tokens}",
                 session=f"{batch}-{number}",
             )
-            sent[asked.session] = time.time()
+            sent[f"{batch}-{number}"] = time.time()
             client.publish(asked)
             progress(len(finished))
         client.flush()
-        _await(finished, len(arrivals), progress, quiet_s)
+        _await(finished, len(arrivals), progress, pace.quiet_s)
     driven.seconds = time.monotonic() - began
-    watcher.join(quiet_s)
+    watcher.join(pace.quiet_s)
     done.set()
     return driven
 
@@ -157,7 +170,7 @@ def drive(
 def _await(
     finished: dict[str, float], wanted: int, progress: Callable[[int], None], quiet_s: float
 ) -> None:
-    """Returns when all are finished, or when none has finished for `quiet_s`."""
+    """Wait until all are finished, or none has finished for `quiet_s`."""
     last = -1
     since = time.monotonic()
     while len(finished) < wanted and time.monotonic() - since < quiet_s:
@@ -172,7 +185,7 @@ def _await(
 def _see(
     rows: Rows, batch: str, since: datetime, driven: Driven, done: threading.Event, wanted: int
 ) -> None:
-    """Asks ClickHouse over and over which runs it has, and notes how old each was when first seen."""
+    """Poll ClickHouse for new runs, and note the age of each when it was first seen."""
     seen: set[str] = set()
     newest = since
     while not done.is_set() and len(seen) < wanted:

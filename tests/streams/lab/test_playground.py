@@ -77,7 +77,7 @@ def test_a_workflow_that_waits_is_helped_on_by_a_signal_and_by_time():
     ("file", "says"),
     [
         ("nothing.yaml", "is no file: give an agent's"),
-        (str(COMPANY / "script.yaml"), "an agent's file is in the folder agents/"),
+        (str(COMPANY / "script.yaml"), "an agent's file must be in a folder agents/"),
         (str(COMPANY / "tools/lookup_order.yaml"), "there is no agent 'lookup_order'"),
     ],
 )
@@ -99,8 +99,10 @@ def test_a_model_that_streams_is_read_while_it_talks(tmp_path, fault, shown):
         for path, lines in {
             "tenants/me": "requests_per_minute: 600",
             "agents/talk": "prompt: Be brief.\nmodel: ill\nfallback: [well]",
-            "models/ill": f"provider: anthropic\nbase_url: {server.at(fault)}\nupstream: x\nstream: true",
-            "models/well": f"provider: openai\nbase_url: {server.at('good')}\nupstream: x\nstream: true",
+            "models/ill": f"provider: anthropic\nbase_url: {server.at(fault)}\n"
+            "upstream: x\nstream: true",
+            "models/well": f"provider: openai\nbase_url: {server.at('good')}\n"
+            "upstream: x\nstream: true",
         }.items():
             file = tmp_path / f"{path}.yaml"
             file.parent.mkdir(exist_ok=True)

@@ -20,7 +20,7 @@ from sinks.tools.kinds import ToolContext
 from sinks.tools.runner import ToolRunner
 from streams.engine.in_memory import Local
 from streams.lab.replay import bfcl, recording
-from streams.lab.replay.player import HEARD, Played, difference
+from streams.lab.replay.player import WATCHED, Played, difference
 from streams.topology import PIPELINE
 
 MOVE = {
@@ -86,7 +86,7 @@ def play(talks):
                 )
                 assert not [event for event in said if isinstance(event, DeadLettered)]
                 for event in said:
-                    played.note(event) if isinstance(event, HEARD) else None
+                    played.note(event) if isinstance(event, WATCHED) else None
             if why := difference(talk, played):
                 wrong[talk.number] = why
     finally:
