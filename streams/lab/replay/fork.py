@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 from processors.agent import machine
 from processors.agent.calls.tool_calls import CallEvent, same_call
 from processors.agent.machine import AgentInput
-from processors.agent.state import Idle
+from processors.agent.state import CallResult, Idle
 from processors.models import call as model_call
 from processors.prompts.render import version_for
 from processors.usage.metering import meter
@@ -264,9 +264,7 @@ class Recorded:
             for e in history
             if isinstance(e, ToolCalled | PassagesAsked)
         }
-        self._results: dict[str, deque[ResultCleared | ToolFailed | ToolUncertain]] = defaultdict(
-            deque
-        )
+        self._results: dict[str, deque[CallResult]] = defaultdict(deque)
         for event in history:
             if isinstance(event, ResultCleared | ToolFailed | ToolUncertain):
                 self._results[calls.get((event.step, event.call), event.tool)].append(event)
@@ -274,7 +272,7 @@ class Recorded:
     def answer(self, step: int) -> ResponseCleared | ModelFailed | None:
         return self._answers.get(step)
 
-    def result(self, call: CallEvent, made: Fork) -> ResultCleared | ToolFailed | ToolUncertain:
+    def result(self, call: CallEvent, made: Fork) -> CallResult:
         """The recorded result of an equal call; the last one serves all further calls."""
         tool, step, call_id = _call_of(call)
         found = self._results.get(key_of(call)) or self._results.get(tool)
