@@ -22,11 +22,6 @@ from schemas.wire.large_bodies import StoreAway
 from streams.config import Settings
 from streams.engine import kafka
 
-LONG_FETCH = {"fetch.wait.max.ms": 500}
-"""For whoever reads fixed partitions of many topics: a fetch ends at once when something is
-committed, however long it may wait (1.7 ms after the commit at 5 ms as at 500), but one each 5 ms
-took the idle broker a fifth of a core.
-"""
 OUTCOMES: tuple[type[Event], ...] = (RunFinished, RequestRefused)
 
 
@@ -95,7 +90,7 @@ class Watch:
     ):
         self._classes = {settings.prefix + kind.topic(): kind for kind in classes}
         self._codec, self._heard, self._stop = codec, heard, threading.Event()
-        self._consumer = kafka.consumer(settings, f"watch-{uuid4().hex[:12]}", **LONG_FETCH)
+        self._consumer = kafka.consumer(settings, f"watch-{uuid4().hex[:12]}")
         self._consumer.assign(ends(self._consumer, list(self._classes)))
         self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
         self._thread.start()

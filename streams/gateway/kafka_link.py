@@ -43,7 +43,7 @@ from schemas.wire.codec import Codec, Undecodable, headers_of
 from schemas.wire.large_bodies import StoreAway
 from streams.config import Settings
 from streams.engine import kafka
-from streams.engine.client import LONG_FETCH, now, places
+from streams.engine.client import now, places
 from streams.engine.monitoring.telemetry import Metrics
 from streams.engine.schema_registry import RegistryAway
 from streams.gateway.runs.recent_runs import RecentRuns, SessionRecord
@@ -113,7 +113,7 @@ class KafkaLink:
             },
         )
         self._kinds = {settings.prefix + kind.topic(): kind for kind in TOLD}
-        self._consumer = kafka.consumer(settings, f"gateway-{uuid4().hex[:12]}", **LONG_FETCH)
+        self._consumer = kafka.consumer(settings, f"gateway-{uuid4().hex[:12]}")
         since = milliseconds(now() - REMEMBERED)
         self._consumer.assign(
             kafka.patiently(lambda: places(self._consumer, self._kinds, since), lambda: None)

@@ -15,7 +15,7 @@ from schemas.money import money_text
 from schemas.wire import topics  # noqa: F401 - they know every event class and definition
 from streams.cli.output import plain
 from streams.gateway import sse
-from streams.gateway.routes.runs import Run
+from streams.gateway.routes.runs import RunObject
 
 PLAIN = re.compile(r"-?\d+(\.\d*[1-9])?")
 
@@ -84,7 +84,7 @@ def test_every_model_writes_its_amounts_plainly(kind, name, value):
 
 
 def test_answers_and_streams_of_the_gateway_write_amounts_plainly():
-    run = Run(
+    run = RunObject(
         id="1",
         status="completed",
         tenant="t",
