@@ -44,14 +44,17 @@ class Screened:
 
 
 def screen_request(
-    admitted: RequestAdmitted, given: Definitions
+    admitted: RequestAdmitted, definitions: Definitions
 ) -> list[VerdictReached | RequestCleared | RequestBlocked]:
     """What a person asks, and what the application says was said before. A blocked request keeps
     its text without what was found.
     """
     history = admitted.history
     seen = _screen(
-        admitted, "request", (admitted.text, *(message.content or "" for message in history)), given
+        admitted,
+        "request",
+        (admitted.text, *(message.content or "" for message in history)),
+        definitions,
     )
     if seen.blocked_by:
         return [
@@ -68,7 +71,7 @@ def screen_request(
 
 
 def screen_response(
-    said: ModelResponded, given: Definitions
+    said: ModelResponded, definitions: Definitions
 ) -> list[VerdictReached | ResponseCleared | ResponseBlocked]:
     """What a model says: its words, and every text in the arguments of its tool calls, which stay
     valid JSON.
@@ -76,7 +79,7 @@ def screen_response(
     arguments = [_read(request.arguments) for request in said.tool_calls]
     leaves = [_texts_in(value) for value in arguments]
     flat = tuple(text for texts in leaves for text in texts)
-    seen = _screen(said, "response", (said.content or "", *flat), given)
+    seen = _screen(said, "response", (said.content or "", *flat), definitions)
     if seen.blocked_by:
         return [
             *seen.verdicts,
@@ -92,25 +95,28 @@ def screen_response(
 
 
 def screen_result(
-    result: ToolReturned | PassagesFound, given: Definitions
+    result: ToolReturned | PassagesFound, definitions: Definitions
 ) -> list[VerdictReached | ResultCleared]:
     """What a tool or a search found. Blocked, the model is told that it was withheld, and goes on
     without it.
     """
     content = result.content if isinstance(result, ToolReturned) else as_text(result)
-    seen = _screen(result, "result", (content,), given)
+    seen = _screen(result, "result", (content,), definitions)
     withheld = (
         f"The result of {result.tool} was withheld by rule {seen.blocked_by}: go on without it."
     )
     told = withheld if seen.blocked_by else seen.texts[0]
-    return [*seen.verdicts, result.then(ResultCleared, content=told, whole=_whole(result, given))]
+    return [
+        *seen.verdicts,
+        result.then(ResultCleared, content=told, whole=_whole(result, definitions)),
+    ]
 
 
-def _whole(result: ToolReturned | PassagesFound, given: Definitions) -> Body | None:
+def _whole(result: ToolReturned | PassagesFound, definitions: Definitions) -> Body | None:
     """Where all of a result is kept, for whoever may see the conversation: not where a policy has
     seen a part of it only.
     """
-    agent = given.agent(result.agent, result.agent_version)
+    agent = definitions.agent(result.agent, result.agent_version)
     if not isinstance(result, ToolReturned) or agent is None or agent.policy is not None:
         return None
     return result.whole and result.whole.model_copy(update={"head": ""})
@@ -132,8 +138,10 @@ def as_text(found: PassagesFound) -> str:
     )
 
 
-def _screen(event: RunEvent, stage: Stage, texts: tuple[str, ...], given: Definitions) -> Screened:
-    agent = given.agent(event.agent, event.agent_version)
+def _screen(
+    event: RunEvent, stage: Stage, texts: tuple[str, ...], definitions: Definitions
+) -> Screened:
+    agent = definitions.agent(event.agent, event.agent_version)
     if agent is None:
         return _shut(
             texts,
@@ -143,7 +151,7 @@ def _screen(event: RunEvent, stage: Stage, texts: tuple[str, ...], given: Defini
         )
     if agent.policy is None:
         return Screened(texts, texts)
-    policy = given.policy(agent.policy)
+    policy = definitions.policy(agent.policy)
     if policy is None:
         return _shut(
             texts,
@@ -155,7 +163,13 @@ def _screen(event: RunEvent, stage: Stage, texts: tuple[str, ...], given: Defini
     for nth, rule in enumerate(policy.rules):
         if stage in rule.at:
             seen = _apply(
-                rule, nth, policy, given.version("policy", policy.name) or 0, event, stage, seen
+                rule,
+                nth,
+                policy,
+                definitions.version("policy", policy.name) or 0,
+                event,
+                stage,
+                seen,
             )
     return seen
 

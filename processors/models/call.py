@@ -13,13 +13,13 @@ from schemas.ports import ChatAnswer, ChatQuestion, Endpoint, Failure, Impossibl
 from schemas.wire.codec import traceparent_of
 
 
-def ask(asked: ModelAsked, given: Definitions) -> ChatQuestion | Impossible:
+def ask(asked: ModelAsked, definitions: Definitions) -> ChatQuestion | Impossible:
     """The event's id is the idempotency key: a redelivery may ask again and must not pay again.
 
     Every model has its own time, and all of them together what the run has left: one that hangs
     leaves the next its.
     """
-    chosen = choose(asked, given)
+    chosen = choose(asked, definitions)
     if isinstance(chosen, Impossible):
         return chosen
     endpoints = tuple(_endpoint(model) for model in chosen.models)
@@ -40,7 +40,7 @@ def ask(asked: ModelAsked, given: Definitions) -> ChatQuestion | Impossible:
             "step": str(asked.step),
             "traceparent": traceparent_of(asked),
         },
-        audible=audible(asked, given),
+        audible=audible(asked, definitions),
         output_schema=asked.output_schema,
         ways=_ways(chosen),
         kept=kept(asked, endpoints),
@@ -50,10 +50,12 @@ def ask(asked: ModelAsked, given: Definitions) -> ChatQuestion | Impossible:
 
 
 def tell(
-    asked: ModelAsked, answer: ChatAnswer | Failure | Uncertain, given: Definitions
+    asked: ModelAsked, answer: ChatAnswer | Failure | Uncertain, definitions: Definitions
 ) -> list[ModelResponded | ModelFailed | BreakerMoved]:
     """A failure arrives as a value, after the port's retries and fallbacks."""
-    route = "" if given.model(asked.model) or not given.route(asked.model) else asked.model
+    route = (
+        "" if definitions.model(asked.model) or not definitions.route(asked.model) else asked.model
+    )
     common = {
         "at": answer.at,
         "route": route,
@@ -61,9 +63,9 @@ def tell(
         "wait_ms": ms_between(answer.started_at, answer.at),
     }
     if isinstance(answer, ChatAnswer):
-        return [_responded(asked, answer, given, common), *moves(asked, answer)]
+        return [_responded(asked, answer, definitions, common), *moves(asked, answer)]
     reason = answer.reason if isinstance(answer, Failure) else "uncertain"
-    attempts = made_of(getattr(answer, "tried", ()), answer.started_at, given)
+    attempts = made_of(getattr(answer, "tried", ()), answer.started_at, definitions)
     return [
         asked.then(
             ModelFailed,
@@ -80,22 +82,22 @@ def tell(
 
 
 def _responded(
-    asked: ModelAsked, answer: ChatAnswer, given: Definitions, common: dict
+    asked: ModelAsked, answer: ChatAnswer, definitions: Definitions, common: dict
 ) -> ModelResponded:
     cost_usd, uncached_usd = price_with_and_without_cache(
-        given.model(answer.endpoint),
+        definitions.model(answer.endpoint),
         answer.provider,
         answer.response_model,
         answer.tokens,
         answer.started_at,
         answer.service_tier,
     )
-    attempts = made_of(answer.tried, answer.started_at, given, cost_usd)
+    attempts = made_of(answer.tried, answer.started_at, definitions, cost_usd)
     took = {
         "tokens": answer.tokens,
         "cost_usd": cost_usd,
         "uncached_usd": uncached_usd,
-        "unrouted_usd": unrouted(asked, answer, cost_usd, given),
+        "unrouted_usd": unrouted(asked, answer, cost_usd, definitions),
     }
     if answer.cache_hit:
         took = {
@@ -139,16 +141,16 @@ def _endpoint(model: Model) -> Endpoint:
     )
 
 
-def audible(asked: ModelAsked, given: Definitions) -> bool:
+def audible(asked: ModelAsked, definitions: Definitions) -> bool:
     """Whether people may read along: not where a policy may still redact or block what the model is
     saying, nor where the question is none of the conversation.
     """
     if asked.purpose:
         return False
-    agent = given.agent(asked.agent, asked.agent_version)
+    agent = definitions.agent(asked.agent, asked.agent_version)
     if agent is None or agent.policy is None:
         return agent is not None
-    policy = given.policy(agent.policy)
+    policy = definitions.policy(agent.policy)
     return policy is not None and not policy.changes_responses
 
 

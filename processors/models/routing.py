@@ -35,16 +35,16 @@ class Chosen:
     route: Route | None = None
 
 
-def choose(asked: ModelAsked, given: Definitions) -> Chosen | Impossible:
+def choose(asked: ModelAsked, definitions: Definitions) -> Chosen | Impossible:
     """A model's name is that model. Whoever cannot take the question is left out, and told where
     nobody is left.
     """
-    model, route = given.model(asked.model), given.route(asked.model)
+    model, route = definitions.model(asked.model), definitions.route(asked.model)
     if model or route is None:
         names, unfit = (asked.model, *asked.fallback), dict[str, str]()
-        models = _able(names, asked, needs_of(asked) - {"json_schema"}, given, unfit)
+        models = _able(names, asked, needs_of(asked) - {"json_schema"}, definitions, unfit)
         return Chosen(models) if models else _nobody(asked, unfit)
-    return _by_route(route, asked, given)
+    return _by_route(route, asked, definitions)
 
 
 def needs_of(asked: ModelAsked) -> frozenset[Need]:
@@ -67,22 +67,22 @@ def tokens_in(asked: ModelAsked) -> Tokens:
 
 
 def unrouted(
-    asked: ModelAsked, answer: ChatAnswer, cost_usd: Decimal | None, given: Definitions
+    asked: ModelAsked, answer: ChatAnswer, cost_usd: Decimal | None, definitions: Definitions
 ) -> Decimal | None:
     """What an answer's tokens would have cost at the dearest model that its route could have
     chosen, whatever the shares and the bounds on cost; None without a route, where a fallback
     answered, or where nobody knows what it did cost.
     """
-    route = given.route(asked.model)
-    if cost_usd is None or route is None or given.model(asked.model):
+    route = definitions.route(asked.model)
+    if cost_usd is None or route is None or definitions.model(asked.model):
         return None
     needs, unfit = needs_of(asked) | set(route.needs), dict[str, str]()
     named = route.cascade or [
         c.model
         for c in route.candidates
-        if _admits(c.model_copy(update={"max_cost_usd": None}), asked, needs, given, unfit)
+        if _admits(c.model_copy(update={"max_cost_usd": None}), asked, needs, definitions, unfit)
     ]
-    able = {model.name: model for model in _able(named, asked, needs, given, unfit)}
+    able = {model.name: model for model in _able(named, asked, needs, definitions, unfit)}
     if answer.endpoint not in able:
         return None
     others = (
@@ -93,21 +93,21 @@ def unrouted(
     return max([cost_usd, *(usd for usd in others if usd is not None)])
 
 
-def _by_route(route: Route, asked: ModelAsked, given: Definitions) -> Chosen | Impossible:
+def _by_route(route: Route, asked: ModelAsked, definitions: Definitions) -> Chosen | Impossible:
     needs, unfit = needs_of(asked) | set(route.needs), dict[str, str]()
     if route.cascade:
-        own = _able(route.cascade, asked, needs, given, unfit)
+        own = _able(route.cascade, asked, needs, definitions, unfit)
     else:
-        open_to = [c for c in route.candidates if _admits(c, asked, needs, given, unfit)]
-        able = {m.name for m in _able([c.model for c in open_to], asked, needs, given, unfit)}
-        ordered = _ordered(route, [c for c in open_to if c.model in able], asked, given)
-        own = tuple(model for c in ordered if (model := given.model(c.model)))
+        open_to = [c for c in route.candidates if _admits(c, asked, needs, definitions, unfit)]
+        able = {m.name for m in _able([c.model for c in open_to], asked, needs, definitions, unfit)}
+        ordered = _ordered(route, [c for c in open_to if c.model in able], asked, definitions)
+        own = tuple(model for c in ordered if (model := definitions.model(c.model)))
     names = {model.name for model in own}
     fallback = _able(
         [name for name in (*route.fallback, *asked.fallback) if name not in names],
         asked,
         needs,
-        given,
+        definitions,
         unfit,
     )
     return Chosen((*own, *fallback), len(own), route) if own or fallback else _nobody(asked, unfit)
@@ -117,7 +117,7 @@ def _able(
     names: tuple[str, ...] | list[str],
     asked: ModelAsked,
     needs: frozenset[Need] | set[Need],
-    given: Definitions,
+    definitions: Definitions,
     unfit: dict[str, str],
 ) -> tuple[Model, ...]:
     """The models of these names that can take the question, each once; why the others cannot goes
@@ -125,7 +125,7 @@ def _able(
     """
     found: dict[str, Model] = {}
     for name in names:
-        model = given.model(name)
+        model = definitions.model(name)
         if model is None:
             unfit[name] = "is not defined"
             continue
@@ -151,7 +151,7 @@ def _admits(
     candidate: Candidate,
     asked: ModelAsked,
     needs: frozenset[Need] | set[Need],
-    given: Definitions,
+    definitions: Definitions,
     unfit: dict[str, str],
 ) -> bool:
     why = ""
@@ -160,7 +160,7 @@ def _admits(
     elif not set(candidate.needs) <= needs:
         why = f"is only for questions that need {', '.join(candidate.needs)}"
     elif candidate.max_cost_usd is not None:
-        cost_usd = _cost(candidate.model, asked, given)
+        cost_usd = _cost(candidate.model, asked, definitions)
         if cost_usd is None:
             why = "has no known price, and max_cost_usd is set"
         elif cost_usd > candidate.max_cost_usd:
@@ -171,12 +171,12 @@ def _admits(
 
 
 def _ordered(
-    route: Route, candidates: list[Candidate], asked: ModelAsked, given: Definitions
+    route: Route, candidates: list[Candidate], asked: ModelAsked, definitions: Definitions
 ) -> list[Candidate]:
     if route.by == "share" and candidates:
         return [_drawn(route, candidates, asked)]
     if route.by == "cost":
-        costs = [(_cost(c.model, asked, given), c) for c in candidates]
+        costs = [(_cost(c.model, asked, definitions), c) for c in candidates]
         known = sorted((pair for pair in costs if pair[0] is not None), key=lambda pair: pair[0])
         return [c for _, c in known] + [c for cost_usd, c in costs if cost_usd is None]
     return candidates
@@ -198,8 +198,8 @@ def _drawn(route: Route, candidates: list[Candidate], asked: ModelAsked) -> Cand
     return candidates[-1]
 
 
-def _cost(name: str, asked: ModelAsked, given: Definitions) -> Decimal | None:
-    model = given.model(name)
+def _cost(name: str, asked: ModelAsked, definitions: Definitions) -> Decimal | None:
+    model = definitions.model(name)
     return price(model, model.provider, "", tokens_in(asked), asked.at) if model else None
 
 

@@ -101,7 +101,7 @@ def tokens_in(text: str) -> int:
     return -(-len(text) // CHARS_A_TOKEN)
 
 
-def version_for(use: str | PromptUse, run: UUID, given: Definitions) -> int | None:
+def version_for(use: str | PromptUse, run: UUID, definitions: Definitions) -> int | None:
     """The version of the prompt that a run gets; None where there is none, as for one that stands
     in the agent.
     """
@@ -109,9 +109,9 @@ def version_for(use: str | PromptUse, run: UUID, given: Definitions) -> int | No
         return None
     if use.version is not None:
         return use.version
-    alias = given.alias(use.use)
+    alias = definitions.alias(use.use)
     if alias is None:
-        return given.version("prompt", use.use) if use.alias == PROD else None
+        return definitions.version("prompt", use.use) if use.alias == PROD else None
     drawn = int.from_bytes(hashlib.sha256(f"{use.use}/{run}".encode()).digest()[:8], "big") / 2**64
     for name, share in sorted(alias.shares.items()) if use.alias == PROD else ():
         if drawn < share:
@@ -121,13 +121,13 @@ def version_for(use: str | PromptUse, run: UUID, given: Definitions) -> int | No
 
 
 def system_text(
-    agent: Agent, version: int | None, request: RequestCleared, given: Definitions
+    agent: Agent, version: int | None, request: RequestCleared, definitions: Definitions
 ) -> str:
     """The system message of a run. Raises Unrendered."""
     use = agent.prompt
     if isinstance(use, str):
         return use
-    prompt = None if version is None else given.prompt(use.use, version)
+    prompt = None if version is None else definitions.prompt(use.use, version)
     if prompt is None:
         raise Unrendered(
             f"there is no version {version or use.alias!r} of prompt {use.use!r}: apply it, or correct the "

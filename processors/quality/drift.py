@@ -43,7 +43,7 @@ class Reference:
 
 
 def watch(
-    reference: Reference, hour: HourProfiled, given: Definitions
+    reference: Reference, hour: HourProfiled, definitions: Definitions
 ) -> tuple[Reference, list[DriftFound]]:
     """What has moved in an hour; then the hour is part of the reference, so what stays new becomes
     usual.
@@ -53,7 +53,7 @@ def watch(
         for day, features in reference.agents.get(hour.agent, {}).items()
         if day >= _oldest(hour)
     }
-    rules = rules_of(hour, given)
+    rules = rules_of(hour, definitions)
     found = (
         [one for feature in FEATURES if (one := moved(feature, days, hour, rules))]
         if rules.enabled
@@ -67,10 +67,10 @@ def watch(
     return Reference(reference.agents | {hour.agent: days | {today: grown}}), found
 
 
-def rules_of(hour: HourProfiled, given: Definitions) -> Drift:
+def rules_of(hour: HourProfiled, definitions: Definitions) -> Drift:
     """What the agent says, else what its tenant says, else the defaults."""
-    agent = given.agent(hour.agent)
-    tenant = given.tenant(hour.tenant)
+    agent = definitions.agent(hour.agent)
+    tenant = definitions.tenant(hour.tenant)
     if agent and agent.drift:
         return agent.drift
     return tenant.drift if tenant and tenant.drift else Drift()

@@ -50,18 +50,20 @@ def join(runs: Runs, event: RunFinished | FeedbackGiven) -> tuple[Runs, list[Fee
     ended = {**runs.ended, event.run.hex: run}
     if len(ended) > RUNS_REMEMBERED:
         del ended[next(iter(ended))]
-    joined = [_joined(given, run) for given in runs.waiting if given.run == event.run]
-    return Runs(ended, tuple(given for given in runs.waiting if given.run != event.run)), joined
+    joined = [_joined(feedback, run) for feedback in runs.waiting if feedback.run == event.run]
+    return Runs(
+        ended, tuple(feedback for feedback in runs.waiting if feedback.run != event.run)
+    ), joined
 
 
-def _joined(given: FeedbackGiven, run: Ended) -> FeedbackJoined:
-    return given.then(
+def _joined(feedback: FeedbackGiven, run: Ended) -> FeedbackJoined:
+    return feedback.then(
         FeedbackJoined,
-        at=max(given.at, run.at),
+        at=max(feedback.at, run.at),
         agent=run.agent,
         agent_version=run.agent_version,
         outcome=run.outcome,
         model=run.model,
         run_cost_usd=run.cost_usd,
-        delay_ms=ms_between(run.at, given.at),
+        delay_ms=ms_between(run.at, feedback.at),
     )

@@ -47,7 +47,9 @@ class Bucket:
 
 
 def admit(
-    bucket: Bucket, event: AgentRequested | RunSettled | RunsHeld | TokensUsed, given: Definitions
+    bucket: Bucket,
+    event: AgentRequested | RunSettled | RunsHeld | TokensUsed,
+    definitions: Definitions,
 ) -> tuple[Bucket | None, list[RequestAdmitted | RequestRefused | ToolFailed | BudgetAlerted]]:
     """Admit or refuse a request; a settled run gives its place back, and what a call cost is taken
     from the budget.
@@ -59,12 +61,12 @@ def admit(
             bucket, held=max(0, bucket.held + (event.runs if event.held else -event.runs))
         ), []
     if isinstance(event, TokensUsed):
-        known = given.tenant(event.tenant)
+        known = definitions.tenant(event.tenant)
         account, alerts = budgets.spend(bucket.account, event, known.budget_usd if known else None)
         return replace(bucket, account=account), alerts
     if event.id.hex in bucket.recent:
         return bucket, []
-    tenant = given.tenant(event.tenant)
+    tenant = definitions.tenant(event.tenant)
     if tenant is None:
         # Names that nobody defined must not grow the state.
         return None, _told(
@@ -75,10 +77,12 @@ def admit(
         _refill(bucket, tenant, event.at),
         recent=(*bucket.recent, event.id.hex)[-REMEMBERED_REQUESTS:],
     )
-    refusal = _refusal(event, tenant, given) or _no_room(bucket, event, tenant)
+    refusal = _refusal(event, tenant, definitions) or _no_room(bucket, event, tenant)
     if refusal:
         return bucket, _told(event, refusal)
-    admitted = _of_run(event, RequestAdmitted, agent_version=given.version("agent", event.agent))
+    admitted = _of_run(
+        event, RequestAdmitted, agent_version=definitions.version("agent", event.agent)
+    )
     return replace(bucket, tokens=bucket.tokens - 1, running=bucket.running + 1), [admitted]
 
 
@@ -96,8 +100,10 @@ def _refill(bucket: Bucket, tenant: Tenant, at: datetime) -> Bucket:
     )
 
 
-def _refusal(event: AgentRequested, tenant: Tenant, given: Definitions) -> RequestRefused | None:
-    agent = given.agent(event.agent)
+def _refusal(
+    event: AgentRequested, tenant: Tenant, definitions: Definitions
+) -> RequestRefused | None:
+    agent = definitions.agent(event.agent)
     if agent is None or (agent.tenants and event.tenant not in agent.tenants):
         return _refuse(
             event,

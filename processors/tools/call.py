@@ -18,13 +18,13 @@ UNKNOWN = Tool(name="unknown", target=SearchTarget())
 """In place of a tool whose definition is not there: its defaults hold for the result."""
 
 
-def ask(called: ToolCalled, given: Definitions) -> ToolQuestion | Impossible:
+def ask(called: ToolCalled, definitions: Definitions) -> ToolQuestion | Impossible:
     """The event's id is the idempotency key, minted here: a model that words its call anew cannot
     change it.
 
     Arguments are checked once more at the door: what is on the topic may have come from elsewhere.
     """
-    tool = given.tool(called.tool, called.tool_version)
+    tool = definitions.tool(called.tool, called.tool_version)
     if tool is None:
         return Impossible(
             "unknown_tool",
@@ -69,14 +69,14 @@ def _own(tool: Tool, arguments: dict[str, Any], text: str) -> str:
 
 
 def tell(
-    called: ToolCalled, answer: ToolAnswer | Failure | Uncertain, given: Definitions
+    called: ToolCalled, answer: ToolAnswer | Failure | Uncertain, definitions: Definitions
 ) -> list[ToolReturned | ToolFailed | ToolUncertain | BreakerMoved]:
     """What became of the call: done, not done, or nobody knows."""
-    return [_became(called, answer, given), *moves(called, answer)]
+    return [_became(called, answer, definitions), *moves(called, answer)]
 
 
 def _became(
-    called: ToolCalled, answer: ToolAnswer | Failure | Uncertain, given: Definitions
+    called: ToolCalled, answer: ToolAnswer | Failure | Uncertain, definitions: Definitions
 ) -> ToolReturned | ToolFailed | ToolUncertain:
     times = {
         "at": answer.at,
@@ -84,7 +84,7 @@ def _became(
         "wait_ms": ms_between(answer.started_at, answer.at),
     }
     if isinstance(answer, ToolAnswer):
-        tool = given.tool(called.tool, called.tool_version)
+        tool = definitions.tool(called.tool, called.tool_version)
         tool = tool or UNKNOWN
         wrong = "" if answer.whole else broken(tool.returns, called.effect, answer.content)
         if wrong:

@@ -56,7 +56,7 @@ class Seen:
 
 
 def map_span(
-    state: Seen, event: SpanReceived | TraceRested, given: Definitions
+    state: Seen, event: SpanReceived | TraceRested, definitions: Definitions
 ) -> tuple[Seen | None, list[SpanEnded | TokensUsed]]:
     """The span in our words, and the usage that it tells of; nothing for one that came before."""
     if isinstance(event, TraceRested):
@@ -64,7 +64,7 @@ def map_span(
     own = f",{event.span}"
     if own in state.spans:
         return state, []
-    said = translated(event, given)
+    said = translated(event, definitions)
     return Seen((state.spans + own)[-SEEN_MAX * len(own) :], _next_rest(event.at)), said
 
 
@@ -74,7 +74,7 @@ def _next_rest(at: datetime) -> datetime:
     return at + RESTS_AFTER + timedelta(seconds=grid_s - at.timestamp() % grid_s)
 
 
-def translated(span: SpanReceived, given: Definitions) -> list[SpanEnded | TokensUsed]:
+def translated(span: SpanReceived, definitions: Definitions) -> list[SpanEnded | TokensUsed]:
     """Out of what it says and the prices: a replay says the same. Raises Unprocessable for what is
     no JSON.
     """
@@ -95,7 +95,7 @@ def translated(span: SpanReceived, given: Definitions) -> list[SpanEnded | Token
     priced = usage.known and not usage.wrong
     cost_usd, uncached_usd = (
         price_with_and_without_cache(
-            given.model(asked or answering),
+            definitions.model(asked or answering),
             provider,
             answering or asked,
             usage.tokens,
@@ -129,7 +129,7 @@ def translated(span: SpanReceived, given: Definitions) -> list[SpanEnded | Token
     )
     if operation not in MODEL_CALLS or (span.status == "error" and not usage.known):
         return [ended]
-    return [ended, _used(span, ended, charge, uncached_usd, given)]
+    return [ended, _used(span, ended, charge, uncached_usd, definitions)]
 
 
 def _used(
@@ -137,12 +137,12 @@ def _used(
     ended: SpanEnded,
     charge: Charge,
     uncached_usd: Decimal | None,
-    given: Definitions,
+    definitions: Definitions,
 ) -> TokensUsed:
     """The call in its tenant's books, when it came here: a foreign clock must not move the minutes
     of others.
     """
-    tenant = given.tenant(span.tenant)
+    tenant = definitions.tenant(span.tenant)
     used = span.then(
         TokensUsed,
         session=ended.session,
@@ -159,7 +159,7 @@ def _used(
         charge=charge,
         source=ended.source,
     )
-    usd, amount, currency = charged(used, tenant, given)
+    usd, amount, currency = charged(used, tenant, definitions)
     return used.model_copy(update={"charged_usd": usd, "charged": amount, "currency": currency})
 
 

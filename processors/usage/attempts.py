@@ -24,7 +24,10 @@ from schemas.ports import Tried
 
 
 def made_of(
-    tried: tuple[Tried, ...], at: datetime, given: Definitions, answer_usd: Decimal | None = None
+    tried: tuple[Tried, ...],
+    at: datetime,
+    definitions: Definitions,
+    answer_usd: Decimal | None = None,
 ) -> tuple[Attempt, ...]:
     """The attempts as they stand on an event. `answer_usd` is the price of the one that was taken."""
     return tuple(
@@ -35,7 +38,7 @@ def made_of(
             after_ms=max(0, one.after_ms),
             wait_ms=max(0, one.wait_ms),
             tokens=one.tokens or Tokens(),
-            cost_usd=_cost(one, at, given, answer_usd),
+            cost_usd=_cost(one, at, definitions, answer_usd),
             wasted=one.wasted,
             hedge=one.hedge,
         )
@@ -96,10 +99,10 @@ def moves(asked: ModelAsked | ToolCalled, answer: Any) -> list[BreakerMoved]:
 
 
 def _cost(
-    one: Tried, at: datetime, given: Definitions, answer_usd: Decimal | None
+    one: Tried, at: datetime, definitions: Definitions, answer_usd: Decimal | None
 ) -> Decimal | None:
     if one.tokens is None:
         return None if one.unsure else Decimal(0)
     if not one.wasted:
         return answer_usd
-    return price(given.model(one.endpoint), one.provider, "", one.tokens, at)
+    return price(definitions.model(one.endpoint), one.provider, "", one.tokens, at)

@@ -35,7 +35,7 @@ def charge_of(metadata: dict[str, str]) -> Charge:
     return Charge(feature=label(metadata.get("feature", "")), team=label(metadata.get("team", "")))
 
 
-def meter(said: ModelResponded | ModelFailed, given: Definitions) -> list[TokensUsed]:
+def meter(said: ModelResponded | ModelFailed, definitions: Definitions) -> list[TokensUsed]:
     """From the session's key to the tenant's, with what the tenant pays by its contract.
 
     One for the answer, and one for each attempt that took tokens and whose answer was not used.
@@ -69,17 +69,17 @@ def meter(said: ModelResponded | ModelFailed, given: Definitions) -> list[Tokens
         for nth, one in enumerate(said.attempts_made, 1)
         if one.wasted and one.tokens != Tokens()
     ]
-    tenant = given.tenant(said.tenant)
-    return [_at_contract(one, tenant, given) for one in used]
+    tenant = definitions.tenant(said.tenant)
+    return [_at_contract(one, tenant, definitions) for one in used]
 
 
-def _at_contract(used: TokensUsed, tenant: Tenant | None, given: Definitions) -> TokensUsed:
-    usd, amount, currency = charged(used, tenant, given)
+def _at_contract(used: TokensUsed, tenant: Tenant | None, definitions: Definitions) -> TokensUsed:
+    usd, amount, currency = charged(used, tenant, definitions)
     return used.model_copy(update={"charged_usd": usd, "charged": amount, "currency": currency})
 
 
 def charged(
-    call: ModelResponded | TokensUsed, tenant: Tenant | None, given: Definitions
+    call: ModelResponded | TokensUsed, tenant: Tenant | None, definitions: Definitions
 ) -> tuple[Decimal | None, Decimal | None, str]:
     """What a tenant pays for a call: US dollars, the same in its contract's currency, and that
     currency.
@@ -100,7 +100,7 @@ def charged(
             else exactly(EXACT.multiply(call.cost_usd, 1 - contract.discount))
         )
     )
-    rate = rate_at(given, contract.currency, call.at)
+    rate = rate_at(definitions, contract.currency, call.at)
     return (
         usd,
         None if usd is None or rate is None else exactly(EXACT.divide(usd, rate)),
@@ -108,11 +108,11 @@ def charged(
     )
 
 
-def rate_at(given: Definitions, currency: str, at: datetime) -> Decimal | None:
+def rate_at(definitions: Definitions, currency: str, at: datetime) -> Decimal | None:
     """US dollars for one unit of a currency on the day of `at`; None where nobody knows."""
     if currency == "USD":
         return Decimal(1)
-    known = given.currency(currency)
+    known = definitions.currency(currency)
     rates = known.rates if known else ()
     return max(
         ((rate.since, rate.usd) for rate in rates if rate.since <= at.date()), default=(None, None)

@@ -46,23 +46,23 @@ RESTING_MAX = 100
 
 
 def announce(
-    event: RunFinished | RequestRefused | ApprovalAsked, given: Definitions
+    event: RunFinished | RequestRefused | ApprovalAsked, definitions: Definitions
 ) -> list[WebhookDue]:
     """A message for each webhook that wants to know of a run."""
-    return _messages(event, given, session=event.session, run=event.run)
+    return _messages(event, definitions, session=event.session, run=event.run)
 
 
-def announce_alert(event: BudgetAlerted | DriftFound, given: Definitions) -> list[WebhookDue]:
+def announce_alert(event: BudgetAlerted | DriftFound, definitions: Definitions) -> list[WebhookDue]:
     """A message for each webhook that wants to know what concerns a tenant, from its key to that of
     the messages.
     """
-    return _messages(event, given, session=ALERTS, run=NO_RUN)
+    return _messages(event, definitions, session=ALERTS, run=NO_RUN)
 
 
-def _messages(event: Event, given: Definitions, **of: Any) -> list[WebhookDue]:
+def _messages(event: Event, definitions: Definitions, **of: Any) -> list[WebhookDue]:
     """A body is made once: it is what all attempts sign."""
     said = []
-    for webhook in given.in_force(Webhook):
+    for webhook in definitions.in_force(Webhook):
         if wants(webhook, event):
             body = {
                 "type": TYPES[type(event)],
@@ -74,7 +74,7 @@ def _messages(event: Event, given: Definitions, **of: Any) -> list[WebhookDue]:
                     WebhookDue,
                     webhook.name,
                     webhook=webhook.name,
-                    webhook_version=given.version("webhook", webhook.name),
+                    webhook_version=definitions.version("webhook", webhook.name),
                     attempt=1,
                     message=derived_id(event.id, f"webhook/{webhook.name}"),
                     type=TYPES[type(event)],
@@ -91,11 +91,11 @@ def wants(webhook: Webhook, event: Event) -> bool:
     )
 
 
-def ask(due: WebhookDue, given: Definitions) -> WebhookQuestion | Impossible:
+def ask(due: WebhookDue, definitions: Definitions) -> WebhookQuestion | Impossible:
     """The newest definition counts: a URL that was corrected is used by what waits for another
     attempt.
     """
-    webhook = given.webhook(due.webhook)
+    webhook = definitions.webhook(due.webhook)
     if webhook is None:
         return Impossible("webhook_gone", f"the webhook {due.webhook!r} was removed")
     return WebhookQuestion(
@@ -104,7 +104,7 @@ def ask(due: WebhookDue, given: Definitions) -> WebhookQuestion | Impossible:
 
 
 def tell(
-    due: WebhookDue, answer: WebhookAnswer | Failure | Uncertain, given: Definitions
+    due: WebhookDue, answer: WebhookAnswer | Failure | Uncertain, definitions: Definitions
 ) -> list[WebhookDelivered | WebhookFailed]:
     times = {
         "at": answer.at,
@@ -139,7 +139,7 @@ class Resting:
 
 
 def rest(
-    resting: Resting, event: WebhookFailed | WebhookRested, given: Definitions
+    resting: Resting, event: WebhookFailed | WebhookRested, definitions: Definitions
 ) -> tuple[Resting | None, list[WebhookDue | WebhookDropped]]:
     """A failed message waits, or is given up; one that has waited is due."""
     if isinstance(event, WebhookRested):
@@ -154,7 +154,7 @@ def rest(
     known = resting.messages.get(event.message.hex)
     if known and known[0].attempt >= event.attempt:
         return resting, []
-    webhook = given.webhook(event.webhook)
+    webhook = definitions.webhook(event.webhook)
     pauses = webhook.retries_s if webhook else ()
     full = known is None and len(resting.messages) >= RESTING_MAX
     if event.hopeless or full or event.attempt > len(pauses) or not event.attempt:

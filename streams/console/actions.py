@@ -217,7 +217,7 @@ async def fork(run: UUID, form: Form, look: PageRequestOf) -> HTMLResponse:
         try:
             made = await forking.fork(
                 past,
-                look.gateway.link.given(),
+                look.gateway.link.current_definitions(),
                 change,
                 ports_over(settings, http, http)["chat"],
                 look.gateway.publish,

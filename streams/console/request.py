@@ -122,7 +122,7 @@ def _caller(request: Request, gateway: Gateway) -> Caller:
     found = KEY_FORM.fullmatch(request.cookies.get(COOKIE, ""))
     if found:
         try:
-            return of_key(gateway.link.given().key(found[1]), found[2])
+            return of_key(gateway.link.current_definitions().key(found[1]), found[2])
         except ProblemError as problem:
             raise SignInNeededError(problem.detail) from problem
     if needs_keys(gateway.settings):

@@ -39,7 +39,7 @@ class Follower:
         self._thread = threading.Thread(target=self._run, name="definitions", daemon=True)
         self._thread.start()
 
-    def given(self) -> Definitions:
+    def current_definitions(self) -> Definitions:
         """The newest snapshot. Waits for the first one; raises what kept the topic from being read."""
         if not self._loaded.is_set():
             while not self._loaded.wait(1.0):
@@ -123,7 +123,7 @@ def read_all(settings: Settings, codec: Codec) -> Definitions:
     """The definitions in force now, read once."""
     follower = Follower(settings, codec)
     try:
-        return follower.given()
+        return follower.current_definitions()
     finally:
         follower.close()
 
@@ -148,7 +148,7 @@ def plan(
     return changes
 
 
-def versions_missing(given: Definitions, wanted: Iterable[Definition]) -> list[str]:
+def versions_missing(definitions: Definitions, wanted: Iterable[Definition]) -> list[str]:
     """Sentences on versions of prompts that are named and would not be there: their runs would
     fail.
     """
@@ -169,14 +169,16 @@ def versions_missing(given: Definitions, wanted: Iterable[Definition]) -> list[s
     ]
     known = {
         name: ", ".join(
-            str(v) for kind, other, v in sorted(given.bodies) if (kind, other) == ("prompt", name)
+            str(v)
+            for kind, other, v in sorted(definitions.bodies)
+            if (kind, other) == ("prompt", name)
         )
         for _, name, _ in named
     }
     return [
         f"{what}, which is not there: there are {known[name] or 'none'}. Apply the prompt first, or correct the number"
         for what, name, version in named
-        if ("prompt", name, version) not in given.bodies
+        if ("prompt", name, version) not in definitions.bodies
     ]
 
 

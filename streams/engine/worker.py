@@ -79,11 +79,13 @@ class Worker:
         self._ready = ready
         self.metrics.gauge("weir_ready", float(ready), worker=self.name)
 
-    def given(self) -> Definitions:
+    def current_definitions(self) -> Definitions:
         """The definitions in force; waits for the first snapshot. Raises RuntimeError when they
         cannot be followed.
         """
-        return Definitions() if self._definitions is None else self._definitions.given()
+        return (
+            Definitions() if self._definitions is None else self._definitions.current_definitions()
+        )
 
     def _numbers(self) -> bytes:
         if self._definitions is not None:

@@ -22,7 +22,7 @@ def run(settings: Settings, worker: Any) -> None:
     """The gateway worker: `streams/worker.py` calls this in its process."""
     import uvloop
 
-    worker.given()
+    worker.current_definitions()
     uvloop.run(_serve(settings, worker))
 
 
@@ -34,7 +34,7 @@ async def _serve(settings: Settings, worker: Any) -> None:
     from streams.gateway.kafka_link import KafkaLink
     from streams.http_app import application
 
-    link = KafkaLink(settings, worker.codec, worker.given, worker.metrics)
+    link = KafkaLink(settings, worker.codec, worker.current_definitions, worker.metrics)
     app = application(settings, link, ClickHouseReader(settings), worker.metrics)
     server = uvicorn.Server(
         uvicorn.Config(

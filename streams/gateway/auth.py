@@ -87,7 +87,7 @@ def caller_of(request: Request) -> Caller:
     given = _given(request)
     found = KEY_FORM.fullmatch(given)
     if found:
-        return caller_of_key(gateway.link.given().key(found[1]), found[2])
+        return caller_of_key(gateway.link.current_definitions().key(found[1]), found[2])
     if needs_keys(gateway.settings):
         raise ProblemError(
             401,

@@ -92,7 +92,7 @@ class Link(Protocol):
         them.
         """
 
-    def given(self) -> Definitions:
+    def current_definitions(self) -> Definitions:
         """The definitions in force."""
 
 
@@ -100,9 +100,18 @@ class KafkaLink:
     """The real one. Made and used in one event loop; two threads wait on Kafka for it."""
 
     def __init__(
-        self, settings: Settings, codec: Codec, given: Callable[[], Definitions], metrics: Metrics
+        self,
+        settings: Settings,
+        codec: Codec,
+        definitions: Callable[[], Definitions],
+        metrics: Metrics,
     ):
-        self._settings, self._codec, self.given, self._metrics = settings, codec, given, metrics
+        self._settings, self._codec, self.current_definitions, self._metrics = (
+            settings,
+            codec,
+            definitions,
+            metrics,
+        )
         self._loop, self._stop = asyncio.get_running_loop(), threading.Event()
         self.recent_runs = RecentRuns(self._decoded, settings.gateway_memory_mb * 1024 * 1024)
         self._producer = kafka.producer(

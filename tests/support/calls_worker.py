@@ -43,7 +43,7 @@ class Given(Worker):
         self.codec = Codec(LocalIds(event_classes()), ObjectStore(settings().object_store()))
         self._told = defined(url)
 
-    def given(self) -> Definitions:
+    def current_definitions(self) -> Definitions:
         return self._told
 
 

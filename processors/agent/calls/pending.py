@@ -23,13 +23,18 @@ class AwaitingTool:
 
 @dataclass(frozen=True)
 class AwaitingSubAgent:
-    """A call that another agent works on, in the run `id`. `waiting`: that run waits for people."""
+    """A call that another agent works on, in the run `id`. `waiting`: that run waits for people.
+
+    `reports_known` are the last reports on that, so that one which comes again, late, is not
+    believed again.
+    """
 
     call: str
     tool: str
     remark: str = ""
     id: UUID = NOT_EMITTED
     waiting: bool = False
+    reports_known: tuple[UUID, ...] = ()
     kind: Literal["sub_agent"] = "sub_agent"
 
 

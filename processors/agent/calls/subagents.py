@@ -38,6 +38,8 @@ from schemas.events.agent.subagents import CallHeld, ChildCancelled, ChildFinish
 from schemas.events.values import Parent, ToolRequest
 from schemas.wire.codec import trace_of
 
+REPORTS_KNOWN = 20
+
 
 def ask_sub_agent(
     run: ActiveRun, request: ToolRequest, agent: str, text: str, definitions: Definitions
@@ -123,8 +125,12 @@ def note_waiting(session: Active, report: CallHeld) -> Active:
     if run.request.run != report.run:
         return session
     for pending in run.pending:
-        if isinstance(pending, AwaitingSubAgent) and pending.id == report.child:
-            run = run.with_call(pending, replace(pending, waiting=report.held))
+        if not isinstance(pending, AwaitingSubAgent) or pending.id != report.child:
+            continue
+        if report.id not in pending.reports_known:
+            known = (*pending.reports_known, report.id)[-REPORTS_KNOWN:]
+            noted = replace(pending, waiting=report.held, reports_known=known)
+            run = run.with_call(pending, noted)
     return replace(session, run=run)
 
 

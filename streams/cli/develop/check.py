@@ -118,12 +118,12 @@ def counts(definitions: Any) -> dict[str, int]:
 
 
 def row_of(agent: Agent, company: Company) -> dict[str, Any]:
-    given = Definitions.of(*company.definitions)
-    parts = parts_of(agent, given)
+    definitions = Definitions.of(*company.definitions)
+    parts = parts_of(agent, definitions)
     tools = "".join(
         tool.description + str(tool.parameters)
         for name in agent.tools
-        if (tool := given.tool(name))
+        if (tool := definitions.tool(name))
     )
     counted = {name: render.tokens_in(parts.get(name, "")) for name in ("policy", "task", "data")}
     return {
@@ -135,10 +135,10 @@ def row_of(agent: Agent, company: Company) -> dict[str, Any]:
     }
 
 
-def parts_of(agent: Agent, given: Definitions) -> dict[str, str]:
+def parts_of(agent: Agent, definitions: Definitions) -> dict[str, str]:
     """The templates of the agent's prompt, by part; one that stands in the agent is its task."""
     prompt: Definition | None = (
-        given.prompt(agent.prompt.use) if isinstance(agent.prompt, PromptUse) else None
+        definitions.prompt(agent.prompt.use) if isinstance(agent.prompt, PromptUse) else None
     )
     return prompt.parts if prompt else {"task": str(agent.prompt)}
 

@@ -22,14 +22,16 @@ def list_(as_json: AsJson = False) -> None:
     """Every prompt: its versions, the aliases of each, and about how many tokens its templates
     have.
     """
-    given = read_all(settings(), codec_of(settings()))
+    definitions = read_all(settings(), codec_of(settings()))
     found = [
         {
             "prompt": f"{name}@{version}",
-            "aliases": aliases_of(given, name, version),
+            "aliases": aliases_of(definitions, name, version),
             "tokens": {part: tokens_in(text) for part, text in prompt.parts.items()},
         }
-        for (kind, name, version), prompt in sorted(given.bodies.items(), key=lambda item: item[0])
+        for (kind, name, version), prompt in sorted(
+            definitions.bodies.items(), key=lambda item: item[0]
+        )
         if kind == "prompt" and isinstance(prompt, Prompt)
     ]
     if as_json:
@@ -56,8 +58,8 @@ def diff(
     new: Annotated[str, typer.Argument(help="NAME@VERSION or NAME@ALIAS.")],
 ) -> None:
     """What changed between two versions, part by part."""
-    given = read_all(settings(), codec_of(settings()))
-    before, after = (lines_of(found(given, place)) for place in (old, new))
+    definitions = read_all(settings(), codec_of(settings()))
+    before, after = (lines_of(found(definitions, place)) for place in (old, new))
     changed = list(difflib.unified_diff(before, after, old, new, lineterm=""))
     out.print("\n".join(changed) if changed else "nothing changed", markup=False, soft_wrap=True)
 
@@ -65,24 +67,24 @@ def diff(
 @prompts.command()
 def show(place: Annotated[str, typer.Argument(help="NAME@VERSION or NAME@ALIAS.")]) -> None:
     """The templates of one version."""
-    given = read_all(settings(), codec_of(settings()))
-    out.print("\n".join(lines_of(found(given, place))), markup=False, soft_wrap=True)
+    definitions = read_all(settings(), codec_of(settings()))
+    out.print("\n".join(lines_of(found(definitions, place))), markup=False, soft_wrap=True)
 
 
-def found(given: Definitions, place: str) -> Prompt:
+def found(definitions: Definitions, place: str) -> Prompt:
     """The prompt at NAME, NAME@VERSION or NAME@ALIAS. Raises UserError."""
     name, _, which = place.partition("@")
-    alias = given.alias(name)
+    alias = definitions.alias(name)
     named = alias.versions if alias else {}
     version = (
         int(which)
         if which.isdecimal()
-        else named.get(which or "prod") or given.version("prompt", name)
+        else named.get(which or "prod") or definitions.version("prompt", name)
     )
     prompt = (
         None
         if version is None or (which and not which.isdecimal() and which not in named)
-        else given.prompt(name, version)
+        else definitions.prompt(name, version)
     )
     if prompt is None:
         raise UserError(
@@ -91,10 +93,10 @@ def found(given: Definitions, place: str) -> Prompt:
     return prompt
 
 
-def aliases_of(given: Definitions, name: str, version: int) -> list[str]:
-    alias = given.alias(name)
+def aliases_of(definitions: Definitions, name: str, version: int) -> list[str]:
+    alias = definitions.alias(name)
     if alias is None:
-        return ["prod"] if given.version("prompt", name) == version else []
+        return ["prod"] if definitions.version("prompt", name) == version else []
     return [
         f"{one} {share:.0%}" if (share := alias.shares.get(one)) else one
         for one, at in alias.versions.items()

@@ -336,7 +336,7 @@ def month_budgets() -> dict[str, Decimal]:
     answer.
     """
     try:
-        known = given()
+        known = definitions_in_force()
     except (UserError, KafkaException, RuntimeError, ConnectionError, httpx.HTTPError) as error:
         err.print(
             f"[dim]without budgets: the definitions could not be read ({type(error).__name__})[/dim]"
@@ -349,7 +349,7 @@ def month_budgets() -> dict[str, Decimal]:
     }
 
 
-def given() -> Definitions:
+def definitions_in_force() -> Definitions:
     """The definitions in force."""
     return definitions_topic.read_all(settings(), codec_of(settings()))
 

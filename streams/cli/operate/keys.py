@@ -47,8 +47,8 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     codec = codec_of(settings())
-    given = definitions_topic.read_all(settings(), codec)
-    if given.tenant(tenant) is None:
+    definitions = definitions_topic.read_all(settings(), codec)
+    if definitions.tenant(tenant) is None:
         raise UserError(
             f"no tenant {tenant!r} is defined: apply one (`weir apply FOLDER`), or correct the name"
         )
@@ -56,7 +56,7 @@ def add(
     if wrong:
         raise UserError(f"{sorted(wrong)[0]!r} is no scope: use {', '.join(SCOPES)}")
     name = name or f"{tenant.replace('_', '-').lower()[:80]}-{secrets.token_hex(3)}"
-    if given.key(name) is not None:
+    if definitions.key(name) is not None:
         raise UserError(
             f"there is a key {name!r} already: revoke it (`weir keys revoke {name}`), or choose another name"
         )
@@ -69,7 +69,7 @@ def add(
         subject=subject,
         description=description,
     )
-    definitions_topic.publish(settings(), codec, definitions_topic.plan(given, [key]))
+    definitions_topic.publish(settings(), codec, definitions_topic.plan(definitions, [key]))
     err.print(f"key {name} of tenant {tenant} may: {', '.join(key.scopes)}. It is shown this once:")
     if as_json:
         return say_json(
@@ -117,9 +117,9 @@ def listed(
 @keys.command("revoke", help="Take a key back; the gateway refuses it within a second.")
 def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None:
     codec = codec_of(settings())
-    given = definitions_topic.read_all(settings(), codec)
+    definitions = definitions_topic.read_all(settings(), codec)
     try:
-        gone = definitions_topic.removal(given, "key", name, now())
+        gone = definitions_topic.removal(definitions, "key", name, now())
     except KeyError as error:
         raise UserError(
             f"there is no key named {name!r}: `weir keys list` shows those that there are"
@@ -128,6 +128,8 @@ def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None
     err.print(f"the key {name} is revoked")
 
 
-def valid(given: Definitions) -> list[ApiKey]:
+def valid(definitions: Definitions) -> list[ApiKey]:
     """The keys in force, by name, expired ones left out."""
-    return [key for key in given.in_force(ApiKey) if not (key.expires and key.expires <= now())]
+    return [
+        key for key in definitions.in_force(ApiKey) if not (key.expires and key.expires <= now())
+    ]

@@ -51,10 +51,10 @@ def fork(
     tenant's usage.
     """
     past = history(run)
-    given = read_all(settings(), codec_of(settings()))
+    definitions = read_all(settings(), codec_of(settings()))
     wanted = Change(step, prompt_of(change), model or None, Decimal(str(max_cost)))
     try:
-        made = asyncio.run(_forked(past, given, wanted))
+        made = asyncio.run(_forked(past, definitions, wanted))
     except ForkError as why:
         raise UserError(f"run {run} cannot be forked: {why}") from why
     then = next((event for event in past if isinstance(event, RunFinished)), None)

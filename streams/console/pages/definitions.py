@@ -23,24 +23,24 @@ PAGE = Page("definitions", "Definitions", 90, QUERIES)
 
 @PAGE.router.get("/definitions")
 async def definitions(look: PageRequestOf) -> HTMLResponse:
-    given = look.gateway.link.given()
+    definitions = look.gateway.link.current_definitions()
     return render(
         look,
         "definitions.html",
         "Definitions",
-        kinds=histories(given, look.caller.tenant),
-        gone=given.gone,
+        kinds=histories(definitions, look.caller.tenant),
+        gone=definitions.gone,
     )
 
 
-def histories(given: Definitions, tenant: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
+def histories(definitions: Definitions, tenant: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Every version of every definition, newest first, with what changed. Secrets are references;
     keys are left out.
     """
     found: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(dict)
     before: dict[tuple[str, str], str] = {}
-    own = _prompts_of(given, tenant)
-    for (kind, name, version), body in sorted(given.bodies.items(), key=lambda item: item[0]):
+    own = _prompts_of(definitions, tenant)
+    for (kind, name, version), body in sorted(definitions.bodies.items(), key=lambda item: item[0]):
         if kind == "key" or (
             tenant and not (own.get((kind, name), True) and _for(tenant, kind, name, body))
         ):
@@ -60,7 +60,7 @@ def histories(given: Definitions, tenant: str) -> dict[str, dict[str, list[dict[
                 "version": version,
                 "text": text,
                 "changed": changed,
-                "since": given.since.get((kind, name, version)),
+                "since": definitions.since.get((kind, name, version)),
             },
         )
         before[kind, name] = text
@@ -75,10 +75,10 @@ def _for(tenant: str, kind: str, name: str, body: Definition) -> bool:
     return name == tenant if kind == "tenant" else not tenants or tenant in tenants
 
 
-def _prompts_of(given: Definitions, tenant: str) -> dict[tuple[str, str], bool]:
+def _prompts_of(definitions: Definitions, tenant: str) -> dict[tuple[str, str], bool]:
     """Of each prompt and alias that agents use: does one of them answer the tenant?"""
     found: dict[tuple[str, str], bool] = defaultdict(bool)
-    for (kind, name, _), body in given.bodies.items():
+    for (kind, name, _), body in definitions.bodies.items():
         if isinstance(body, Agent) and isinstance(body.prompt, PromptUse):
             for at in ("prompt", "alias"):
                 found[at, body.prompt.use] |= _for(tenant, kind, name, body)

@@ -145,7 +145,7 @@ async def run(run: UUID, look: PageRequestOf) -> HTMLResponse:
         trace=trace,
         tables=tables,
         more=len(spans) > SPANS_SHOWN,
-        models=models(look.gateway.link.given()),
+        models=models(look.gateway.link.current_definitions()),
         figures=[
             Tile("Took", f"{row['wait_ms']:,} ms"),
             _cost(row),
@@ -202,5 +202,5 @@ def _usd(value: Any) -> str:
     return "unpriced" if value is None else f"${value:,.6f}"
 
 
-def models(given: Definitions) -> list[str]:
-    return [model.name for model in given.in_force(Model)]
+def models(definitions: Definitions) -> list[str]:
+    return [model.name for model in definitions.in_force(Model)]

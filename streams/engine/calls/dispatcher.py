@@ -118,14 +118,14 @@ class Lanes:
     def __init__(
         self,
         ports: Mapping[str, Port],
-        given: Callable[[], Definitions],
+        definitions: Callable[[], Definitions],
         at_once: int,
         may_begin: Callable[[], bool],
         stopping: threading.Event,
         metrics: Metrics,
     ):
         self.done: queue.SimpleQueue[Finished | Mark | Exception] = queue.SimpleQueue()
-        self._ports, self._given, self._may_begin = ports, given, may_begin
+        self._ports, self._definitions, self._may_begin = ports, definitions, may_begin
         self._stopping, self._metrics = stopping, metrics
         self._loop = asyncio.new_event_loop()
         self._free = asyncio.Semaphore(at_once)
@@ -200,16 +200,16 @@ class Lanes:
         """The call, ended; None where it may not be begun any more."""
         if question.started and not self._may_be_asked(question):
             return await self._ended(
-                question, self._told(question, _unknown(question), self._given())
+                question, self._told(question, _unknown(question), self._definitions())
             )
         async with self._free:
             while question.part.live and not self._may_begin():
                 await asyncio.sleep(LEASE_PAUSE_S)
             if self._is_late(question):
                 return None
-            given = self._given()
+            definitions = self._definitions()
             try:
-                asked = question.part.step.by.run_ask(question.event, given)
+                asked = question.part.step.by.run_ask(question.event, definitions)
             except Exception as error:
                 return await self._ended(question, _dead(error))
             if question.started:
@@ -218,12 +218,12 @@ class Lanes:
                 asked = replace(asked, again=True)
             elif getattr(asked, "effect", None) in MARKED and not await self._marked(question):
                 return None
-            return await self._ended(question, self._answer(question, asked, given))
+            return await self._ended(question, self._answer(question, asked, definitions))
 
     def _may_be_asked(self, question: Question) -> bool:
         """Whether of a call that was begun before a crash somebody can say if it happened."""
         try:
-            asked = question.part.step.by.run_ask(question.event, self._given())
+            asked = question.part.step.by.run_ask(question.event, self._definitions())
         except Exception as error:
             log.error("what was begun before a crash cannot be asked about", exc_info=error)
             return False
@@ -251,7 +251,7 @@ class Lanes:
         self.done.put(Mark(question.part, question.offset, say))
         return await granted and self._may_begin() and question.part.live
 
-    async def _answer(self, question: Question, asked: Any, given: Definitions) -> Outcome:
+    async def _answer(self, question: Question, asked: Any, definitions: Definitions) -> Outcome:
         name, began, started_at = question.part.step.by.port, time.perf_counter(), datetime.now(UTC)
         if isinstance(asked, Impossible):
             answer: Any = Failure(asked.reason, asked.detail, started_at, started_at)
@@ -268,11 +268,11 @@ class Lanes:
         self._metrics.observe(
             "weir_call_seconds", time.perf_counter() - began, consumer=NAME, port=name
         )
-        return await self._told(question, answer, given)
+        return await self._told(question, answer, definitions)
 
-    async def _told(self, question: Question, answer: Any, given: Definitions) -> Outcome:
+    async def _told(self, question: Question, answer: Any, definitions: Definitions) -> Outcome:
         try:
-            told = question.part.step.by.run_tell(question.event, answer, given)
+            told = question.part.step.by.run_tell(question.event, answer, definitions)
             return Outcome(tuple(told))
         except Exception as error:
             return _outcome_of(error)
@@ -296,7 +296,7 @@ class Lanes:
         return task
 
 
-def unreadable(step: Step, error: Undecodable, given: Definitions) -> Outcome:
+def unreadable(step: Step, error: Undecodable, definitions: Definitions) -> Outcome:
     """Of a question that cannot be read. Where all but its body can, whoever asked is told so and
     need not wait.
     """
@@ -305,7 +305,7 @@ def unreadable(step: Step, error: Undecodable, given: Definitions) -> Outcome:
     at = datetime.now(UTC)
     try:
         failure = Failure(error.reason, error.detail, at, at)
-        return Outcome(tuple(step.by.run_tell(error.event, failure, given)))
+        return Outcome(tuple(step.by.run_tell(error.event, failure, definitions)))
     except Exception as raised:
         return _outcome_of(raised)
 

@@ -69,11 +69,11 @@ class Calls:
         ports: Mapping[str, Port],
     ):
         self._settings, self._worker = settings, worker
-        self._given = worker.given()
+        self._definitions = worker.current_definitions()
         self._lease = Lease(worker.end)
         self._lanes = Lanes(
             ports,
-            lambda: self._given,
+            lambda: self._definitions,
             settings.calls_at_once,
             self._lease.holds,
             worker.stopping,
@@ -124,7 +124,7 @@ class Calls:
         try:
             self._transactions.init()
             while not self._worker.stopping.is_set():
-                self._given = self._worker.given()
+                self._definitions = self._worker.current_definitions()
                 self._take(self._wait_s())
                 self._pump(0)
             self._worker.ready(False)
@@ -183,7 +183,7 @@ class Calls:
         try:
             event = self._worker.codec.decode(kind, message.value(), message.key())
         except Undecodable as error:
-            self._note(Finished(part, offset, unreadable(part.step, error, self._given)))
+            self._note(Finished(part, offset, unreadable(part.step, error, self._definitions)))
             return []
         return [Question(part, offset, event, started=offset in part.tracker.started, again=again)]
 

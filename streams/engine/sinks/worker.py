@@ -54,7 +54,7 @@ HIGH = 4
 
 def sink_of(settings: Settings, name: str, worker: Worker | None = None) -> Sink:
     """The sink of this name, made from the settings. Raises ValueError where there is none."""
-    definitions = worker.given if worker else Definitions
+    definitions = worker.current_definitions if worker else Definitions
     measure = worker.metrics.measure if worker else None
     days = retention_of(definitions, settings.retention_days)
     beat = worker.beat if worker else lambda: None

@@ -130,12 +130,12 @@ class Taker:
         """A core as it is before any event, on the definitions that `use` was given last."""
         return Core(self._steps, lambda: self._definitions)
 
-    def use(self, given: Callable[[], Definitions]) -> None:
+    def use(self, definitions: Callable[[], Definitions]) -> None:
         """Takes the newest definitions: between transactions, so that what cannot be read stops the
         worker.
         """
         if any(step.needs_definitions for step in self._steps):
-            self._definitions = given()
+            self._definitions = definitions()
 
     def refuse(self, message: Message, why: str) -> None:
         """From now on this record is a dead letter: what follows from it was tried and cannot be

@@ -108,7 +108,7 @@ class Stage:
     def _round(self) -> None:
         """One poll, and the transactions for what it brought."""
         messages = self._poll()
-        self._taker.use(self._worker.given)
+        self._taker.use(self._worker.current_definitions)
         due = self._due()
         try:
             while messages or due:

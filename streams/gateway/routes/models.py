@@ -48,10 +48,12 @@ class EmbeddingRequest(BaseModel):
     dimensions: int | None = Field(None, description="only 384, what the model has")
 
 
-def agents_of(given: Definitions, tenant: str) -> list[Agent]:
+def agents_of(definitions: Definitions, tenant: str) -> list[Agent]:
     """The agents that a tenant may ask, by name."""
     return [
-        agent for agent in given.in_force(Agent) if not agent.tenants or tenant in agent.tenants
+        agent
+        for agent in definitions.in_force(Agent)
+        if not agent.tenants or tenant in agent.tenants
     ]
 
 
@@ -82,7 +84,7 @@ def entry(agent: Agent) -> dict[str, Any]:
 )
 async def models(gateway: GatewayOf, caller: Requester) -> dict[str, Any]:
     """The agents that the caller's tenant may ask."""
-    data = [entry(agent) for agent in agents_of(gateway.link.given(), caller.tenant)]
+    data = [entry(agent) for agent in agents_of(gateway.link.current_definitions(), caller.tenant)]
     return {
         "object": "list",
         "data": data,
@@ -95,7 +97,7 @@ async def models(gateway: GatewayOf, caller: Requester) -> dict[str, Any]:
 @router.get("/v1/models/{name}", responses=responses_of(MODEL))
 async def model(name: str, gateway: GatewayOf, caller: Requester) -> dict[str, Any]:
     """One of them."""
-    for agent in agents_of(gateway.link.given(), caller.tenant):
+    for agent in agents_of(gateway.link.current_definitions(), caller.tenant):
         if agent.name == name:
             return entry(agent)
     raise ProblemError(

@@ -259,7 +259,7 @@ def _may_stream(gateway: Gateway, known: KnownRun, run: UUID) -> bool:
         ),
         None,
     )
-    return admitted is not None and may_stream(gateway.link.given(), admitted.agent)
+    return admitted is not None and may_stream(gateway.link.current_definitions(), admitted.agent)
 
 
 @router.post("/v1/runs/{run}/cancel", status_code=202, response_model=RunObject)

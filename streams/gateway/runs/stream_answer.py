@@ -33,25 +33,27 @@ BETWEEN = "\n\n"
 TEXT_EVENTS = (ModelChunk, ResponseCleared, *ENDS)
 
 
-def may_stream(given: Definitions, name: str) -> bool:
+def may_stream(definitions: Definitions, name: str) -> bool:
     """Whether parts of this agent's answers may be heard before they are whole."""
-    agent = given.agent(name)
+    agent = definitions.agent(name)
     if agent is None or agent.output is not None or agent.pattern not in ("loop", "single"):
         return False
-    policy = given.policy(agent.policy) if agent.policy else None
+    policy = definitions.policy(agent.policy) if agent.policy else None
     unscreened = agent.policy is None or (policy is not None and not policy.changes_responses)
-    return unscreened and any(model is not None and model.stream for model in _models(given, agent))
+    return unscreened and any(
+        model is not None and model.stream for model in _models(definitions, agent)
+    )
 
 
-def _models(given: Definitions, agent: Agent) -> list[Definition | None]:
+def _models(definitions: Definitions, agent: Agent) -> list[Definition | None]:
     """Whoever may come to answer: the agent's model, or those of its route, and their fallbacks."""
-    route = None if given.model(agent.model) else given.route(agent.model)
+    route = None if definitions.model(agent.model) else definitions.route(agent.model)
     names = (
         (agent.model,)
         if route is None
         else (*route.cascade, *(candidate.model for candidate in route.candidates), *route.fallback)
     )
-    return [given.model(name) for name in (*names, *agent.fallback)]
+    return [definitions.model(name) for name in (*names, *agent.fallback)]
 
 
 @dataclass
@@ -164,7 +166,7 @@ async def answer_parts(
         yield result
         return
     words = StreamedAnswer()
-    shows = may_stream(gateway.link.given(), agent)
+    shows = may_stream(gateway.link.current_definitions(), agent)
     ended = None
     kinds = TEXT_EVENTS if shows else ENDS
     loop = asyncio.get_running_loop()

@@ -42,7 +42,7 @@ class MemoryLog:
             headers_of(event)
             self.records.append((event.partition_key().encode(), self.codec.encode(event)))
 
-    def given(self) -> Definitions:
+    def current_definitions(self) -> Definitions:
         return Definitions()
 
 

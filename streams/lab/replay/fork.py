@@ -93,27 +93,29 @@ class Fork:
 
 
 def changed(
-    given: Definitions, request: RequestCleared, change: Change, prompt_version: int = 0
+    definitions: Definitions, request: RequestCleared, change: Change, prompt_version: int = 0
 ) -> Definitions:
     """The definitions with the run's agent changed, under the same version. Raises ForkError.
 
     An unchanged prompt keeps the version of the run, whatever its alias says by now.
     """
-    agent = given.agent(request.agent, request.agent_version)
+    agent = definitions.agent(request.agent, request.agent_version)
     if agent is None:
         raise ForkError(
             f"version {request.agent_version} of agent {request.agent!r} is not on the topic "
             "any more"
         )
     model = change.model or agent.model
-    if given.model(model) is None and given.route(model) is None:
-        known = ", ".join(sorted(name for kind, name in given.newest if kind in ("model", "route")))
+    if definitions.model(model) is None and definitions.route(model) is None:
+        known = ", ".join(
+            sorted(name for kind, name in definitions.newest if kind in ("model", "route"))
+        )
         raise ForkError(f"there is no model {model!r}: the models and routes are {known}")
     prompt = agent.prompt if change.prompt is None else change.prompt
     if change.prompt is None and isinstance(prompt, PromptUse) and prompt_version:
         prompt = prompt.model_copy(update={"version": prompt_version})
-    version = version_for(prompt, request.run, given) or 0
-    if isinstance(prompt, PromptUse) and given.prompt(prompt.use, version) is None:
+    version = version_for(prompt, request.run, definitions) or 0
+    if isinstance(prompt, PromptUse) and definitions.prompt(prompt.use, version) is None:
         raise ForkError(
             f"there is no prompt {prompt.use}@{prompt.version or prompt.alias}: "
             "`./weir prompts list` shows those that are applied"
@@ -122,12 +124,13 @@ def changed(
     limits = agent.limits.model_copy(update={"cost_usd": UNLIMITED})
     other = agent.model_copy(update={"model": model, "prompt": prompt, "limits": limits})
     return replace(
-        given, bodies={**given.bodies, ("agent", request.agent, request.agent_version): other}
+        definitions,
+        bodies={**definitions.bodies, ("agent", request.agent, request.agent_version): other},
     )
 
 
 async def fork(
-    history: Iterable[Event], given: Definitions, change: Change, chat: Chat, book: Book
+    history: Iterable[Event], definitions: Definitions, change: Change, chat: Chat, book: Book
 ) -> Fork:
     """Run a recorded run again from a step. Raises ForkError where its history is incomplete."""
     history = list(history)
@@ -144,19 +147,19 @@ async def fork(
             f"its last step is {steps}, and there is no step {change.step}: choose an earlier one"
         )
     ended = next((event for event in history if isinstance(event, RunFinished)), None)
-    given = changed(given, request, change, ended.prompt_version if ended else 0)
+    definitions = changed(definitions, request, change, ended.prompt_version if ended else 0)
     past = Recorded(history)
     made = Fork()
-    rerun = _Rerun(past, made, given, change, chat, book)
+    rerun = _Rerun(past, made, definitions, change, chat, book)
     earlier = tuple(message for message in first.messages if message.role != "system")[:-1]
-    session, events = machine.advance(Idle(messages=earlier), request, given)
+    session, events = machine.advance(Idle(messages=earlier), request, definitions)
     for _ in range(STEPS_MAX):
         answers = [await rerun.answer(event) for event in events]
         if made.finished is not None:
             return made
         events = []
         for answer in (one for one in answers if one is not None):
-            session, more = machine.advance(session, answer, given)
+            session, more = machine.advance(session, answer, definitions)
             events += more
         made.finished = made.finished or next(
             (e for e in events if isinstance(e, RunFinished)), None

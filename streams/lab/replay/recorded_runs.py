@@ -73,9 +73,9 @@ class Recorder:
         )
 
     def _advance(
-        self, session: Session, event: AgentInput, given: Definitions
+        self, session: Session, event: AgentInput, definitions: Definitions
     ) -> tuple[Session, list[AgentOutput]]:
-        after, said = advance(session, event, given)
+        after, said = advance(session, event, definitions)
         self.lines.append(
             {
                 "key": event.partition_key(),
@@ -86,7 +86,7 @@ class Recorder:
         )
         return after, said
 
-    def text(self, given: Definitions) -> str:
+    def text(self, definitions: Definitions) -> str:
         """The history in its file format."""
         bodies = [
             {
@@ -94,7 +94,7 @@ class Recorder:
                 "version": version,
                 "body": definition.model_dump(mode="json", exclude_unset=True),
             }
-            for (kind, _, version), definition in given.bodies.items()
+            for (kind, _, version), definition in definitions.bodies.items()
         ]
         return "".join(
             json.dumps(line, ensure_ascii=False) + "\n"
@@ -116,7 +116,7 @@ def differences(path: Path) -> list[str]:
 
 
 def _played(
-    path: Path, lines: list[dict[str, Any]], given: Definitions, anew: bool
+    path: Path, lines: list[dict[str, Any]], definitions: Definitions, anew: bool
 ) -> Iterator[str]:
     """Replay the events: with `anew` each in its recorded state, else in the resulting one."""
     states: dict[str, Session] = {}
@@ -136,7 +136,7 @@ def _played(
             )
             continue
         # The agent's inputs are a union of classes; a history holds nothing else.
-        states[line["key"]], said = advance(session, cast(AgentInput, event), given)
+        states[line["key"]], said = advance(session, cast(AgentInput, event), definitions)
         found = [_lasting(_written(one)) for one in said if type(one).__name__ not in BESIDE]
         if found != wanted:
             where = "in its recorded state" if anew else "after what came before"

@@ -5,11 +5,19 @@ from pydantic import TypeAdapter
 
 from processors.agent.machine import advance
 from processors.agent.state import Idle, Phase, Session
+from schemas.definitions.kinds import Tool
 from schemas.definitions.limits import Limits
+from schemas.definitions.tools import AgentTarget
 from schemas.events.agent.approvals import UserAsked
 from schemas.events.agent.models import ModelAsked
-from schemas.events.agent.runs import RequestBlocked, RunFinished, RunsHeld, ToolCalled
-from schemas.events.agent.subagents import ChildFinished
+from schemas.events.agent.runs import (
+    AgentRequested,
+    RequestBlocked,
+    RunFinished,
+    RunsHeld,
+    ToolCalled,
+)
+from schemas.events.agent.subagents import CallHeld, ChildFinished
 from schemas.events.values import Parent
 from tests.support.processors import (
     AGENT,
@@ -192,3 +200,16 @@ def test_cancelling_any_of_its_requests_ends_the_run_and_all_of_them(which):
         (ident("r2"), "cancelled"),
     ]
     assert session.phase is Phase.IDLE
+
+
+def test_a_report_of_a_sub_agent_that_comes_again_late_is_not_believed_again():
+    tool = Tool(name="lookup", target=AgentTarget(agent="other"))
+    given = company(tool)
+    session, said = play(cleared(), heard(calls=(call("lookup", '{"task":"do it"}'),)), given=given)
+    [request] = only(AgentRequested, said)
+    of = {"tenant": "acme", "session": "s", "run": ident("r1"), "call": "c1", "child": request.id}
+    begins = CallHeld(id=ident("begins"), at=at(5), held=True, **of)
+    ends = CallHeld(id=ident("ends"), at=at(6), held=False, **of)
+    session, _ = play(begins, ends, session=session, given=given)
+    assert session.phase is Phase.ACTING
+    assert play(begins, session=session, given=given) == (session, [])

@@ -14,10 +14,10 @@ from streams.gateway.auth import KEY_FORM, hash_of
 
 @pytest.fixture
 def weir(monkeypatch):
-    """Runs `weir keys …` over definitions in memory; `weir.given` are those in force."""
+    """Runs `weir keys …` over definitions in memory; `weir.definitions` are those in force."""
 
     class Weir:
-        given = Definitions.of(Tenant(name="fernweh"))
+        definitions = Definitions.of(Tenant(name="fernweh"))
 
         def __call__(self, *arguments, code=0):
             done = CliRunner().invoke(command.keys, arguments)
@@ -27,11 +27,11 @@ def weir(monkeypatch):
             return done.stdout
 
         def publish(self, settings, codec, changes):
-            self.given = self.given.having(changes)
+            self.definitions = self.definitions.having(changes)
 
     made = Weir()
     monkeypatch.setattr(command, "codec_of", lambda settings: None)
-    monkeypatch.setattr(definitions_topic, "read_all", lambda settings, codec: made.given)
+    monkeypatch.setattr(definitions_topic, "read_all", lambda settings, codec: made.definitions)
     monkeypatch.setattr(definitions_topic, "publish", made.publish)
     return made
 
@@ -43,14 +43,15 @@ def test_a_key_is_printed_once_listed_without_its_secret_and_revoked(weir):
         .splitlines()[-1]
     )
     name, secret = KEY_FORM.fullmatch(printed).groups()
-    kept = weir.given.key(name)
+    kept = weir.definitions.key(name)
     assert name == "shop" and kept.sha256 == hash_of(kept.salt, secret) and kept.roles == ("lead",)
     listed = weir("list", "--json")
     assert json.loads(listed.splitlines()[-1])[0]["scopes"] == ["request"] and secret not in listed
     assert kept.sha256 not in listed
     weir("revoke", "shop")
     assert (
-        weir.given.key("shop") is None and json.loads(weir("list", "--json").splitlines()[-1]) == []
+        weir.definitions.key("shop") is None
+        and json.loads(weir("list", "--json").splitlines()[-1]) == []
     )
 
 

@@ -38,7 +38,7 @@ class Link:
         codec = Codec(LocalIds(event_classes()))
         self.recent_runs = RecentRuns(lambda heard: codec.decode(heard.kind, heard.value), 1_000)
 
-    def given(self):
+    def current_definitions(self):
         return self.definitions
 
     async def publish(self, *events):

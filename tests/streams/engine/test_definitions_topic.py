@@ -81,13 +81,13 @@ def test_workers_read_all_of_them_and_follow(bootstrap, tmp_path):
             == 2
         )
         follower = definitions_topic.Follower(bench.settings, Codec(LocalIds(event_classes())))
-        now = follower.given()
+        now = follower.current_definitions()
         assert now.tenant("acme") == ACME and now.policy("careful") == CAREFUL
         broken = definitions_topic.applied("tenant", "acme", 9, '{"burst": "many"}', NOON, "")
         more = plan(now, [ACME.model_copy(update={"burst": 9})], NOON)
         definitions_topic.publish(bench.settings, codec, [broken, *more])
         until(
-            lambda: follower.given().tenant("acme").burst == 9,
+            lambda: follower.current_definitions().tenant("acme").burst == 9,
             "the new version is followed",
         )
         follower.close()

@@ -52,11 +52,11 @@ class LocalLink:
         self.recent_runs = RecentRuns(
             lambda heard: codec.decode(heard.kind, heard.value), memory_bytes
         )
-        self._local = Local(PIPELINE, self.given, ports)
+        self._local = Local(PIPELINE, self.current_definitions, ports)
         self._codec = codec
         self._thread = ThreadPoolExecutor(1)
 
-    def given(self) -> Definitions:
+    def current_definitions(self) -> Definitions:
         return self.definitions
 
     async def publish(self, *events) -> None:

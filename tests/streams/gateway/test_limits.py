@@ -91,7 +91,7 @@ def test_a_body_that_does_not_come_gives_its_place_to_others(settings, link, tab
 
 
 def test_a_request_that_nobody_could_answer_is_counted_as_500(http, app, tables, monkeypatch):
-    monkeypatch.setattr(app.state.gateway.link, "given", lambda: 1 / 0)
+    monkeypatch.setattr(app.state.gateway.link, "current_definitions", lambda: 1 / 0)
     done = http(lambda client: client.get("/v1/models"))
     assert (done.status_code, done.json()["code"]) == (500, "internal")
     assert 'status="500"' in app.state.gateway.metrics.text().decode()

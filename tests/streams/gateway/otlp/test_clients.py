@@ -77,7 +77,7 @@ def test_our_own_spans_mean_the_same_when_they_come_back(app, link):
     Weir's.
     """
     http = httpx.Client()
-    run = Local(PIPELINE, link.given, link._local._ports).send(
+    run = Local(PIPELINE, link.current_definitions, link._local._ports).send(
         request("fernweh", "support", "Where is order A-1001?")
     )
     ours = [event for event in run if isinstance(event, SpanEnded)]
@@ -87,7 +87,7 @@ def test_our_own_spans_mean_the_same_when_they_come_back(app, link):
             sink.write(
                 sink.prepare(Batch(SpanEnded, 0, [], [], [plain_of(each) for each in ours])), ""
             )
-            theirs = [translated(each, link.given())[0] for each in link.taken]
+            theirs = [translated(each, link.current_definitions())[0] for each in link.taken]
             link.taken.clear()
             assert sorted(map(told, theirs)) == sorted(map(told, ours))
             assert len(theirs) > 4 and {each.source for each in theirs} == {"otel"}
