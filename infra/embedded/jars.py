@@ -1,5 +1,4 @@
-"""How do the broker's and the registry's jars get onto this machine, and how are they known to be
-the right ones?
+"""Fetches the jars of the broker and the registry, and verifies each against its pinned SHA-256.
 
 `pins/<set>.txt` lists a set: a coordinate and the SHA-256 of its file a line. `jgo` fetches each
 coordinate by itself (its transitive resolution picks versions that do not fit together), eight at a

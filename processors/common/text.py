@@ -1,4 +1,4 @@
-"""What do all processors do alike with texts and moments that came from outside?"""
+"""Cleans texts and moments that came from outside."""
 
 import json
 from datetime import datetime

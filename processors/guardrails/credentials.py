@@ -1,4 +1,4 @@
-"""Which pieces of a text are keys, tokens and passwords?
+"""Finds keys, tokens and passwords in a text.
 
 Providers that give their keys a fixed shape make them findable with next to no false alarms: one
 pattern a provider, tried only where its keyword stands in a long word (so an ordinary text costs

@@ -1,4 +1,4 @@
-"""Where in a text stand secrets, payment cards, bank accounts and e-mail addresses?
+"""Finds secrets, payment cards, bank accounts and e-mail addresses in a text.
 
 Rules with checksums and parsers, so that what they say may block: no scores. All run in time linear
 to the text.

@@ -1,4 +1,4 @@
-"""Does a text contain what its agent's policy forbids, and what goes on in its place?
+"""Screens a text by its agent's policy: verdicts, and the text that goes on in its place.
 
 Rules look at the text in order, each at what the one before left. What a rule found is told as a
 verdict, never repeated. The policy is always the newest: a rule made after a leak must reach the

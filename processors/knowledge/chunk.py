@@ -1,4 +1,4 @@
-"""Into which pieces is a document cut, so that each can be found and understood by itself?
+"""Cuts a document into chunks, each of which can be found and understood by itself.
 
 Headings begin a piece and stand at the top of every piece of their section. Paragraphs stay whole
 where they fit; a longer one is cut at the end of a sentence, else at a space, else where it must

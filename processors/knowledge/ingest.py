@@ -1,4 +1,4 @@
-"""What must the index do when a document is published anew or withdrawn?"""
+"""Says which chunks the index adds and retires when a document is published again or withdrawn."""
 
 import hashlib
 from dataclasses import dataclass

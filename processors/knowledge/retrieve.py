@@ -1,6 +1,4 @@
-"""Which of a tenant's passages answer a query: what is asked of the index, and what does its answer
-mean?
-"""
+"""The search of an agent: the query to the index, and the passages that it gave."""
 
 from processors.common.text import clean, label, ms_between
 from schemas.events.agent.runs import PassagesAsked, PassagesFound, ToolFailed

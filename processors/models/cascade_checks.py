@@ -1,4 +1,4 @@
-"""Is a cheap model's answer good enough to be taken, or is a dearer one to be asked?"""
+"""Checks whether a cheap model's answer is good enough, or the next model of the cascade is called."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""When are two questions the same, so that the answer to one will do for the other?
+"""The key of the response cache: when two requests are the same, so that one answer serves both.
 
 Never across tenants, and only where all that a model sees is equal, and the models themselves: a
 definition changed is another question. The user is no part of it: opting in says that answers do

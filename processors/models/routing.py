@@ -1,4 +1,4 @@
-"""Which models may take a question, and in which order are they asked?
+"""Chooses which models may take a request, and in which order they are tried.
 
 All that can be known before asking is decided here, from the definitions and the question alone, so
 that the same question goes the same way again; what has to be measured (who is fast, who is down)

@@ -1,4 +1,4 @@
-"""What does a prompt say, rendered, and which version of it does a run get?
+"""Renders a prompt, and chooses the version of it that a run gets.
 
 Templates run in a sandbox (`sandbox.py`): values, conditions and loops of at most a thousand turns,
 and no text longer than a model could read. A variable that nobody gave is an error with its name,

@@ -1,5 +1,5 @@
-"""What may a template do, so that no prompt can hold a worker up, fill its memory, or say another
-thing in a replay?
+"""The sandbox of prompt templates: no template can block a worker, fill its memory, or differ in a
+replay.
 
 A template has values, conditions and loops. What could double a text again and again (`set`,
 macros, blocks), make a giant at once (padding, `%`), or draw lots (`random`, `lipsum`) is not

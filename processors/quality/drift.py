@@ -1,4 +1,5 @@
-"""Has what an agent is asked, or what it answers, moved since the week before?
+"""Detects drift: whether what an agent is asked, or what it answers, has moved since the week
+before.
 
 Each hour of an agent is compared with the seven days before it, feature by feature, by two figures:
 

@@ -1,4 +1,4 @@
-"""Which run, version and outcome is a person's word about, whenever it comes?
+"""Joins a person's feedback with the run, version and outcome that it is about, whenever it comes.
 
 Before the run's end it waits; afterwards it is joined at once, weeks later too. A session remembers
 its last runs.

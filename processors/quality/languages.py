@@ -1,4 +1,4 @@
-"""In which language is a question, and roughly about what, told without keeping a word of it?
+"""Guesses the language and rough topic of a request, without storing a word of it.
 
 By words that every text of a language is full of, and by the longest of the others. Good enough to
 see that a mix has moved, from one hour to the next; a single short question may be taken for

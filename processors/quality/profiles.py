@@ -1,5 +1,4 @@
-"""How are the runs of an hour spread over lengths, waits, outcomes, models, scripts, languages and
-subjects?
+"""Profiles the runs of an hour by length, latency, outcome, model, script, language and topic.
 
 A tenant's hour is kept as small histograms, one for each agent and feature, whatever the number of
 runs: numbers in buckets of powers of two, and of names no more than `NAMES`.

@@ -1,5 +1,4 @@
-"""May this request enter, given what its tenant may do, what it is already doing, and what it has
-spent?
+"""Admission control: whether a request may enter, by its tenant's quota, concurrency and budget.
 
 A token bucket on event time, so that a replay admits exactly what the first run admitted, and a
 count of runs at work: one that waits for people or for a time has no place until it goes on, and

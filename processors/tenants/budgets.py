@@ -1,4 +1,4 @@
-"""What has a tenant spent of its budget, who is to be told, and when is it used up?
+"""Tracks what a tenant has spent of its budgets, when to alert, and when a budget is used up.
 
 Calendar months and days in UTC, by the time of the calls. Both are added up for every tenant, so
 that a budget that is applied in the middle of a month knows what went before. What other

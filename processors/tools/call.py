@@ -1,4 +1,4 @@
-"""What is a tool asked, and what does its answer mean?"""
+"""A tool call's two sides: the request to the tool, and the events that its result becomes."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What does an operation of an OpenAPI document take, and where does each argument go?
+"""Reads an operation of an OpenAPI document: its arguments, and where each one goes.
 
 OpenAPI 3.0 and 3.1. All that the operation needs is taken out of the document, so that a definition
 made of it stands alone: references replaced, 3.0's words put into JSON Schema's, read-only

@@ -1,4 +1,4 @@
-"""Would a model's provider take this tool, and how is a looser schema written so that it does?
+"""Checks whether model providers would accept a tool, and rewrites a looser schema so that they do.
 
 Providers refuse a whole request for one bad tool, so all of this is told when the tool is applied.
 The names are those that OpenAI and Anthropic both take; arguments are one object, told apart by

@@ -1,4 +1,4 @@
-"""What does a model see of a tool's result that is longer than it may see?
+"""Shortens a tool's result that is longer than a model may see.
 
 Its beginning and its end, with what is missing said between; or, of JSON, its outline, which is
 JSON again: lists, texts and objects are cut until it is short enough. Equal results are shortened

@@ -1,6 +1,4 @@
-"""What do the attributes of a foreign span say of operation, model, provider and tokens, in
-whichever dialect?
-"""
+"""Reads operation, model, provider and tokens from the attributes of another application's span."""
 
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,5 +1,5 @@
-"""What do applications call things in their spans: which attribute is the model, the tokens, the
-tool, the answer?
+"""The semantic conventions of spans: which attribute holds the model, the tokens, the tool, the
+answer.
 
 One row a dialect. An attribute that begins with one of its `marks` gives a dialect away; the first
 that fits is it. `fields` names, for each column, the attributes that may hold it, best first; what

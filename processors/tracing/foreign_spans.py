@@ -1,5 +1,4 @@
-"""What does a span of another application say in our words, and what did the call cost that it
-tells of?
+"""Maps spans of other applications to Weir's own, and prices the model calls that they report.
 
 Words stand in `processors/tracing/conventions.py`; here is what holds for all of them. Only the
 model's own call carries tokens and cost, priced as our own calls are. A number that cannot be true

@@ -1,5 +1,4 @@
-"""What was said to a model, and what did it answer, in the many ways in which spans write messages
-down?
+"""Reads the messages of a model call from a span, in every form in which applications write them.
 
 Messages stand in one attribute of JSON (GenAI, Vercel), in many numbered ones
 (`llm.input_messages.0.message.role`), or in the span's events (older GenAI). All become the same: a

@@ -1,5 +1,4 @@
-"""What did each step of a run do, and how long did it take, as spans made from the events
-themselves?
+"""Makes the spans of a run from its events: what each step did, and how long it took.
 
 A step's span is told as soon as the step is over; the run's own span, their parent, when the run
 is. Ids derive from the events, so a replay makes the same trace. Only leaves carry tokens and cost:

@@ -1,5 +1,4 @@
-"""What did each request to a model take, and how much of it was for nothing? Which breakers moved
-meanwhile?
+"""Accounts for every attempt at a model, used or wasted, and for circuit breakers that moved.
 
 An attempt that answered is priced by its tokens. One that surely cost nothing (nobody listened, the
 other side refused it) costs 0. One that was given up on, or that a crash left behind (`abandoned`:

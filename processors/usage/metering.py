@@ -1,4 +1,4 @@
-"""What do model calls cost a tenant, call by call and minute by minute, and by which contract?"""
+"""Meters model calls: usage call by call, totals by minute, and costs by contract."""
 
 from dataclasses import dataclass
 from datetime import datetime

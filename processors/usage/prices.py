@@ -1,4 +1,4 @@
-"""What does one model call cost, by the tokens of each kind that it took?
+"""Prices one model call by the tokens of each kind that it took.
 
 By the definition's own price, or by the price book of genai-prices as it was on the day. A price
 that nobody knows is None and never zero; that goes for a tier of service too (`batch`, `priority`,

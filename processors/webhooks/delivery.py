@@ -1,4 +1,4 @@
-"""Who outside is told what became of a run, and what happens when nobody there takes it?
+"""Decides which webhooks are told of an event, and when a failed delivery is repeated.
 
 What is told is decided when it happens, by the webhooks in force; how it is sent, at each attempt.
 A message is tried again after growing pauses, and given up for good after the last, or when its

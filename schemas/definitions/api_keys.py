@@ -1,4 +1,4 @@
-"""Who may call the gateway over HTTP, and to do what?"""
+"""The definition of an API key of the gateway."""
 
 from typing import Annotated, ClassVar, Literal, get_args
 

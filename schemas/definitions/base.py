@@ -1,4 +1,4 @@
-"""What do all definitions have in common?"""
+"""What all definitions have in common."""
 
 from typing import ClassVar
 

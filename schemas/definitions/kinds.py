@@ -1,4 +1,4 @@
-"""What is defined: tenants, agents, models, tools, policies, and which version of each is in force?
+"""The definitions: tenants, agents, models, routes, tools, policies, and the versions in force.
 
 Definitions are YAML, applied with `weir apply`, and travel as events on a compacted topic. A
 version never changes; a run keeps the versions that it began with, so `Definitions` knows every

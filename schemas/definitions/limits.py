@@ -1,4 +1,4 @@
-"""How far may a run of an agent go, what may it show a model, and who must agree to a call?
+"""Limits of a run, of its context window, of approvals, and thresholds of drift.
 
 Parts of definitions (`schemas/definitions/kinds.py`), each with a default that asks nothing of
 anybody.

@@ -1,6 +1,4 @@
-"""In which pattern does an agent work: one answer, a loop of tools, a plan, draft and critique, or
-a drawn workflow?
-"""
+"""How an agent works: plan, critique and workflow."""
 
 from typing import Annotated, Any, Literal
 

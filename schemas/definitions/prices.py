@@ -1,4 +1,4 @@
-"""What may a price, a contract, a rate of exchange and a budget say, as parts of definitions?"""
+"""Prices, budgets, contracts and exchange rates."""
 
 from datetime import date
 from decimal import Decimal

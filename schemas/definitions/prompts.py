@@ -1,5 +1,4 @@
-"""What is a prompt: a template in parts, its variables, the tests beside it, and which version goes
-to whom?
+"""Prompts, their variables and tests, and the aliases that choose a version.
 
 A prompt is versioned as every definition is. An alias names versions (`prod: 3`), and a share of
 the runs that ask for its first name may get another one (`canary: 0.1`); which one a run gets

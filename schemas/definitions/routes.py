@@ -1,4 +1,4 @@
-"""Of what is a model policy made: candidates, capabilities, hedges, checks, caches?"""
+"""Routes: which models may be called, in which order, with which checks and hedges."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,4 +1,4 @@
-"""What did people say of an answer, and of which run and version was it?"""
+"""Events on feedback: what a person thinks of a run, and the run joined to it."""
 
 from datetime import timedelta
 from typing import Annotated, ClassVar

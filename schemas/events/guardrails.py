@@ -1,4 +1,4 @@
-"""What did a rule find in a text, and what was done about it?"""
+"""Events on guardrails: verdicts."""
 
 from typing import ClassVar, Literal
 

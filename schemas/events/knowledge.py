@@ -1,4 +1,4 @@
-"""What does a tenant know: documents published and withdrawn, and the chunks made of them?"""
+"""Events on documents and their chunks."""
 
 from typing import ClassVar
 

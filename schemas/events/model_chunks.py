@@ -1,4 +1,4 @@
-"""What does a model say, while it is still saying it?"""
+"""The event that carries a part of a model's answer while it is still being written."""
 
 from datetime import timedelta
 from typing import ClassVar

@@ -1,6 +1,4 @@
-"""What could not be processed, and how is it given back whole? Which models and tools are not
-asked, because they fail?
-"""
+"""Events on the pipeline itself: dead letters and circuit breakers."""
 
 from datetime import timedelta
 from typing import ClassVar, Literal

@@ -1,4 +1,4 @@
-"""What did the runs of an hour look like, and what of it has moved since the week before?"""
+"""Events on quality: hourly profiles and drift."""
 
 from datetime import timedelta
 from typing import Annotated, ClassVar

@@ -1,4 +1,4 @@
-"""What did each step do and how long did it take, as spans of OpenTelemetry's GenAI conventions?"""
+"""Events on spans: those of runs, and those of other applications."""
 
 from typing import Annotated, ClassVar, Literal
 

@@ -1,4 +1,4 @@
-"""What did it take, in tokens and money, by call and by minute?"""
+"""Events on usage: tokens and money by call and by minute, and budget alerts."""
 
 from datetime import timedelta
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""What do events carry that is more than a number or a text: messages, tool wishes, tokens?"""
+"""Values that several events carry: messages, tool requests, tokens, attempts."""
 
 from typing import Annotated, Literal
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Who outside is told of what became of a run, and what became of the telling?
+"""Events on webhooks: what is due, delivered, failed and given up.
 
 A message is one event told to one webhook. Its id derives from both, and is the same at every
 attempt and after a replay, so a receiver drops what comes twice.

@@ -1,4 +1,4 @@
-"""How does an event become a Kafka record, and a record an event again?
+"""Encodes events as Kafka records and decodes records as events.
 
 The wire is the registry's framing: a zero byte, the schema's id in four bytes, Avro. Headers carry
 the W3C trace context and the CloudEvents attributes. Parsed schemas are cached by id; writer and

@@ -1,4 +1,4 @@
-"""What does a change of an event's schema break, and who would have to be deployed first?
+"""Compares an event's schemas: what a change breaks, and who has to be deployed first.
 
 Full compatibility, as the registry demands it: readers of the new schema read old records, and
 readers of the old one read new records, so that services can be deployed in any order. A change

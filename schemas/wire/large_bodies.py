@@ -1,4 +1,4 @@
-"""What is too much for an event, where is it kept instead, and how does it come back?
+"""The claim check: long fields of an event are stored in the object store and restored from it.
 
 Kafka is for records, not for bodies: what has more than `EVENT_BYTES_MAX` puts its long fields into
 an object store by their content, and carries their beginnings, and in `bodies` their keys, as a

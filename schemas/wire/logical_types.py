@@ -1,4 +1,4 @@
-"""What are the plain Avro values in a record, as fields of its event?
+"""Converts plain Avro values (moments, ids, money) to the fields of an event and back.
 
 Moments are integers of milliseconds, ids are text, money is the bytes of an integer of 10^-12
 dollars. fastavro makes datetime, UUID and Decimal of the same bytes by itself, at about 3

@@ -1,4 +1,4 @@
-"""How is a record's Avro read at full speed, as plain values, without building the event?
+"""Reads a record's Avro at full speed as plain values, without building the event.
 
 Same bytes, same schema, logical types left out: a moment is an integer of milliseconds, an id is
 its text, money is bytes. Building the pydantic event costs about as much again as reading it, and a

@@ -1,5 +1,5 @@
-"""Does what a folder defines fit together: names that are there, tools that can be called, prompts
-that render?
+"""Checks whether a folder's definitions fit together: names exist, tools can be called, prompts
+render.
 
 Each check gives sentences with file and line. `mistakes` is all of them.
 """

@@ -1,6 +1,4 @@
-"""Do the patterns of a folder's agents hold: fields that belong together, workflows whose graphs
-come to an end?
-"""
+"""Checks the patterns of a folder's agents: fields that belong together, workflows that end."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,5 +1,5 @@
-"""Can what a folder says of people be done: who has to agree to a call and when, and which agents
-may ask their user?
+"""Checks what a folder says of people: who approves which call, and which agents may ask their
+user.
 """
 
 from collections.abc import Iterator, Sequence

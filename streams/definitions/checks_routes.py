@@ -1,6 +1,4 @@
-"""Do the routes of a folder lead anywhere: are their models there, and can one of them take what
-the agents ask?
-"""
+"""Checks the routes of a folder: their models exist, and one of them can take what the agents ask."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

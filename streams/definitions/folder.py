@@ -1,5 +1,4 @@
-"""What does a folder of YAML define: tenants, agents, models, routes, tools, policies, and the
-documents that agents know?
+"""Reads a folder of YAML: tenants, agents, models, routes, tools, policies and documents.
 
     tenants/*.yaml  agents/*.yaml  models/*.yaml  routes/*.yaml  tools/*.yaml  policies/*.yaml
     currencies/*.yaml
@@ -120,7 +119,9 @@ def load(folder: Path, services_port: int | None = None) -> Company:
 
 
 def definition_in(path: Path, kind: str) -> Any:
-    """The definition in one file, checked by itself. Raises DefinitionsError with all that is wrong."""
+    """The definition in one file, checked by itself. Raises DefinitionsError with all that is
+    wrong.
+    """
     mistakes: list[str] = []
     if not path.is_file():
         raise DefinitionsError(f"{path} is no file: name the YAML file of one {kind}")

@@ -1,5 +1,5 @@
-"""What JSON Schema does an agent promise whose `output` names a pydantic model, as
-`shop.orders:Refund`?
+"""Makes the JSON Schema of an agent's `output` that names a pydantic model, as
+`shop.orders:Refund`.
 
 The class is looked at when the definition is read, and its schema is what is published: the workers
 import nothing for it. Any type that pydantic can validate will do. What only its own code checks, a

@@ -1,4 +1,4 @@
-"""Is a tool's file enough to call it, and would a model's provider take it?
+"""Completes and checks a tool's file: what is needed to call it, and what providers would refuse.
 
 What can be looked up once is looked up here, when it is applied: an operation in its OpenAPI
 document, the arguments of a tool in its MCP server's own list. The definition that is published

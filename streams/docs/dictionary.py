@@ -1,5 +1,4 @@
-"""What is in each table and column of ClickHouse, as the numbered SQL files say it, for people who
-ask them?
+"""The data dictionary: every table and column of ClickHouse, as the SQL files describe it.
 
 Read from the files, so that no server is needed; a test compares it with what a server says after
 all migrations.

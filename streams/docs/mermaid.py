@@ -1,8 +1,8 @@
 """What do the states of an agent, and the graph of a workflow, look like? Both as Mermaid, drawn
 from what runs.
 
-The states are those of `TRANSITIONS`, the table that the agent itself goes by: whatever is not drawn
-changes nothing.
+The states are those of `TRANSITIONS`, the table that the agent itself goes by: whatever is not
+drawn changes nothing.
 """
 
 import re

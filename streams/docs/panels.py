@@ -1,4 +1,4 @@
-"""What does each Grafana dashboard show, and by which SQL?
+"""The panels of the Grafana dashboards, and their SQL.
 
 The SQL uses the macros of Grafana's own ClickHouse data source: `$__timeFilter(column)`,
 `$__timeInterval(column)`, `$__fromTime`, `$__toTime`, and the dashboard's variable

@@ -1,4 +1,4 @@
-"""What does the Grafana dashboard of the workers show, out of Prometheus and by which PromQL?
+"""The panels of the Grafana dashboard of the workers, and their PromQL.
 
 Every name is one of `streams/engine/monitoring/metric_names.py`; a test holds the expressions to
 it. What a run did, took and cost stands in ClickHouse and on the other dashboards: this one is for

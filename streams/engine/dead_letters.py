@@ -1,4 +1,4 @@
-"""What becomes of a record that no step can take, when is it too many, and how is it given back?
+"""The dead letter queue: what becomes of a record that no step can take, and how it is replayed.
 
 A dead letter keeps the record whole: key, value and headers, and the place where it stood. It is
 written in the same transaction as the offsets that pass it, so none is lost or doubled. Giving
@@ -207,8 +207,8 @@ class ShareLimit:
 
 
 def read_all(settings: Settings, codec: Codec) -> list[DeadLettered]:
-    """Every dead letter on Kafka, in no special order. What is none is left out: the sink worker makes
-    a letter of it.
+    """Every dead letter on Kafka, in no special order. What is none is left out: the sink worker
+    makes a letter of it.
     """
     name = settings.prefix + DeadLettered.topic()
     partitions = admin(settings).list_topics(name, timeout=30).topics[name].partitions

@@ -1,4 +1,4 @@
-"""What is a model saying right now, to somebody who reads along and may have lost the connection?
+"""Follows the text of a model while it is being written, and resumes after a lost connection.
 
 Only the newest attempt counts: when another begins, what was read of the one before is void, and
 the reader is told to begin again. A reader that comes back names the place that it had reached, and

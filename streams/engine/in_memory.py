@@ -1,5 +1,4 @@
-"""How does the same table run in memory, with no Kafka: for tests, and for trying an agent at a
-desk?
+"""The pipeline in memory, without Kafka: for tests, and for trying an agent.
 
 Every stage is one `Core` with all keys in one partition, and every Call is asked at once, in the
 order in which its questions arose; so a run here is one of the orders that Kafka allows, and always
@@ -29,8 +28,8 @@ class Local:
     """A pipeline in memory. `ports` answer the Calls: name -> callable of a question, plain or
     async.
 
-    `definitions` is a snapshot of the definitions, or a function that returns the one in force. `heard`
-    is told of every event as soon as it is made.
+    `definitions` is a snapshot of the definitions, or a function that returns the one in force.
+    `heard` is told of every event as soon as it is made.
     """
 
     def __init__(

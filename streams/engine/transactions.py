@@ -1,4 +1,4 @@
-"""How does a worker's transaction end: committed, aborted, or with the worker?
+"""The end of a worker's transaction: committed, aborted, or the process ends with it.
 
 Only three things can become of it. What the client calls abortable raises Aborted: the caller
 aborts and reads its state back. What can be tried again is, a bounded number of times. Everything

@@ -1,5 +1,5 @@
-"""How is a Faust app pointed at the same Kafka as everything else, and made to see what the others
-see?
+"""Points a Faust app at the same Kafka as the other workers, with the same view of committed
+records.
 
 Faust's driver is aiokafka, which knows none of librdkafka's property names: those that say how to
 connect are translated here, and one that cannot be is an error, because a live view that quietly

@@ -1,4 +1,4 @@
-"""How does a model's text reach whoever reads along, while it is still being written?
+"""Publishes a model's text while it is still being written.
 
 Each attempt at a model has a listener. It tells its first text at once and then at most every
 `GAP_S`, as ModelChunk events by a producer of its own, outside of every transaction: hints, at most

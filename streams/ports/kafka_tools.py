@@ -1,4 +1,4 @@
-"""How does a service that reads calls from one topic and answers on another serve as a tool?
+"""Tools behind Kafka: a service reads calls from one topic and answers on another.
 
 A call is a record on the request topic: the arguments as JSON, keyed by tenant and session, with
 the headers `correlation-id` and `idempotency-key` (our key, both), `reply-topic`, `weir-tenant`,

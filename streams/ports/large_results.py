@@ -1,4 +1,4 @@
-"""Where does a tool's result go that is longer than a model may see?
+"""Stores a tool's result that is longer than a model may see, and shortens what the event carries.
 
 All of it into the object store, before there is an event that names it; into the event what the
 tool's `shorten` leaves. In a thread, few at a time: hundreds of calls do not wait while one result

@@ -1,4 +1,4 @@
-"""Who was asked to agree to a call, or to answer a question, and what did they say?
+"""Events on approvals, and on questions to the user.
 
 An approval is the id of its ApprovalAsked. That id derives from the call, so a replay asks for the
 same one again.

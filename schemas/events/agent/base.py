@@ -1,4 +1,4 @@
-"""What is said of every event of one run of an agent?"""
+"""The base of every event of one run."""
 
 from uuid import UUID
 

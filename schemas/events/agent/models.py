@@ -1,4 +1,4 @@
-"""What is asked of a model in a run, what came back, and what of it may be used?"""
+"""Events on model calls of a run: requests, responses, failures, and what screening let pass."""
 
 from typing import ClassVar
 

@@ -1,5 +1,4 @@
-"""What happens in the life of an agent's run: asked, admitted, thinking, calling, answering,
-finished?
+"""Events on runs: requests, admission, screening, tool calls, outcomes.
 
 A run is one request and everything that it causes; `run` is the id of its AgentRequested. `step`
 counts the model turns of a run from 1.

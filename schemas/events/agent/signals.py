@@ -1,6 +1,4 @@
-"""What may happen outside that a workflow waits for, and what becomes of a signal that cannot be
-used?
-"""
+"""Events on signals from outside that a workflow waits for."""
 
 from typing import Annotated, ClassVar, Literal
 

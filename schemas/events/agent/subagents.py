@@ -1,4 +1,4 @@
-"""What do a run and the agents that it asked tell each other, by way of their tenant?
+"""Events between an agent and its sub-agents.
 
 Each has a session of its own, so what passes between them has the tenant's key: re-keying is a step
 that is seen.

@@ -1,4 +1,4 @@
-"""What is a ready query, and how do all of them say whose rows and how far back?
+"""A named query, and the parameters that all of them share.
 
 Each needs no FINAL and no join, and takes parameters in ClickHouse's own form, `{name:Type}`. The
 values that stand with a query are used unless others are given; an empty tenant means all of them.

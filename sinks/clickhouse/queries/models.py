@@ -1,6 +1,4 @@
-"""What do people ask of the ledger of attempts: which models answer, which fail, and what is paid
-for nothing?
-"""
+"""Named queries on attempts: which models answer, which fail, and what is wasted."""
 
 from sinks.clickhouse.queries.base import MINE, SINCE, Query, lately
 

@@ -1,6 +1,4 @@
-"""What do people ask of the tables about money: who spends it, on what, how much is in vain, how
-much will it be?
-"""
+"""Named queries on money: who spends it, on what, how much is wasted, the forecast."""
 
 from sinks.clickhouse.queries.base import LATELY, MINE, SINCE, Query, lately
 

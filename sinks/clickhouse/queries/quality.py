@@ -1,4 +1,4 @@
-"""What do people ask of quality: what has moved, what fails alike, and what had to be done again?"""
+"""Named queries on quality: drift, clusters of failures, retries, loops."""
 
 from sinks.clickhouse.queries.base import MINE, SINCE, Query, lately
 

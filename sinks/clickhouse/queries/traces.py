@@ -1,4 +1,4 @@
-"""What do people ask of traces, our own and those of other applications?"""
+"""Named queries on traces of runs and of other applications."""
 
 from sinks.clickhouse.queries.base import MINE, SINCE, Query, lately
 

@@ -1,4 +1,4 @@
-"""Which numbers does Weir show on /metrics, by which labels, and what does each mean?
+"""The metrics on /metrics: names, labels and meanings.
 
 The one list of them: the runtime takes no other name, `./weir describe --metrics` prints it, the
 alert rules are held to it. A counter's name ends in `_total` on the page, a histogram's in

@@ -1,4 +1,4 @@
-"""How does the runtime say what it does, in numbers and spans, at next to no cost an event?
+"""Metrics and spans of the runtime itself, at next to no cost an event.
 
 Workers add up in plain dicts, once a batch: a metric costs an event nothing. `/metrics` draws them
 as Prometheus text. Where WEIR_OTLP_ENDPOINT is set the same numbers, and a span a transaction, also

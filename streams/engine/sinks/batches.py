@@ -1,4 +1,4 @@
-"""Which records of a partition make one insert, and how does a successor make the very same one?
+"""Batches with recorded boundaries: a successor makes exactly the same insert again.
 
 The first and last offset of an insert are recorded in the offset commit's metadata before the
 insert begins. Whoever owns the partition next replays exactly that range, under the token that was

@@ -1,4 +1,4 @@
-"""What do the records of a batch hold, and which of them can never be stored?
+"""Decodes the records of a batch, and finds those that can never be stored.
 
 What our own steps wrote is not validated again: a sink that takes bytes is given them as they are,
 after a walk that lets nothing through that reading would refuse; for the others values are read and

@@ -1,4 +1,4 @@
-"""How does a sink worker tell the broker what it is about to write, and how far it has written?
+"""The offset commits of a sink worker: what is about to be written, and what has been.
 
 An offset commit says of which topic it is, by its id, and one of two things of a partition: "these
 records are being written" (the offset of the first, and the range as metadata), or "all before this

@@ -1,4 +1,4 @@
-"""How do committed events land in a sink, each exactly once, whatever is killed?
+"""The sink worker: committed events are written to a sink, each exactly once, whatever is killed.
 
 Batches have boundaries that are recorded in the offset commit's metadata before the insert; the
 insert carries a token of topic, topic id, partition, boundaries and epoch; whoever comes next
@@ -195,7 +195,8 @@ class SinkWorker:
                 lane.stored = None
 
     def _is_new_indeed(self, lane: Lane, now: float) -> bool:
-        """Whether the sink has said that it has no rows of a topic without offsets; the writer asks it.
+        """Whether the sink has said that it has no rows of a topic without offsets; the writer asks
+        it.
 
         Raises SystemExit with a sentence where it has some: the group's offsets were lost, and with
         them the ranges and tokens that keep a row from being written twice.
