@@ -70,7 +70,7 @@ def migrate(url: str, database: str, folder: Path, variables: Mapping[str, Any])
     another form of name, where an applied file has changed or is gone, or where a new one stands
     before one that is applied.
     """
-    variables = SINGLE | variables
+    variables = SINGLE | dict(variables)
     with connect(url, "default") as client:
         engine = variables["database_engine"].format(database=database)
         client.command(f"CREATE DATABASE IF NOT EXISTS `{database}`{engine}")

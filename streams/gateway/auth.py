@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -51,7 +51,7 @@ class Caller:
             return by or known, note
         return known, ": ".join(filter(None, (f"in the name of {by}", note)))
 
-    def may(self, scope: Scope) -> bool:
+    def may(self, scope: str) -> bool:
         return scope in self.scopes or "admin" in self.scopes
 
 
@@ -154,7 +154,7 @@ def caller_of_key(key: Any, secret: str) -> Caller:
     return Caller(key.tenant, key.name, frozenset(key.scopes), key.roles, key.subject)
 
 
-def needs(scope: Scope) -> Callable[[Request], Caller]:
+def needs(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
     """A dependency: the caller, who may do that. Raises Problem 401 or 403."""
 
     async def allowed(request: Request) -> Caller:

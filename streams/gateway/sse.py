@@ -8,7 +8,7 @@ Last-Event-ID it goes on where it was.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from decimal import Decimal
 from typing import Any
 
@@ -45,7 +45,10 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(
-        self, parts: AsyncIterator[bytes], slow_s: float, headers: dict[str, str] | None = None
+        self,
+        parts: AsyncGenerator[bytes, None],
+        slow_s: float,
+        headers: dict[str, str] | None = None,
     ):
         super().__init__(
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"} | (headers or {})

@@ -57,7 +57,7 @@ class ToolKinds:
         """The kind of this name. Raises CallError where there is none."""
         if name not in self._made:
             module = f"{__name__}.{name}"
-            if not name.isidentifier() or find_spec(module) is None:
+            if not name.isidentifier() or name.startswith("_") or find_spec(module) is None:
                 raise CallError("unknown_kind", f"there is no kind of tools named {name!r}")
             self._made[name] = importlib.import_module(module).make(self._context)
         return self._made[name]

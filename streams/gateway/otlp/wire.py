@@ -10,7 +10,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from google.protobuf.json_format import ParseDict, ParseError
@@ -25,6 +25,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from processors.common.text import clean, cut
 from streams.gateway.limits import EXPORT_BYTES_MAX, EXPORT_TOO_LARGE
 
+M = TypeVar("M", bound=Message)
 VALUE_CHARS = 64_000
 ATTRIBUTES_MAX = 1_000
 PROTOBUF_ERRORS = (ParseError, ValueError, TypeError, RecursionError, OverflowError, SystemError)
@@ -150,7 +151,7 @@ def _parts_of_json(
                 )
 
 
-def _message(item: Any, kind: type) -> Message | RejectedItemError:
+def _message(item: Any, kind: type[M]) -> M | RejectedItemError:
     """One message out of JSON. OTLP writes ids as hex, where protobuf's own JSON has base64."""
     if not isinstance(item, dict):
         return RejectedItemError(f"a {kind.__name__} is a JSON object, this is {str(item)[:50]!r}")

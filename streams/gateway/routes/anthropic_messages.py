@@ -5,7 +5,7 @@ own prompt. What the agent's definition decides, `max_tokens` among it, is named
 `weir-ignored`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 from uuid import UUID
 
@@ -137,7 +137,7 @@ def _empty(run: UUID, model: str) -> dict[str, Any]:
 
 async def _events(
     gateway: Gateway, caller: Caller, asked: SubmittedRun, model: str
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     def event(kind: str, **fields: Any) -> bytes:
         return sse.event(kind, {"type": kind} | fields)
 

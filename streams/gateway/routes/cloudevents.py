@@ -34,6 +34,7 @@ NAMES = {
 }
 OURS = {"id", "at", "cause", "tenant", "parent", "roles"}
 BATCH_MAX = 1_000
+REQUIRED = ("specversion", "id", "source", "type")
 ONE = "application/cloudevents+json"
 MANY = "application/cloudevents-batch+json"
 EXAMPLE = {
@@ -118,15 +119,11 @@ def _json(body: bytes, what: str) -> Any:
 
 def _event(given: Any, caller: Caller, where: str) -> Event:
     """Our event out of a CloudEvent. Raises Problem with a sentence."""
-    attributes = (
-        {name: given.get(name) for name in ("specversion", "id", "source", "type")}
-        if isinstance(given, dict)
-        else {}
-    )
-    missing = [
-        name for name, value in attributes.items() if not isinstance(value, str) or not value
-    ]
-    if not attributes or missing:
+    sent: dict[str, Any] = given if isinstance(given, dict) else {}
+    values = {name: sent.get(name) for name in REQUIRED}
+    attributes = {name: text for name, text in values.items() if isinstance(text, str) and text}
+    missing = [name for name in REQUIRED if name not in attributes] if sent else []
+    if not sent or missing:
         raise ProblemError(
             422,
             "not_an_event",

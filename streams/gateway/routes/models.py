@@ -131,15 +131,15 @@ async def embed(body: EmbeddingRequest, gateway: GatewayOf, caller: Requester) -
     """Vectors of length 1 by the model that the knowledge is stored with: 384 numbers of the first
     256 tokens.
     """
-    texts = [body.input] if isinstance(body.input, str) else body.input
-    if not 0 < len(texts) <= TEXTS_MAX or not all(isinstance(text, str) and text for text in texts):
+    inputs = [body.input] if isinstance(body.input, str) else body.input
+    texts = [clean(text) for text in inputs if isinstance(text, str) and text]
+    if not 0 < len(inputs) <= TEXTS_MAX or len(texts) < len(inputs):
         raise ProblemError(
             422,
             "bad_input",
             f"`input` is a text, or a list of 1 to {TEXTS_MAX} texts that are not empty: "
             "numbers of tokens are another model's, send the text itself",
         )
-    texts = [clean(text) for text in texts]
     if body.dimensions not in (None, 384):
         raise ProblemError(
             422, "bad_dimensions", "the vectors have 384 dimensions: leave `dimensions` out"

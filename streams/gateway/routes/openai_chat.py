@@ -7,7 +7,7 @@ things that the agent's definition says are named in the header `weir-ignored`.
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 from uuid import UUID
 
@@ -160,7 +160,7 @@ def _finish(result: dict[str, Any]) -> str:
 
 async def _chunks(
     gateway: Gateway, caller: Caller, asked: SubmittedRun, model: str, wants_usage: bool
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     head = _head(asked.run, model, "chat.completion.chunk")
 
     def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:

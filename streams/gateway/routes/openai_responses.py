@@ -6,7 +6,7 @@ prompt.
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -241,7 +241,7 @@ def _text(text: str) -> dict[str, Any]:
 
 async def _events(
     gateway: Gateway, caller: Caller, asked: SubmittedRun, body: ResponseRequest
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The stream in the protocol's own events, each with its number."""
     numbers = iter(range(1_000_000_000))
     at = {"item_id": f"msg_{asked.run.hex}", "output_index": 0, "content_index": 0}

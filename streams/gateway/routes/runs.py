@@ -3,7 +3,7 @@ thinks of it?
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -23,7 +23,7 @@ from streams.gateway.auth import FeedbackSender, Reader, Requester
 from streams.gateway.context import Gateway, GatewayOf
 from streams.gateway.errors import ProblemError
 from streams.gateway.runs import results, submit
-from streams.gateway.runs.recent_runs import OUTCOMES, KnownRun
+from streams.gateway.runs.recent_runs import ANY, OUTCOMES, KnownRun
 from streams.gateway.runs.stream_answer import may_stream
 
 router = APIRouter(tags=["runs"])
@@ -105,6 +105,9 @@ class CancelRequest(StrictBody):
     session: Label = Field(
         "", description="the run's session; only for a run that began long ago and has not ended"
     )
+
+
+NO_REASON = CancelRequest.model_validate({})
 
 
 class FeedbackRequest(StrictBody):
@@ -200,26 +203,29 @@ async def follow(
             _stored_events(spans, last_event_id), gateway.settings.gateway_slow_s
         )
     return sse.EventStream(
-        _live_events(gateway, run, last_event_id), gateway.settings.gateway_slow_s
+        _live_events(gateway, known, run, last_event_id), gateway.settings.gateway_slow_s
     )
 
 
-async def _stored_events(spans: list[dict[str, Any]], last: str) -> AsyncIterator[bytes]:
+async def _stored_events(spans: list[dict[str, Any]], last: str) -> AsyncGenerator[bytes, None]:
     """A run of former times, as its spans tell it."""
     ids = [span["id"] for span in spans]
     for span in spans[ids.index(last) + 1 if last in ids else 0 :]:
         yield sse.event("SpanEnded", span, span["id"])
 
 
-async def _live_events(gateway: Gateway, run: UUID, last: str) -> AsyncIterator[bytes]:
+async def _live_events(
+    gateway: Gateway, known: KnownRun, run: UUID, last: str
+) -> AsyncGenerator[bytes, None]:
     """The run's events behind the one that the reader had last; all of them where that one is not
     known.
     """
     recent = gateway.link.recent_runs
-    known = gateway.link.recent_runs.find(run)
     ended = None
     behind = [
-        number for number, event in recent.events(known, run, known.since) if str(event.id) == last
+        number
+        for number, event in recent.events(known, run, known.since, ANY)
+        if str(event.id) == last
     ]
     place = behind[0] if behind else known.since
     with recent.reading(known) as log:
@@ -234,7 +240,7 @@ async def _live_events(gateway: Gateway, run: UUID, last: str) -> AsyncIterator[
                     },
                 )
                 return
-            for number, event in recent.events(known, run, place):
+            for number, event in recent.events(known, run, place, ANY):
                 place = number
                 last = str(event.id)
                 if isinstance(event, OUTCOMES):
@@ -264,14 +270,12 @@ def _may_stream(gateway: Gateway, known: KnownRun, run: UUID) -> bool:
 
 @router.post("/v1/runs/{run}/cancel", status_code=202, response_model=RunObject)
 async def cancel(
-    run: UUID, gateway: GatewayOf, caller: Requester, body: CancelRequest = CancelRequest()
+    run: UUID, gateway: GatewayOf, caller: Requester, body: CancelRequest = NO_REASON
 ) -> dict[str, Any]:
     """Asks that the run ends, wherever it stands; its children end with it."""
-    if (
-        (found := gateway.link.recent_runs.find(run))
-        and found.tenant == caller.tenant
-        and gateway.link.recent_runs.outcome(run)
-    ):
+    recent = gateway.link.recent_runs
+    found = recent.find(run)
+    if found and found.tenant == caller.tenant and recent.outcome(run):
         raise ProblemError(
             409,
             "run_is_over",

@@ -28,6 +28,9 @@ class SignalRequest(BaseModel):
     payload: Any = Field("", description="any JSON: the result of the node that waits")
 
 
+NO_PAYLOAD = SignalRequest.model_validate({})
+
+
 @router.post("/v1/sessions/{session}/signals/{name}", status_code=202)
 async def signal(
     session: str,
@@ -35,7 +38,7 @@ async def signal(
     request: Request,
     gateway: GatewayOf,
     caller: Requester,
-    body: SignalRequest = SignalRequest(),
+    body: SignalRequest = NO_PAYLOAD,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> dict[str, str]:
     """Tells a session that something happened. Where no node waits for it yet, it is kept for the
@@ -43,11 +46,8 @@ async def signal(
     """
     given, _ = submit.run_id(request, caller)
     told = derived_id(NAMESPACE_OID, f"signal/{session}/{name}/{given}")
-    text = (
-        body.payload
-        if isinstance(body.payload, str)
-        else json.dumps(body.payload, ensure_ascii=False)
-    )
+    payload = body.payload
+    text = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
     await gateway.publish(
         submit.checked_event(
             Signalled,

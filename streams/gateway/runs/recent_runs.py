@@ -11,20 +11,23 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from schemas.events.agent.approvals import ApprovalAsked, UserAsked
 from schemas.events.agent.runs import RequestAdmitted, RequestRefused, RunFinished
 from schemas.events.base import Event, SessionEvent
 
+E = TypeVar("E", bound=Event)
+Outcome = RunFinished | RequestRefused
+ANY = (SessionEvent,)
 RECORDS_MAX = 2_000
 """Of one session; and the runs whose names are remembered."""
 RUNS_MAX = 100_000
 OVERHEAD_BYTES = 200
-NAMING: tuple[type[Event], ...] = (RequestAdmitted, RequestRefused, RunFinished)
-OUTCOMES: tuple[type[Event], ...] = (RunFinished, RequestRefused)
-ENDS: tuple[type[Event], ...] = (*OUTCOMES, UserAsked)
+NAMING = (RequestAdmitted, RequestRefused, RunFinished)
+OUTCOMES = (RunFinished, RequestRefused)
+ENDS = (*OUTCOMES, UserAsked)
 """What whoever asked waits for: the outcome, or a question back, whose answer is the session's next
 request.
 """
@@ -91,9 +94,17 @@ class SessionLog:
 class RecentRuns:
     """What was heard, by session. `decode` gives the event of a record, or None where it is none."""
 
-    def __init__(self, decode: Callable[[SessionRecord], Event | None], bytes_max: int):
+    def __init__(
+        self,
+        decode: Callable[[SessionRecord], Event | None],
+        bytes_max: int,
+        records_max: int = RECORDS_MAX,
+        runs_max: int = RUNS_MAX,
+    ):
         self._decode = decode
         self._bytes_max = bytes_max
+        self._records_max = records_max
+        self._runs_max = runs_max
         self._logs: OrderedDict[bytes, SessionLog] = OrderedDict()
         self._runs: OrderedDict[UUID, KnownRun] = OrderedDict()
         self._mine: dict[bytes, int] = {}
@@ -120,7 +131,7 @@ class RecentRuns:
         if known is None or (not known.taken and known.session != session):
             known = self._runs[run] = KnownRun(tenant, session, self._next, digest)
             self._mine[known.key] = self._mine.get(known.key, 0) + 1
-            if len(self._runs) > RUNS_MAX:
+            if len(self._runs) > self._runs_max:
                 self._unname()
         if not known.taken:
             known.digest = digest
@@ -133,17 +144,17 @@ class RecentRuns:
         """Whether Kafka has it for certain: it was acknowledged, or something was said of it."""
         known = self._runs.get(run)
         return known is not None and (
-            known.taken or next(self.events(known, run, known.since), None) is not None
+            known.taken or next(self.events(known, run, known.since, ANY), None) is not None
         )
 
-    def outcome(self, run: UUID) -> Event | None:
+    def outcome(self, run: UUID) -> Outcome | None:
         """The run's outcome, where it was heard."""
         known = self._runs.get(run)
-        return known and next(
-            (event for _, event in self.events(known, run, known.since, OUTCOMES)), None
-        )
+        if known is None:
+            return None
+        return next((event for _, event in self.events(known, run, known.since, OUTCOMES)), None)
 
-    async def wait(self, run: UUID, within_s: float) -> Event | None:
+    async def wait(self, run: UUID, within_s: float) -> Outcome | UserAsked | None:
         """The run's outcome, or the agent's question to whoever asked; None where none came in
         time.
         """
@@ -171,18 +182,14 @@ class RecentRuns:
             log.readers -= 1
 
     def events(
-        self,
-        known: KnownRun,
-        run: UUID,
-        place: int,
-        kinds: tuple[type[Event], ...] = (SessionEvent,),
-    ) -> Iterator[tuple[int, Event]]:
+        self, known: KnownRun, run: UUID, place: int, kinds: tuple[type[E], ...]
+    ) -> Iterator[tuple[int, E]]:
         """The run's events of these kinds from a place on, each with the place behind it."""
         log = self._logs.get(known.key)
         for number, heard in list(log.records) if log else ():
             if number >= place and issubclass(heard.kind, kinds):
                 event = self._decode(heard)
-                if event is not None and run in (
+                if isinstance(event, kinds) and run in (
                     getattr(event, "run", None),
                     getattr(event, "request", None),
                 ):
@@ -196,7 +203,7 @@ class RecentRuns:
         self._grow(log, OVERHEAD_BYTES + len(heard.value))
         log.records.append((self._next, heard))
         self._next += 1
-        if len(log.records) > RECORDS_MAX:
+        if len(log.records) > self._records_max:
             log.gone, dropped = log.records.popleft()
             self._grow(log, -OVERHEAD_BYTES - len(dropped.value))
 
@@ -207,10 +214,15 @@ class RecentRuns:
     def _name(self, heard: SessionRecord) -> None:
         """A run that somebody else asked for, or an approval."""
         event = self._decode(heard)
-        name = event and (event.id if isinstance(event, ApprovalAsked) else event.run)
-        if event is not None and name not in self._runs:
+        if isinstance(event, ApprovalAsked):
+            name = event.id
+        elif isinstance(event, NAMING):
+            name = event.run
+        else:
+            return
+        if name is not None and name not in self._runs:
             self._runs[name] = KnownRun(event.tenant, event.session, self._next)
-            if len(self._runs) > RUNS_MAX:
+            if len(self._runs) > self._runs_max:
                 self._unname()
 
     def _unname(self) -> None:

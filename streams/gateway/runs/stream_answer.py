@@ -8,12 +8,13 @@ screened response of the step, or the outcome, completes it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
-from schemas.definitions.base import Definition
-from schemas.definitions.kinds import Agent, Definitions
+from schemas.definitions.kinds import Agent, Definitions, Model
 from schemas.events.agent.approvals import UserAsked
 from schemas.events.agent.models import ResponseCleared
 from schemas.events.agent.runs import RequestAdmitted, RequestRefused
@@ -24,7 +25,7 @@ from streams.gateway.auth import Caller
 from streams.gateway.context import Gateway
 from streams.gateway.errors import ProblemError
 from streams.gateway.runs import results
-from streams.gateway.runs.recent_runs import ENDS, OUTCOMES
+from streams.gateway.runs.recent_runs import ENDS, OUTCOMES, E, KnownRun, Outcome
 from streams.gateway.runs.results import SubmittedRun
 
 LAST_S = 0.05
@@ -45,7 +46,7 @@ def may_stream(definitions: Definitions, name: str) -> bool:
     )
 
 
-def _models(definitions: Definitions, agent: Agent) -> list[Definition | None]:
+def _models(definitions: Definitions, agent: Agent) -> list[Model | None]:
     """Whoever may come to answer: the agent's model, or those of its route, and their fallbacks."""
     route = None if definitions.model(agent.model) else definitions.route(agent.model)
     names = (
@@ -151,48 +152,84 @@ async def wait_until_begun(gateway: Gateway, asked: SubmittedRun) -> None:
                 return
 
 
+Part = str | dict[str, Any] | None
+
+
 async def answer_parts(
     gateway: Gateway, caller: Caller, asked: SubmittedRun, agent: str
-) -> AsyncIterator[str | None | dict[str, Any]]:
+) -> AsyncIterator[Part]:
     """The answer's text in parts as it comes, None where nothing came for a while, then the result.
 
-    Raises Problem for a run that ends without an answer.
+    Raises ProblemError for a run that ends without an answer.
     """
-    recent = gateway.link.recent_runs
-    known = recent.find(asked.run)
+    known = gateway.link.recent_runs.find(asked.run)
     if known is None:
         result = results.checked_result(await results.result_of(gateway, caller, asked))
         yield result["answer"] or ""
         yield result
         return
-    words = StreamedAnswer()
-    shows = may_stream(gateway.link.current_definitions(), agent)
-    ended = None
-    kinds = TEXT_EVENTS if shows else ENDS
-    loop = asyncio.get_running_loop()
-    place = known.since
-    until = loop.time() + gateway.settings.gateway_wait_s
-    with recent.reading(known) as log:
-        while ended is None:
-            for number, event in recent.events(known, asked.run, place, kinds):
-                place = number
-                if isinstance(event, OUTCOMES) or (
-                    isinstance(event, UserAsked) and event.request == asked.run
-                ):
-                    ended = event
-                elif more := words.take(event):
-                    yield more
-            if ended is None and not await log.change(min(sse.KEEP_ALIVE_S, until - loop.time())):
-                if loop.time() >= until:
-                    raise results.timeout_problem(gateway, asked.run)
-                yield None
-        if (
-            shows and not words.whole and await log.change(LAST_S)
-        ):  # the response comes on another topic
-            for _, event in recent.events(known, asked.run, place, (ResponseCleared,)):
-                if more := words.take(event):
-                    yield more
-    result = results.checked_result(results.result_of_event(ended))
-    if rest := words.end(result["answer"] or ""):
+    streaming = may_stream(gateway.link.current_definitions(), agent)
+    reading = _AnswerReading(gateway, known, asked.run, streaming)
+    async with contextlib.aclosing(reading.parts()) as parts:
+        async for part in parts:
+            yield part
+    result = results.checked_result(results.result_of_event(reading.ended))
+    if rest := reading.answer.end(result["answer"] or ""):
         yield rest
     yield result
+
+
+class _AnswerReading:
+    """The events of one run while its answer is streamed. `ended` is the outcome, once it is there."""
+
+    def __init__(self, gateway: Gateway, known: KnownRun, run: UUID, streaming: bool):
+        self._gateway = gateway
+        self._recent = gateway.link.recent_runs
+        self._known = known
+        self._run = run
+        self._streaming = streaming
+        self._place = known.since
+        self._outcome: Outcome | UserAsked | None = None
+        self.answer = StreamedAnswer()
+
+    @property
+    def ended(self) -> Outcome | UserAsked:
+        """The run's outcome, or the agent's question. Raises ValueError before `parts` has ended."""
+        if self._outcome is None:
+            raise ValueError(f"the run {self._run} has not ended")
+        return self._outcome
+
+    async def parts(self) -> AsyncGenerator[str | None, None]:
+        """Text that may be sent, until the run has ended. Raises ProblemError 504."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._gateway.settings.gateway_wait_s
+        with self._recent.reading(self._known) as log:
+            while True:
+                for more in self._new_text():
+                    yield more
+                if self._outcome is not None:
+                    break
+                if not await log.change(min(sse.KEEP_ALIVE_S, until - loop.time())):
+                    if loop.time() >= until:
+                        raise results.timeout_problem(self._gateway, self._run)
+                    yield None
+            # The response of the last step comes on another topic than the outcome.
+            if self._streaming and not self.answer.whole and await log.change(LAST_S):
+                for event in self._events((ResponseCleared,)):
+                    if more := self.answer.take(event):
+                        yield more
+
+    def _new_text(self) -> Iterator[str]:
+        for event in self._events(TEXT_EVENTS if self._streaming else ENDS):
+            if isinstance(event, OUTCOMES):
+                self._outcome = event
+            elif isinstance(event, UserAsked):
+                if event.request == self._run:
+                    self._outcome = event
+            elif more := self.answer.take(event):
+                yield more
+
+    def _events(self, kinds: tuple[type[E], ...]) -> Iterator[E]:
+        for place, event in self._recent.events(self._known, self._run, self._place, kinds):
+            self._place = place
+            yield event

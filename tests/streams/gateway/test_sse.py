@@ -12,7 +12,7 @@ from schemas.events.model_chunks import ModelChunk
 from streams.gateway import sse
 from streams.gateway.context import Gateway
 from streams.gateway.routes import runs
-from streams.gateway.runs import recent_runs
+from streams.gateway.runs.recent_runs import RecentRuns
 from streams.gateway.sse import EventStream
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -92,12 +92,12 @@ def test_an_error_in_a_stream_is_not_swallowed():
         asyncio.run(within())
 
 
-def test_a_reader_that_fell_behind_is_told_where_to_resume(link, settings, tables, monkeypatch):
-    monkeypatch.setattr(recent_runs, "RECORDS_MAX", 5)
+def test_a_reader_that_fell_behind_is_told_where_to_resume(link, settings, tables):
+    link.recent_runs = RecentRuns(link.recent_runs._decode, 10_000_000, records_max=5)
 
     async def within():
-        link.recent_runs.expect(RUN, "fernweh", "s")
-        parts = runs._live_events(Gateway(settings, link, tables), RUN, "")
+        known = link.recent_runs.expect(RUN, "fernweh", "s")
+        parts = runs._live_events(Gateway(settings, link, tables), known, RUN, "")
         chunks = [
             ModelChunk(
                 id=UUID(int=n + 10),

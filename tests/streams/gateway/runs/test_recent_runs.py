@@ -7,15 +7,14 @@ from uuid import UUID
 from schemas.catalogue import event_classes
 from schemas.events.agent.runs import RequestAdmitted, RunFinished
 from schemas.wire.codec import Codec, LocalIds
-from streams.gateway.runs import recent_runs
-from streams.gateway.runs.recent_runs import OVERHEAD_BYTES, RecentRuns, SessionRecord
+from streams.gateway.runs.recent_runs import ANY, OVERHEAD_BYTES, RecentRuns, SessionRecord
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 CODEC = Codec(LocalIds(event_classes()))
 
 
-def stories(bytes_max=10_000_000):
-    return RecentRuns(lambda heard: CODEC.decode(heard.kind, heard.value), bytes_max)
+def stories(bytes_max=10_000_000, **limits):
+    return RecentRuns(lambda heard: CODEC.decode(heard.kind, heard.value), bytes_max, **limits)
 
 
 def heard(event):
@@ -85,7 +84,7 @@ def test_what_nobody_waits_for_is_forgotten_when_memory_is_full_oldest_first():
             run
             for run in range(100)
             if made.find(UUID(int=run))
-            and list(made.events(made.find(UUID(int=run)), UUID(int=run), 0))
+            and list(made.events(made.find(UUID(int=run)), UUID(int=run), 0, ANY))
         ]
         made.take([heard(finished(0, "s0"))])
         return kept, made.size, await waiting
@@ -95,10 +94,8 @@ def test_what_nobody_waits_for_is_forgotten_when_memory_is_full_oldest_first():
     assert size <= 21 * (OVERHEAD_BYTES + 1_100) and found.run.int == 0
 
 
-def test_a_session_and_the_names_of_runs_are_bounded_too(monkeypatch):
-    monkeypatch.setattr(recent_runs, "RECORDS_MAX", 10)
-    monkeypatch.setattr(recent_runs, "RUNS_MAX", 5)
-    made = stories()
+def test_a_session_and_the_names_of_runs_are_bounded_too():
+    made = stories(records_max=10, runs_max=5)
     made.take([heard(admitted(run, "s")) for run in range(30)])
     known = made.find(UUID(int=29))
     with made.reading(known) as story:
