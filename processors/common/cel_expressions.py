@@ -139,7 +139,8 @@ def _run(work: Any) -> Any:
 
 
 def _at(path: str, knows: Mapping[str, Any]) -> Any:
-    head = re.match(r"\w+", path)[0]
+    found = re.match(r"\w+", path)
+    head = found[0] if found else ""
     value = knows.get(head)
     for step in _STEPS.findall(path[len(head) :]):
         try:

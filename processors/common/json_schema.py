@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 import jsonschema
+from jsonschema.exceptions import best_match, relevance
 
 from processors.common.text import cut
 from schemas.definitions.kinds import Tool
@@ -74,8 +75,8 @@ def violations(schema: dict[str, Any], value: Any, most: int = 5) -> list[str]:
         errors = list(
             islice(_validator(json.dumps(schema, sort_keys=True)).iter_errors(value), ERRORS_MAX)
         )
-        errors.sort(key=jsonschema.exceptions.relevance, reverse=True)
-        best = jsonschema.exceptions.best_match(errors)
+        errors.sort(key=relevance, reverse=True)
+        best = best_match(errors)
     except Unfit as unfit:
         return [str(unfit)]
     except Exception as error:  # a schema or a value can make the library raise nearly anything, e.g. on huge numbers

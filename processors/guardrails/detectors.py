@@ -191,10 +191,10 @@ def find_emails(text: str) -> Iterator[Span]:
 
 def _local_part(before: str) -> str:
     """The longest local part that ends here; empty where none does."""
-    local = before[::-1]
-    local = (
-        local[: _LOCAL_CHARS.match(local).end()][::-1].rsplit("..", 1)[-1].lstrip(".'`{|/=*&?!#$%^")
-    )
+    reversed_text = before[::-1]
+    found = _LOCAL_CHARS.match(reversed_text)
+    local = found[0][::-1] if found else ""
+    local = local.rsplit("..", 1)[-1].lstrip(".'`{|/=*&?!#$%^")
     return "" if local.endswith(".") else local
 
 

@@ -1,6 +1,7 @@
 """Says which chunks the index adds and retires when a document is published again or withdrawn."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from processors.common.text import cut
@@ -24,7 +25,7 @@ class Document:
 
 def chunk(
     document: Document, event: DocumentPublished | DocumentWithdrawn
-) -> tuple[Document | None, list[ChunkPrepared | ChunkRetired]]:
+) -> tuple[Document | None, Sequence[ChunkPrepared | ChunkRetired]]:
     """Only pieces that changed are prepared again, and only those there are no more are retired."""
     if isinstance(event, DocumentWithdrawn):
         return None, _retired(event, 0, len(document.digests))

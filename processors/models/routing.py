@@ -176,9 +176,13 @@ def _ordered(
     if route.by == "share" and candidates:
         return [_drawn(route, candidates, asked)]
     if route.by == "cost":
-        costs = [(_cost(c.model, asked, definitions), c) for c in candidates]
-        known = sorted((pair for pair in costs if pair[0] is not None), key=lambda pair: pair[0])
-        return [c for _, c in known] + [c for cost_usd, c in costs if cost_usd is None]
+        costs = [_cost(candidate.model, asked, definitions) for candidate in candidates]
+        # Of equal costs the order is the written one; an unknown cost comes last.
+        order = sorted(
+            (Decimal("Infinity") if cost_usd is None else cost_usd, place)
+            for place, cost_usd in enumerate(costs)
+        )
+        return [candidates[place] for _, place in order]
     return candidates
 
 

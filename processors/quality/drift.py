@@ -94,7 +94,8 @@ def moved(
     index, psi_critical = psi(cells), max(rules.psi, psi_by_chance(len(cells), n, m))
     distance = ks(before, current) if feature in NUMBERS else None
     ks_critical = None if distance is None else max(rules.ks, KS_999 * math.sqrt(1 / n + 1 / m))
-    if index < psi_critical and (distance is None or distance < ks_critical):
+    apart = distance is not None and ks_critical is not None and distance >= ks_critical
+    if index < psi_critical and not apart:
         return None
     return hour.then(
         DriftFound,

@@ -7,6 +7,7 @@ under the same id, nothing new is said.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -49,7 +50,7 @@ def admit(
     bucket: Bucket,
     event: AgentRequested | RunSettled | RunsHeld | TokensUsed,
     definitions: Definitions,
-) -> tuple[Bucket | None, list[RequestAdmitted | RequestRefused | ToolFailed | BudgetAlerted]]:
+) -> tuple[Bucket | None, Sequence[RequestAdmitted | RequestRefused | ToolFailed | BudgetAlerted]]:
     """Admit or refuse a request; a settled run gives its place back, and what a call cost is taken
     from the budget.
     """
@@ -82,7 +83,9 @@ def admit(
     admitted = _of_run(
         event, RequestAdmitted, agent_version=definitions.version("agent", event.agent)
     )
-    return replace(bucket, tokens=bucket.tokens - 1, running=bucket.running + 1), [admitted]
+    return replace(bucket, tokens=_tokens(bucket, tenant) - 1, running=bucket.running + 1), [
+        admitted
+    ]
 
 
 def _told(event: AgentRequested, refusal: RequestRefused) -> list[RequestRefused | ToolFailed]:
@@ -93,10 +96,13 @@ def _told(event: AgentRequested, refusal: RequestRefused) -> list[RequestRefused
 def _refill(bucket: Bucket, tenant: Tenant, at: datetime) -> Bucket:
     now = max(at, bucket.at or at)  # a late request never refills twice
     passed_s = (now - (bucket.at or now)).total_seconds()
-    held = tenant.burst if bucket.tokens is None else bucket.tokens
-    return replace(
-        bucket, tokens=min(tenant.burst, held + passed_s * tenant.requests_per_minute / 60), at=now
-    )
+    refilled = _tokens(bucket, tenant) + passed_s * tenant.requests_per_minute / 60
+    return replace(bucket, tokens=min(tenant.burst, refilled), at=now)
+
+
+def _tokens(bucket: Bucket, tenant: Tenant) -> float:
+    """What is in the bucket; one that was never used is full."""
+    return tenant.burst if bucket.tokens is None else bucket.tokens
 
 
 def _refusal(
@@ -134,8 +140,9 @@ def _no_room(bucket: Bucket, event: AgentRequested, tenant: Tenant) -> RequestRe
             f"{at_work} runs are under way, at most {tenant.concurrent_runs} "
             "may be: ask again when one has finished, or raise the tenant's concurrent_runs",
         )
-    if bucket.tokens < 1 - NOTHING_TO_REFILL:
-        wait_ms = math.ceil((1 - bucket.tokens) * 60_000 / tenant.requests_per_minute)
+    tokens = _tokens(bucket, tenant)
+    if tokens < 1 - NOTHING_TO_REFILL:
+        wait_ms = math.ceil((1 - tokens) * 60_000 / tenant.requests_per_minute)
         return _refuse(
             event,
             "quota",

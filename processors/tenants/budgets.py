@@ -85,7 +85,9 @@ def _tell(
     spent: Spent, used: TokensUsed, budget: Budget, amount: Decimal | None
 ) -> tuple[Spent, list[BudgetAlerted]]:
     said, usd = [], spent.counting(budget)
-    for share in sorted(budget.alerts) if amount else ():
+    if not amount:
+        return spent, []
+    for share in sorted(budget.alerts):
         name = f"{amount.normalize():f}/{share.normalize():f}"
         if name not in spent.told and usd >= EXACT.multiply(amount, share):
             spent = replace(spent, told=(*spent.told, name))

@@ -241,7 +241,7 @@ class Spec(Writer):
             and not schema.get("additionalProperties")
             and (body.get("required") is True or not needed)
         )
-        if not flat:
+        if not flat or not isinstance(inner, dict):
             argument = free_name("body", properties)
             properties[argument] = schema
             places[argument] = ArgumentPlace(where="whole", name="body")

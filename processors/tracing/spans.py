@@ -172,7 +172,9 @@ def _step(trail: Trail, event: Traced) -> tuple[Trail, list[SpanEnded]]:
             return _answered(trail, event.call, event.detail), [_failed_tool_span(trail, event)]
         case ApprovalResolved():
             return trail, _approval_spans(trail, event)
-    return _shown(trail, event)
+        case ResponseCleared() | ResponseBlocked() | ResultCleared():
+            return _shown(trail, event)
+    return trail, []
 
 
 def _shown(

@@ -49,10 +49,10 @@ class Local:
                 self._stages_of.setdefault(kind, []).append(key)
         self._calls = [(step, frozenset(kinds(step.reads))) for step in calls(pipeline)]
         for step, _ in self._calls:
-            if step.by.port not in self._ports:
+            if step.call.port not in self._ports:
                 raise ValueError(
-                    f"{step.name} asks the port {step.by.port!r}: give Local "
-                    f"ports={{{step.by.port!r}: ...}}, a function from its question to its answer"
+                    f"{step.name} asks the port {step.call.port!r}: give Local "
+                    f"ports={{{step.call.port!r}: ...}}, a function from its question to its answer"
                 )
         self._loop: asyncio.Runner | None = None
         self._letters = 0
@@ -120,14 +120,14 @@ class Local:
     def _call(self, step: Step, event: Event) -> list[Event]:
         definitions = self._newest()
         try:
-            question = step.by.run_ask(event, definitions)
+            question = step.call.run_ask(event, definitions)
             if isinstance(question, ChatQuestion):
                 question = self._conversations.whole(question)
             if isinstance(question, Impossible):
                 answer = Failure(question.reason, question.detail, started_at=self.now, at=self.now)
             else:
-                answer = self._answer(self._ports[step.by.port](question))
-            return list(step.by.run_tell(event, answer, definitions))
+                answer = self._answer(self._ports[step.call.port](question))
+            return list(step.call.run_tell(event, answer, definitions))
         except Exception as error:
             return [self._letter(step.name, event, error)]
 
@@ -139,7 +139,7 @@ class Local:
         return self._loop.run(_awaited(answer))
 
     def _letters_of(self, core: Core, key: str) -> list[Event]:
-        late = [
+        late: list[Event] = [
             self._dead(
                 f"{key}/{step}",
                 event.topic(),

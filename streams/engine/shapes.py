@@ -223,10 +223,17 @@ class Step:
         for name, value in found.items():
             object.__setattr__(self, name, value)
 
+    @property
+    def call(self) -> Call[Any, Any, Any, Any]:
+        """The Call of a step that is one. Raises TypeError where it is none."""
+        if not isinstance(self.by, Call):
+            raise TypeError(f"{self.name} is no Call")
+        return self.by
+
 
 def kinds(events: Kinds) -> tuple[type[Event], ...]:
     """The classes in `A | B`, or the one class."""
-    return get_args(events) or (events,)
+    return (events,) if isinstance(events, type) else get_args(events)
 
 
 def stages(pipeline: tuple[Step, ...]) -> dict[str, tuple[Step, ...]]:
