@@ -1,5 +1,4 @@
-"""What is the gateway made of? One application out of one router a group of routes; a new group is
-two lines here.
+"""The gateway's application: one router for each group of routes.
 
 `application(settings, link, tables)` is complete without Kafka or ClickHouse: both are given to it.
 """

@@ -1,9 +1,9 @@
 """The tool port: calls a tool of any kind, as often as its effect allows.
 
-Only a tool that may be called twice is retried. Where the answer to any other was lost, nobody knows
-whether it was carried out: that is `Uncertain`, not a failure, or a model would be told that nothing
-happened and would try again. A reconcilable tool is asked by its second operation, with the same
-idempotency key, and called again only where that says that it was not carried out.
+Only a tool that may be called twice is retried. Where the answer to any other was lost, nobody
+knows whether it was carried out: that is `Uncertain`, not a failure, or a model would be told that
+nothing happened and would try again. A reconcilable tool is asked by its second operation, with the
+same idempotency key, and called again only where that says that it was not carried out.
 """
 
 import asyncio
@@ -67,9 +67,12 @@ class ToolRunner:
     async def __call__(self, question: ToolQuestion) -> ToolAnswer | Failure | Uncertain:
         try:
             answer = await self._ended(question)
-            if self._shorten and isinstance(answer, ToolAnswer):
-                if len(answer.content) > question.shown_chars:
-                    answer = await self._shorten(question, answer)
+            if (
+                self._shorten
+                and isinstance(answer, ToolAnswer)
+                and len(answer.content) > question.shown_chars
+            ):
+                answer = await self._shorten(question, answer)
         finally:
             self._slots.release(question.idempotency_key)
         return replace(answer, moved=self._transitions.take())
@@ -149,9 +152,9 @@ class ToolRunner:
                 last = error
             if last.uncertain and question.effect == "reconcilable" and question.reconcile:
                 begun = True
-            elif not last.retryable or call.sent > RETRIES or not call.may_repeat():
-                raise last
-            elif not await self._paused(call, last):
+                continue
+            again = last.retryable and call.sent <= RETRIES and call.may_repeat()
+            if not again or not await self._paused(call, last):
                 raise last
 
     async def _paused(self, call: "ToolCall", last: CallError) -> bool:

@@ -1,8 +1,7 @@
-"""What may a reader of the console do: sign in, decide an approval, give a dead letter back, ask
-what if?
+"""The actions of the console: sign in, decide an approval, replay dead letters, fork a run.
 
 Whatever changes something is a POST from this very site: the cookie is not sent from others, and
-the origin is looked at.
+the origin is checked.
 """
 
 import asyncio
@@ -47,7 +46,7 @@ COOKIE_S = 12 * 3600
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """The fields of a form that this site itself sent. Raises Problem 403 for any other."""
+    """The fields of a form that this site itself sent. Raises ProblemError 403 for any other."""
     origin = urlsplit(request.headers.get("origin", ""))
     if origin.netloc != request.headers.get("host"):
         raise ProblemError(
@@ -113,8 +112,8 @@ async def sign_out(form: Form) -> Response:
 
 @router.get("/live")
 async def live(look: PageRequestOf) -> JSONResponse:
-    """The last hour's headline out of the Faust views. Of all tenants: shown only to who may see
-    all.
+    """The last hour's figures out of the live views. They cover all tenants, so only readers of all
+    tenants get them.
     """
     if not look.sees_all:
         return JSONResponse({"figures": []})
@@ -232,7 +231,7 @@ async def fork(run: UUID, form: Form, look: PageRequestOf) -> HTMLResponse:
 
 
 async def read_kafka(read: Callable[[], Any]) -> Any:
-    """What a thread reads from Kafka. Raises Problem 503 where that is away."""
+    """What a thread reads from Kafka. Raises ProblemError 503 where that is down."""
     try:
         return await asyncio.to_thread(read)
     except (ConnectionError, KafkaException, RegistryAway) as error:
@@ -246,7 +245,7 @@ async def read_kafka(read: Callable[[], Any]) -> Any:
 
 
 def fork_change(form: dict[str, str]) -> forking.Change:
-    """What a fork is to change. Raises Problem 422."""
+    """What a fork is to change. Raises ProblemError 422."""
     try:
         cost = Decimal(form.get("max_cost", "0.10"))
         if not cost.is_finite() or not 0 <= cost <= FORK_USD_MAX:

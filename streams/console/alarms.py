@@ -1,8 +1,4 @@
-"""What should somebody look at, now, and where?
-
-An alarm says what is wrong in one sentence and leads to the page that shows it. What is merely so
-is no alarm.
-"""
+"""Alerts of the first page: what needs attention, and the page that shows it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -36,8 +32,8 @@ def unbalanced_records(balance: Sequence[Row]) -> int:
 
 
 def completeness(balance: Sequence[Row], now: datetime) -> Tile:
-    """Does produced = landed + dead-lettered hold, for everything that was counted? And is it
-    counted at all?
+    """Whether produced = stored + dead-lettered, for everything that was counted, and when it was
+    counted last.
     """
     if not balance:
         return Tile("Completeness", "not counted yet", "counted once a minute")

@@ -1,8 +1,8 @@
-"""How does a figure over time become a picture that needs no script: SVG out of rows?
+"""Charts as SVG, without a script.
 
-Colours come from the page's style sheet (classes s0 to s7), so a picture is right in light and in
-dark. Every picture has a title and a summary for those who do not see it; the numbers stand in a
-table below it.
+Colours come from the page's style sheet (classes s0 to s7), so a chart is right in light and in
+dark mode. Every chart has a title and a summary for screen readers; the numbers are in a table
+below it.
 """
 
 import math
@@ -30,16 +30,15 @@ COLOURS = {
     "p50": 0,
     "p95": 1,
 }
-"""What means the same on every page has one colour there; other series take those that are left,
-the largest first.
+"""What means the same on every page has one colour; other series take the rest, the largest first.
 """
 
 
 @dataclass(frozen=True)
 class Chart:
     """Rows of (time, series, value). `stacked` draws bars that add up, else lines. Where `until` is
-    given, the axis goes from `since` to it in steps of `step`, and a time in which nothing happened
-    is a gap; else it has the rows' moments.
+    given, the axis goes from `since` to it in steps of `step`, and a time without values is a gap;
+    else it has the rows' times.
     """
 
     title: str
@@ -52,7 +51,7 @@ class Chart:
 
     @property
     def names(self) -> list[str]:
-        """The series with the largest sums first; what is beyond the eighth is one series."""
+        """The series with the largest sums first; those beyond the eighth are one series."""
         sums: dict[str, float] = {}
         for _, name, value in self.rows:
             sums[name] = sums.get(name, 0) + value
@@ -79,8 +78,8 @@ class Chart:
         return sorted(found)
 
     def values(self) -> tuple[list[datetime], dict[str, list[float | None]]]:
-        """Every moment, and each series' value at each of them: without one 0 in a bar, and nothing
-        in a line.
+        """Every time, and each series' value at it: without a value 0 in a bar, and nothing in a
+        line.
         """
         moments = self.moments()
         places = {at: place for place, at in enumerate(moments)}
@@ -193,7 +192,7 @@ def _bars(
 def _lines(
     chart: Chart, moments: list[datetime], series: dict[str, list[float | None]], top: float
 ) -> list[str]:
-    """A line from point to point; it stops where there is none and goes on at the next."""
+    """A line from point to point, interrupted where there is no value."""
     made = []
     for name, values in series.items():
         colour = f"s{chart.colours[name]}"

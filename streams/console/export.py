@@ -1,9 +1,7 @@
-"""How are the rows of a table of the console taken along whole, as CSV or Parquet, however many
-they are?
+"""Exports of the console's tables, as CSV or Parquet, of any size.
 
-They go through in pieces as ClickHouse gives them: a large table fills no memory here, and a slow
-reader holds no page up. A text in CSV that a spreadsheet would run as a formula begins with an
-apostrophe; Parquet has it as it is.
+They are streamed as ClickHouse sends them: a large table fills no memory here. Text in CSV that a
+spreadsheet would run as a formula begins with an apostrophe; Parquet has it as it is.
 """
 
 import asyncio
@@ -29,14 +27,14 @@ PIECE_BYTES = 256 * 1024
 SECONDS_MAX = 60
 TEXTS = {"String", "Nullable(String)", "LowCardinality(String)", "LowCardinality(Nullable(String))"}
 FORMULA = r"^[=+@\t\r\n-]"
-"""How a cell begins that spreadsheets run, whoever wrote it: a customer's question is anybody's
-text.
+"""The beginning of a cell that spreadsheets run, whoever wrote it: a customer's question is
+untrusted text.
 """
 
 
 @router.get("/export/{name}.{form}")
 async def export(name: str, form: str, request: Request, look: PageRequestOf) -> StreamingResponse:
-    """A table of the console whole."""
+    """A whole table of the console."""
     if name not in queries() or form not in FORMATS:
         raise ProblemError(
             404,
@@ -76,8 +74,8 @@ async def export(name: str, form: str, request: Request, look: PageRequestOf) ->
 
 
 def export_filters(query: Mapping[str, str]) -> dict[str, str]:
-    """What single runs, traces and sessions are named by; nothing is what nobody named. Raises
-    Problem 422.
+    """The ids of single runs, traces and sessions in the address; an empty id where none is given.
+    Raises ProblemError 422.
     """
     try:
         runs = {name: str(UUID(query.get(name) or "0" * 32)) for name in ("run", "parent")}
@@ -91,7 +89,7 @@ def export_filters(query: Mapping[str, str]) -> dict[str, str]:
 def open_stream(
     settings: Settings, sql: str, parameters: dict[str, Any], form: str
 ) -> tuple[Any, Any]:
-    """A client of its own, and the answer that it begins to give."""
+    """A client of its own, and the answer that it begins to send."""
     client = connection.connect(settings.clickhouse(), settings.clickhouse_database)
     try:
         if form == "CSVWithNames":

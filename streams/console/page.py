@@ -1,6 +1,6 @@
-"""How does a page of the console become HTML: tiles, charts and tables, in one frame, escaped?
+"""Pages of the console as HTML: tiles, charts and tables in one frame, escaped.
 
-No script is needed to read a page; a small one keeps the live figures fresh. Colours follow the
+No script is needed to read a page; a small one refreshes the live figures. Colours follow the
 reader's system.
 """
 
@@ -32,10 +32,10 @@ NUMBERS = (int, float, Decimal)
 EXACT = "exact, from ClickHouse"
 WORD_CHARS = 32
 TEXT_CHARS = 220
-"""What is longer is text: it is broken into lines, and cut."""
+"""Longer values are text: broken into lines, and cut."""
 UNSEEN = re.compile("[\u200b\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
-"""Characters that nobody sees and that make a text look like another: they turn its direction
-round, or hide in it.
+"""Invisible characters that make a text look like another: they reverse its direction, or hide in
+it.
 """
 ENVIRONMENT = Environment(
     loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -44,8 +44,8 @@ ENVIRONMENT = Environment(
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the navigation: its path below `/console`, its title, its place, its queries by name,
-    and the routes of its handlers.
+    """A page of the navigation: its path below `/console`, its title, its place, its queries by
+    name, and the routes of its handlers.
     """
 
     path: str
@@ -64,8 +64,8 @@ def all_pages() -> tuple[Page, ...]:
 
 @dataclass(frozen=True)
 class TableBlock:
-    """Rows to show. `name` is its query, by which it can be taken along; empty where it is not from
-    ClickHouse. `folded` is shown on demand, `empty` said where there is no row.
+    """Rows to show. `name` is their query, by which they can be exported; empty where they are not
+    from ClickHouse. `folded` is shown on demand, `empty` is the text where there is no row.
     """
 
     title: str
@@ -91,7 +91,7 @@ class Picture:
         return query(self.name).title
 
     def drawn(self, look: PageRequest) -> Markup:
-        """The picture, over all of the time that is looked at."""
+        """The chart, over the whole time that is shown."""
         until = datetime.now(UTC)
         rows = [(row["time"], seen(str(row["series"])), float(row["value"])) for row in self.rows]
         return Markup(
@@ -110,7 +110,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Tile:
-    """One figure in large."""
+    """One large figure."""
 
     title: str
     value: str
@@ -136,7 +136,7 @@ def render(
 
 
 def error_page(problem: ProblemError) -> HTMLResponse:
-    """What is wrong and what to do, for a person."""
+    """A problem as a page."""
     text = ENVIRONMENT.get_template("error.html").render(
         title=HTTPStatus(problem.status).phrase, detail=problem.detail
     )
@@ -164,7 +164,7 @@ def link(look: PageRequest, path: str, **query: Any) -> str:
 
 
 def whose(look: PageRequest, row: Mapping[str, Any]) -> dict[str, str]:
-    """Two tenants may have sessions of one name: a link out of a row leads to that row's tenant."""
+    """The tenant of a row, for a link out of it: two tenants may have sessions of one name."""
     return {"tenant": row["tenant"]} if not look.caller.tenant and row.get("tenant") else {}
 
 
@@ -230,19 +230,19 @@ def _text(name: str, value: Any) -> Markup | str:
 
 
 def numeric(rows: Iterable[Mapping[str, Any]], name: str) -> bool:
-    """Is this a column of numbers, to be set to the right?"""
+    """Whether this is a column of numbers, which is aligned to the right."""
     return any(isinstance(row[name], NUMBERS) and not isinstance(row[name], bool) for row in rows)
 
 
 def shorter(text: str, chars: int) -> Markup | str:
-    """The beginning of a text; the whole of it when pointed at."""
+    """The beginning of a text, with the whole of it as a tooltip."""
     if len(text) <= chars:
         return seen(text)
     return Markup('<span title="{}">{}…</span>').format(seen(text[:2_000]), seen(text[:chars]))
 
 
 def seen(text: str) -> str:
-    """A text of which nothing is hidden: instead of what nobody sees stands its number."""
+    """A text without invisible characters: their code points stand in their place."""
     return UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
 
 

@@ -1,9 +1,8 @@
-"""How many records go through each topic this very second, and who is behind, by the workers' own
-numbers?
+"""Live rates of the topics, and lags of the consumers, from the workers' own metrics.
 
 Where the stack runs on this machine its supervisor knows the workers' ports, and each is asked for
-/metrics. Two looks make a rate. Elsewhere there is Prometheus for this: the page then shows what
-was counted, minute by minute.
+/metrics. Two readings make a rate. Elsewhere Prometheus does this, and the page shows what was
+counted, minute by minute.
 """
 
 import asyncio
@@ -25,7 +24,9 @@ from streams.topology import PIPELINE
 
 router = APIRouter(prefix="/console", include_in_schema=False)
 LEAST_S = 1.0
-"""Between two looks: less makes a rate of chance, and many readers share one look."""
+"""The least time between two readings: less makes a random rate, and many readers share one
+reading.
+"""
 ASKED = ("stage", "calls", "balancing")
 EVENTS = {
     kind.topic(): kind.__name__
@@ -36,7 +37,7 @@ Sums = dict[str, float]
 
 
 class LiveRates:
-    """What the workers said last, and the time of it."""
+    """The last reading of the workers' metrics, and its time."""
 
     def __init__(self, settings: Settings):
         self._settings = settings
@@ -46,7 +47,7 @@ class LiveRates:
         self._told = {"rates": {}, "behind": {}}
 
     async def current(self) -> dict[str, Any]:
-        """Events a second by name, and records behind by consumer; nothing where no worker answers."""
+        """Events a second by name, and lags by consumer; nothing where no worker answers."""
         async with self._lock:
             if (now := time.monotonic()) - self._at < LEAST_S:
                 return self._told
@@ -82,9 +83,9 @@ class LiveRates:
 
 
 def sums_of(pages: Iterable[str]) -> tuple[Sums, Sums]:
-    """Records of each topic so far, and what each consumer has not finished. What is made here
-    counts where it is made, what comes from outside where it is taken: by the consumer that took
-    most, for several may read one topic.
+    """Records of each topic so far, and the lag of each consumer. Records that are written here
+    count where they are written; those from outside where they are read, by the consumer that read
+    most, because several may read one topic.
     """
     made: Sums = defaultdict(float)
     taken: dict[str, Sums] = defaultdict(lambda: defaultdict(float))
@@ -106,7 +107,7 @@ def sums_of(pages: Iterable[str]) -> tuple[Sums, Sums]:
 
 @router.get("/live/topology")
 async def topology(look: PageRequestOf, request: Request) -> JSONResponse:
-    """Of all tenants: shown only to who may see all."""
+    """The rates of all tenants: shown only to readers of all tenants."""
     if not look.sees_all:
         return JSONResponse({"rates": {}, "behind": {}})
     state = request.app.state

@@ -1,8 +1,8 @@
-"""Who looks at the console, at what of it, and what do the tables say to that?
+"""A request to the console: who reads, which tenant and time, and the parameters of the queries.
 
-A reader is known as at the rest of the gateway: by an API key, kept in a cookie that no script can
-read and no other site can send, or on the embedded stack of this machine by nothing at all. A key
-sees its own tenant.
+A reader is authenticated as elsewhere in the gateway: by an API key, kept in a cookie that no
+script can read and no other site can send; on the embedded stack of this machine no key is needed.
+A key sees its own tenant.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ PLACE = ("before", "below")
 
 
 class SignInNeededError(Exception):
-    """Nobody knows who looks: the page to sign in on is shown instead."""
+    """The reader is unknown: the page to sign in is shown instead."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,16 @@ class PageRequest:
 
     @property
     def words(self) -> str:
-        """The time that is looked at."""
+        """The time that is shown, in words."""
         return HOURS.get(self.hours, f"last {self.hours:,} hours")
 
     @property
     def sees_all(self) -> bool:
-        """May the reader see how much all tenants together do?"""
+        """Whether the reader may see figures of all tenants together."""
         return not self.caller.tenant or self.may("admin")
 
     async def rows(self, name: str, **more: Any) -> list[dict[str, Any]]:
-        """The rows of a table of the console. Raises Problem 503 where ClickHouse is away."""
+        """The rows of a query of the console. Raises ProblemError 503 where ClickHouse is down."""
         if name in OF_ALL and not self.sees_all:
             return []
         return await self.gateway.rows(
@@ -77,11 +77,11 @@ class PageRequest:
 
     @property
     def step_s(self) -> int:
-        """For how many seconds a point of a chart stands."""
+        """The seconds that one point of a chart covers."""
         return next(step for hours, step in BUCKETS if self.hours <= hours)
 
     def query(self, **more: Any) -> dict[str, Any]:
-        """What a link has to carry so that the next page shows the same time and tenant."""
+        """The parameters of a link, so that the next page shows the same time and tenant."""
         held = {"hours": self.hours} | (
             {"tenant": self.tenant} if not self.caller.tenant and self.tenant else {}
         )
@@ -92,7 +92,7 @@ class PageRequest:
 
 
 async def page_request(request: Request) -> PageRequest:
-    """Who looks at what. Raises SignIn."""
+    """The reader and what is asked. Raises SignInNeededError."""
     gateway = request.app.state.gateway
     asked = request.query_params
     caller = _caller(request, gateway)

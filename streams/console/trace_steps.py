@@ -1,8 +1,7 @@
-"""How do the steps of a trace become a waterfall and a call graph, whatever their senders say is
-whose child?
+"""The steps of a trace as a waterfall and a call graph, for any parents.
 
-A trace may come from anybody: parents that are missing, that are their own, or that stand in a
-circle cost nothing but the order; no step is left out.
+A trace may come from anybody: parents that are missing, refer to themselves, or form a cycle change
+nothing but the order; no step is left out.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ Span = dict[str, Any]
 
 
 def depth_first(spans: Sequence[Span]) -> list[tuple[int, Span]]:
-    """Every step once, each after the one that it is part of, with how deep it stands."""
+    """Every step once, each after its parent, with its depth."""
     places = {
         span["span"]: place for place, span in reversed([*enumerate(spans)])
     }  # of two with one id, the first
@@ -50,8 +49,8 @@ def depth_first(spans: Sequence[Span]) -> list[tuple[int, Span]]:
 
 
 def with_positions(spans: Sequence[Span]) -> list[Span]:
-    """Spans in order, with depth, and where their bars begin and how wide they are, in thousandths
-    of the whole.
+    """Spans in order, with depth, and the start and width of their bars, in thousandths of the
+    whole.
     """
     if not spans:
         return []
@@ -99,9 +98,7 @@ class CallNode:
 
 
 def call_tree(spans: Sequence[Span]) -> CallNode:
-    """Who called what, how often and for how much: the trace with calls of one name by one caller
-    added up.
-    """
+    """The trace with calls of one name by one caller added up."""
     top = CallNode("")
     above = [top]
     for depth, span in depth_first(spans):

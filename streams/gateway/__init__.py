@@ -1,8 +1,7 @@
-"""How does the gateway's process begin and end? `python -m streams.worker gateway` serves
-HTTP at `gateway_host:gateway_port`.
+"""The gateway: the HTTP server of Weir, run as `python -m streams.worker gateway`.
 
-What it needs is imported when it runs: a part of it can be imported alone, and a killed gateway is
-back within a second.
+It listens at `gateway_host:gateway_port`. What it needs is imported when it runs, so a part of it
+can be imported alone, and a killed gateway is back within a second.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-"""Who calls, for which tenant, and what may they do?
+"""Authentication and authorisation: who calls, for which tenant, with which scopes.
 
 A key is `weir_<name>_<secret>`; the definition of that name holds a salt and SHA-256 of salt and
 secret, never the secret. The secret has 256 random bits, so a fast hash is enough. The tenant is
-the key's: no body can say another. Without keys only callers on this machine are served, on the
+the key's: no body can name another. Without keys only callers on this machine are served, on the
 embedded stack, and they name their tenant in a header.
 """
 
@@ -31,8 +31,8 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever sent a request: the tenant, the key's name and whose key it is (empty without one),
-    and what it may do.
+    """Whoever sent a request: the tenant, the key's name and owner (empty without a key), and its
+    scopes.
     """
 
     tenant: str
@@ -42,9 +42,8 @@ class Caller:
     subject: str = ""
 
     def says(self, by: str, note: str) -> tuple[str, str]:
-        """Whose word comes with this key, and its note. Another name that was typed counts for
-        nothing and stands in the note; without a key it is believed, as all is that comes from this
-        machine.
+        """Who decides with this key, and the note. Another name that was typed is ignored and
+        stands in the note; without a key it is believed, as everything from this machine is.
         """
         known = self.subject or self.key
         if not known or by in ("", known):
@@ -77,12 +76,14 @@ def hash_of(salt: str, secret: str) -> str:
 
 
 def needs_keys(settings: Settings) -> bool:
-    """False only where nobody but this machine can call, and the stack is the embedded one."""
+    """Whether callers need a key: not where only this machine can call, and the stack is the
+    embedded one.
+    """
     return settings.gateway_keys or settings.gateway_host not in LOOPBACK or bool(settings.kafka)
 
 
 def caller_of(request: Request) -> Caller:
-    """Who calls. Raises Problem 401."""
+    """The caller of a request. Raises ProblemError 401."""
     gateway = request.app.state.gateway
     given = _given(request)
     found = KEY_FORM.fullmatch(given)
@@ -109,9 +110,8 @@ def caller_of(request: Request) -> Caller:
 
 
 def check_host(request: Request) -> None:
-    """A page of another site may lead its own name to this machine (DNS rebinding) and would then
-    be served as this machine's user is: without keys only names that nobody else can own are
-    answered. Raises Problem 403.
+    """Refuses a host name that another site may own (DNS rebinding): without keys its pages would
+    be served as this machine's user. Raises ProblemError 403.
     """
     name = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
     if "." in name and not name.startswith("127.") and not name.endswith(".localhost"):
@@ -134,8 +134,8 @@ def _given(request: Request) -> str:
 
 
 def caller_of_key(key: Any, secret: str) -> Caller:
-    """One sentence for a key that nobody made and one whose secret is wrong: a guesser learns
-    nothing.
+    """The caller of a key. An unknown key and a wrong secret get the same error, so a guesser
+    learns nothing. Raises ProblemError 401.
     """
     right = hmac.compare_digest(hash_of(key.salt if key else "", secret), key.sha256 if key else "")
     if not right:
@@ -155,7 +155,7 @@ def caller_of_key(key: Any, secret: str) -> Caller:
 
 
 def needs(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
-    """A dependency: the caller, who may do that. Raises Problem 401 or 403."""
+    """A dependency: the caller, who has this scope. Raises ProblemError 401 or 403."""
 
     async def allowed(request: Request) -> Caller:
         caller = caller_of(request)
@@ -172,7 +172,7 @@ def needs(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
 
 
 async def anyone(request: Request) -> Caller:
-    """The caller, whatever it may do. Raises Problem 401."""
+    """The caller, whatever its scopes. Raises ProblemError 401."""
     return caller_of(request)
 
 

@@ -1,4 +1,4 @@
-"""How does the gateway ask ClickHouse, which may be away when the gateway starts and come later?"""
+"""Queries of the gateway to ClickHouse, which may be down when the gateway starts."""
 
 import threading
 from typing import Any
@@ -10,7 +10,7 @@ TIMEOUT_S = 10
 
 
 class ClickHouseReader:
-    """Rows of a query, each by column name. Connects when it is first asked, and again after an
+    """The rows of a query, each by column name. Connects at the first query, and again after an
     error.
     """
 
@@ -27,7 +27,7 @@ class ClickHouseReader:
             raise
 
     def _connected(self) -> Any:
-        """One client for all threads: it keeps no session, and its pool of connections is its own."""
+        """One client for all threads: it keeps no session, and has its own pool of connections."""
         with self._lock:
             if self._client is None:
                 self._client = connection.connect(

@@ -1,7 +1,7 @@
-"""What do all routes of the gateway use: its settings, the way to Kafka, and the way to ClickHouse?
+"""What all routes of the gateway use: settings, Kafka, ClickHouse and the object store.
 
-Each may be away for a while, which is a problem with a status and a `Retry-After`, never an error
-of ours.
+Each may be down for a while, which is a problem with a status and a `Retry-After`, never an
+internal error.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class Gateway:
         self.objects = ObjectStore(self.settings.object_store())
 
     async def rows(self, sql: str, **parameters: Any) -> Rows:
-        """Rows of ClickHouse. Raises Problem 503 where it is away."""
+        """Rows of ClickHouse. Raises ProblemError 503 where it is down."""
         try:
             return await asyncio.to_thread(self.tables, sql, parameters)
         except Exception as error:  # whatever its client raises; the class differs by what is away
@@ -53,7 +53,7 @@ class Gateway:
             ) from error
 
     async def publish(self, *events: Any) -> None:
-        """Returns when Kafka has them. Raises Problem 503."""
+        """Returns when Kafka has the events. Raises ProblemError 503."""
         try:
             await self.link.publish(*events)
         except Away as error:

@@ -1,8 +1,6 @@
-"""How does the gateway say that something is wrong, so that a person and a program both know what
-to do?
+"""Errors as HTTP answers: problems of RFC 9457, which say what is wrong and what to do.
 
-Every error is one problem of RFC 9457, with a member `error` in the shape that the OpenAI and
-Anthropic clients read.
+Each has a member `error` in the shape that OpenAI's and Anthropic's clients read.
 """
 
 import json
@@ -25,14 +23,14 @@ ERROR_TYPES = {
     429: "rate_limit_error",
     503: "overloaded_error",
 }
-"""What the clients call an error of a status; others below 500 are invalid requests, above they are
-the API's.
+"""The error types of these clients by status; others below 500 are invalid requests, from 500 on
+they are API errors.
 """
 
 
 class SafeJsonResponse(JSONResponse):
-    """JSON that may repeat a caller's texts: half a surrogate pair, which JSON can carry, leaves as
-    a question mark.
+    """JSON that may repeat a caller's text: half a surrogate pair, which JSON can carry, becomes a
+    question mark.
     """
 
     def render(self, content: Any) -> bytes:
@@ -42,8 +40,8 @@ class SafeJsonResponse(JSONResponse):
 
 
 class ProblemError(Exception):
-    """Something that the caller, or the operator, can mend: `code` is its short name, `detail` what
-    is wrong and what to do. `more` are further members of the answer.
+    """An error that the caller, or the operator, can correct. `code` is its short name, `detail`
+    what is wrong and what to do, `more` further members of the answer.
     """
 
     def __init__(
@@ -58,9 +56,7 @@ class ProblemError(Exception):
 
 
 def not_json(what: str, error: Exception) -> ProblemError:
-    """`what` was sent as JSON and is none, or none that can be read: a JSON text of 100,000
-    brackets is valid.
-    """
+    """The problem of a body that is no JSON, or is nested too deep to be read."""
     if isinstance(error, RecursionError):
         return ProblemError(
             400, "not_json", f"{what} is nested too deep: send JSON with fewer levels"
@@ -69,7 +65,7 @@ def not_json(what: str, error: Exception) -> ProblemError:
 
 
 def problem_response(problem: ProblemError, path: str = "") -> JSONResponse:
-    """The problem as an HTTP answer."""
+    """The problem as an HTTP response."""
     status = problem.status
     kind = ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
     headers = (
@@ -101,7 +97,9 @@ def problem_response(problem: ProblemError, path: str = "") -> JSONResponse:
 def validation_problem(
     error: RequestValidationError, media_type: str = "application/json"
 ) -> ProblemError:
-    """What is wrong with a request, in one sentence with its place; all mistakes are in `errors`."""
+    """The first validation error of a request, in one sentence with its location; all of them are
+    in `errors`.
+    """
     found = [
         {"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()
     ]
@@ -124,8 +122,8 @@ def validation_problem(
 
 
 def install_handlers(app: FastAPI, page: Callable[[ProblemError], Response]) -> None:
-    """Makes the application answer with problems, whatever goes wrong in it; people at the console
-    get a `page`.
+    """Makes the application answer with problems, whatever fails in it; browsers at the console get
+    a `page`.
     """
 
     def told(request: Request, problem: ProblemError) -> Response:
@@ -162,13 +160,13 @@ def install_handlers(app: FastAPI, page: Callable[[ProblemError], Response]) -> 
 
 
 def media_type(request: Request) -> str:
-    """What the body is said to be, without its parameters."""
+    """The media type of the body, without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def routing_problem(request: Request, error: HTTPException) -> ProblemError:
-    """What the framework itself turns away: a path or method that is not there, a body that it
-    cannot read.
+    """The problem of a request that the framework itself refuses: an unknown path or method, a body
+    that it cannot read.
     """
     path = request.url.path
     if error.status_code == 404:

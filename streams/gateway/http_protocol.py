@@ -1,9 +1,7 @@
-"""What is answered to bytes that are no request yet, and how many of them are waited for, and how
-long?
+"""Bounds on the head of an HTTP request, before it is a request.
 
-uvicorn keeps what it has read of a head however long it is, and waits for the rest of it for ever:
-a few senders that never come to an end would take the memory, or all connections. What is wrong is
-told as a problem here too.
+uvicorn buffers a head however long it is, and waits for the rest of it for ever: a few senders that
+never finish would take the memory, or all connections. Errors are problems here too.
 """
 
 import asyncio
@@ -18,12 +16,12 @@ from streams.gateway.limits import HEAD_BYTES_MAX, large_head
 
 HEAD_S = 60
 """How long a new connection, or a head that has begun, may take: longer than a busy client needs
-between connecting and asking (a thousand at once, from one process, on a busy machine: 15 s were
+between connecting and sending (a thousand at once, from one process, on a busy machine: 15 s were
 too short for seven of them).
 """
 LINGER_S = 1
-"""How long what is still sent is thrown away before the connection is closed: closed at once, the
-answer would be lost to a reset.
+"""How long further input is discarded before the connection is closed: closed at once, the answer
+would be lost to a reset.
 """
 
 
@@ -98,8 +96,8 @@ class HttpProtocolGuard(HttpToolsProtocol):
         )
 
     def _turn_away(self, problem: ProblemError) -> None:
-        """Answers, and ends the connection. Where another answer is under way, both end: neither
-        could be told apart.
+        """Answers and closes the connection. Where another answer is under way the connection is
+        closed without one: the two could not be told apart.
         """
         self._head_is_there()
         if self._over or self.transport.is_closing():

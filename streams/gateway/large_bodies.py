@@ -10,7 +10,7 @@ from streams.gateway.errors import ProblemError
 
 
 async def stored_body(gateway: Gateway, key: str) -> bytes:
-    """A body. Raises Problem 404 or 503."""
+    """A body. Raises ProblemError 404 or 503."""
     try:
         return await asyncio.to_thread(gateway.objects.get, key)
     except NoBody as missing:
@@ -24,8 +24,8 @@ async def stored_body(gateway: Gateway, key: str) -> bytes:
 
 
 async def with_whole_answer(gateway: Gateway, row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the table of runs with its answer whole; with the beginning, which it has, where the
-    rest is gone.
+    """A row of the table of runs with its whole answer; with its beginning, which the row has,
+    where the rest is gone.
     """
     key = json.loads(row.get("bodies") or "{}").get("answer")
     if not key:

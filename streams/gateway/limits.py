@@ -1,9 +1,8 @@
-"""How much may a caller ask of the gateway at once, before it is told to wait instead of filling
-memory?
+"""Limits on concurrent requests and on the memory of their bodies (backpressure).
 
-Plain ASGI, because it runs around every request: counts those under way, and bounds their heads and
-bodies before anything reads them. A body has `gateway_slow_s` to come, so that no slow sender holds
-another's place.
+Plain ASGI, because it runs around every request: it counts those under way, and bounds heads and
+bodies before anything reads them. A body has `gateway_slow_s` to arrive, so that no slow sender
+occupies another's slot.
 """
 
 import asyncio
@@ -24,14 +23,14 @@ EXPORT_TOO_LARGE = (
     "(OTEL_BSP_MAX_EXPORT_BATCH_SIZE)"
 )
 LARGER: Mapping[str, int] = {"/v1/traces": EXPORT_BYTES_MAX, "/v1/logs": EXPORT_BYTES_MAX}
-"""Exports of other applications come in large bodies."""
+"""Paths with larger bodies: exports of other applications."""
 HEAD_BYTES_MAX = 64 * 1024
 SMALL_BYTES = 64 * 1024
 """Bodies up to this size are not counted: as many as there may be requests fit into memory."""
 
 
 class BodyMemory:
-    """How many bytes of large bodies may be in memory at once, packed and unpacked."""
+    """How many bytes of large bodies may be in memory at once, compressed and decompressed."""
 
     def __init__(self, most: int = 4 * EXPORT_BYTES_MAX):
         self.most = most
@@ -39,7 +38,7 @@ class BodyMemory:
 
     @contextmanager
     def reserve(self, size: int) -> Iterator[None]:
-        """Raises Problem 503 where it is full; one body alone always fits."""
+        """Raises ProblemError 503 where it is full; one body alone always fits."""
         if self.taken and self.taken + size > self.most:
             raise ProblemError(
                 503,
@@ -56,7 +55,7 @@ class BodyMemory:
 
 class RequestLimits:
     """503 above `gateway_in_flight` requests at once, 413 above `gateway_body_bytes`, 431 for a
-    head that is too large, 408 for a body that does not come.
+    head that is too large, 408 for a body that does not arrive.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, room: BodyMemory):
@@ -112,7 +111,7 @@ class RequestLimits:
             self._metrics.gauge("weir_gateway_in_flight", self._now)
 
     def _timely(self, receive: Receive) -> Receive:
-        """The request as it comes. Raises Problem 408 where its body is not there in time."""
+        """The request as it arrives. Raises ProblemError 408 where its body is not there in time."""
         until = asyncio.get_running_loop().time() + self._slow_s
         whole = False
 
@@ -136,9 +135,9 @@ class RequestLimits:
         return timely
 
     async def _bounded(self, scope: Scope, receive: Receive, held: ExitStack) -> Receive:
-        """What the application shall read from; the room that the body takes is `held`. A body
-        whose length nobody says is read here first. Raises Problem for one that is too large, or
-        has no room.
+        """What the application reads from; the memory of the body is `held`. A body of unknown
+        length is read here first. Raises ProblemError for one that is too large, or has no memory
+        left.
         """
         if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES_MAX:
             raise large_head()
@@ -172,7 +171,7 @@ class RequestLimits:
 
 
 async def _read(receive: Receive, most: int) -> tuple[list[Message], int]:
-    """A body in the parts in which it came, up to the first that is too many."""
+    """A body in the parts in which it arrived, up to the first that is too much."""
     parts = []
     size = 0
     more = True

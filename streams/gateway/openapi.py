@@ -1,5 +1,5 @@
-"""What does the gateway's OpenAPI document say that the routes' types do not: who may ask, what
-else is answered, examples?
+"""The parts of the OpenAPI document that the routes' types do not give: security, problems,
+examples.
 """
 
 from typing import Any
@@ -152,7 +152,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         headers=RETRY,
     ),
 }
-"""What every operation may answer beside its own."""
+"""What every operation may answer beside its own responses."""
 RUN_PROBLEMS: dict[int | str, dict[str, Any]] = {
     "502": problem(
         "The run ended without an answer",
@@ -172,8 +172,8 @@ RUN_PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 def responses_of(example: dict[str, Any], stream: str = "") -> dict[int | str, dict[str, Any]]:
-    """The responses of an operation of OpenAI's or Anthropic's protocol; `stream` is how its events
-    look.
+    """The responses of an operation of OpenAI's or Anthropic's protocol; `stream` is an example of
+    its events.
     """
     said: dict[str, Any] = {JSON: {"schema": {"type": "object"}, "example": example}}
     if stream:
@@ -188,7 +188,7 @@ def responses_of(example: dict[str, Any], stream: str = "") -> dict[int | str, d
 
 
 def complete_document(app: FastAPI) -> None:
-    """Makes the application's document whole."""
+    """Completes the application's document."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""How are events sent to a reader as they happen, without its slowness becoming anybody's memory?
+"""Server-sent events to readers of any speed.
 
-Nothing is queued for a reader: it is a generator over what is remembered anyway, and goes on when
-the socket has taken the part before. One that takes nothing for `gateway_slow_s` is cut off; with
-Last-Event-ID it goes on where it was.
+Nothing is queued for a reader: it is a generator over what is in memory anyway, and continues when
+the socket has taken the part before. A reader that takes nothing for `gateway_slow_s` is
+disconnected; with Last-Event-ID it continues where it was.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ def event(name: str, data: Any, id: str = "") -> bytes:
 
 
 class EventStream(Response):
-    """A stream of server-sent events, ended when the reader goes away or takes nothing any more."""
+    """A stream of server-sent events, ended when the reader disconnects or stops reading."""
 
     media_type = "text/event-stream"
 
@@ -84,6 +84,6 @@ class EventStream(Response):
 
 
 async def _disconnected(receive: Receive) -> None:
-    """Returns when the reader has gone."""
+    """Returns when the reader has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         continue

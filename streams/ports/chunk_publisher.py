@@ -1,10 +1,10 @@
-"""Publishes a model's text while it is still being written.
+"""Publishes a model's text while it is written, as ModelChunk events.
 
-Each attempt at a model has a listener. It tells its first text at once and then at most every
-`GAP_S`, as ModelChunk events by a producer of its own, outside of every transaction: hints, at most
-once, that hold up no call and fail none. Text that a policy may still redact or block is not told
-at all (`ChatQuestion.audible`). Measured: to read a chunk of a provider takes 37 µs, to tell one 50
-µs, so one call runner serves about 300 models that say 40 tokens a second each.
+Each attempt at a model has a listener. It publishes its first text at once and then at most every
+`GAP_S`, by a producer of its own, outside of every transaction: hints, at most once, that delay no
+call and fail none. Text that a policy may still redact or block is not published
+(`ChatQuestion.audible`). Measured: reading a chunk of a provider takes 37 µs, publishing one 50 µs,
+so one call runner serves about 300 models that write 40 tokens a second each.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ Publish = Callable[[ModelChunk], None]
 
 
 class ChunkPublisher:
-    """Makes the listener of an attempt, as `sinks.models.client.Heard`."""
+    """Makes the listener of an attempt, as `sinks.models.retries.ListenerOf`."""
 
     def __init__(self, tell: Publish, gap_s: float = GAP_S):
         self._tell = tell
@@ -57,7 +57,7 @@ class ChunkPublisher:
 
 
 class AttemptListener:
-    """The text of one attempt so far, and what of it was told."""
+    """The text of one attempt so far, and what of it was published."""
 
     def __init__(self, tell: Publish, gap_s: float, question: ChatQuestion, attempt: int):
         self._tell = tell
@@ -112,7 +112,7 @@ class AttemptListener:
 
 
 class ChunkProducer:
-    """Puts chunks on Kafka. What Kafka does not take at once is lost, and counted as lost."""
+    """Writes chunks to Kafka. What Kafka does not take at once is lost, and counted as lost."""
 
     def __init__(self, settings: Settings, codec: Codec, metrics: Metrics):
         self._codec = codec
@@ -122,7 +122,7 @@ class ChunkProducer:
         threading.Thread(target=self._warm, name="chunks", daemon=True).start()
 
     def _warm(self) -> None:
-        """Finds the topic before the first chunk needs it: that one would otherwise come 80 ms
+        """Looks the topic up before the first chunk needs it, which would otherwise come 80 ms
         late.
         """
         try:

@@ -1,11 +1,11 @@
-"""Tools behind Kafka: a service reads calls from one topic and answers on another.
+"""Tools that are services on Kafka: they read calls from one topic and write replies to another.
 
 A call is a record on the request topic: the arguments as JSON, keyed by tenant and session, with
-the headers `correlation-id` and `idempotency-key` (our key, both), `reply-topic`, `weir-tenant`,
-... and `traceparent`. An answer is a record on the reply topic with the same `correlation-id`: its
-value is the result, or what went wrong where it has a header `error`. Spring's
-`kafka_correlationId` and `kafka_replyTopic` stand beside ours and do as well. A call may come again
-with the same key, after a crash: the service answers it again and does it once.
+the headers `correlation-id` and `idempotency-key` (both the idempotency key), `reply-topic`,
+`weir-tenant`, ... and `traceparent`. A reply is a record on the reply topic with the same
+`correlation-id`: its value is the result, or what went wrong where it has a header `error`.
+Spring's `kafka_correlationId` and `kafka_replyTopic` may be used instead. A call may come again
+with the same key, after a crash: the service replies again and does the work once.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ RecordHeaders = (
 
 
 class ServiceReply(NamedTuple):
-    """What a service answered: its result, or in `error` why there is none."""
+    """A service's reply: its result, or in `error` why there is none."""
 
     text: str
     error: str | None = None
@@ -47,14 +47,14 @@ class ServiceReply(NamedTuple):
 
 
 class ReplyWaiters:
-    """Who waits for which answer. The first one counts; those that nobody waits for are left alone."""
+    """The calls that wait for a reply. The first reply counts; others are ignored."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, list[asyncio.Future[ServiceReply]]] = {}
 
     @contextlib.contextmanager
     def expected(self, key: str) -> Any:
-        """A future of the answer to a call, for as long as the block lasts."""
+        """A future of the reply to a call, for as long as the block lasts."""
         future: asyncio.Future[ServiceReply] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(future)
         try:
@@ -75,7 +75,7 @@ def _text(value: str | bytes | None) -> str:
 
 
 def call_headers(question: ToolQuestion, reply_topic: str) -> list[tuple[str, str | bytes | None]]:
-    """What a call's record bears besides its arguments."""
+    """The headers of a call's record."""
     key = question.idempotency_key
 
     ours = {
@@ -92,7 +92,7 @@ def call_headers(question: ToolQuestion, reply_topic: str) -> list[tuple[str, st
 
 
 def reply_of(headers: RecordHeaders | None, value: bytes | None) -> tuple[str, ServiceReply] | None:
-    """Whose answer a record is, and what it says; None where it is nobody's."""
+    """The key of the call that a record answers, and the reply; None where it answers none."""
     pairs = headers.items() if isinstance(headers, dict) else headers or ()
     given = {name.lower(): _text(value) for name, value in pairs}
     key = next((given[name.lower()] for name in CORRELATION if given.get(name.lower())), None)
@@ -175,7 +175,7 @@ class KafkaTools:
             return self._producer, self._listening[topic]
 
     def _listen(self, topic: str, request_topic: str) -> Consumer:
-        """A consumer that stands at the end of every partition. Raises Refusal."""
+        """A consumer at the end of every partition. Raises CallError."""
         consumer = kafka.consumer(self._settings, "tool-replies", **{"fetch.wait.max.ms": 10})
         try:
             for name in (request_topic, topic):
@@ -248,7 +248,7 @@ class KafkaTools:
         topic: str,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """The thread of a reply topic, which also hears of what was delivered."""
+        """The thread of a reply topic, which also serves the producer's delivery reports."""
         replies = self._listening[topic]
         looked_at = time.monotonic()
         while not self._closing.is_set():
@@ -281,13 +281,13 @@ class KafkaTools:
 
 
 def is_service_topic(topic: str, prefix: str) -> bool:
-    """Whether a name can be that of a service's topic: Weir's own are written by nobody else."""
+    """Whether a name may be a service's topic: Weir's own topics are written by nobody else."""
     return TOPIC.fullmatch(topic) is not None and not topic.startswith(
         (OWN_PREFIX, prefix + OWN_PREFIX)
     )
 
 
 def partitions_of(consumer: Consumer, topic: str, metadata_s: float) -> int:
-    """How many a topic has; 0 where there is none."""
+    """The number of a topic's partitions; 0 where there is none."""
     found = consumer.list_topics(topic, metadata_s).topics[topic]
     return 0 if found.error is not None else len(found.partitions)

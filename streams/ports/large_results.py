@@ -1,8 +1,8 @@
-"""Stores a tool's result that is longer than a model may see, and shortens what the event carries.
+"""Results of tools that are longer than a model may read.
 
-All of it into the object store, before there is an event that names it; into the event what the
-tool's `shorten` leaves. In a thread, few at a time: hundreds of calls do not wait while one result
-of 20 MB is read through.
+The whole result is stored in the object store, before there is an event that names it; the event
+has what the tool's `shorten` leaves of it. In a thread, few at a time: hundreds of calls do not
+wait while one result of 20 MB is read through.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ AT_ONCE = 2
 
 
 class LargeResults:
-    """What a tool runner does with such a result (`keep`)."""
+    """Shortens such a result, for a ToolRunner."""
 
     def __init__(self, objects: Objects, now: Callable[[], datetime] = now_utc):
         self._objects = objects

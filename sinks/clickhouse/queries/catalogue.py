@@ -1,6 +1,4 @@
-"""What do people ask of the tables most, and what is the SQL? The catalogue, for the console, the
-CLI and Grafana.
-"""
+"""The named queries of the tables, for the console, the CLI and Grafana."""
 
 from sinks.clickhouse.queries.base import LATELY, MINE, SINCE, Query, lately
 from sinks.clickhouse.queries.models import MODELS

@@ -68,15 +68,15 @@ def histories(definitions: Definitions, tenant: str) -> dict[str, dict[str, list
 
 
 def _for(tenant: str, kind: str, name: str, body: Definition) -> bool:
-    """Is this version of a definition the tenant's to see: its own contract, and agents and
-    webhooks that are for it?
+    """Whether a tenant may see this version of a definition: its own contract, and agents and
+    webhooks that are for it.
     """
     tenants = getattr(body, "tenants", ())
     return name == tenant if kind == "tenant" else not tenants or tenant in tenants
 
 
 def _prompts_of(definitions: Definitions, tenant: str) -> dict[tuple[str, str], bool]:
-    """Of each prompt and alias that agents use: does one of them answer the tenant?"""
+    """Whether an agent of the tenant uses it, for each prompt and alias that agents use."""
     found: dict[tuple[str, str], bool] = defaultdict(bool)
     for (kind, name, _), body in definitions.bodies.items():
         if isinstance(body, Agent) and isinstance(body.prompt, PromptUse):

@@ -167,7 +167,9 @@ def _cost(row: dict[str, Any]) -> Tile:
 
 
 async def under_way(look: PageRequest, run: UUID) -> HTMLResponse:
-    """What a run that has not ended did so far. Raises Problem 404 where there is nothing of it."""
+    """What a run that has not ended did so far. Raises ProblemError 404 where there is nothing of
+    it.
+    """
     spans = await look.rows("spans_shown", trace=await trace_of(look, run, look.tenant))
     if not any(span["run"] == run for span in spans):
         raise ProblemError(

@@ -1,12 +1,11 @@
-"""How do other applications hand in their traces? By OTLP over HTTP, as OpenTelemetry exporters and
-collectors send it.
+"""Takes traces and logs of other applications, by OTLP over HTTP.
 
     OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:8080
     OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20weir_…
 
-Taken means that Kafka has the spans. A span that cannot be taken is counted and named in the answer
-(partial success), and the others are taken. An export that comes again, because its answer was
-lost, is counted once all the same.
+Accepted means that Kafka has the spans. A span that cannot be accepted is counted and named in the
+answer (partial success), and the others are accepted. An export that is sent again, because its
+answer was lost, is counted once all the same.
 """
 
 import asyncio
@@ -51,10 +50,10 @@ router = APIRouter(tags=["telemetry"])
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 AT_ONCE = 500
-"""Spans read, and given to Kafka, before other requests have their turn."""
+"""Spans read and published before other requests have their turn."""
 REASONS_MAX = 100
 NAMED = 3
-"""Reasons that are counted, and those that an answer names, of spans that were not taken."""
+"""How many reasons are counted, and how many an answer names."""
 BODIES = {
     "requestBody": {
         "required": True,
@@ -152,7 +151,7 @@ async def _answered(
     parts_of: Callable[[bytes, bool], Any],
     read: Read,
 ) -> Response | tuple[int, str]:
-    """How many were rejected and why; or the answer where nothing was taken, as OTLP says it."""
+    """How many items were rejected and why; or the response where nothing was accepted."""
     as_json = _is_json(request)
     packing = request.headers.get("content-encoding", "").strip().lower()
     try:
@@ -172,7 +171,7 @@ async def _answered(
 
 
 def _size(request: Request) -> int:
-    """How long the body is, at the most. Raises Unreadable."""
+    """The length of the body, or its upper bound. Raises ExportError."""
     kind = media_type(request)
     if kind not in (PROTOBUF, JSON):
         raise ExportError(
@@ -188,7 +187,7 @@ def _size(request: Request) -> int:
 async def _taken(
     gateway: Gateway, tenant: str, signal: str, parts: Iterable[ExportItem], read: Read
 ) -> tuple[int, str]:
-    """Gives Kafka all that can be taken. Returns how many cannot, and why."""
+    """Publishes all items that can be accepted. Returns how many cannot, and why."""
     at = now()
     oldest = at - timedelta(days=gateway.settings.retention_days)
     taken = 0
@@ -229,7 +228,7 @@ def _is_json(request: Request) -> bool:
 
 
 def _response(message: Message, status: int, as_json: bool, retry_after_s: str = "") -> Response:
-    """In the form in which the export came, as OTLP asks."""
+    """A response in the encoding of the export, as OTLP asks."""
     content = MessageToJson(message, indent=None) if as_json else message.SerializeToString()
     headers = {"Retry-After": retry_after_s} if retry_after_s else {}
     return Response(content, status, headers, JSON if as_json else PROTOBUF)

@@ -1,7 +1,7 @@
-"""What does a span of another application say of itself, and what is put right before it is taken?
+"""Spans and GenAI log records of other applications as events.
 
-It is taken as it is where that makes sense, put right where it does not (`repaired` says what), and
-turned away alone where nothing can be made of it.
+A span is taken as it is where that makes sense, corrected where it does not (`repaired` says what),
+and rejected alone where it cannot be used.
 """
 
 from datetime import datetime
@@ -25,8 +25,8 @@ from streams.gateway.otlp.wire import (
 
 SPAN_CHARS_MAX = 1_000_000
 CLOCKS_DIFFER_MS = 5 * 60 * 1000
-"""How far another clock may run ahead before its spans are moved back to now. One that is behind
-looks like an export that comes late, and is believed.
+"""How far another clock may be ahead before its spans are moved back to now. A clock that is behind
+looks like a late export, and is believed.
 """
 EARLIEST_MS = 946_684_800_000
 KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
@@ -34,7 +34,7 @@ DETAILS = "gen_ai.client.inference.operation.details"
 
 
 def span_event(part: ExportItem, tenant: str, now: datetime, oldest: datetime) -> SpanReceived:
-    """The event of a span. Raises Rejected with a sentence."""
+    """The event of a span. Raises RejectedItemError with a sentence."""
     span = _item(part)
     repaired = []
     trace = _id(span.trace_id, 16, "trace id", span)
@@ -86,8 +86,8 @@ def span_event(part: ExportItem, tenant: str, now: datetime, oldest: datetime) -
 
 
 def log_event(part: ExportItem, tenant: str, now: datetime, oldest: datetime) -> SpanReceived:
-    """The event of a log record that tells of a model's call: a moment inside its span. Raises
-    Rejected.
+    """The event of a log record about a model call: a moment inside its span. Raises
+    RejectedItemError.
     """
     record = _item(part)
     repaired = []
@@ -111,10 +111,8 @@ def log_event(part: ExportItem, tenant: str, now: datetime, oldest: datetime) ->
         name, at_ms, at_ms, milliseconds(now), milliseconds(oldest), repaired
     )
     body = value(record.body, repaired)
-    if body is None:
-        content = {}
-    else:
-        content = body if isinstance(body, dict) else {"content": body}
+    fields = body if isinstance(body, dict) else {"content": body}
+    content = {} if body is None else fields
     alone = name == DETAILS and around is None  # no span tells of this call: it counts here
     return _made(
         part,
@@ -206,8 +204,8 @@ def _times(span: Span, repaired: list[str]) -> tuple[int, int]:
 def _within_retention(
     name: str, start_ms: int, end_ms: int, now_ms: int, oldest_ms: int, repaired: list[str]
 ) -> tuple[int, int]:
-    """The times as they are, or moved back to now as a whole: a clock that runs ahead keeps its
-    durations.
+    """The times, or moved back to now as a whole: a clock that is ahead keeps its durations. Raises
+    RejectedItemError for a span that is older than rows are kept.
     """
     ahead_ms = end_ms - now_ms
     if ahead_ms > CLOCKS_DIFFER_MS:

@@ -1,7 +1,7 @@
-"""How does the body of an OTLP export become spans, and when is it no export at all?
+"""Decoding of OTLP exports, in protobuf and in JSON.
 
-Protobuf and JSON become the same messages; in JSON each span is read by itself, so that one that is
-wrong is turned away alone. Nothing is unpacked beyond what may be sent.
+Both become the same messages; in JSON each span is read by itself, so that an invalid one is
+rejected alone. Nothing is decompressed beyond the limit.
 """
 
 import base64
@@ -29,13 +29,13 @@ M = TypeVar("M", bound=Message)
 VALUE_CHARS = 64_000
 ATTRIBUTES_MAX = 1_000
 PROTOBUF_ERRORS = (ParseError, ValueError, TypeError, RecursionError, OverflowError, SystemError)
-"""What protobuf raises for a message that is none: the last two for an infinite number and for half
-a surrogate pair.
+"""What protobuf raises for an invalid message; the last two for an infinite number and for half a
+surrogate pair.
 """
 
 
 class ExportError(Exception):
-    """An export that is none. `status` is the answer's, the sentence says what to do."""
+    """An export that cannot be read. `status` is the answer's, the sentence says what to do."""
 
     def __init__(self, status: int, words: str):
         super().__init__(words)
@@ -43,12 +43,12 @@ class ExportError(Exception):
 
 
 class RejectedItemError(Exception):
-    """A span, or a log record, that cannot be taken; the others of its export are."""
+    """A span, or a log record, that cannot be accepted; the others of its export are."""
 
 
 @dataclass(frozen=True)
 class ExportItem:
-    """A span or log record, and what stands around it: its resource as JSON, the name of its scope."""
+    """A span or log record, with its resource as JSON and the name of its scope."""
 
     item: Message | RejectedItemError
     resource: str
@@ -56,7 +56,7 @@ class ExportItem:
 
 
 def decompressed(body: bytes, encoding: str) -> bytes:
-    """The body, unpacked. Raises Unreadable; never unpacks more than may be sent."""
+    """The body, decompressed. Raises ExportError; never decompresses beyond the limit."""
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "deflate"):
@@ -89,14 +89,14 @@ def too_large() -> ExportError:
 
 
 def spans_of(body: bytes, is_json: bool) -> Iterator[ExportItem]:
-    """The spans of an export of traces. Raises Unreadable before the first."""
+    """The spans of an export of traces. Raises ExportError before the first."""
     return _items(
         body, is_json, ExportTraceServiceRequest, Span, ("resource_spans", "scope_spans", "spans")
     )
 
 
 def logs_of(body: bytes, is_json: bool) -> Iterator[ExportItem]:
-    """The records of an export of logs. Raises Unreadable before the first."""
+    """The records of an export of logs. Raises ExportError before the first."""
     return _items(
         body,
         is_json,
@@ -205,7 +205,7 @@ def _camel(name: str) -> str:
 
 
 def values(pairs: Any, repaired: list[str] | None = None) -> dict[str, Any]:
-    """Attributes as JSON has them. What had to be cut is noted."""
+    """Attributes as JSON values. What had to be cut is noted in `repaired`."""
     notes = [] if repaired is None else repaired
     found: dict[str, Any] = {}
     for pair in pairs:

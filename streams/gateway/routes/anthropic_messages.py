@@ -1,8 +1,8 @@
-"""How does Anthropic's messages protocol ask an agent? `model` is the agent's name.
+"""Anthropic's messages protocol; `model` is the agent's name.
 
-The last user message is asked, those before it are the history; `system` stands behind the agent's
-own prompt. What the agent's definition decides, `max_tokens` among it, is named in the header
-`weir-ignored`.
+The last user message is the request, those before it are the history; `system` follows the agent's
+own prompt. Parameters that the agent's definition decides, `max_tokens` among them, are named in
+the header `weir-ignored`.
 """
 
 from collections.abc import AsyncGenerator
@@ -75,7 +75,7 @@ class MessagesRequest(BaseModel):
 async def answer(
     body: MessagesRequest, request: Request, gateway: GatewayOf, caller: Requester
 ) -> Response:
-    """Asks an agent and answers when its run has ended, or as the answer is written."""
+    """Runs an agent and answers when its run has ended, or as the answer is written."""
     said = body.model_dump()
     chat_messages.check(said)
     text, history = chat_messages.split(body.messages, chat_messages.text_of(body.system, "system"))
@@ -106,8 +106,8 @@ def message(result: dict[str, Any], model: str) -> dict[str, Any]:
 
 
 def usage(result: dict[str, Any]) -> dict[str, Any]:
-    """As this protocol counts: what was read from a cache, or written to it, stands beside the
-    input and not in it.
+    """Tokens as this protocol counts them: those read from a cache, or written to it, are not part
+    of the input.
     """
     read, cached, kept, written, _ = (result.get(name, 0) for name in results.TOKENS)
     return {

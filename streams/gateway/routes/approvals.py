@@ -1,8 +1,8 @@
-"""Which calls wait for somebody's word, and how is it given over HTTP?
+"""Calls that wait for an approval, and decisions on them.
 
-Who may approve is the tool's definition's to say: names, or roles. Both are the API key's: its
-subject (or its name) is who decides, and its roles are those that a service vouches for with it. A
-name that is typed beside a key is a note.
+Who may approve is in the tool's definition: names, or roles. Both are the API key's: its subject
+(or its name) decides, and its roles are those that the key's service vouches for. A name that is
+typed beside a key is a note.
 """
 
 from datetime import datetime
@@ -29,7 +29,7 @@ ONE = "SELECT session FROM approvals WHERE approval = {approval:UUID} AND tenant
 
 
 class OpenApproval(BaseModel):
-    """A call that waits for somebody's word."""
+    """A call that waits for a decision."""
 
     approval: UUID
     run: UUID
@@ -44,6 +44,8 @@ class OpenApproval(BaseModel):
 
 
 class Decision(BaseModel):
+    """A decision on an approval."""
+
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
@@ -66,9 +68,7 @@ class Decision(BaseModel):
 
 @router.get("/v1/approvals", response_model=list[OpenApproval])
 async def list_open(gateway: GatewayOf, caller: Reader) -> list[dict[str, Any]]:
-    """The calls of the caller's tenant that wait for somebody's word, oldest first; as of a second
-    ago.
-    """
+    """The calls of the caller's tenant that wait for a decision, oldest first; as of a second ago."""
     return await gateway.rows(OPEN_APPROVALS, tenant=caller.tenant)
 
 
@@ -76,8 +76,8 @@ async def list_open(gateway: GatewayOf, caller: Reader) -> list[dict[str, Any]]:
 async def decide(
     approval: UUID, body: Decision, request: Request, gateway: GatewayOf, caller: Approver
 ) -> dict[str, str]:
-    """Gives a word on an approval. The first valid one counts; whether it did is told in the run's
-    events.
+    """Decides an approval. The first valid decision counts; the run's events say whether this one
+    did.
     """
     session = body.session or await _session(gateway, caller, approval)
     word = decision_event(caller, caller.tenant, approval, session, body)
@@ -88,8 +88,8 @@ async def decide(
 def decision_event(
     caller: Caller, tenant: str, approval: UUID, session: str, said: Decision
 ) -> ApprovalDecided:
-    """What somebody said to an approval, as an event. Two are one where the same person says the
-    same: a click that is sent twice changes nothing. Raises Problem 422 where nobody says it.
+    """A decision as an event. The same decision of the same person is the same event: a click that
+    is sent twice changes nothing. Raises ProblemError 422 where nobody is named.
     """
     by, note = caller.says(said.by, said.note)
     if not by:

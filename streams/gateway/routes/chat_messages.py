@@ -1,10 +1,9 @@
-"""What did a chat client mean: which text is asked, and what was said before it?
+"""Requests of chat clients: which text is the request, and what came before it.
 
-The last message is what is asked, and has to be a user's. Those before it go along as the run's
-history: they count where the session is new, so a client that sends the whole conversation each
-time, as these protocols want it, needs no session; one that names a session has its history, tools'
-results and all, kept here. A system message is the application's word and stands behind the agent's
-own prompt.
+The last message is the request, and has to be a user's. Those before it are the run's history: they
+count where the session is new, so a client that sends the whole conversation each time, as these
+protocols do, needs no session; one that names a session has its history, results of tools included,
+stored here. A system message follows the agent's own prompt.
 """
 
 import re
@@ -45,7 +44,7 @@ HERE = {
     "store",
     "modalities",
 }
-"""What of a chat request decides anything; the rest is the agent's definition's to say."""
+"""The fields of a chat request that count; the agent's definition decides the rest."""
 PLAIN = " !\"#$&'()*+,/:;<=>?@[]^`{|}"
 """What stands in a header as it is, beside letters and digits."""
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -53,7 +52,9 @@ NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
 def text_of(content: Any, where: str) -> str:
-    """The text of a message's content. Raises Problem for a picture, or whatever else is not text."""
+    """The text of a message's content. Raises ProblemError for an image, or anything else that is
+    not text.
+    """
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
@@ -76,7 +77,7 @@ def text_of(content: Any, where: str) -> str:
 
 
 def split(messages: Iterable[Any], before: str = "") -> tuple[str, list[dict[str, Any]]]:
-    """What is asked, and what was said before. `before` is a system text that stands apart from the
+    """The request, and what came before it. `before` is a system text that stands apart from the
     messages.
     """
     said: list[Message] = [Message(role="system", content=before)] if before else []
@@ -103,7 +104,7 @@ def split(messages: Iterable[Any], before: str = "") -> tuple[str, list[dict[str
 
 
 def ignored(body: dict[str, Any]) -> dict[str, str]:
-    """A header that names what a client sent and the agent's definition decides."""
+    """A header that names the parameters that the agent's definition decides instead."""
     names = sorted(
         name
         for name, value in body.items()
@@ -113,7 +114,7 @@ def ignored(body: dict[str, Any]) -> dict[str, str]:
 
 
 def check(body: dict[str, Any]) -> None:
-    """Raises Problem for what a client must not believe to have been done."""
+    """Raises ProblemError for parameters that must not be ignored."""
     if body.get("tools") or body.get("functions"):
         raise ProblemError(
             422,

@@ -1,10 +1,8 @@
-"""How does a system that speaks CloudEvents 1.0 hand in its events, one or a batch, binary or
-structured?
+"""Takes CloudEvents 1.0, one or a batch, binary or structured.
 
-`type` is the name of one of our event classes (`AgentRequested`, or `weir.agent.AgentRequested` as
-our records carry it), `data` its fields. Source and id make the event's id: what comes again is
-known again. A batch is taken whole, or not at all. Id, time, tenant and parents are never the
-sender's to say.
+`type` is the name of an event class (`AgentRequested`, or `weir.agent.AgentRequested` as our
+records have it), `data` its fields. Source and id make the event's id: a repeat is recognised. A
+batch is accepted whole, or not at all. The sender cannot set id, time, tenant and parents.
 """
 
 import base64
@@ -118,7 +116,7 @@ def _json(body: bytes, what: str) -> Any:
 
 
 def _event(given: Any, caller: Caller, where: str) -> Event:
-    """Our event out of a CloudEvent. Raises Problem with a sentence."""
+    """Our event out of a CloudEvent. Raises ProblemError with a sentence."""
     sent: dict[str, Any] = given if isinstance(given, dict) else {}
     values = {name: sent.get(name) for name in REQUIRED}
     attributes = {name: text for name, text in values.items() if isinstance(text, str) and text}
@@ -165,8 +163,8 @@ def _event(given: Any, caller: Caller, where: str) -> Event:
 
 
 def _word_of(fields: dict[str, Any], caller: Caller) -> dict[str, Any]:
-    """Whose word an approval's is: the key's to say, as at /v1/approvals. What is no text is left
-    to be refused.
+    """Who decides an approval: the key's owner, as at /v1/approvals. A value that is no text is
+    left to be refused.
     """
     said = fields.get("by", ""), fields.get("note", "")
     if not all(isinstance(one, str) for one in said) or not any((said[0], caller.key)):

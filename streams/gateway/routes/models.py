@@ -1,6 +1,4 @@
-"""Which agents may a client name as `model`, and how does it get embeddings? For OpenAI's and
-Anthropic's clients.
-"""
+"""The agents that a client may name as `model`, and embeddings."""
 
 import asyncio
 import base64
@@ -49,7 +47,7 @@ class EmbeddingRequest(BaseModel):
 
 
 def agents_of(definitions: Definitions, tenant: str) -> list[Agent]:
-    """The agents that a tenant may ask, by name."""
+    """The agents that a tenant may use, by name."""
     return [
         agent
         for agent in definitions.in_force(Agent)
@@ -83,7 +81,7 @@ def entry(agent: Agent) -> dict[str, Any]:
     ),
 )
 async def models(gateway: GatewayOf, caller: Requester) -> dict[str, Any]:
-    """The agents that the caller's tenant may ask."""
+    """The agents that the caller's tenant may use."""
     data = [entry(agent) for agent in agents_of(gateway.link.current_definitions(), caller.tenant)]
     return {
         "object": "list",
@@ -110,7 +108,7 @@ async def model(name: str, gateway: GatewayOf, caller: Requester) -> dict[str, A
 
 @cache
 def embedder() -> Any:
-    """Made when it is first asked for: its libraries take a second."""
+    """The embedder, made when it is first needed: its libraries take a second."""
     from sinks.qdrant.embedder import Embedder
 
     return Embedder()

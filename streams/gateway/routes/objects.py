@@ -1,4 +1,4 @@
-"""How does a caller get what was too large for an event, or for a row?"""
+"""Bodies that were too large for an event, or for a row."""
 
 from typing import Annotated
 
@@ -28,7 +28,7 @@ async def body(
     gateway: GatewayOf,
     caller: Reader,
 ) -> Response:
-    """What an event of the caller's tenant names by its key: a long result of a tool, question or
-    answer.
+    """The body that an event of the caller's tenant names by its key: a long result of a tool,
+    question or answer.
     """
     return Response(await stored_body(gateway, key_of(caller.tenant, sha256)), media_type=TEXT)

@@ -1,9 +1,9 @@
-"""How does OpenAI's chat completions protocol ask an agent? `model` is the agent's name.
+"""OpenAI's chat completions protocol; `model` is the agent's name.
 
-The last user message is asked, earlier ones are the history
-(`streams.gateway.routes.chat_messages`); `metadata.session` goes on with a conversation that is
-kept here. A run that a policy blocks ends with the reason `content_filter`. Temperature and other
-things that the agent's definition says are named in the header `weir-ignored`.
+The last user message is the request, earlier ones are the history (`chat_messages`);
+`metadata.session` continues a conversation that is stored here. A run that a policy blocks ends
+with the reason `content_filter`. Parameters that the agent's definition decides, such as
+temperature, are named in the header `weir-ignored`.
 """
 
 import time
@@ -59,9 +59,7 @@ STREAM = 'data: {"id":"chatcmpl-…","object":"chat.completion.chunk","choices":
 
 
 class ChatCompletionRequest(BaseModel):
-    """A chat completion. Whatever else a client sends is allowed, and the agent's definition
-    decides it.
-    """
+    """A chat completion. Other fields of a client are allowed; the agent's definition decides them."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -94,7 +92,7 @@ class ChatCompletionRequest(BaseModel):
 async def complete(
     body: ChatCompletionRequest, request: Request, gateway: GatewayOf, caller: Requester
 ) -> Response:
-    """Asks an agent and answers when its run has ended, or, with `stream`, as the answer is
+    """Runs an agent and answers when its run has ended, or, with `stream`, as the answer is
     written.
     """
     said = body.model_dump()

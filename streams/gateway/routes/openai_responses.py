@@ -1,8 +1,7 @@
-"""How does OpenAI's responses protocol ask an agent?
+"""OpenAI's responses protocol; `model` is the agent's name.
 
-`previous_response_id` or `conversation` goes on with a session that is kept here, with all that its
-agent's tools said; so nothing has to be sent twice. `instructions` stand behind the agent's own
-prompt.
+`previous_response_id` or `conversation` continues a session that is stored here, with the results
+of its agent's tools; so nothing has to be sent twice. `instructions` follow the agent's own prompt.
 """
 
 import time
@@ -108,7 +107,7 @@ class ResponseRequest(BaseModel):
 async def respond(
     body: ResponseRequest, request: Request, gateway: GatewayOf, caller: Requester
 ) -> Response:
-    """Asks an agent and answers when its run has ended, or as the answer is written."""
+    """Runs an agent and answers when its run has ended, or as the answer is written."""
     said = body.model_dump()
     conversation.check(said)
     items = [{"role": "user", "content": body.input}] if isinstance(body.input, str) else body.input
@@ -142,7 +141,7 @@ async def get_response(name: str, gateway: GatewayOf, caller: Reader) -> dict[st
 
 
 async def _session(gateway: Gateway, caller: Caller, body: ResponseRequest) -> str:
-    """The session to go on with; empty for a new one."""
+    """The session to continue; empty for a new one."""
     if body.previous_response_id:
         return await results.session_of(gateway, caller, _run(body.previous_response_id))
     given = (

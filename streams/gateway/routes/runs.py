@@ -1,6 +1,4 @@
-"""How does a service ask an agent over HTTP, look at its run, follow it, end it, and say what it
-thinks of it?
-"""
+"""Runs: start one, read it, follow its events, cancel it, and give feedback on it."""
 
 import re
 from collections.abc import AsyncGenerator
@@ -29,7 +27,7 @@ from streams.gateway.runs.stream_answer import may_stream
 router = APIRouter(tags=["runs"])
 WAIT = re.compile(r"\bwait=(\d+)")
 LAST_S = 0.05
-"""How long a story is listened to after its outcome: the last events come on other topics."""
+"""How long the events are followed after the outcome: the last ones come on other topics."""
 SPANS = """SELECT toString(id) AS id, at, name, operation, status, error_type, wait_ms, cost_usd, input_tokens,
        output_tokens FROM spans WHERE run = {run:UUID} AND tenant = {tenant:String} ORDER BY started_at, at"""
 
@@ -39,7 +37,7 @@ class StrictBody(BaseModel):
 
 
 class RunRequest(StrictBody):
-    """What an agent is asked. The tenant is the API key's."""
+    """A request to an agent. The tenant is the API key's."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -100,6 +98,8 @@ class RunObject(BaseModel):
 
 
 class CancelRequest(StrictBody):
+    """Why a run is cancelled, and by whom."""
+
     reason: str = Field("", description="why, for the records")
     user: str | None = None
     session: Label = Field(
@@ -111,7 +111,7 @@ NO_REASON = CancelRequest.model_validate({})
 
 
 class FeedbackRequest(StrictBody):
-    """What somebody thinks of a run; it may come weeks later."""
+    """Feedback on a run; it may come weeks later."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -144,8 +144,8 @@ async def ask(
     ] = "",
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> dict[str, Any]:
-    """Asks an agent. 202 when all replicas of Kafka have the request; the same Idempotency-Key is
-    the same run.
+    """Starts a run of an agent. 202 when all replicas of Kafka have the request; the same
+    Idempotency-Key is the same run.
     """
     asked = await submit.submit(gateway, request, caller, body.model_dump())
     response.headers["Location"] = f"/v1/runs/{asked.run}"
@@ -208,7 +208,7 @@ async def follow(
 
 
 async def _stored_events(spans: list[dict[str, Any]], last: str) -> AsyncGenerator[bytes, None]:
-    """A run of former times, as its spans tell it."""
+    """The events of an earlier run, as its spans have them."""
     ids = [span["id"] for span in spans]
     for span in spans[ids.index(last) + 1 if last in ids else 0 :]:
         yield sse.event("SpanEnded", span, span["id"])
@@ -217,7 +217,7 @@ async def _stored_events(spans: list[dict[str, Any]], last: str) -> AsyncGenerat
 async def _live_events(
     gateway: Gateway, known: KnownRun, run: UUID, last: str
 ) -> AsyncGenerator[bytes, None]:
-    """The run's events behind the one that the reader had last; all of them where that one is not
+    """The run's events after the one that the reader had last; all of them where that one is not
     known.
     """
     recent = gateway.link.recent_runs
@@ -255,7 +255,7 @@ async def _live_events(
 
 
 def _may_stream(gateway: Gateway, known: KnownRun, run: UUID) -> bool:
-    """Whether parts of the answer may be heard before it is screened."""
+    """Whether parts of the answer may be sent before it is screened."""
     admitted = next(
         (
             event
@@ -272,7 +272,7 @@ def _may_stream(gateway: Gateway, known: KnownRun, run: UUID) -> bool:
 async def cancel(
     run: UUID, gateway: GatewayOf, caller: Requester, body: CancelRequest = NO_REASON
 ) -> dict[str, Any]:
-    """Asks that the run ends, wherever it stands; its children end with it."""
+    """Asks that the run ends, wherever it stands; its sub-agents end with it."""
     recent = gateway.link.recent_runs
     found = recent.find(run)
     if found and found.tenant == caller.tenant and recent.outcome(run):
@@ -305,7 +305,7 @@ async def judge(
     caller: FeedbackSender,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> dict[str, str]:
-    """Takes a person's word on a run, from -1 (bad) to 1 (good)."""
+    """Takes a person's feedback on a run, from -1 (bad) to 1 (good)."""
     session = await results.session_of(gateway, caller, body.run, body.session)
     given, _ = submit.run_id(request, caller)
     given = derived_id(NAMESPACE_OID, f"feedback/{given}")

@@ -1,6 +1,6 @@
-"""How does a service tell a workflow over HTTP what happened outside?
+"""Signals: tell a workflow what happened outside.
 
-A signal is for a session: the node that waits for its name takes it, or will. The same
+A signal is for a session: the node that waits for its name receives it, now or later. The same
 Idempotency-Key is the same signal, so a sender that is not sure sends it again.
 """
 
@@ -21,6 +21,8 @@ router = APIRouter(tags=["signals"])
 
 
 class SignalRequest(BaseModel):
+    """The payload of a signal."""
+
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"payload": {"usd": 50}}]}
     )
@@ -41,8 +43,8 @@ async def signal(
     body: SignalRequest = NO_PAYLOAD,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> dict[str, str]:
-    """Tells a session that something happened. Where no node waits for it yet, it is kept for the
-    one that will.
+    """Sends a signal to a session. Where no node waits for it yet, it is kept for the one that
+    will.
     """
     given, _ = submit.run_id(request, caller)
     told = derived_id(NAMESPACE_OID, f"signal/{session}/{name}/{given}")

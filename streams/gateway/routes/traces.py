@@ -1,4 +1,4 @@
-"""How does a program read a trace, its own application's or one of Weir's runs?"""
+"""The spans of one trace, of an application or of Weir's own runs."""
 
 from decimal import Decimal
 from typing import Annotated, Any

@@ -1,8 +1,8 @@
-"""What has the pipeline said of the runs of the last minutes, and who waits for more of it?
+"""The events of the runs of the last minutes, in memory.
 
-Records are kept as they came, by the Kafka key of their session, and decoded when somebody asks:
-hearing costs no decoding, and a reader is a place in a list, so that a slow one takes no memory.
-Both the records and the names of runs are bounded; what is older is in ClickHouse. All of it
+Records are kept encoded, by the Kafka key of their session, and decoded when they are needed:
+receiving costs no decoding, and a reader is a position in a list, so that a slow one takes no
+memory. Both the records and the names of runs are bounded; older ones are in ClickHouse. All of it
 belongs to one event loop.
 """
 
@@ -22,14 +22,14 @@ E = TypeVar("E", bound=Event)
 Outcome = RunFinished | RequestRefused
 ANY = (SessionEvent,)
 RECORDS_MAX = 2_000
-"""Of one session; and the runs whose names are remembered."""
+"""The most records of one session."""
 RUNS_MAX = 100_000
 OVERHEAD_BYTES = 200
 NAMING = (RequestAdmitted, RequestRefused, RunFinished)
 OUTCOMES = (RunFinished, RequestRefused)
 ENDS = (*OUTCOMES, UserAsked)
-"""What whoever asked waits for: the outcome, or a question back, whose answer is the session's next
-request.
+"""What a caller waits for: the outcome, or a question back, which the session's next request
+answers.
 """
 
 
@@ -43,10 +43,10 @@ class SessionRecord(NamedTuple):
 
 @dataclass(slots=True)
 class KnownRun:
-    """A run: whose it is, in which session, from which record on something may be said of it.
+    """A run: its tenant, its session, and the number of the first record that may concern it.
 
-    `digest` is of the body that asked for it, where it was asked for here; `taken` when Kafka has
-    acknowledged it.
+    `digest` is of the body that requested it, where it was requested here; `taken` is set when
+    Kafka has acknowledged it.
     """
 
     tenant: str
@@ -62,7 +62,7 @@ class KnownRun:
 
 @dataclass(slots=True)
 class SessionLog:
-    """The newest records of a session, each with its number; `gone` is the number of the newest
+    """The newest records of a session, each with its number; `gone` is the number of the newest one
     that was dropped.
     """
 
@@ -79,7 +79,7 @@ class SessionLog:
         self.waiting.clear()
 
     async def change(self, within_s: float) -> bool:
-        """Returns when a record has come, or False when none came in time."""
+        """Returns True when a record has come, False when none came in time."""
         one = asyncio.get_running_loop().create_future()
         self.waiting.add(one)
         try:
@@ -92,7 +92,9 @@ class SessionLog:
 
 
 class RecentRuns:
-    """What was heard, by session. `decode` gives the event of a record, or None where it is none."""
+    """The recent records, by session. `decode` gives the event of a record, or None where it is
+    none.
+    """
 
     def __init__(
         self,
@@ -126,7 +128,7 @@ class RecentRuns:
         self._forget()
 
     def expect(self, run: UUID, tenant: str, session: str, digest: str = "") -> KnownRun:
-        """From now on the run is known; what is said of it later will be found."""
+        """Makes the run known before its events come."""
         known = self._runs.get(run)
         if known is None or (not known.taken and known.session != session):
             known = self._runs[run] = KnownRun(tenant, session, self._next, digest)
@@ -141,21 +143,21 @@ class RecentRuns:
         return self._runs.get(run)
 
     def is_acknowledged(self, run: UUID) -> bool:
-        """Whether Kafka has it for certain: it was acknowledged, or something was said of it."""
+        """Whether Kafka certainly has the run: it was acknowledged, or an event of it came."""
         known = self._runs.get(run)
         return known is not None and (
             known.taken or next(self.events(known, run, known.since, ANY), None) is not None
         )
 
     def outcome(self, run: UUID) -> Outcome | None:
-        """The run's outcome, where it was heard."""
+        """The run's outcome, if it has come."""
         known = self._runs.get(run)
         if known is None:
             return None
         return next((event for _, event in self.events(known, run, known.since, OUTCOMES)), None)
 
     async def wait(self, run: UUID, within_s: float) -> Outcome | UserAsked | None:
-        """The run's outcome, or the agent's question to whoever asked; None where none came in
+        """The run's outcome, or the agent's question to the caller; None where neither came in
         time.
         """
         known = self._runs[run]
@@ -173,7 +175,7 @@ class RecentRuns:
 
     @contextmanager
     def reading(self, known: KnownRun) -> Iterator[SessionLog]:
-        """The session's story, which is not forgotten while somebody reads it."""
+        """The session's log, which is not dropped while it is read."""
         log = self._logs.setdefault(known.key, SessionLog())
         log.readers += 1
         try:
@@ -184,7 +186,7 @@ class RecentRuns:
     def events(
         self, known: KnownRun, run: UUID, place: int, kinds: tuple[type[E], ...]
     ) -> Iterator[tuple[int, E]]:
-        """The run's events of these kinds from a place on, each with the place behind it."""
+        """The run's events of these kinds from a position on, each with the position after it."""
         log = self._logs.get(known.key)
         for number, heard in list(log.records) if log else ():
             if number >= place and issubclass(heard.kind, kinds):
@@ -212,7 +214,7 @@ class RecentRuns:
         self.size += by
 
     def _name(self, heard: SessionRecord) -> None:
-        """A run that somebody else asked for, or an approval."""
+        """Makes a run known that another gateway requested, or an approval."""
         event = self._decode(heard)
         if isinstance(event, ApprovalAsked):
             name = event.id
@@ -234,7 +236,7 @@ class RecentRuns:
             self._mine.pop(known.key, None)
 
     def _forget(self) -> None:
-        """Drops the sessions that were quiet longest, those left out that somebody reads."""
+        """Drops the sessions that were quiet longest, except those that are being read."""
         spared = 0
         while self.size > self._bytes_max and spared < len(self._logs):
             key, log = self._logs.popitem(last=False)

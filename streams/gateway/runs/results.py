@@ -33,14 +33,14 @@ TOKENS = (
     "output_tokens",
     "reasoning_tokens",
 )
-"""Of a run's tokens, what protocols tell: input includes what was read from a cache or written to
-it, output reasoning.
+"""The tokens that protocols report: input includes those read from a cache or written to it, output
+those of reasoning.
 """
 
 
 @dataclass(frozen=True)
 class SubmittedRun:
-    """A run that was asked for; `again` where it had been before, under the same Idempotency-Key."""
+    """A submitted run; `again` where it existed before, under the same Idempotency-Key."""
 
     run: UUID
     session: str
@@ -76,7 +76,7 @@ async def _stored(gateway: Gateway, caller: Caller, run: UUID) -> dict[str, Any]
 
 
 def _waits_for(gateway: Gateway, known: KnownRun, run: UUID) -> list[dict[str, Any]]:
-    """The people's words that the run waits for, as far as the last minutes tell."""
+    """The decisions and answers that the run waits for, as far as the last minutes tell."""
     waits: dict[UUID, dict[str, Any]] = {}
     for _, event in gateway.link.recent_runs.events(
         known, run, known.since, (ApprovalAsked, ApprovalResolved, UserAsked)
@@ -103,8 +103,8 @@ def _waits_for(gateway: Gateway, known: KnownRun, run: UUID) -> list[dict[str, A
 
 
 async def result_of(gateway: Gateway, caller: Caller, asked: SubmittedRun) -> dict[str, Any]:
-    """The run's outcome, in the shape of `GET /v1/runs/{id}`. Raises Problem 504 where none came in
-    time.
+    """The run's outcome, in the shape of `GET /v1/runs/{id}`. Raises ProblemError 504 where none
+    came in time.
     """
     if gateway.link.recent_runs.find(asked.run) is None:  # of former times, asked for again
         return stored_result(
@@ -129,8 +129,8 @@ def timeout_problem(gateway: Gateway, run: UUID) -> ProblemError:
 
 
 def checked_result(result: dict[str, Any]) -> dict[str, Any]:
-    """A result that is an answer, a question back, or was withheld by a policy. Raises Problem for
-    every other end.
+    """A result that is an answer, a question back, or was withheld by a policy. Raises ProblemError
+    for every other outcome.
     """
     status = result["status"]
     run = result["id"]
@@ -154,7 +154,7 @@ def checked_result(result: dict[str, Any]) -> dict[str, Any]:
 
 
 async def session_of(gateway: Gateway, caller: Caller, run: UUID, session: str = "") -> str:
-    """The session of a run of the caller's tenant. Raises Problem 404."""
+    """The session of a run of the caller's tenant. Raises ProblemError 404."""
     known = gateway.link.recent_runs.find(run)
     if known is not None and known.tenant == caller.tenant:
         return known.session
@@ -225,7 +225,7 @@ def result_of_event(outcome: RunFinished | RequestRefused | UserAsked) -> dict[s
 
 
 def question(asked: UserAsked) -> str:
-    """What an agent asks its user, as a message."""
+    """An agent's question to its user, as a message."""
     return "\n".join([asked.question, *(f"- {option}" for option in asked.options)])
 
 
@@ -257,6 +257,7 @@ def stored_result(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_object(run: UUID, tenant: str, session: str, status: str, **more: Any) -> dict[str, Any]:
+    """A run in the shape of `GET /v1/runs/{id}`."""
     base = f"/v1/runs/{run}"
     return {
         "id": str(run),

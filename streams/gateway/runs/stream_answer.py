@@ -1,10 +1,9 @@
-"""What may be shown of an answer while it is still written, so that it never turns out to be
-another one?
+"""Streaming of an answer while it is written, so that what was sent never has to be taken back.
 
-Chunks are hints: one may be lost, an attempt may be given up for another, and no policy has
-screened them. So they are shown only where no rule looks at responses and nothing but the model's
-own words makes the answer; text is sent only as long as it continues what was sent; and the
-screened response of the step, or the outcome, completes it.
+Chunks are hints: one may be lost, an attempt may be replaced by another, and no policy has screened
+them. So they are sent only where no rule looks at responses and only the model's text makes the
+answer; text is sent only as long as it continues what was sent; and the screened response of the
+step, or the outcome, completes it.
 """
 
 import asyncio
@@ -35,7 +34,7 @@ TEXT_EVENTS = (ModelChunk, ResponseCleared, *ENDS)
 
 
 def may_stream(definitions: Definitions, name: str) -> bool:
-    """Whether parts of this agent's answers may be heard before they are whole."""
+    """Whether parts of this agent's answers may be sent before they are whole."""
     agent = definitions.agent(name)
     if agent is None or agent.output is not None or agent.pattern not in ("loop", "single"):
         return False
@@ -47,7 +46,7 @@ def may_stream(definitions: Definitions, name: str) -> bool:
 
 
 def _models(definitions: Definitions, agent: Agent) -> list[Model | None]:
-    """Whoever may come to answer: the agent's model, or those of its route, and their fallbacks."""
+    """The models that may answer: the agent's, or those of its route, and their fallbacks."""
     route = None if definitions.model(agent.model) else definitions.route(agent.model)
     names = (
         (agent.model,)
@@ -59,7 +58,7 @@ def _models(definitions: Definitions, agent: Agent) -> list[Model | None]:
 
 @dataclass
 class StreamedAnswer:
-    """What was sent of an answer. `take` gives what may be sent now."""
+    """What was sent of an answer. `take` returns what may be sent now."""
 
     step: int = 0
     attempt: tuple = ()
@@ -80,7 +79,7 @@ class StreamedAnswer:
         return ""
 
     def end(self, answer: str) -> str:
-        """The rest of the answer. Raises Problem where something else was sent already."""
+        """The rest of the answer. Raises ProblemError where something else was sent already."""
         if answer.startswith(self.sent):
             return self._upto(answer)
         if not self.whole:
@@ -121,7 +120,7 @@ class StreamedAnswer:
             self.attempt = ()
 
     def _upto(self, text: str) -> str:
-        """What of the text has not been sent, where it goes on from what has been."""
+        """The part of the text that has not been sent, where it continues what has been."""
         if not text.startswith(self.sent) or len(text) == len(self.sent):
             return ""
         between = BETWEEN if self.before and not self.sent else ""
@@ -132,7 +131,7 @@ class StreamedAnswer:
 
 async def wait_until_begun(gateway: Gateway, asked: SubmittedRun) -> None:
     """Returns when the run has begun, so that a refusal is an answer of its own and not the end of
-    a stream that looked well. Raises Problem; a run that is not heard of for `BEGIN_S` is waited
+    a stream that looked well. Raises ProblemError. A run that has no event for `BEGIN_S` is waited
     for in the stream.
     """
     recent = gateway.link.recent_runs

@@ -1,6 +1,4 @@
-"""How does an HTTP request become a run, whichever protocol it came in, and how is its outcome
-waited for?
-"""
+"""Submits a request as a run, whichever protocol it came in, once per Idempotency-Key."""
 
 import hashlib
 import re
@@ -42,13 +40,15 @@ def run_id(request: Request, caller: Caller) -> tuple[UUID, bool]:
 
 
 def traceparent_in(request: Request) -> str | None:
-    """The caller's W3C trace context; one that is malformed is as good as none."""
+    """The caller's W3C trace context; None for a malformed one."""
     found = request.headers.get("traceparent", "")
     return found if TRACEPARENT.fullmatch(found) else None
 
 
 def checked_event(kind: type[Made], **fields: Any) -> Made:
-    """An event, or a part of one, out of what a caller said. Raises Problem 422 with a sentence."""
+    """An event, or a part of one, made of a caller's values. Raises ProblemError 422 with a
+    sentence.
+    """
     try:
         return kind(**fields)
     except ValidationError as error:
@@ -58,8 +58,8 @@ def checked_event(kind: type[Made], **fields: Any) -> Made:
 async def submit(
     gateway: Gateway, request: Request, caller: Caller, body: dict[str, Any]
 ) -> SubmittedRun:
-    """Publishes an AgentRequested and returns when Kafka has it; a repeat under its key is not
-    published again.
+    """Publishes an AgentRequested and returns when Kafka has it; a repeat under its Idempotency-Key
+    is not published again.
     """
     run, derived = run_id(request, caller)
     asked = checked_event(
@@ -84,8 +84,8 @@ async def submit(
 
 
 def _digest(asked: AgentRequested | RequestAdmitted, session: str) -> str:
-    """Of what a caller says. A gateway that took the request itself has it; another finds it in
-    what was admitted.
+    """A digest of what a caller sent. The gateway that took the request has it; another computes it
+    from the admitted request.
     """
     said = [
         session,
@@ -96,8 +96,8 @@ def _digest(asked: AgentRequested | RequestAdmitted, session: str) -> str:
 
 
 async def _earlier(gateway: Gateway, caller: Caller, run: UUID, digest: str) -> SubmittedRun | None:
-    """The run that was asked for under the same key already. Raises Problem 422 where it was
-    another request.
+    """The run that was requested under the same key before. Raises ProblemError 422 where the
+    request differs.
     """
     known = gateway.link.recent_runs.find(run)
     if known is not None and gateway.link.recent_runs.is_acknowledged(run):
