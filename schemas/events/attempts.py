@@ -2,11 +2,10 @@
 attempt.
 """
 
-from datetime import timedelta
 from typing import ClassVar
 
 from schemas.events.agent.base import RunEvent
-from schemas.events.base import THIRTEEN_MONTHS, Count, Money, Personal
+from schemas.events.base import Count, Money, Personal
 from schemas.events.values import Label, Tokens
 
 
@@ -20,7 +19,7 @@ class AttemptEnded(RunEvent):
 
     family: ClassVar[str] = "usage"
     owner: ClassVar[str] = "finance"
-    retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    log: ClassVar[str] = "session.records"
     table: ClassVar[str] = "attempts"
     step: Count
     nth: Count

@@ -75,15 +75,17 @@ class Event(Value):
     """What every event has. `at` is event time: when it happened, stamped where it entered Weir.
 
     What is to be known of a class stands on the class: its family and its key; the team that owns
-    it; how long Kafka keeps it (None: for ever, compacted by key); whether other services may read
-    or write it; which scope an API key needs to send it through the gateway (none: it cannot be
-    sent); and the ClickHouse table that it lands in.
+    it; how long Kafka keeps it (None: for ever, compacted by key); the log that it shares with
+    other classes (none: a topic of its own); whether other services may read or write it; which
+    scope an API key needs to send it through the gateway (none: it cannot be sent); and the
+    ClickHouse table that it lands in.
     """
 
     family: ClassVar[str] = ""
     key: ClassVar[str] = "tenant"
     owner: ClassVar[str] = "agent-platform"
     retention: ClassVar[timedelta | None] = MONTH
+    log: ClassVar[str] = ""
     audience: ClassVar[Audience] = "internal"
     sent_with: ClassVar[str] = ""
     table: ClassVar[str] = ""
@@ -114,8 +116,10 @@ class Event(Value):
 
     @classmethod
     def topic(cls) -> str:
-        """The one topic of this class, e.g. `weir.agent.request-admitted`."""
-        return f"weir.{cls.family}.{kebab(cls.__name__)}"
+        """The topic that holds this class: a shared log, e.g. `weir.session.records`, or one of its
+        own, e.g. `weir.agent.run-finished`.
+        """
+        return f"weir.{cls.log}" if cls.log else f"weir.{cls.family}.{kebab(cls.__name__)}"
 
     def partition_key(self) -> str:
         """The Kafka key, and the key of any state built from it. No two tenants ever share one."""

@@ -38,7 +38,7 @@ class FeedbackJoined(RunEvent):
 
     family: ClassVar[str] = FAMILY
     owner: ClassVar[str] = "product"
-    retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    log: ClassVar[str] = "session.records"
     table: ClassVar[str] = "feedback"
     score: Score
     label: Label = ""

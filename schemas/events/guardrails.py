@@ -19,6 +19,7 @@ class VerdictReached(RunEvent):
 
     family: ClassVar[str] = "guardrails"
     owner: ClassVar[str] = "security"
+    log: ClassVar[str] = "session.records"
     table: ClassVar[str] = "verdicts"
     stage: Stage
     policy: Label

@@ -37,6 +37,7 @@ class ChunkPrepared(DocumentEvent):
 
     family: ClassVar[str] = FAMILY
     owner: ClassVar[str] = "knowledge"
+    log: ClassVar[str] = "document.chunks"
     nth: Count
     title: str = ""
     text: Personal
@@ -49,4 +50,5 @@ class ChunkRetired(DocumentEvent):
 
     family: ClassVar[str] = FAMILY
     owner: ClassVar[str] = "knowledge"
+    log: ClassVar[str] = "document.chunks"
     nth: Count

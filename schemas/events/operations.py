@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import ClassVar, Literal
 
 from schemas.events.agent.base import RunEvent
-from schemas.events.base import QUARTER, Count, Event
+from schemas.events.base import DAY, QUARTER, Count, Event, Money
 from schemas.events.values import Label
 
 Reason = Literal[
@@ -66,3 +66,26 @@ class BreakerMoved(RunEvent):
     state: Literal["closed", "half_open", "open"]
     open_ms: Count = 0
     runner: Label = ""
+
+
+class LiveFigures(Event):
+    """What one event adds to the live views of its minute: a run that finished, a request that was
+    refused, a model call, a verdict. The exact numbers are in ClickHouse.
+    """
+
+    family: ClassVar[str] = "operations"
+    owner: ClassVar[str] = "operations"
+    retention: ClassVar[timedelta | None] = DAY
+    agent: Label = ""
+    model: Label = ""
+    runs: Count = 0
+    errors: Count = 0
+    blocked: Count = 0
+    refused: Count = 0
+    verdicts: Count = 0
+    model_calls: Count = 0
+    unpriced_calls: Count = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    cost_usd: Money | None = None
+    wait_ms: Count | None = None

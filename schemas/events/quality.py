@@ -26,6 +26,7 @@ class HourProfiled(Event):
     family: ClassVar[str] = FAMILY
     owner: ClassVar[str] = "product"
     retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    log: ClassVar[str] = "tenant.figures"
     table: ClassVar[str] = "profiles"
     agent: Label
     until: Instant

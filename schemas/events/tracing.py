@@ -39,6 +39,7 @@ class SpanEnded(RunEvent):
 
     family: ClassVar[str] = "tracing"
     owner: ClassVar[str] = "observability"
+    log: ClassVar[str] = "session.records"
     table: ClassVar[str] = "spans"
     trace: TraceId
     span: SpanId

@@ -23,6 +23,7 @@ class TokensUsed(Event):
     family: ClassVar[str] = "usage"
     owner: ClassVar[str] = "finance"
     retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    log: ClassVar[str] = "tenant.usage"
     table: ClassVar[str] = "token_usage"
     session: Label
     run: UUID
@@ -55,6 +56,7 @@ class UsageTotalled(Event):
     family: ClassVar[str] = "usage"
     owner: ClassVar[str] = "finance"
     retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    log: ClassVar[str] = "tenant.figures"
     table: ClassVar[str] = "usage_by_minute"
     until: Instant
     calls: Count

@@ -95,6 +95,7 @@ class WebhookRested(SessionEvent):
     """The pause before another attempt is over. Made by the runtime."""
 
     family: ClassVar[str] = FAMILY
+    log: ClassVar[str] = "session.records"
     step_name: Label
 
 

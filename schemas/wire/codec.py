@@ -34,6 +34,7 @@ from schemas.wire.large_bodies import (
     parted,
 )
 from schemas.wire.logical_types import Fields, Unreadable, from_plain, plain_schema_of
+from schemas.wire.record_types import TYPE, type_name
 from schemas.wire.writer_schemas import NotReadable, Registered, writer_schema_of
 
 HEAD = struct.Struct(">bI")
@@ -251,7 +252,7 @@ def headers_of(event: Event, traceparent: str | None = None) -> Headers:
 
 @cache
 def _type_header(kind: type[Event]) -> tuple[str, bytes]:
-    return "ce_type", f"weir.{kind.family}.{kind.__name__}".encode()
+    return TYPE, type_name(kind).encode()
 
 
 def traceparent_of(event: Event, trace: str | None = None) -> str:

@@ -1,8 +1,10 @@
-"""The topics, with what an operator needs to know of each: partitions, retention, owner, personal
-data.
+"""The topics, with what an operator needs to know of each: classes, partitions, retention, owner,
+personal data.
 
-A topic holds one event class. All topics of one key have one partition count, because a stage needs
-the same partition of each in one worker.
+What other services write or read has a topic of its own. What Weir tells itself of one key shares a
+log with other classes of the same stages and call steps: a transaction costs the broker a request
+for each partition that it writes to, and every reader of a log is woken by all of it. All topics of
+one key have one partition count, because a stage needs the same partition of each in one worker.
 """
 
 from dataclasses import dataclass
@@ -26,11 +28,16 @@ class Topic:
     """One topic. `retention` None means kept for ever (compacted)."""
 
     name: str
-    event: type[Event]
+    events: tuple[type[Event], ...]
     partitions: int
     retention: timedelta | None
     owner: str
     personal: bool
+
+    @property
+    def key(self) -> str:
+        """What its records are keyed by."""
+        return self.events[0].key
 
     @property
     def compacted(self) -> bool:
@@ -50,20 +57,28 @@ class Topic:
 
 
 def topic_of(kind: type[Event], partitions: int = PARTITIONS) -> Topic:
-    """The topic of a class. What is kept for ever is read whole by every worker: it has one
-    partition, so that its records have one order.
-    """
-    return Topic(
-        kind.topic(),
-        kind,
-        1 if kind.retention is None else partitions,
-        kind.retention,
-        kind.owner,
-        PERSONAL in str(schema_of(kind)),
-    )
+    """The topic that holds a class."""
+    return topics(partitions)[kind.topic()]
 
 
 def topics(partitions: int = PARTITIONS) -> dict[str, Topic]:
     """Every topic by its name."""
-    made = (topic_of(kind, partitions) for kind in event_classes().values())
-    return {topic.name: topic for topic in made}
+    classes: dict[str, list[type[Event]]] = {}
+    for kind in event_classes().values():
+        classes.setdefault(kind.topic(), []).append(kind)
+    return {name: _topic(name, tuple(those), partitions) for name, those in classes.items()}
+
+
+def _topic(name: str, events: tuple[type[Event], ...], partitions: int) -> Topic:
+    """What is kept for ever is read whole by every worker: it has one partition, so that its records
+    have one order.
+    """
+    retention = events[0].retention
+    return Topic(
+        name,
+        events,
+        1 if retention is None else partitions,
+        retention,
+        ", ".join(sorted({kind.owner for kind in events})),
+        any(PERSONAL in str(schema_of(kind)) for kind in events),
+    )

@@ -28,11 +28,9 @@ LEAST_S = 1.0
 reading.
 """
 ASKED = ("stage", "calls", "balancing")
-EVENTS = {
-    kind.topic(): kind.__name__
-    for step in PIPELINE
-    for kind in (*kinds(step.reads), *kinds(step.writes))
-}
+CLASSES = {kind for step in PIPELINE for kind in (*kinds(step.reads), *kinds(step.writes))}
+ALONE = {kind.topic(): kind.__name__ for kind in CLASSES if not kind.log}
+"""The class of each topic that holds one."""
 Sums = dict[str, float]
 
 
@@ -54,9 +52,9 @@ class LiveRates:
             pages = await self._pages()
             sums, behind = sums_of(pages)
             rates = {
-                EVENTS[topic]: round(max(0.0, count - self._before[topic]) / (now - self._at), 1)
-                for topic, count in sums.items()
-                if topic in EVENTS and topic in self._before
+                event: round(max(0.0, count - self._before[event]) / (now - self._at), 1)
+                for event, count in sums.items()
+                if event in self._before
             }
             self._at = now
             self._before = sums
@@ -83,9 +81,9 @@ class LiveRates:
 
 
 def sums_of(pages: Iterable[str]) -> tuple[Sums, Sums]:
-    """Records of each topic so far, and the lag of each consumer. Records that are written here
-    count where they are written; those from outside where they are read, by the consumer that read
-    most, because several may read one topic.
+    """Events of each class so far, and the lag of each consumer. Events that are written here count
+    where they are written; those from outside where they are read, by the consumer that read most,
+    because several may read one topic.
     """
     made: Sums = defaultdict(float)
     taken: dict[str, Sums] = defaultdict(lambda: defaultdict(float))
@@ -95,13 +93,14 @@ def sums_of(pages: Iterable[str]) -> tuple[Sums, Sums]:
             for sample in family.samples:
                 match sample.name:
                     case "weir_events_made_total":
-                        made[sample.labels["topic"]] += sample.value
+                        made[sample.labels["event"]] += sample.value
                     case "weir_records_taken_total":
-                        taken[sample.labels["topic"]][sample.labels["consumer"]] += sample.value
+                        if event := ALONE.get(sample.labels["topic"]):
+                            taken[event][sample.labels["consumer"]] += sample.value
                     case "weir_behind_records":
                         behind[sample.labels["consumer"]] = sample.value
     return {
-        topic: max(made.get(topic, 0.0), *taken[topic].values(), 0.0) for topic in {*made, *taken}
+        event: max(made.get(event, 0.0), *taken[event].values(), 0.0) for event in {*made, *taken}
     }, behind
 
 

@@ -37,6 +37,9 @@ HEADERS = {
 DESCRIPTION = "LLM agents in production, run as an exactly-once streaming pipeline on Kafka."
 
 
+SHARED = "What Weir tells itself: several classes in one log, told apart by the header ce_type."
+
+
 def document(settings: Settings) -> dict[str, Any]:
     """The AsyncAPI document as JSON values."""
     known = topics(settings.partitions).values()
@@ -50,11 +53,13 @@ def document(settings: Settings) -> dict[str, Any]:
         },
         "defaultContentType": "application/vnd.apache.avro",
         "servers": {"kafka": _server(settings)},
-        "channels": {topic.event.__name__: _channel(settings, topic) for topic in known},
+        "channels": {channel_of(topic): _channel(settings, topic) for topic in known},
         "operations": {
-            name: made for topic in known for name, made in _operations(topic.event).items()
+            name: made for topic in known for name, made in _operations_of(topic).items()
         },
-        "components": {"messages": {topic.event.__name__: _message(topic) for topic in known}},
+        "components": {
+            "messages": {kind.__name__: _message(kind) for topic in known for kind in topic.events}
+        },
     }
 
 
@@ -80,7 +85,6 @@ def _server(settings: Settings) -> dict[str, Any]:
 
 
 def _channel(settings: Settings, topic: Topic) -> dict[str, Any]:
-    name = topic.event.__name__
     config = topic.config()
     kept = {
         "cleanup.policy": [config["cleanup.policy"]],
@@ -91,8 +95,11 @@ def _channel(settings: Settings, topic: Topic) -> dict[str, Any]:
     address = settings.prefix + topic.name
     return {
         "address": address,
-        "description": _doc(topic.event),
-        "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+        "description": _doc(topic.events[0]) if len(topic.events) == 1 else SHARED,
+        "messages": {
+            kind.__name__: {"$ref": f"#/components/messages/{kind.__name__}"}
+            for kind in topic.events
+        },
         "bindings": {
             "kafka": {
                 "topic": address,
@@ -107,7 +114,20 @@ def _channel(settings: Settings, topic: Topic) -> dict[str, Any]:
     }
 
 
-def _operations(kind: type[Event]) -> dict[str, Any]:
+def channel_of(topic: Topic) -> str:
+    """The channel of a topic: named after its class, or after the log that several share."""
+    return topic.events[0].__name__ if len(topic.events) == 1 else topic.events[0].log
+
+
+def _operations_of(topic: Topic) -> dict[str, Any]:
+    return {
+        name: made
+        for kind in topic.events
+        for name, made in _operations(kind, channel_of(topic)).items()
+    }
+
+
+def _operations(kind: type[Event], channel: str) -> dict[str, Any]:
     """What Weir does on the event's channel. An event of the pipeline may be read by anybody, so it
     is sent.
     """
@@ -120,15 +140,14 @@ def _operations(kind: type[Event]) -> dict[str, Any]:
     return {
         f"{verb}{name}": {
             "action": action,
-            "channel": {"$ref": f"#/channels/{name}"},
-            "messages": [{"$ref": f"#/channels/{name}/messages/{name}"}],
+            "channel": {"$ref": f"#/channels/{channel}"},
+            "messages": [{"$ref": f"#/channels/{channel}/messages/{name}"}],
             "summary": f"{'Read' if outside else 'Written'} by: {', '.join(by) or 'every worker'}.",
         }
     }
 
 
-def _message(topic: Topic) -> dict[str, Any]:
-    kind = topic.event
+def _message(kind: type[Event]) -> dict[str, Any]:
     key = "the tenant" if kind.key == "tenant" else f"tenant/{kind.key}"
     return {
         "name": kind.__name__,

@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
-from schemas.wire.topics import topics
+from schemas.wire.topics import Topic, topics
 from streams.config import Settings
 from streams.docs.commands import COMMANDS
 from streams.engine.monitoring import metric_names
@@ -204,19 +204,24 @@ def topics_rows(settings: Settings) -> list[dict[str, Any]]:
     return [
         {
             "topic": topic.name,
-            "key": topic.event.key,
+            "events": ", ".join(kind.__name__ for kind in topic.events),
+            "key": topic.key,
             "partitions": topic.partitions,
             "retention": "for ever" if topic.retention is None else f"{topic.retention.days} days",
             "cleanup": topic.config()["cleanup.policy"],
             "owner": topic.owner,
             "personal data": "yes" if topic.personal else "no",
-            "written by": ", ".join(wrote.get(topic.event, [OUTSIDE])),
-            "read by": ", ".join(
-                read.get(topic.event, ["every worker" if topic.compacted else "consumers"])
-            ),
+            "written by": _names(wrote, topic, OUTSIDE),
+            "read by": _names(read, topic, "every worker" if topic.compacted else "consumers"),
         }
         for topic in topics(settings.partitions).values()
     ]
+
+
+def _names(by_class: dict[type[Event], list[str]], topic: Topic, otherwise: str) -> str:
+    """Who is named for any class of a topic, each once."""
+    found = dict.fromkeys(name for kind in topic.events for name in by_class.get(kind, ()))
+    return ", ".join(found) or otherwise
 
 
 def topics_table(settings: Settings | None = None) -> str:

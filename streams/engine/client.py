@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from schemas.events.agent.approvals import UserAsked
 from schemas.events.agent.runs import AgentRequested, RequestRefused, RunFinished
 from schemas.events.base import Event
 from schemas.wire.codec import Codec, Undecodable, headers_of
 from schemas.wire.large_bodies import StoreAway
+from schemas.wire.record_types import ForeignType, RecordTypes
 from streams.config import Settings
 from streams.engine import kafka
 
@@ -88,10 +89,10 @@ class Watch:
         classes: Iterable[type[Event]],
         heard: Callable[[Event], None],
     ):
-        self._classes = {settings.prefix + kind.topic(): kind for kind in classes}
+        self._types = RecordTypes(settings.prefix, classes)
         self._codec, self._heard, self._stop = codec, heard, threading.Event()
         self._consumer = kafka.consumer(settings, f"watch-{uuid4().hex[:12]}")
-        self._consumer.assign(ends(self._consumer, list(self._classes)))
+        self._consumer.assign(ends(self._consumer, self._types.topics))
         self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
         self._thread.start()
 
@@ -99,17 +100,22 @@ class Watch:
         while not self._stop.is_set():
             first = self._consumer.poll(0.05)  # consume() with a time to wait waits for all of it
             for message in () if first is None else (first, *self._consumer.consume(1_000, 0)):
-                if message.error():
-                    continue
-                try:
-                    event = self._codec.decode(self._classes[message.topic()], message.value())
-                except (Undecodable, StoreAway) as error:
-                    event = getattr(
-                        error, "event", None
-                    )  # what can be read of it, where only its body is missing
-                    if event is None:
-                        continue  # not ours to judge: the pipeline has made a dead letter of it
-                self._heard(event)
+                event = None if message.error() else self._event(message)
+                if event is not None:
+                    self._heard(event)
+
+    def _event(self, message: Message) -> Event | None:
+        """The record's event, or what can be read of it where only its body is missing. None for a
+        class that is not watched, and for what is no event: the pipeline has made a dead letter of
+        that.
+        """
+        try:
+            kind = self._types.of(message)
+            return kind and self._codec.decode(kind, message.value())
+        except ForeignType:
+            return None
+        except (Undecodable, StoreAway) as error:
+            return getattr(error, "event", None)
 
     def __enter__(self) -> "Watch":
         return self

@@ -18,7 +18,7 @@ from confluent_kafka import Message
 
 from schemas.events.base import Event
 from schemas.events.operations import DeadLettered, Reason
-from schemas.wire.codec import Codec, Headers, Undecodable
+from schemas.wire.codec import Codec, Headers, Undecodable, headers_of
 from streams.config import Settings
 from streams.engine.kafka import admin, create_topics, high_watermark, producer, read_to
 from streams.engine.stages.changelog import topic as changelog
@@ -94,6 +94,7 @@ def letter_about(
         offset=message.offset(),
         record_key=event.partition_key().encode(),
         record_value=value,
+        headers=as_text(headers_of(event)),
         consumer=consumer,
         reason=reason,
         detail=readable(detail),

@@ -257,7 +257,7 @@ def create_topics(settings: Settings, topics: list[Topic]) -> list[str]:
     client = admin(settings)
     existing = client.list_topics(timeout=30).topics
     missing = []
-    for topic in topics:
+    for topic in {topic.name: topic for topic in topics}.values():
         name = settings.prefix + topic.name
         if name not in existing:
             missing.append(

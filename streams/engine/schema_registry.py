@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from schemas.catalogue import event_classes
 from schemas.events.base import Event
 from schemas.wire.avro_schema import schema_of
+from schemas.wire.record_types import type_name
 from schemas.wire.writer_schemas import AVRO, Registered
 from streams.config import Settings
 
@@ -279,8 +280,10 @@ class Facts:
 
 
 def subject_of(settings: Settings, kind: type[Event]) -> str:
-    """TopicNameStrategy, said explicitly: the client's default changed once."""
-    return f"{settings.prefix}{kind.topic()}-value"
+    """The subject of a class's schemas: of a class with a topic of its own `<topic>-value`, which is
+    what consumers' tools look for; of one that shares a log the record's full name.
+    """
+    return f"{settings.prefix}{type_name(kind) if kind.log else kind.topic() + '-value'}"
 
 
 def canonical(schema: dict[str, Any]) -> str:

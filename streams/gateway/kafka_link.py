@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 from uuid import uuid4
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from schemas.definitions.kinds import Definitions
 from schemas.events.agent.approvals import (
@@ -41,6 +41,7 @@ from schemas.events.guardrails import VerdictReached
 from schemas.events.model_chunks import ModelChunk
 from schemas.wire.codec import Codec, Undecodable, headers_of
 from schemas.wire.large_bodies import StoreAway
+from schemas.wire.record_types import ForeignType, RecordTypes
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.client import now, places
@@ -121,11 +122,11 @@ class KafkaLink:
                 "queue.buffering.max.messages": 50_000,
             },
         )
-        self._kinds = {settings.prefix + kind.topic(): kind for kind in TOLD}
+        self._types = RecordTypes(settings.prefix, TOLD)
         self._consumer = kafka.consumer(settings, f"gateway-{uuid4().hex[:12]}")
         since = milliseconds(now() - REMEMBERED)
         self._consumer.assign(
-            kafka.patiently(lambda: places(self._consumer, self._kinds, since), lambda: None)
+            kafka.patiently(lambda: places(self._consumer, self._types.topics, since), lambda: None)
         )
         self._threads = [
             threading.Thread(target=work, name=work.__name__, daemon=True)
@@ -167,19 +168,23 @@ class KafkaLink:
         while not self._stop.is_set():
             first = self._consumer.poll(0.2)
             found = () if first is None else (first, *self._consumer.consume(BATCH, 0))
-            batch = [
-                SessionRecord(self._kinds[one.topic()], one.key() or b"", one.value() or b"")
-                for one in found
-                if not one.error()
-            ]
+            batch = [known for one in found if not one.error() and (known := self._known(one))]
             if batch:
                 self._loop.call_soon_threadsafe(self.recent_runs.take, batch)
+
+    def _known(self, record: Message) -> SessionRecord | None:
+        """The record with its class; None where callers are told nothing of it."""
+        try:
+            kind = self._types.of(record)
+        except ForeignType:  # the stage or the sink worker makes a dead letter of it
+            return None
+        return kind and SessionRecord(kind, record.key() or b"", record.value() or b"")
 
     def _decoded(self, heard: SessionRecord) -> Event | None:
         try:
             return self._codec.decode(heard.kind, heard.value)
         except (Undecodable, StoreAway, RegistryAway) as error:
-            log.warning("a record of %s is not whole: %s", heard.kind.topic(), error)
+            log.warning("a %s is not whole: %s", heard.kind.__name__, error)
             return getattr(error, "event", None)
 
     def close(self) -> None:

@@ -1,5 +1,5 @@
-"""What happened in the last hour, minute by minute? A bounded table in memory, and the JSON that is
-made from it.
+"""What happened in the last hour, minute by minute: a bounded table in memory, and the JSON that
+is made from it.
 
 A cell counts one minute of one series (tenant, agent, model). Costs and tokens are counted when a
 model call is metered, so a run that is still going shows what it has spent; runs and their waits
@@ -15,18 +15,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from schemas.events.agent.runs import RequestRefused, RunFinished
 from schemas.events.base import Event
-from schemas.events.guardrails import VerdictReached
-from schemas.events.operations import DeadLettered
-from schemas.events.usage import TokensUsed
+from schemas.events.operations import DeadLettered, LiveFigures
 from schemas.money import money_text
 
 KEPT_MINUTES = 60
 MOST_SERIES = 2_000
 OTHERS = ("(others)", "(others)", "(others)")
 WIDTH = 1.05
-ERRORS = ("failed", "stopped")
 DIMENSIONS = ("tenant", "agent", "model")
 Series = tuple[str, str, str]
 Minute = int
@@ -57,6 +53,11 @@ class Cell:
             setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
 
+SUMMED = [
+    one.name for one in fields(Cell) if one.type is int and one.name in LiveFigures.model_fields
+]
+
+
 def bucket(wait_ms: int) -> int:
     return math.ceil(math.log(wait_ms, WIDTH)) if wait_ms > 1 else 0
 
@@ -83,21 +84,12 @@ def series_of(event: Event) -> Series:
 def count(cell: Cell, event: Event) -> None:
     """One event into the cell of its minute."""
     match event:
-        case RunFinished():
-            cell.runs += 1
-            cell.errors += event.outcome in ERRORS
-            cell.blocked += event.outcome == "blocked"
-            cell.waits[bucket(event.wait_ms)] += 1
-        case TokensUsed():
-            cell.model_calls += 1
-            cell.unpriced_calls += event.cost_usd is None
-            cell.input_tokens += event.tokens.input_tokens
-            cell.output_tokens += event.tokens.output_tokens
+        case LiveFigures():
+            for name in SUMMED:
+                setattr(cell, name, getattr(cell, name) + getattr(event, name))
             cell.cost_usd += event.cost_usd or 0
-        case RequestRefused():
-            cell.refused += 1
-        case VerdictReached():
-            cell.verdicts += 1
+            if event.wait_ms is not None:
+                cell.waits[bucket(event.wait_ms)] += 1
         case DeadLettered():
             cell.dead_letters += 1
 

@@ -8,15 +8,16 @@ Minutes are those in which records were produced.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from confluent_kafka import OFFSET_INVALID, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_INVALID, KafkaError, Message, TopicPartition
 
 from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
+from schemas.wire.record_types import ForeignType, RecordTypes
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.dead_letters import read_all
@@ -106,30 +107,50 @@ class Log:
 def balance(settings: Settings, codec: Any, rows: Rows, since: datetime | None = None) -> Balance:
     """Counts all that was produced since a moment, or all that the log still has."""
     found = Balance()
-    stored = kinds(SINKS["clickhouse"])
-    ids = ids_of(settings, [settings.prefix + kind.topic() for kind in stored])
-    logs = read_logs(settings, list(stored), ids, since)
+    types = RecordTypes(settings.prefix, kinds(SINKS["clickhouse"]))
+    ids = ids_of(settings, types.topics)
+    logs = read_logs(settings, types, ids, since)
     dead = {
         (letter.topic_name, letter.partition, letter.offset)
         for letter in read_all(settings, codec)
         if is_of(letter, ids)
     }
-    for kind, partitions in logs.items():
-        place = {"topic": kind.topic(), "topic_id": ids[settings.prefix + kind.topic()]}
-        if earlier := sum(row["times"] for row in rows(EARLIER.format(table=kind.table), place)):
-            found.earlier[settings.prefix + kind.topic()] = earlier
+    for topic, partitions in logs.items():
+        classes = types.classes_in(topic)
+        if earlier := rows_of_earlier(classes, ids[topic], rows):
+            found.earlier[topic] = earlier
         with_records = {number: log for number, log in partitions.items() if log.records}
         if with_records:
-            landed = rows(
-                LANDED.format(table=kind.table),
-                place
-                | {
-                    "numbers": list(with_records),
-                    "least": min(min(log.records) for log in with_records.values()),
-                },
-            )
-            count(settings.prefix + kind.topic(), with_records, landed, dead, found)
+            landed = landed_rows(classes, ids[topic], with_records, rows)
+            count(topic, with_records, landed, dead, found)
     return found
+
+
+def landed_rows(
+    classes: Sequence[type[Event]], topic_id: str, logs: dict[int, Log], rows: Rows
+) -> list[dict[str, Any]]:
+    """The rows of a topic's records, out of the tables of its classes."""
+    wanted = {
+        "topic": classes[0].topic(),
+        "topic_id": topic_id,
+        "numbers": list(logs),
+        "least": min(min(log.records) for log in logs.values()),
+    }
+    return [row for table in tables_of(classes) for row in rows(LANDED.format(table=table), wanted)]
+
+
+def rows_of_earlier(classes: Sequence[type[Event]], topic_id: str, rows: Rows) -> int:
+    """How many rows are of a topic that had the name before."""
+    place = {"topic": classes[0].topic(), "topic_id": topic_id}
+    return sum(
+        row["times"]
+        for table in tables_of(classes)
+        for row in rows(EARLIER.format(table=table), place)
+    )
+
+
+def tables_of(classes: Sequence[type[Event]]) -> list[str]:
+    return sorted({kind.table for kind in classes})
 
 
 def count(
@@ -163,16 +184,16 @@ def count(
 
 
 def read_logs(
-    settings: Settings, events: list[type[Event]], ids: dict[str, str], since: datetime | None
-) -> dict[type[Event], dict[int, Log]]:
-    """Every committed record of these classes. How far the sink worker has written is asked first,
-    so that what it writes meanwhile counts as landed or under way, never as lost.
+    settings: Settings, types: RecordTypes, ids: dict[str, str], since: datetime | None
+) -> dict[str, dict[int, Log]]:
+    """Every committed record of these classes, by topic and partition. How far the sink worker has
+    written is asked first, so that what it writes meanwhile counts as landed or under way, never as
+    lost.
     """
     written = written_to(settings, ids)
-    kind_of = {settings.prefix + kind.topic(): kind for kind in events}
-    logs = {kind: {} for kind in events}
-    for topic, number in written:
-        logs[kind_of[topic]][number] = Log({}, written[topic, number])
+    logs: dict[str, dict[int, Log]] = {topic: {} for topic in types.topics}
+    for (topic, number), offset in written.items():
+        logs[topic][number] = Log({}, offset)
     reader = kafka.consumer(settings, "balance", **{"enable.partition.eof": True})
     try:
         left = set(written)
@@ -182,9 +203,8 @@ def read_logs(
             for message in messages:
                 place = message.topic(), message.partition()
                 if message.error() is None:
-                    logs[kind_of[place[0]]][place[1]].records[message.offset()] = (
-                        message.timestamp()[1]
-                    )
+                    if lands(types, message):
+                        logs[place[0]][place[1]].records[message.offset()] = message.timestamp()[1]
                 elif message.error().code() == KafkaError._PARTITION_EOF:
                     left.discard(place)
                 elif kafka.is_fatal(message.error()):
@@ -209,6 +229,14 @@ def is_of(letter: DeadLettered, ids: dict[str, str]) -> bool:
     name before.
     """
     return letter.consumer == CONSUMER and letter.topic_id in ("", ids.get(letter.topic_name))
+
+
+def lands(types: RecordTypes, message: Message) -> bool:
+    """Whether a record is to be written, or to become a dead letter because it is of no class."""
+    try:
+        return types.of(message) is not None
+    except ForeignType:
+        return True
 
 
 def written_to(settings: Settings, ids: dict[str, str]) -> dict[tuple[str, int], int]:

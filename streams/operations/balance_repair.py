@@ -11,7 +11,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from schemas.events.base import Event
+from schemas.wire.record_types import RecordTypes
 from sinks.base import Sink
 from streams.config import Settings
 from streams.engine import kafka
@@ -30,10 +30,10 @@ def repair(
     """Lands lost records by topic and partition; how many could be written. What can never be
     stored is logged.
     """
-    kind_of = {settings.prefix + kind.topic(): kind for kind in kinds(SINKS["clickhouse"])}
-    landed = 0
+    types = RecordTypes(settings.prefix, kinds(SINKS["clickhouse"]))
     reader = Reader(codec, sink, VALIDATED, settings.retention_days)
     ids = kafka.topic_ids(kafka.admin(settings), {topic for topic, _ in lost})
+    landed = 0
     for (topic, partition), offsets in sorted(lost.items()):
         for begin in range(0, len(offsets), AT_ONCE):
             landed += _land(
@@ -41,7 +41,7 @@ def repair(
                 reader,
                 sink,
                 (topic, partition),
-                kind_of[topic],
+                types,
                 ids[topic],
                 sorted(offsets)[begin : begin + AT_ONCE],
                 now,
@@ -54,7 +54,7 @@ def _land(
     reader: Reader,
     sink: Sink,
     place: Place,
-    kind: type[Event],
+    types: RecordTypes,
     topic_id: str,
     offsets: list[int],
     now: datetime,
@@ -65,7 +65,7 @@ def _land(
         for message in kafka.read_to(settings, *place, offsets[0], offsets[-1] + 1)
         if message.offset() in wanted
     ]
-    prepared, bad = reader.read(kind, topic_id, messages)
+    inserts, bad = reader.read_all(types, topic_id, messages)
     for each in bad:
         log.warning(
             "%s[%d] at %d can never be stored (%s): %s",
@@ -74,9 +74,10 @@ def _land(
             each.reason,
             each.detail,
         )
-    if prepared is not None:
-        # The minute is part of it: what is lost anew after a repair is to land anew, and not taken
-        # for a repeat.
-        digest = sha256(",".join(map(str, offsets)).encode()).hexdigest()[:16]
-        sink.write(prepared, f"repair:{place[0]}:{topic_id}:{place[1]}:{digest}:{now:%Y%m%d%H%M}")
+    # The minute is part of the token: what is lost anew after a repair is to land anew, and not
+    # taken for a repeat.
+    digest = sha256(",".join(map(str, offsets)).encode()).hexdigest()[:16]
+    token = f"repair:{place[0]}:{topic_id}:{place[1]}:{digest}:{now:%Y%m%d%H%M}"
+    for each in inserts:
+        sink.write(each.prepared, f"{token}:{each.kind.__name__}")
     return len(messages) - len(bad)

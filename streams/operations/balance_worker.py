@@ -21,16 +21,15 @@ from typing import Any
 
 from confluent_kafka import KafkaError
 
-from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
 from schemas.wire.codec import Undecodable
+from schemas.wire.record_types import RecordTypes
 from sinks.clickhouse.connection import append_rows
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.errors import UserError
 from streams.engine.shapes import kinds
 from streams.operations.balance import (
-    LANDED,
     Balance,
     Letters,
     Log,
@@ -40,6 +39,8 @@ from streams.operations.balance import (
     count,
     ids_of,
     is_of,
+    landed_rows,
+    lands,
     written_to,
 )
 from streams.operations.connections import rows_of
@@ -141,7 +142,8 @@ class Ledger:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ):
         self._settings, self._codec, self._now = settings, codec, now
-        self._kinds = {settings.prefix + kind.topic(): kind for kind in kinds(SINKS["clickhouse"])}
+        self._types = RecordTypes(settings.prefix, kinds(SINKS["clickhouse"]))
+        self._letters_topic = settings.prefix + DeadLettered.topic()
         self._ids: dict[str, str] = {}
         self._begin()
 
@@ -155,7 +157,7 @@ class Ledger:
 
     def turn(self) -> Counted:
         """Counts what has settled since the last turn, keeps it, and returns it with who is behind."""
-        ids = ids_of(self._settings, list(self._kinds))
+        ids = ids_of(self._settings, self._types.topics)
         made_anew = tuple(topic for topic, before in self._ids.items() if ids[topic] != before)
         if made_anew:  # as after a restart: what is remembered of offsets is of other records
             self._begin()
@@ -198,7 +200,7 @@ class Ledger:
         sake.
         """
         self._waiting.setdefault((topic, partition), {})[offset] = at_ms
-        if self._kinds[topic] is DeadLettered:
+        if topic == self._letters_topic:
             try:
                 letter = self._codec.decode(DeadLettered, value)
             except Undecodable:
@@ -211,7 +213,7 @@ class Ledger:
         whole.
         """
         changed: dict[tuple[str, int, datetime], None] = {}
-        for topic, kind in self._kinds.items():
+        for topic in self._types.topics:
             settled = {
                 number: Log(
                     {place: at for place, at in self._waiting[topic, number].items() if place < to},
@@ -221,7 +223,7 @@ class Ledger:
                 if name == topic and (topic, number) in self._waiting
             }
             with_records = {number: log_ for number, log_ in settled.items() if log_.records}
-            for one, longest in self._counted(topic, kind, with_records, rows):
+            for one, longest in self._counted(topic, with_records, rows):
                 changed[self._add(one, longest)] = None
             for number, log_ in settled.items():
                 for offset in log_.records:
@@ -229,20 +231,11 @@ class Ledger:
         self._forget()
         return [self._minutes[place] for place in changed]
 
-    def _counted(
-        self, topic: str, kind: type[Event], logs: dict[int, Log], rows: Rows
-    ) -> list[tuple[Minute, int]]:
+    def _counted(self, topic: str, logs: dict[int, Log], rows: Rows) -> list[tuple[Minute, int]]:
         found = Balance()
         if logs:
-            least = min(min(log_.records) for log_ in logs.values())
-            landed = rows(
-                LANDED.format(table=kind.table),
-                {
-                    "topic": kind.topic(),
-                    "topic_id": self._ids.get(topic, ""),
-                    "numbers": list(logs),
-                    "least": least,
-                },
+            landed = landed_rows(
+                self._types.classes_in(topic), self._ids.get(topic, ""), logs, rows
             )
             count(topic, logs, landed, self._dead, found)
         return [(one, max(found.waits_ms[topic], default=0)) for one in found.minutes]
@@ -276,7 +269,7 @@ class Ledger:
         until |= {
             place: min(end, written[place])
             for place, end in until.items()
-            if self._kinds[place[0]] is not DeadLettered
+            if place[0] != self._letters_topic
         }
         left = {place for place, end in until.items() if end > self._read_to.get(place, -1)}
         self._reader.pause([kafka.TopicPartition(*place) for place in written.keys() - left])
@@ -286,7 +279,8 @@ class Ledger:
             for message in self._reader.consume(10_000, 0.5):
                 place, offset = (message.topic(), message.partition()), message.offset()
                 if message.error() is None:
-                    self.take(*place, offset, message.timestamp()[1], message.value())
+                    if lands(self._types, message):
+                        self.take(*place, offset, message.timestamp()[1], message.value())
                     offset += 1
                 elif message.error().code() != KafkaError._PARTITION_EOF:
                     if kafka.is_fatal(message.error()):

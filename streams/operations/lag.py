@@ -1,10 +1,12 @@
 """How far behind is each part of the pipeline: in records, and by the age of the oldest of them?"""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
+from schemas.events.base import Event
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.shapes import calls, inputs, kinds, stages
@@ -27,15 +29,12 @@ class Delay:
 
 def consumers() -> dict[str, list[str]]:
     """Every part of the pipeline that reads Kafka, with its topics."""
-    found = {
-        f"stage-{key}": [kind.topic() for kind in inputs(steps)]
-        for key, steps in stages(PIPELINE).items()
+    read: dict[str, Iterable[type[Event]]] = {
+        f"stage-{key}": inputs(steps) for key, steps in stages(PIPELINE).items()
     }
-    found["calls"] = [kind.topic() for step in calls(PIPELINE) for kind in kinds(step.reads)]
-    found |= {
-        f"sink-{sink}": [kind.topic() for kind in kinds(reads)] for sink, reads in SINKS.items()
-    }
-    return found
+    read["calls"] = [kind for step in calls(PIPELINE) for kind in kinds(step.reads)]
+    read |= {f"sink-{sink}": kinds(reads) for sink, reads in SINKS.items()}
+    return {name: sorted({kind.topic() for kind in those}) for name, those in read.items()}
 
 
 def delays(settings: Settings, only: set[str] | None = None) -> list[Delay]:

@@ -15,7 +15,7 @@ from schemas.events.knowledge import (
     DocumentPublished,
     DocumentWithdrawn,
 )
-from schemas.events.operations import DeadLettered
+from schemas.events.operations import DeadLettered, LiveFigures
 from schemas.events.tracing import SpanReceived
 from sinks.spec import sink_specs
 from streams.engine.shapes import Kinds, Step, kinds, written
@@ -65,3 +65,6 @@ SINKS: dict[str, Kinds] = {name: reduce(or_, spec.events) for name, spec in sink
 
 VALIDATED = (written(PIPELINE) | {DeadLettered}) - {*kinds(FROM_SERVICES)}
 """The classes that nobody outside writes: their records were validated when they were made."""
+
+LIVE_VIEWS: Kinds = LiveFigures | DeadLettered
+"""What the live views read: a slim log made for them, and the dead letters, which are few."""

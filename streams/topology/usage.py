@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from processors.usage import attempts, metering
+from processors.usage import attempts, live_figures, metering
 from streams.engine.shapes import Each, Step, Tumbling, Window
 
 TOTAL_USAGE = Window(
@@ -16,5 +16,7 @@ STEPS = (
     Step("meter", Each(metering.meter)),
     Step("book_attempts", Each(attempts.book)),
     Step("settle", Each(metering.settle)),
+    Step("show_session", Each(live_figures.figures_of_session)),
+    Step("show_usage", Each(live_figures.figures_of_usage)),
     Step("total_usage", TOTAL_USAGE),
 )

@@ -22,6 +22,7 @@ from schemas.events.agent.runs import AgentRequested, RunCancelled, RunSettled
 from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
 from schemas.wire.codec import Codec, LocalIds, headers_of
+from schemas.wire.record_types import RecordTypes
 from schemas.wire.topics import topic_of
 from streams.config import Settings
 from streams.engine import kafka
@@ -145,31 +146,34 @@ class Toy:
     def flush(self) -> None:
         assert self._producer.flush(20) == 0
 
-    def messages(self, topic: str) -> list[Message]:
-        """The committed records of a topic, partition by partition."""
-        name = self.settings.prefix + topic
+    def messages(self, kind: type[Event]) -> list[Message]:
+        """The committed records of a class, partition by partition."""
+        name = self.settings.prefix + kind.topic()
+        types = RecordTypes(self.settings.prefix, [kind])
         found = []
         for number in range(PARTITIONS):
             low, high = kafka.patiently(
                 lambda n=number: kafka.high_watermark(self.settings, name, n), lambda: None
             )
-            found += kafka.read_to(self.settings, name, number, low, high, timeout_s=30)
+            records = kafka.read_to(self.settings, name, number, low, high, timeout_s=30)
+            found += [record for record in records if types.of(record)]
         return found
 
     def events(self, kind: type[Event]) -> list[Event]:
-        return [self.codec.decode(kind, m.value(), m.key()) for m in self.messages(kind.topic())]
+        return [self.codec.decode(kind, m.value(), m.key()) for m in self.messages(kind)]
 
     def count(self, kind: type[Event]) -> int:
-        """How many committed records are on the topic by now, counted on from the last time."""
-        name = self.settings.prefix + kind.topic()
-        if name not in self._tails:
+        """How many committed records of the class there are by now, counted on from the last time."""
+        name, types = self.settings.prefix + kind.topic(), RecordTypes(self.settings.prefix, [kind])
+        if kind not in self._tails:
             tail = kafka.consumer(self.settings, "tail", **{"enable.partition.eof": True})
             tail.assign([TopicPartition(name, number, 0) for number in range(PARTITIONS)])
-            self._tails[name] = tail, [0, 0, 0, 0]
-        tail, counts = self._tails[name]
+            self._tails[kind] = tail, [0, 0, 0, 0]
+        tail, counts = self._tails[kind]
         while batch := tail.consume(5_000, 0.1):
             for message in batch:
-                counts[message.partition()] += message.error() is None
+                if message.error() is None and types.of(message):
+                    counts[message.partition()] += 1
         return sum(counts)
 
     def close(self) -> None:

@@ -60,6 +60,7 @@ class ApprovalResolved(RunEvent):
 
     family: ClassVar[str] = FAMILY
     retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    log: ClassVar[str] = "session.decisions"
     table: ClassVar[str] = "approvals"
     approval: UUID
     step: Count
@@ -77,6 +78,7 @@ class ApprovalRefused(SessionEvent):
 
     family: ClassVar[str] = FAMILY
     retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    log: ClassVar[str] = "session.decisions"
     table: ClassVar[str] = "approvals"
     approval: UUID
     by: Personal

@@ -100,6 +100,7 @@ class ResponseCleared(RunEvent):
     """A model's answer as screened: what the agent goes on with."""
 
     family: ClassVar[str] = FAMILY
+    log: ClassVar[str] = "session.records"
     step: Count
     model: Label = ""
     content: Personal | None = None
@@ -114,6 +115,7 @@ class ResponseCleared(RunEvent):
 
 class ResponseBlocked(RunEvent):
     family: ClassVar[str] = FAMILY
+    log: ClassVar[str] = "session.records"
     step: Count
     model: Label = ""
     rule: Label

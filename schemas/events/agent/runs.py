@@ -4,11 +4,13 @@ A run is one request and everything that it causes; `run` is the id of its Agent
 counts the model turns of a run from 1.
 """
 
+from datetime import timedelta
 from typing import ClassVar, Literal
 from uuid import UUID
 
 from schemas.events.agent.base import FAMILY, RunEvent
 from schemas.events.base import (
+    THIRTEEN_MONTHS,
     Audience,
     Count,
     Event,
@@ -83,6 +85,7 @@ class RequestCleared(RunEvent):
     """Screened: `text` is what the agent may see, redacted where the policy says so."""
 
     family: ClassVar[str] = FAMILY
+    log: ClassVar[str] = "session.records"
     text: Personal
     user: Personal | None = None
     metadata: dict[str, str] = {}
@@ -94,6 +97,7 @@ class RequestCleared(RunEvent):
 
 class RequestBlocked(RunEvent):
     family: ClassVar[str] = FAMILY
+    log: ClassVar[str] = "session.records"
     rule: Label
     detail: str = ""
     text: Personal = ""
@@ -166,6 +170,7 @@ class ResultCleared(RunEvent):
     """A tool's result, or retrieved passages, as screened: what the model may see."""
 
     family: ClassVar[str] = FAMILY
+    log: ClassVar[str] = "session.records"
     step: Count
     call: Label
     tool: Label
@@ -215,6 +220,7 @@ class Woke(SessionEvent):
     """A time that a state waited for has come. Made by the runtime, and recorded like every event."""
 
     family: ClassVar[str] = FAMILY
+    log: ClassVar[str] = "session.records"
     step_name: Label
 
 
@@ -254,6 +260,7 @@ class RunsHeld(Event):
     """
 
     family: ClassVar[str] = FAMILY
+    log: ClassVar[str] = "tenant.agents"
     session: Label
     runs: Count
     held: bool
@@ -269,6 +276,8 @@ class RunSettled(Event):
     """
 
     family: ClassVar[str] = FAMILY
+    retention: ClassVar[timedelta | None] = THIRTEEN_MONTHS
+    log: ClassVar[str] = "tenant.usage"
     session: Label
     run: UUID
     outcome: Outcome

@@ -31,6 +31,7 @@ class SignalRefused(SessionEvent):
     """
 
     family: ClassVar[str] = FAMILY
+    log: ClassVar[str] = "session.records"
     table: ClassVar[str] = "refused_signals"
     name: Label
     reason: Literal["too_many", "too_large"]

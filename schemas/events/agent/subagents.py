@@ -19,6 +19,7 @@ class ChildFinished(Event):
     """
 
     family: ClassVar[str] = FAMILY
+    log: ClassVar[str] = "tenant.agents"
     run: UUID
     parent: Parent
     outcome: Outcome
@@ -34,6 +35,7 @@ class ChildCancelled(Event):
     """The run that asked for this child is over: nobody waits for it any more."""
 
     family: ClassVar[str] = FAMILY
+    log: ClassVar[str] = "tenant.agents"
     run: UUID
     child: UUID
 
@@ -42,6 +44,7 @@ class ChildHeld(Event):
     """An agent that another one asked waits for people only (`held`), or goes on."""
 
     family: ClassVar[str] = FAMILY
+    log: ClassVar[str] = "tenant.agents"
     run: UUID
     parent: Parent
     held: bool

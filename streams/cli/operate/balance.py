@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 from confluent_kafka import Message
 
+from schemas.events.base import Event
 from schemas.events.knowledge import ChunkPrepared, ChunkRetired
+from schemas.wire.record_types import RecordTypes
 from sinks.clickhouse.connection import append_rows
 from sinks.qdrant import sink as qdrant_sink
 from streams.cli.output import AsJson, err, out, say_json, table
@@ -144,15 +146,13 @@ def pieces_of(configured: Settings, waiting: list[Delay]) -> dict[str, int]:
     if behind:
         raise UserError(f"{behind} pieces are on their way to Qdrant: ask again in a moment")
     codec = codec_of(configured)
-    log = {
-        kind: [
-            (number, event)
-            for number in range(configured.partitions)
-            for message in records(configured, configured.prefix + kind.topic(), number)
-            for event in readable(codec, kind, message)
-        ]
-        for kind in (ChunkPrepared, ChunkRetired)
-    }
+    types = RecordTypes(configured.prefix, (ChunkPrepared, ChunkRetired))
+    log: dict[type[Event], list[tuple[int, Event]]] = {kind: [] for kind in types.wanted}
+    for topic in types.topics:
+        for number in range(configured.partitions):
+            for message in records(configured, topic, number):
+                for event in readable(codec, types, message):
+                    log[type(event)].append((number, event))
     wanted = chunks_of(log)
     retired = {(event.tenant, event.document, event.nth) for _, event in log[ChunkRetired]} - wanted
     there = qdrant_sink.stored_chunks(

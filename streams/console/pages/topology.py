@@ -34,7 +34,9 @@ async def topology(look: PageRequestOf) -> HTMLResponse:
     by_topic = {row["topic"]: row["a_minute"] for row in rates}
     events = [kind for step in PIPELINE for kind in (*kinds(step.reads), *kinds(step.writes))]
     by_event = {
-        kind.__name__: by_topic[kind.topic()] for kind in events if kind.topic() in by_topic
+        kind.__name__: by_topic[kind.topic()]
+        for kind in events
+        if kind.topic() in by_topic and not kind.log
     }
     drawn = [
         (f"stage: {key}", f"stage-{key}", late.get(f"stage-{key}"), [_step(step) for step in steps])

@@ -43,7 +43,7 @@ class Holding:
             settings.prefix + kind.topic(): step for step in steps for kind in kinds(step.reads)
         }
         self._answers = {
-            topic: sorted(settings.prefix + kind.topic() for kind in kinds(step.writes))
+            topic: sorted({settings.prefix + kind.topic() for kind in kinds(step.writes)})
             for topic, step in self.asks.items()
         }
         self._reader = Answers(settings, worker.beat)

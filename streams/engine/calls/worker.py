@@ -11,6 +11,7 @@ mark is committed, and is `Uncertain` to whoever finds the mark.
 import logging
 import queue
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,7 @@ from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
 from schemas.wire.codec import Headers, Undecodable, headers_of, trace_of, traceparent_of
 from schemas.wire.large_bodies import StoreAway
+from schemas.wire.record_types import event_name
 from schemas.wire.topics import MESSAGE_BYTES_MAX
 from streams.config import Settings
 from streams.engine import kafka
@@ -100,13 +102,7 @@ class Calls:
             slot,
             ",".join(self._holding.asks),
             ",".join(
-                sorted(
-                    {
-                        settings.prefix + kind.topic()
-                        for step in steps
-                        for kind in kinds(step.writes)
-                    }
-                )
+                sorted({settings.prefix + k.topic() for step in steps for k in kinds(step.writes)})
             ),
         )
 
@@ -313,9 +309,9 @@ class Calls:
             [Place(done.part.topic, done.part.partition, done.offset) for done, _ in self._finished]
         )
         metrics = self._worker.metrics
-        for topic in {record[0] for _, records in self._finished for record in records}:
-            count = sum(record[0] == topic for _, records in self._finished for record in records)
-            metrics.count("weir_events_made", count, consumer=NAME, topic=topic)
+        made = [record for _, records in self._finished for record in records]
+        for event, count in Counter(event_name(record[3]) for record in made).items():
+            metrics.count("weir_events_made", count, consumer=NAME, event=event)
         self._finished = []
         metrics.count("weir_transactions", consumer=NAME, outcome="committed")
         metrics.observe("weir_transaction_seconds", seconds, consumer=NAME)

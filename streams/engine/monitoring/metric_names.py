@@ -34,7 +34,7 @@ METRICS: dict[str, Metric] = {
         ("outcome",),
     ),
     "weir_records_taken": Metric("counter", "Records read and processed", ("consumer", "topic")),
-    "weir_events_made": Metric("counter", "Events written", ("consumer", "topic")),
+    "weir_events_made": Metric("counter", "Events written", ("consumer", "event")),
     "weir_dead_letters": Metric(
         "counter", "Records that could not be taken", ("consumer", "reason")
     ),

@@ -1,8 +1,10 @@
 """Batches with recorded boundaries: a successor makes exactly the same insert again.
 
-The first and last offset of an insert are recorded in the offset commit's metadata before the
-insert begins. Whoever owns the partition next replays exactly that range, under the token that was
-recorded with it. Without this, batches form anew after a crash: 90,000 rows became 94,110.
+The first and last offset of a cut are recorded in the offset commit's metadata before anything of
+it is written. Whoever owns the partition next replays exactly that range, under the tokens that
+follow from what was recorded with it. Without this, batches form anew after a crash: 90,000 rows
+became 94,110. A log may hold several classes: a cut is a range of the log, and each class in it is
+one insert, with a token of its own.
 """
 
 import json
@@ -16,6 +18,8 @@ from confluent_kafka import Message
 from schemas.events.base import Event
 
 Place = tuple[str, int]
+PASSED_S = 5.0
+"""For how long records that are only passed over wait for a commit."""
 
 
 class RangeLost(Exception):
@@ -37,8 +41,9 @@ class Range:
     def metadata(self) -> str:
         return _compact({"f": self.first, "l": self.last, "e": self.epoch, "t": self.topic_id})
 
-    def token(self, topic: str, partition: int) -> str:
-        return f"{topic}:{self.topic_id}:{partition}:{self.first}-{self.last}:{self.epoch}"
+    def token(self, topic: str, partition: int, event: str) -> str:
+        """The token of the insert that holds the range's records of one class."""
+        return f"{topic}:{self.topic_id}:{partition}:{self.first}-{self.last}:{self.epoch}:{event}"
 
 
 @dataclass(frozen=True)
@@ -95,23 +100,32 @@ class Limits:
 
 
 @dataclass
+class ClassRows:
+    """The records of one class in a cut, as the sink takes them."""
+
+    kind: type[Event]
+    prepared: Any
+    rows: int
+    written: bool = False
+
+
+@dataclass
 class Cut:
-    """The records of one insert. `recorded`: its range is in the committed metadata. `read`: it was
-    made ready to be written, as `prepared` (None where no record of it can be stored).
+    """The records of one range. `recorded`: the range is in the committed metadata. `read`: they
+    were made ready to be written, as `inserts` (none where no record of it can be stored).
     """
 
     range: Range
     messages: list[Message]
     recorded: bool
     read: bool = False
-    prepared: Any = None
+    inserts: list[ClassRows] = field(default_factory=list)
 
 
 @dataclass
 class Lane:
     """One partition: what was read and not yet cut, the cut under way, and how far rows are stored."""
 
-    kind: type[Event]
     topic: str
     partition: int
     topic_id: str
@@ -125,7 +139,9 @@ class Lane:
     """
     looking: Future[dict[str, int]] | None = None
     newest: int = -1
-    """Offset of the last record taken: a record that comes again is passed over."""
+    """Offset of the last record read: a record that comes again is passed over."""
+    passed_since: float | None = None
+    """When a record that the sink does not want was passed over, and no commit has said so."""
     cut: Cut | None = None
     stored: int | None = None
     """Next offset after what is stored, as long as no commit has said so."""
@@ -150,6 +166,39 @@ class Lane:
         self.buffer.append(message)
         self.size += len(message)
         return True
+
+    def pass_over(self, message: Message, now: float) -> bool:
+        """A record of a class that the sink does not want; False as `add`. Within a recorded range
+        it counts all the same: the range may begin or end with it.
+        """
+        if self.pending:
+            return self.add(message, now)
+        if message.offset() <= self.newest:
+            return False
+        self.newest = message.offset()
+        self.passed_since = self.passed_since or now
+        return True
+
+    def is_to_be_told(self, now: float) -> bool:
+        """Whether a commit should tell how far rows are stored: where records wait, the one that
+        records their range tells it.
+        """
+        if self.cut or self.buffer or self.pending or self.new:
+            return False
+        if self.stored is not None:
+            return True
+        return self.passed_since is not None and now - self.passed_since >= PASSED_S
+
+    @property
+    def written_to(self) -> int:
+        """The offset before which nothing is left to be written, where there is no cut."""
+        if self.buffer and self.stored is not None:
+            return self.stored
+        return max(self.stored or 0, self.newest + 1)
+
+    def told(self) -> None:
+        """A commit has told how far rows are stored."""
+        self.stored = self.passed_since = None
 
     def make_cut(self, limits: Limits, epoch: str, now: float) -> Cut | None:
         """The next cut, when it is time for one: a recorded range as soon as it is read whole, else

@@ -18,8 +18,10 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 from schemas.events.base import Event
 from schemas.wire.codec import HEAD, Codec, Undecodable
 from schemas.wire.plain_values import Plain, plain_of, plain_of_value
+from schemas.wire.record_types import ForeignType, RecordTypes
 from schemas.wire.validator import Unfit, check, walk_of
 from sinks.base import Batch, EncodedBatch, Sink
+from streams.engine.sinks.batches import ClassRows
 
 UNWALKABLE = (Undecodable, Unfit, IndexError, TypeError, UnicodeDecodeError)
 UNSTORABLE = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
@@ -48,6 +50,21 @@ class Reader:
         self._codec, self._sink = codec, sink
         self._ours, self._kept_ms = frozenset(ours), kept_days * DAY_MS
         self._is_own: dict[tuple[type[Event], bytes], bool] = {}
+
+    def read_all(
+        self, types: RecordTypes, topic_id: str, messages: list[Message]
+    ) -> tuple[list[ClassRows], list[Bad]]:
+        """What the sink's `write` takes of each class, in the order of their first records, and the
+        records that can never be stored. Raises as `read` does.
+        """
+        of_class, bad = sorted_by_class(types, messages)
+        inserts = []
+        for kind, those in of_class.items():
+            prepared, rejected = self.read(kind, topic_id, those)
+            bad += rejected
+            if prepared is not None:
+                inserts.append(ClassRows(kind, prepared, len(those) - len(rejected)))
+        return inserts, bad
 
     def read(
         self, kind: type[Event], topic_id: str, messages: list[Message]
@@ -174,6 +191,23 @@ class Reader:
                 f"event time {_moment(at_ms)} is older than rows are kept "
                 f"({self._kept_ms / DAY_MS:.0f} days)",
             )
+
+
+def sorted_by_class(
+    types: RecordTypes, messages: list[Message]
+) -> tuple[dict[type[Event], list[Message]], list[Bad]]:
+    """The records of each class that is wanted, and those of no class; the others are left out."""
+    found: dict[type[Event], list[Message]] = {}
+    bad = []
+    for message in messages:
+        try:
+            kind = types.of(message)
+        except ForeignType as error:
+            bad.append(Bad(message, "unknown_schema", str(error)))
+            continue
+        if kind is not None:
+            found.setdefault(kind, []).append(message)
+    return found, bad
 
 
 def seq_of(message: Message) -> int:

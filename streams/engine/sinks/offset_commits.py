@@ -139,4 +139,4 @@ def offset_of(lane: Lane) -> TopicPartition:
         return TopicPartition(
             lane.topic, lane.partition, lane.cut.range.first, lane.cut.range.metadata()
         )
-    return TopicPartition(lane.topic, lane.partition, lane.stored, metadata_of(lane.topic_id))
+    return TopicPartition(lane.topic, lane.partition, lane.written_to, metadata_of(lane.topic_id))

@@ -1,9 +1,10 @@
 """The sink worker: committed events are written to a sink, each exactly once, whatever is killed.
 
-Batches have boundaries that are recorded in the offset commit's metadata before the insert; the
-insert carries a token of topic, topic id, partition, boundaries and epoch; whoever comes next
-replays a recorded range under its recorded token. Killed 32 times with the database killed 7 times,
-500,000 rows and their views were exact; each simpler way lost or doubled.
+Batches have boundaries that are recorded in the offset commit's metadata before the insert; each
+insert carries a token of topic, topic id, partition, boundaries, epoch and class; whoever comes
+next replays a recorded range under its recorded epoch. A log may hold several classes: a batch is a
+range of the log, and what it holds of each class is one insert. Killed 32 times with the database
+killed 7 times, 500,000 rows and their views were exact; each simpler way lost or doubled.
 
 Records that can never be stored become dead letters in the same transaction that records their
 batch's range. So they too are written once: a replayed range was recorded, and its letters with it.
@@ -12,6 +13,7 @@ Letters with ids of their own place would have needed a table that removes repea
 
 import gc
 import logging
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +30,7 @@ from confluent_kafka import (
 
 from schemas.definitions.kinds import Definitions
 from schemas.events.base import Event
+from schemas.wire.record_types import ForeignType, RecordTypes
 from sinks.base import Sink
 from sinks.spec import SinkContext, sink_spec
 from streams.config import Settings
@@ -87,7 +90,7 @@ class SinkWorker:
 
     def __init__(self, settings: Settings, sink: Sink, stored: Stored, slot: int, worker: Worker):
         self._sink, self._worker, self._name = sink, worker, f"sink-{sink.name}"
-        self._kinds = {settings.prefix + kind.topic(): kind for kind in stored.events}
+        self._types = RecordTypes(settings.prefix, stored.events)
         self._limits = Limits(min(settings.sink_rows, sink.rows_max), settings.sink_age_s)
         self._reader = Reader(worker.codec, sink, stored.validated, settings.retention_days)
         self._consumer = kafka.consumer(settings, self._name, slot, **GATHERED)
@@ -106,12 +109,12 @@ class SinkWorker:
         log.info(
             "%s reads %s, writes to %s, owns nothing",
             self._name,
-            sorted(self._kinds),
+            self._types.topics,
             self._sink.name,
         )
         self._ledger.open()
         self._consumer.subscribe(
-            list(self._kinds),
+            self._types.topics,
             on_assign=self._guarded(self._assigned),
             on_revoke=self._guarded(self._taken_away),
             on_lost=self._guarded(self._taken_away),
@@ -138,7 +141,7 @@ class SinkWorker:
         self._collect(now)
         if now >= self._not_before:
             self._cut(now)
-            self._record()
+            self._record(now)
             self._write_next()
 
     def _hold_back(self) -> None:
@@ -166,13 +169,24 @@ class SinkWorker:
             error = message.error()
             if error is None:
                 lane = lanes.get((message.topic(), message.partition()))
-                if lane and not lane.add(message, now):
+                if lane and not (lane.add if self._is_wanted(message) else lane.pass_over)(
+                    message, now
+                ):
                     self._in_doubt = True  # offsets that begin anew look like this too
             elif kafka.is_fatal(error):
                 raise KafkaException(error)
             else:
                 self._in_doubt = True
                 log.warning("reading: %s", error.str())
+
+    def _is_wanted(self, message: Message) -> bool:
+        """Whether the record is of a class that the sink takes. One of no class becomes a dead
+        letter, when it is read.
+        """
+        try:
+            return self._types.of(message) is not None
+        except ForeignType:
+            return True
 
     def _cut(self, now: float) -> None:
         """Makes the cuts that are due and reads what they hold."""
@@ -182,7 +196,7 @@ class SinkWorker:
             cut = lane.cut or lane.make_cut(self._limits, self._sink.epoch, now)
             if not cut or cut.read:
                 continue
-            cut.prepared, bad = self._reader.read(lane.kind, lane.topic_id, cut.messages)
+            cut.inserts, bad = self._reader.read_all(self._types, lane.topic_id, cut.messages)
             self._worker.beat()
             if (cut.recorded or bad) and not self._topics.are_the_same([lane.topic]):
                 continue
@@ -192,7 +206,7 @@ class SinkWorker:
             # Not recorded though it has letters: read, and so tried, once more.
             cut.read = cut.recorded or not bad
             if cut.recorded:
-                lane.stored = None
+                lane.told()
 
     def _is_new_indeed(self, lane: Lane, now: float) -> bool:
         """Whether the sink has said that it has no rows of a topic without offsets; the writer asks
@@ -204,9 +218,7 @@ class SinkWorker:
         if not lane.buffer:
             return False
         if lane.looking is None:
-            lane.looking = self._writer.submit(
-                self._sink.greatest_offsets, lane.kind, lane.partition
-            )
+            lane.looking = self._writer.submit(self._greatest_offsets, lane.topic, lane.partition)
         if not lane.looking.done():
             return False
         looked, lane.looking = lane.looking, None
@@ -217,15 +229,23 @@ class SinkWorker:
         lane.new = False
         return True
 
-    def _record(self) -> None:
+    def _greatest_offsets(self, topic: str, partition: int) -> dict[str, int]:
+        """Of the records of a partition that the sink holds, whatever their class, by topic id."""
+        greatest: dict[str, int] = {}
+        for kind in self._types.classes_in(topic):
+            for topic_id, offset in self._sink.greatest_offsets(kind, partition).items():
+                greatest[topic_id] = max(offset, greatest.get(topic_id, offset))
+        return greatest
+
+    def _record(self, now: float) -> None:
         """One commit of the new cuts' ranges, and of how far idle partitions are stored."""
-        due = [lane for lane in self._lanes.values() if _has_something_to_say(lane)]
+        due = [lane for lane in self._lanes.values() if _is_to_be_told(lane, now)]
         if not due or not self._topics.are_the_same(lane.topic for lane in due):
             return
         committed = self._ledger.record(due)
         for lane in due:
             if lane.place in committed:
-                lane.stored = None
+                lane.told()
                 if lane.cut:
                     lane.cut.recorded = True
 
@@ -240,12 +260,18 @@ class SinkWorker:
                 return
 
     def _write(self, lane: Lane) -> None:
+        """The cut's inserts, one a class. What is written already is not tried again after an error
+        of another.
+        """
         cut = lane.cut
-        if cut.prepared is not None:
-            with self._worker.metrics.timed(
-                "weir_insert_seconds", consumer=self._name, table=lane.kind.__name__
-            ):
-                self._sink.write(cut.prepared, cut.range.token(*lane.place))
+        for each in cut.inserts:
+            name = each.kind.__name__
+            if not each.written:
+                with self._worker.metrics.timed(
+                    "weir_insert_seconds", consumer=self._name, table=name
+                ):
+                    self._sink.write(each.prepared, cut.range.token(*lane.place, name))
+                each.written = True
 
     def _collect(self, now: float) -> None:
         """What became of the write under way. After an error the same rows and token come again,
@@ -263,12 +289,13 @@ class SinkWorker:
             self._failures = 0
             self._worker.ready(True)
         if self._lanes.get(lane.place) is lane:
-            self._worker.metrics.count(
-                "weir_rows_landed",
-                len(lane.cut.messages),
-                consumer=self._name,
-                table=lane.kind.__name__,
-            )
+            for each in lane.cut.inserts:
+                self._worker.metrics.count(
+                    "weir_rows_landed",
+                    each.rows,
+                    consumer=self._name,
+                    table=each.kind.__name__,
+                )
             lane.finish()
 
     def _put_off(self, lane: Lane, error: BaseException, now: float) -> None:
@@ -297,9 +324,7 @@ class SinkWorker:
             if said.is_of_another(topic_id):
                 self._topics.tell_of_another(each.topic, said.topic_id, topic_id)
                 said, each.offset = CommitMetadata(), OFFSET_INVALID
-            self._lanes[place] = Lane(
-                self._kinds[each.topic], *place, topic_id, said.pending, new=each.offset < 0
-            )
+            self._lanes[place] = Lane(*place, topic_id, said.pending, new=each.offset < 0)
             start.append(
                 TopicPartition(*place, each.offset if each.offset >= 0 else OFFSET_BEGINNING)
             )
@@ -346,7 +371,11 @@ class SinkWorker:
             self._take(self._consumer.consume(1, PULL_S))
             self._collect(time.monotonic())
         self._ledger.record(
-            [lane for lane in self._lanes.values() if lane.stored is not None and not lane.cut]
+            [
+                lane
+                for lane in self._lanes.values()
+                if lane.is_to_be_told(math.inf) or (lane.stored is not None and not lane.cut)
+            ]
         )
 
 
@@ -358,7 +387,7 @@ def _collect_seldom() -> None:
     gc.set_threshold(GARBAGE, 20, 20)
 
 
-def _has_something_to_say(lane: Lane) -> bool:
+def _is_to_be_told(lane: Lane, now: float) -> bool:
     if lane.cut:
         return lane.cut.read and not lane.cut.recorded
-    return lane.stored is not None and not lane.buffer
+    return lane.is_to_be_told(now)

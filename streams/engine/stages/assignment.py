@@ -32,7 +32,7 @@ class Ownership:
     def __init__(self, settings: Settings, key: str, taker: Taker, worker: Worker):
         self.held: dict[int, Partition] = {}
         self.worker = worker
-        self._taker, self._name, self._topics = taker, f"stage-{key}", sorted(taker.kinds)
+        self._taker, self._name, self._topics = taker, f"stage-{key}", taker.types.topics
         self._restorer = Restorer(settings, key, worker.beat)
         self._aside: dict[int, Partition] = {}
 

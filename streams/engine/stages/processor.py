@@ -23,6 +23,7 @@ from schemas.events.base import Event, Unprocessable
 from schemas.events.operations import DeadLettered, Reason
 from schemas.wire.codec import Codec, Headers, Undecodable, headers_of, trace_of, traceparent_of
 from schemas.wire.large_bodies import StoreAway
+from schemas.wire.record_types import ForeignType, RecordTypes
 from streams.config import Settings
 from streams.engine import dead_letters
 from streams.engine.monitoring.telemetry import Metrics
@@ -101,7 +102,7 @@ class Taker:
     def __init__(
         self, settings: Settings, name: str, steps: tuple[Step, ...], codec: Codec, partitions: int
     ):
-        self.kinds = {settings.prefix + kind.topic(): kind for kind in inputs(steps)}
+        self.types = RecordTypes(settings.prefix, inputs(steps))
         self.dead: dict[Reason, int] = {}
         self.ended: dict[str, int] = {}
         self.share = dead_letters.ShareLimit(settings.dead_share_max)
@@ -177,15 +178,19 @@ class Taker:
             for message, each in zip(messages, taken, strict=False)
         ]
 
-    def _read(self, message: Message) -> Event | Refusal:
+    def _read(self, message: Message) -> Event | Refusal | None:
+        """The record's event, why it is none, or nothing where its class is not one of this stage."""
         if self._refused:
             why = self._refused.get((message.topic(), message.partition(), message.offset()))
             if why is not None:
                 return "rejected", why
         try:
-            return self._codec.decode(
-                self.kinds[message.topic()], message.value(), message.key() or b""
-            )
+            kind = self.types.of(message)
+            if kind is None:
+                return None
+            return self._codec.decode(kind, message.value(), message.key() or b"")
+        except ForeignType as error:
+            return "unknown_schema", str(error)
         except Undecodable as error:
             return error.reason, error.detail
 
@@ -193,12 +198,14 @@ class Taker:
         self,
         partition: Partition,
         message: Message,
-        event: Event | Refusal,
+        event: Event | Refusal | None,
         latest: datetime,
         oldest: datetime,
     ) -> Taken:
         partition.pass_over(message)
         core = partition.core
+        if event is None:
+            return None, [], core.seq, [], []
         refusal = event if type(event) is tuple else self._misplaced(event, message, latest, oldest)
         made: list[Event] = []
         if refusal is None:

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from schemas.events.operations import DeadLettered
+from schemas.wire.record_types import event_name
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.shapes import Step, inputs, kinds, stages
@@ -56,9 +57,9 @@ class Stage:
     ):
         self._settings, self._worker, self.name = settings, worker, f"stage-{key}"
         self._changelog = settings.prefix + topic(key, 0).name
-        reads = sorted(settings.prefix + kind.topic() for kind in inputs(steps))
+        reads = sorted({settings.prefix + kind.topic() for kind in inputs(steps)})
         said = {kind for step in steps for kind in kinds(step.writes)} | {DeadLettered}
-        writes = sorted(settings.prefix + kind.topic() for kind in said)
+        writes = sorted({settings.prefix + kind.topic() for kind in said})
         partitions = partitions_of(settings, reads, writes, self._changelog, worker)
         self._taker = Taker(settings, self.name, steps, worker.codec, partitions)
         self._ownership = Ownership(settings, key, self._taker, worker)
@@ -89,7 +90,7 @@ class Stage:
         """Until SIGTERM. Raises SystemExit with a sentence when most records are dead letters."""
         own = self._ownership
         self._consumer.subscribe(
-            list(self._taker.kinds),
+            self._taker.types.topics,
             on_assign=own.on_assign,
             on_revoke=own.on_revoke,
             on_lost=own.on_revoke,
@@ -177,7 +178,7 @@ class Stage:
         """Read to the end, and the broker says that this still is the end: silence alone may be a
         broker away.
         """
-        if not partition.place.offsets or partition.ends.keys() != self._taker.kinds.keys():
+        if not partition.place.offsets or len(partition.ends) != len(self._taker.types.topics):
             return False
         for name, end in partition.ends.items():
             place = TopicPartition(name, partition.number)
@@ -245,7 +246,8 @@ class Stage:
         try:
             for name, value, key, headers in records:
                 produce(name, value, key, headers)
-                made[name] = made.get(name, 0) + 1
+                event = event_name(headers)
+                made[event] = made.get(event, 0) + 1
         except TooLarge as error:
             raise Refused(cause, error) from error
 
@@ -291,7 +293,7 @@ class Stage:
         for name, count in taken.items():
             metrics.count("weir_records_taken", count, consumer=self.name, topic=name)
         for name, count in made.items():
-            metrics.count("weir_events_made", count, consumer=self.name, topic=name)
+            metrics.count("weir_events_made", count, consumer=self.name, event=name)
         self._taker.tell(metrics)
         metrics.count("weir_transactions", consumer=self.name, outcome="committed")
         metrics.observe("weir_transaction_seconds", seconds, consumer=self.name)
@@ -299,7 +301,7 @@ class Stage:
 
     def _say_lag(self) -> None:
         """By what the last fetches told: no question to the broker."""
-        lag, late = dict.fromkeys(self._taker.kinds, 0), {}
+        lag, late = dict.fromkeys(self._taker.types.topics, 0), {}
         for number, partition in self._ownership.held.items():
             for name in lag:
                 low, high = self._consumer.get_watermark_offsets(

@@ -18,6 +18,7 @@ from schemas.catalogue import event_classes
 from schemas.events.agent.approvals import ApprovalDecided
 from schemas.events.agent.runs import AgentRequested
 from schemas.events.base import NAMESPACE_OID, Event, derived_id
+from schemas.wire.record_types import type_name
 from streams.engine.client import now
 from streams.gateway.auth import Anyone, Caller
 from streams.gateway.context import GatewayOf
@@ -27,9 +28,7 @@ from streams.gateway.runs import submit
 router = APIRouter(tags=["CloudEvents"])
 SENT = [kind for kind in event_classes().values() if kind.sent_with]
 """What may be sent here: the classes that name the scope it takes."""
-NAMES = {
-    name: kind for kind in SENT for name in (kind.__name__, f"weir.{kind.family}.{kind.__name__}")
-}
+NAMES = {name: kind for kind in SENT for name in (kind.__name__, type_name(kind))}
 OURS = {"id", "at", "cause", "tenant", "parent", "roles"}
 BATCH_MAX = 1_000
 REQUIRED = ("specversion", "id", "source", "type")

@@ -22,7 +22,7 @@ from infra.embedded.clickhouse import server
 from schemas.catalogue import event_classes
 from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
-from schemas.wire.codec import Codec, LocalIds
+from schemas.wire.codec import Codec, LocalIds, headers_of
 from schemas.wire.topics import topics
 from streams import app
 from streams.config import Settings
@@ -84,7 +84,7 @@ def own_engines(
 def prepare(settings: Settings, work: Work, events: Iterable[Event]) -> int:
     """Create a work's topics and produce its input; returns the number of events."""
     needed = {work.reads, work.writes, DeadLettered}
-    wanted = [topic for topic in topics(PARTITIONS).values() if topic.event in needed]
+    wanted = [topic for topic in topics(PARTITIONS).values() if needed & {*topic.events}]
     kafka.create_topics(settings, [*wanted, changelog.topic(work.key, PARTITIONS)])
     return produce(settings, work, events)
 
@@ -102,6 +102,7 @@ def produce(settings: Settings, work: Work, events: Iterable[Event]) -> int:
                     topic,
                     encoder.encode(event),
                     event.partition_key().encode(),
+                    headers=headers_of(event),
                     timestamp=int(event.at.timestamp() * 1000),
                 )
                 break

@@ -38,7 +38,7 @@ def measure(
         landed = [
             topic
             for topic in topics(broker.PARTITIONS).values()
-            if topic.event in kinds(SINKS["clickhouse"])
+            if {*topic.events} & {*kinds(SINKS["clickhouse"])}
         ]
         kafka.create_topics(ours, landed)
         say(f"sink: producing {count:,} events")

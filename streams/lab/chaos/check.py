@@ -14,6 +14,7 @@ from schemas.events.knowledge import ChunkPrepared, ChunkRetired
 from schemas.events.operations import DeadLettered
 from schemas.events.usage import TokensUsed, UsageTotalled
 from schemas.wire.codec import Codec, Undecodable
+from schemas.wire.record_types import ForeignType, RecordTypes
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.shapes import kinds
@@ -73,30 +74,30 @@ def read_log(settings: Settings, codec: Codec) -> Log:
     classes = {kind for step in PIPELINE for kind in (*kinds(step.reads), *kinds(step.writes))} | {
         DeadLettered
     }
-    found: dict[type[Event], list[tuple[int, Event]]] = {}
+    types = RecordTypes(settings.prefix, classes)
+    found: dict[type[Event], list[tuple[int, Event]]] = {kind: [] for kind in classes}
     asking = kafka.consumer(
         settings, "chaos-check", None, **{"isolation.level": "read_uncommitted"}
     )
-    for kind in sorted(classes, key=lambda kind: kind.__name__):
-        topic = settings.prefix + kind.topic()
-        found[kind] = []
+    for topic in types.topics:
         for partition in range(settings.partitions):
             first, end = asking.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
             if first < end:  # a reader for each of hundreds of empty partitions would take long
-                found[kind] += [
-                    (partition, event)
-                    for message in kafka.read_to(settings, topic, partition, first, end)
-                    for event in readable(codec, kind, message)
-                ]
+                for message in kafka.read_to(settings, topic, partition, first, end):
+                    for event in readable(codec, types, message):
+                        found[type(event)].append((partition, event))
     asking.close()
     return found
 
 
-def readable(codec: Codec, kind: type[Event], message: Message) -> list[Event]:
-    """The event in a record; none where it is a dead letter of whoever reads it."""
+def readable(codec: Codec, types: RecordTypes, message: Message) -> list[Event]:
+    """The event in a record; none where it is of a class that is not wanted, or a dead letter of
+    whoever reads it.
+    """
     try:
-        return [codec.decode(kind, message.value() or b"")]
-    except Undecodable:
+        kind = types.of(message)
+        return [codec.decode(kind, message.value() or b"")] if kind else []
+    except (Undecodable, ForeignType):
         return []
 
 

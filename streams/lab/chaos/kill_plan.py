@@ -17,6 +17,7 @@ from infra.embedded import stack
 from schemas.events.agent.models import ModelResponded
 from schemas.events.agent.runs import RequestAdmitted, RequestCleared
 from schemas.events.base import Event
+from schemas.wire.record_types import RecordTypes
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.client import ends
@@ -68,12 +69,14 @@ class ProgressMonitor:
 
     def _follow(self) -> None:
         reader = kafka.consumer(self.settings, f"moves-{uuid4().hex[:8]}")
-        names = {self.settings.prefix + kind.topic(): kind.__name__ for kind in MOVES.values()}
-        reader.assign([TopicPartition(p.topic, p.partition, p.offset) for p in ends(reader, names)])
+        types = RecordTypes(self.settings.prefix, MOVES.values())
+        reader.assign(
+            [TopicPartition(p.topic, p.partition, p.offset) for p in ends(reader, types.topics)]
+        )
         while not self.stopped.is_set():
             for message in reader.consume(1_000, 0.1):
-                if not message.error():
-                    moved = names[str(message.topic())], int(message.partition() or 0)
+                if not message.error() and (kind := types.of(message)):
+                    moved = kind.__name__, int(message.partition() or 0)
                     self.seen[moved].append(message.timestamp()[1] / 1000)
         reader.close()
 

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from schemas.events.base import Event
 from schemas.wire.codec import Codec, Undecodable
+from schemas.wire.record_types import ForeignType, RecordTypes
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.shapes import kinds
@@ -36,12 +37,12 @@ def of_session(
     settings: Settings, codec: Codec, tenant: str, session: str, since: datetime
 ) -> list[Event]:
     """A session's events since a moment, by time. Raises ConnectionError."""
-    kinds_of = {settings.prefix + kind.topic(): kind for kind in session_events()}
+    types = RecordTypes(settings.prefix, session_events())
     key = f"{tenant}/{session}".encode()
     found = []
     reader = kafka.consumer(settings, "histories", None, **{"enable.partition.eof": True})
     try:
-        unread = _offsets(reader, kinds_of, key, since)
+        unread = _offsets(reader, types.topics, key, since)
         reader.assign([TopicPartition(*partition, offset) for partition, offset in unread.items()])
         deadline = time.monotonic() + READ_S
         while unread:
@@ -51,7 +52,7 @@ def of_session(
                 if error is not None and error.code() == KafkaError._PARTITION_EOF:
                     unread.pop((topic, int(message.partition() or 0)), None)
                 elif error is None and message.key() == key:
-                    found += _decoded(codec, kinds_of[topic], message.value() or b"")
+                    found += _decoded(codec, types, message)
             if time.monotonic() > deadline:
                 raise ConnectionError(
                     f"Kafka did not give the history of {session!r} within {READ_S} s: try again, "
@@ -81,9 +82,12 @@ def _offsets(
     return {(place.topic, place.partition): place.offset for place in begins if place.offset >= 0}
 
 
-def _decoded(codec: Codec, kind: type[Event], value: bytes) -> list[Event]:
+def _decoded(codec: Codec, types: RecordTypes, message: Message) -> list[Event]:
     try:
-        return [codec.decode(kind, value)]
+        kind = types.of(message)
+        return [codec.decode(kind, message.value())] if kind else []
+    except ForeignType:
+        return []
     except Undecodable as error:
         # There is a dead letter for it; where only a body is missing, the rest is used.
         return [error.event] if error.event else []

@@ -9,11 +9,11 @@ from streams.console import actions, rates
 from streams.console.rates import LiveRates, sums_of
 
 FIRST = """# TYPE weir_events_made_total counter
-weir_events_made_total{consumer="stage-session",topic="weir.agent.run-finished"} 10
+weir_events_made_total{consumer="stage-session",event="RunFinished"} 10
 weir_records_taken_total{consumer="stage-tenant",topic="weir.agent.run-finished"} 4
 weir_records_taken_total{consumer="stage-tenant",topic="weir.agent.agent-requested"} 7
 """
-SECOND = """weir_events_made_total{consumer="stage-session",topic="weir.agent.run-finished"} 2
+SECOND = """weir_events_made_total{consumer="stage-session",event="RunFinished"} 2
 weir_records_taken_total{consumer="calls",topic="weir.agent.agent-requested"} 9
 weir_behind_records{consumer="calls"} 3
 """
@@ -21,7 +21,7 @@ weir_behind_records{consumer="calls"} 3
 
 def test_what_is_made_counts_where_it_is_made_and_once():
     assert sums_of([FIRST, SECOND]) == (
-        {"weir.agent.run-finished": 12, "weir.agent.agent-requested": 9},
+        {"RunFinished": 12, "AgentRequested": 9},
         {"calls": 3},
     )
     assert sums_of([]) == ({}, {})

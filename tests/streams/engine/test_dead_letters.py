@@ -130,7 +130,7 @@ def test_a_replay_gives_back_each_record_once(bootstrap, tmp_path):
         assert sorted(e.tenant for e in bench.events(AgentRequested)) == sorted(
             e.tenant for e in origin
         )
-        message = bench.messages(AgentRequested.topic())[0]
+        message = bench.messages(AgentRequested)[0]
         assert dict(message.headers())["traceparent"] == b"00-1-2-01"
         assert dead_letters.replay(bench.settings, found[:1], again=True) == 1
         assert bench.count(AgentRequested) == 21

@@ -84,11 +84,11 @@ def test_histograms_add_up():
 
 def test_values_are_sums_over_labels():
     metrics = Metrics()
-    metrics.count("weir_events_made", 2, consumer="a", topic="x")
-    metrics.count("weir_events_made", 3, consumer="a", topic="y")
-    metrics.count("weir_events_made", 5, consumer="b", topic="y")
+    metrics.count("weir_events_made", 2, consumer="a", event="x")
+    metrics.count("weir_events_made", 3, consumer="a", event="y")
+    metrics.count("weir_events_made", 5, consumer="b", event="y")
     assert metrics.value("weir_events_made", consumer="a") == 5
-    assert metrics.value("weir_events_made", topic="y") == 8
+    assert metrics.value("weir_events_made", event="y") == 8
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from schemas.events.knowledge import ChunkPrepared, ChunkRetired
 from schemas.events.usage import TokensUsed, UsageTotalled
 from schemas.events.values import Tokens
 from schemas.wire.codec import HEAD, Codec, LocalIds
+from schemas.wire.record_types import RecordTypes
 from sinks.models.attempt import http_sender
 from sinks.models.client import ModelClient
 from sinks.tools.kinds import ToolContext
@@ -290,9 +291,10 @@ def test_a_kill_is_over_when_the_last_partition_moves():
     assert kills[0].resumed_s == pytest.approx(1.5) and kills[1].resumed_s is None
 
 
-def test_a_record_that_is_no_event_is_left_to_its_dead_letter():
+@pytest.mark.parametrize("kind", [RunFinished, TokensUsed])
+def test_a_record_that_is_no_event_is_left_to_its_dead_letter(kind):
     codec = Codec(LocalIds(event_classes()))
-    assert (
-        check.readable(codec, RunFinished, SimpleNamespace(value=lambda: HEAD.pack(0, 999) + b"x"))
-        == []
+    junk = SimpleNamespace(
+        topic=lambda: kind.topic(), headers=lambda: [], value=lambda: HEAD.pack(0, 999) + b"x"
     )
+    assert check.readable(codec, RecordTypes("", [kind]), junk) == []

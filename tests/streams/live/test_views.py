@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from typing import Any
 from uuid import uuid4
 
 import faust
@@ -21,101 +19,23 @@ from hypothesis import strategies as st
 
 from infra.embedded.testing import free_ports
 from schemas.catalogue import event_classes
-from schemas.events.agent.runs import RequestRefused, RunFinished
+from schemas.events.agent.runs import RunFinished
 from schemas.events.base import Event
-from schemas.events.guardrails import VerdictReached
-from schemas.events.operations import DeadLettered
-from schemas.events.usage import TokensUsed
-from schemas.events.values import Tokens
-from schemas.wire.codec import Codec, LocalIds, Undecodable
+from schemas.events.operations import LiveFigures
+from schemas.wire.codec import Codec, LocalIds, Undecodable, headers_of
 from schemas.wire.topics import topics
 from streams.config import Settings
 from streams.engine import kafka
 from streams.live import broker, views
 from streams.live import table as tables
-
-NOON = datetime(2026, 1, 31, 12, 0, 30, tzinfo=UTC)
-RUN = {"session": "s", "agent": "support"}
-
-
-def finished(
-    at: datetime = NOON,
-    tenant: str = "acme",
-    outcome: str = "completed",
-    wait_ms: int = 100,
-    **more: Any,
-) -> RunFinished:
-    return RunFinished(
-        id=uuid4(),
-        at=at,
-        tenant=tenant,
-        run=uuid4(),
-        outcome=outcome,
-        model="small",
-        started_at=at,
-        wait_ms=wait_ms,
-        **(RUN | more),
-    )
-
-
-def used(
-    at: datetime = NOON, cost_usd: Decimal | None = Decimal("0.0125"), tenant: str = "acme"
-) -> TokensUsed:
-    return TokensUsed(
-        id=uuid4(),
-        at=at,
-        tenant=tenant,
-        run=uuid4(),
-        agent_version=1,
-        model="small",
-        provider="p",
-        tokens=Tokens(input_tokens=100, output_tokens=20),
-        cost_usd=cost_usd,
-        **RUN,
-    )
-
-
-def refused(at: datetime = NOON) -> RequestRefused:
-    return RequestRefused(
-        id=uuid4(), at=at, tenant="acme", run=uuid4(), text="hello", reason="quota", **RUN
-    )
-
-
-def verdict(at: datetime = NOON) -> VerdictReached:
-    return VerdictReached(
-        id=uuid4(),
-        at=at,
-        tenant="acme",
-        run=uuid4(),
-        stage="request",
-        policy="p",
-        policy_version=1,
-        rule="card",
-        action="flag",
-        enforced=True,
-        findings=1,
-        **RUN,
-    )
-
-
-def dead(at: datetime = NOON) -> DeadLettered:
-    return DeadLettered(
-        id=uuid4(),
-        at=at,
-        tenant="acme",
-        source="t/0/1",
-        topic_name="t",
-        partition=0,
-        offset=1,
-        consumer="stage",
-        reason="invalid",
-    )
+from tests.support.live_events import NOON, dead, finished, refused, shown_of, used, verdict
 
 
 def filled(*events: Event, now: datetime = NOON) -> tables.LiveTable:
     table = tables.LiveTable()
     for event in events:
-        table.add(event, now)
+        for shown in shown_of(event):
+            table.add(shown, now)
     return table
 
 
@@ -170,7 +90,8 @@ def test_only_the_asked_minutes_are_shown_and_only_an_hour_is_kept():
     )
     assert [table.view(NOON, minutes)["total"]["runs"] for minutes in (1, 5, 60)] == [1, 2, 3]
     later = NOON + timedelta(minutes=30)
-    table.add(finished(later), later)
+    [shown] = shown_of(finished(later))
+    table.add(shown, later)
     assert table.view(later)["total"]["runs"] == 3
     assert len(table._minutes) == 3, "minutes that are over are forgotten"
 
@@ -330,11 +251,12 @@ def publish(settings: Settings, *events: Event, commit: bool = True) -> None:
     producer, encoder = kafka.producer(settings, f"live-test-{uuid4()}"), codec()
     producer.init_transactions(20)
     producer.begin_transaction()
-    for event in events:
+    for event in [shown for one in events for shown in shown_of(one)]:
         producer.produce(
             settings.prefix + event.topic(),
             encoder.encode(event),
             event.partition_key().encode(),
+            headers=headers_of(event),
             timestamp=int(event.at.timestamp() * 1000),
         )
     producer.flush(20)
@@ -345,7 +267,7 @@ def publish(settings: Settings, *events: Event, commit: bool = True) -> None:
 def test_live_views_on_kafka(own_settings: Settings):
     settings = own_settings.model_copy(update={"live_port": free_ports(1)[0]})
     kafka.create_topics(
-        settings, [topic for topic in topics().values() if topic.event in views.SHOWN]
+        settings, [topic for topic in topics().values() if {*topic.events} & {*views.SHOWN}]
     )
     now = datetime.now(UTC)
     publish(
@@ -359,7 +281,7 @@ def test_live_views_on_kafka(own_settings: Settings):
         publish(settings, *[finished(now) for _ in range(9)], commit=False)
         publish(settings, finished(now), refused(now), verdict(now), dead(now))
         producer = kafka.producer(settings)
-        producer.produce(settings.prefix + RunFinished.topic(), b"no event")
+        producer.produce(settings.prefix + LiveFigures.topic(), b"no event")
         producer.flush(10)
         view = eventually(
             settings,
@@ -392,5 +314,5 @@ def test_live_views_on_kafka(own_settings: Settings):
 
 @pytest.mark.engine
 def test_missing_topics_are_named(own_settings: Settings):
-    with pytest.raises(SystemExit, match=r"run-finished.*do not exist"):
+    with pytest.raises(SystemExit, match=r"live-figures.*do not exist"):
         views.run(own_settings, Worker())

@@ -12,7 +12,7 @@ from schemas.events.knowledge import ChunkPrepared, ChunkRetired
 from schemas.events.operations import DeadLettered
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens
-from schemas.wire.codec import Codec, LocalIds
+from schemas.wire.codec import Codec, LocalIds, headers_of
 from schemas.wire.topics import topic_of
 from streams.cli.operate import balance as command
 from streams.cli.operate.balance import sentence
@@ -134,13 +134,14 @@ def test_the_alarm_names_the_minutes_and_says_what_to_do():
 )
 def test_pieces_of_documents_are_those_in_force(monkeypatch, there, missing, too_many):
     def records(settings, topic, number):
-        kind = ChunkPrepared if topic.endswith(ChunkPrepared.topic()) else ChunkRetired
-        for nth in (0, 1) if kind is ChunkPrepared and not number else (1,) if not number else ():
+        for kind, nth in ((ChunkPrepared, 0), (ChunkPrepared, 1), (ChunkRetired, 1)):
             text = {"text": "x", "digest": "d"} if kind is ChunkPrepared else {}
+            at = NOON + (kind is ChunkRetired) * timedelta(1)
+            event = kind(id=ident(f"{kind}{nth}"), at=at, tenant="t", document="d", nth=nth, **text)
             yield SimpleNamespace(
-                value=lambda event=kind(id=ident(f"{kind}{nth}"), at=NOON + (kind is ChunkRetired) * timedelta(1), tenant="t", document="d", nth=nth, **text): (
-                    CODEC.encode(event)
-                )
+                topic=lambda: topic,
+                headers=lambda event=event: headers_of(event),
+                value=lambda event=event: CODEC.encode(event),
             )
 
     for name, made in (("records", records), ("codec_of", lambda settings: CODEC)):
@@ -193,7 +194,13 @@ def test_a_real_log_is_counted_by_transactions_marks_and_all(own_settings, monke
     producer.init_transactions(30)
     for nth, event in enumerate(events):
         producer.begin_transaction()
-        producer.produce(topic, CODEC.encode(event), event.partition_key().encode(), partition=1)
+        producer.produce(
+            topic,
+            CODEC.encode(event),
+            event.partition_key().encode(),
+            partition=1,
+            headers=headers_of(event),
+        )
         producer.flush(30)  # so that what is aborted stands in the log too
         producer.abort_transaction(30) if nth == 1 else producer.commit_transaction(30)
     reader = kafka.consumer(own_settings, completeness.CONSUMER)
@@ -239,7 +246,11 @@ def test_a_real_log_is_counted_by_transactions_marks_and_all(own_settings, monke
         for event in more:
             producer.begin_transaction()
             producer.produce(
-                topic, CODEC.encode(event), event.partition_key().encode(), partition=1
+                topic,
+                CODEC.encode(event),
+                event.partition_key().encode(),
+                partition=1,
+                headers=headers_of(event),
             )
             producer.commit_transaction(30)
         written = {place: 9 if more else to for place, to in written_to(own_settings, ids).items()}

@@ -10,7 +10,7 @@ from schemas.catalogue import event_classes
 from schemas.events.operations import DeadLettered
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens
-from schemas.wire.codec import Codec, LocalIds
+from schemas.wire.codec import Codec, LocalIds, headers_of
 from schemas.wire.topics import topic_of
 from sinks.clickhouse.migrations import make_tables
 from sinks.clickhouse.sink import ClickHouseSink
@@ -48,7 +48,8 @@ def record(offset: int, value: bytes | None = None) -> SimpleNamespace:
         partition=lambda: 2,
         value=lambda: value or CODEC.encode(event),
         key=lambda: b"acme",
-        headers=lambda: [("weir_seq", b"7")],
+        topic=lambda: USED,
+        headers=lambda: [*headers_of(event), ("weir_seq", b"7")],
         timestamp=lambda: (1, NOON_MS),
     )
 
@@ -136,7 +137,9 @@ def test_what_is_lost_lands_out_of_a_real_log(own_settings, clickhouse_url, monk
     topic = settings.prefix + USED
     producer = kafka.producer(settings)
     for number in range(3):
-        producer.produce(topic, record(number).value(), b"acme", partition=2)
+        producer.produce(
+            topic, record(number).value(), b"acme", partition=2, headers=record(number).headers()
+        )
     producer.flush(30)
     reader = kafka.consumer(settings, CONSUMER)
     reader.commit(offsets=[kafka.TopicPartition(topic, 2, 2)], asynchronous=False)

@@ -152,7 +152,7 @@ def test_the_alarm_is_a_sentence_once_and_numbers_for_two_hours(ledger, caplog, 
 
     text = turn(timedelta())
     assert (
-        "NOT BALANCED: 1 records lost, 0 doubled, first of them weir.usage.tokens-used[0] of 2026-11-26 12:00"
+        "NOT BALANCED: 1 records lost, 0 doubled, first of them weir.tenant.usage[0] of 2026-11-26 12:00"
         in caplog.text
     )
     assert (

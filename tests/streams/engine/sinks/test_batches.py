@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.events.usage import TokensUsed
 from streams.engine.sinks.batches import (
+    PASSED_S,
     CommitMetadata,
     Lane,
     Limits,
@@ -35,7 +35,7 @@ class Record:
 
 
 def lane_with(*records: Record, pending: Range | None = None, now: float = 0.0) -> Lane:
-    lane = Lane(TokensUsed, "t", 0, "id", pending)
+    lane = Lane("t", 0, "id", pending)
     for record in records:
         lane.add(record, now)
     return lane
@@ -130,7 +130,9 @@ def test_a_commit_of_another_topic_is_told_from_one_that_an_operator_made(metada
 
 
 def test_the_same_range_of_a_topic_made_anew_has_another_token():
-    assert Range(0, 2, "e", "before").token("t", 0) != Range(0, 2, "e", "now").token("t", 0)
+    assert Range(0, 2, "e", "before").token("t", 0, "E") != Range(0, 2, "e", "now").token(
+        "t", 0, "E"
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,22 +143,56 @@ def test_metadata_of_another_program_is_refused(metadata):
         read_metadata(metadata)
 
 
-@given(st.lists(st.integers(1, 40), max_size=60), st.lists(st.booleans(), max_size=60))
+def test_what_is_passed_over_is_told_after_a_while_and_never_while_records_wait():
+    lane = lane_with(Record(3), now=0.0)
+    lane.pass_over(Record(4), 0.5)
+    assert not lane.is_to_be_told(99)
+    lane.make_cut(LIMITS, "e", now=5)
+    assert not lane.is_to_be_told(99)
+    lane.finish()
+    assert (lane.is_to_be_told(5), lane.written_to) == (True, 5)
+    lane.told()
+    lane.pass_over(Record(7), 10.0)
+    assert not lane.is_to_be_told(10.1)
+    assert (lane.is_to_be_told(10.0 + PASSED_S), lane.written_to) == (True, 8)
+
+
+@pytest.mark.parametrize("fact", [{"new": True}, {"pending": Range(9, 12, "old", "id")}])
+def test_nothing_is_told_of_a_partition_that_is_unknown_or_to_be_replayed(fact):
+    lane = Lane("t", 0, "id", fact.get("pending"), new=fact.get("new", False))
+    lane.pass_over(Record(4), 0.0)
+    assert not lane.is_to_be_told(99)
+
+
+def test_a_recorded_range_may_begin_and_end_with_records_that_nobody_wants_any_more():
+    lane = Lane("t", 0, "id", Range(5, 8, "old", "id"))
+    for record in map(Record, (5, 6, 8)):
+        (lane.add if record.at == 6 else lane.pass_over)(record, 0.0)
+    assert cut_offsets(lane, now=0) == [5, 6, 8]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.booleans()), max_size=60),
+    st.lists(st.booleans(), max_size=60),
+)
 def test_cuts_are_a_partition_of_what_was_read_however_it_arrives_and_whatever_crashes(
-    sizes, crashes
+    records, crashes
 ):
     """A successor starts at the committed offset, with the recorded range or none, and makes the
-    same tokens.
+    same tokens. Records that the sink does not want stand between the others.
     """
-    log = [Record(offset, size) for offset, size in enumerate(sizes)]
+    log = [Record(offset, size) for offset, (size, _) in enumerate(records)]
+    wanted = [offset for offset, (_, is_wanted) in enumerate(records) if is_wanted]
     stored: dict[str, list[int]] = {}
     crashes, position, pending = iter(crashes), 0, None
-    while position < len(log):
-        lane = lane_with(*log[position:], pending=pending)
+    while any(offset >= position for offset in wanted):
+        lane = Lane("t", 0, "id", pending)
+        for record in log[position:]:
+            (lane.add if record.at in wanted else lane.pass_over)(record, 0.0)
         cut = lane.make_cut(LIMITS, "e", now=5)
         position, pending = cut.range.first, cut.range  # committed
-        offsets = [record.offset() for record in cut.messages]
-        assert stored.setdefault(cut.range.token("t", 0), offsets) == offsets
+        offsets = [record.offset() for record in cut.messages if record.offset() in wanted]
+        assert stored.setdefault(cut.range.token("t", 0, "TokensUsed"), offsets) == offsets
         if not next(crashes, False):
             position, pending = cut.range.last + 1, None
-    assert [offset for offsets in stored.values() for offset in offsets] == list(range(len(log)))
+    assert [offset for offsets in stored.values() for offset in offsets] == wanted

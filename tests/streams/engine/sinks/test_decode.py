@@ -17,9 +17,12 @@ from hypothesis import strategies as st
 from schemas.catalogue import event_classes
 from schemas.events.base import Event
 from schemas.events.feedback import FeedbackGiven
+from schemas.events.guardrails import VerdictReached
+from schemas.events.tracing import SpanEnded
 from schemas.events.usage import TokensUsed
 from schemas.wire.avro_schema import schema_of
-from schemas.wire.codec import HEAD, Codec, LocalIds, from_json
+from schemas.wire.codec import HEAD, Codec, LocalIds, from_json, headers_of
+from schemas.wire.record_types import RecordTypes
 from schemas.wire.writer_schemas import Registered
 from sinks.base import EncodedBatch, decoded
 from sinks.clickhouse.avro_rows import AvroRows, accepts_encoded, avro_rows
@@ -243,3 +246,32 @@ def test_whatever_the_bytes_are_nothing_is_lost_and_nothing_raises(values):
     stored, bad = read(TokensUsed, *records)
     assert sorted([*stored, *(number for number, _ in bad)]) == list(range(len(records)))
     assert read(TokensUsed, *records) == (stored, bad)
+
+
+def test_each_class_of_a_log_is_read_apart_and_what_is_of_none_is_bad():
+    """What the sink does not want is left out without a look at its value."""
+    types = RecordTypes("", (VerdictReached, SpanEnded))
+    verdict, span = (
+        from_json(kind, (EXAMPLES / kind.__name__ / "full.json").read_text())
+        for kind in (VerdictReached, SpanEnded)
+    )
+    records = [
+        LogRecord(CODEC.encode(verdict), written=verdict.at, has=headers_of(verdict)),
+        LogRecord(CODEC.encode(span), written=span.at, has=headers_of(span)),
+        LogRecord(b"not looked at", has=[("ce_type", b"weir.agent.RequestCleared")]),
+        LogRecord(CODEC.encode(verdict), written=verdict.at, has=headers_of(verdict)),
+        LogRecord(CODEC.encode(span), has=[]),
+    ]
+    for number, record in enumerate(records):
+        record.number = number
+    found, bad = reader().read_all(types, "id", records)
+    assert [(each.kind, each.rows) for each in found] == [(VerdictReached, 2), (SpanEnded, 1)]
+    assert [outcome(each.prepared, [])[0] for each in found] == [[0, 3], [1]]
+    assert [(each.message.offset(), each.reason) for each in bad] == [(4, "unknown_schema")]
+
+
+class LogRecord(Record):
+    """A record of the log that those classes share."""
+
+    def topic(self) -> str:
+        return SpanEnded.topic()

@@ -33,7 +33,7 @@ def test_what_follows_is_small_on_kafka_and_whole_and_what_is_gone_is_a_dead_let
             lambda: bench.count(RequestAdmitted) == 3 and bench.count(DeadLettered) == 1,
             "all is taken",
         )
-        records = [message.value() for message in bench.messages(RequestAdmitted.topic())]
+        records = [message.value() for message in bench.messages(RequestAdmitted)]
         assert max(map(len, records)) < EVENT_BYTES_MAX
         assert {codec.decode(RequestAdmitted, value).text for value in records} == {
             "x" * HUGE,

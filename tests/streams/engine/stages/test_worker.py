@@ -36,7 +36,7 @@ def said(bench: Toy) -> dict[type[Event], list[tuple[int, Event]]]:
     return {
         kind: [
             (int(dict(m.headers())["weir_seq"]), bench.codec.decode(kind, m.value(), m.key()))
-            for m in bench.messages(kind.topic())
+            for m in bench.messages(kind)
         ]
         for kind in HEARD
     }

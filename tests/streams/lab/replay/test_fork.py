@@ -271,7 +271,8 @@ def test_a_long_run_is_forked_whole():
         for event in desk.say(text)
     ]
     desk.close()
-    past = of_run(events, events[-1].run)
+    last = [event for event in events if isinstance(event, RunFinished)][-1]
+    past = of_run(events, last.run)
     asked = []
     assert [bool(event.follows) for event in past if isinstance(event, ModelAsked)] == [False, True]
 
