@@ -18,6 +18,10 @@ from typing import Any, BinaryIO
 CHUNK = 64 * 1024
 ENDS = 4_096
 NOT_FOUND = 127
+TOO_LARGE = (
+    b'{"jsonrpc":"2.0","id":%b,"error":{"code":-32603,"message":"too_large: more than %s bytes",'
+    b'"data":{"weir":{"too_large":true}}}}\n'
+)
 ID = re.compile(rb'"id"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)')
 
 
@@ -74,10 +78,7 @@ def relay_replies(source: Any, sink: BinaryIO, bytes_max: int, asked: OpenReques
             if id is None:
                 print(f"too_large: a message of more than {bytes_max:,} bytes", file=sys.stderr)
                 return
-            line = (
-                b'{"jsonrpc":"2.0","id":%b,"error":{"code":-32603,"message":"too_large: more than %s bytes"}}\n'
-                % (id, f"{bytes_max:,}".encode())
-            )
+            line = TOO_LARGE % (id, f"{bytes_max:,}".encode())
         sink.write(line)
         sink.flush()
 

@@ -22,12 +22,20 @@ import httpx2
 from schemas.definitions.tools import McpServer
 from sinks.http import DETAIL_CHARS, RETRIED_STATUS, CallError
 from sinks.tools import mcp_relay
+from sinks.tools.mcp_answers import (
+    ANSWERED,
+    INVALID_PARAMS,
+    MARKER,
+    METHOD_NOT_FOUND,
+    RawAnswers,
+    no_session,
+)
 
-MARKER = "weir"
 REFUSED = "refused"
 LOST = "lost"
 GONE = "gone"
 STATUS = "status"
+TOO_LARGE = "too_large"
 INTERNAL_ERROR = -32603
 ERROR_BYTES_MAX = 65_536
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
@@ -161,7 +169,11 @@ def over_http(
                 transport=reporting, headers=headers, timeout=httpx2.Timeout(None, connect=10.0)
             ) as http,
             Client(
-                streamable_http_client(server.url, http_client=http, max_sse_event_size=bytes_max),
+                RawAnswers(
+                    streamable_http_client(
+                        server.url, http_client=http, max_sse_event_size=bytes_max
+                    )
+                ),
                 cache=None,
             ) as client,
         ):
@@ -187,7 +199,7 @@ def over_streams(server: McpServer, env: dict[str, str], bytes_max: int) -> Call
             parameters = StdioServerParameters(command=sys.executable, args=relay, env=env or None)
             try:
                 async with Client(
-                    stdio_client(parameters, errlog=complaints), cache=None
+                    RawAnswers(stdio_client(parameters, errlog=complaints)), cache=None
                 ) as client:
                     yield client
             except Exception as error:
@@ -240,25 +252,13 @@ class ErrorReportingTransport(httpx2.AsyncBaseTransport):
         except httpx2.TransportError as error:
             kind = REFUSED if isinstance(error, NEVER_SENT) else LOST
             return _error(request, 503, f"{type(error).__name__}: {error}", {kind: True})
-        if request.method != "POST" or answer.status_code < 400:
-            answer.stream = LimitedStream(_stream_of(answer), self._bytes_max)
+        answer.stream = LimitedStream(_stream_of(answer), self._bytes_max)
+        if request.method != "POST":
             return answer
+        if answer.status_code < 400:
+            return await _addressed(request, answer)
         words = (await _beginning(answer)).decode("utf-8", "replace").strip()
-        if answer.status_code == 404 and "mcp-session-id" in request.headers:
-            return _error(request, 404, "the session is gone", {GONE: True})
-        if _is_rpc_error(words):
-            return httpx2.Response(
-                answer.status_code,
-                headers={"content-type": "application/json"},
-                text=words,
-                request=request,
-            )
-        return _error(
-            request,
-            answer.status_code,
-            f"status {answer.status_code}: {words[:DETAIL_CHARS]}",
-            {STATUS: answer.status_code},
-        )
+        return _refusal(request, answer.status_code, words)
 
     async def aclose(self) -> None:
         await self._below.aclose()
@@ -304,24 +304,94 @@ async def _beginning(answer: httpx2.Response) -> bytes:
     return b"".join(parts)
 
 
-def _is_rpc_error(words: str) -> bool:
+async def _addressed(request: httpx2.Request, answer: httpx2.Response) -> httpx2.Response:
+    """A reply whose short JSON is the answer to this request: whatever id it has, and whether its
+    result is an object or not.
+    """
+    length = answer.headers.get("content-length", "")
+    kind = answer.headers.get("content-type", "").lower()
+    if not kind.startswith("application/json") or not length.isdecimal():
+        return answer
+    if int(length) > ERROR_BYTES_MAX or "content-encoding" in answer.headers:
+        return answer
     try:
-        said = json.loads(words)
-    except (ValueError, RecursionError):
-        return False
-    return (
-        isinstance(said, dict)
-        and said.get("jsonrpc") == "2.0"
-        and isinstance(said.get("error"), dict)
+        body = await answer.aread()
+    except httpx2.TransportError as error:
+        return _error(request, 503, f"{type(error).__name__}: {error}", {LOST: True})
+    said = _object(body)
+    asked = _object(request.content)
+    if "id" in asked and ("result" in said or "error" in said):
+        said["id"] = asked["id"]
+        if not isinstance(said.get("result", {}), dict):
+            said["result"] = {"content": said["result"]}
+        body = json.dumps(said).encode()
+    headers = [
+        (name, value) for name, value in answer.headers.multi_items() if name != "content-length"
+    ]
+    return httpx2.Response(answer.status_code, headers=headers, content=body, request=request)
+
+
+def _refusal(request: httpx2.Request, status: int, words: str) -> httpx2.Response:
+    """The reply to a request that the server refused with this status, with a note for what."""
+    said = _object(words)
+    inside = said.get("error")
+    rpc = inside if said.get("jsonrpc") == "2.0" and isinstance(inside, dict) else {}
+    in_session = "mcp-session-id" in request.headers
+    if in_session and _forgotten(status, rpc, _message(said, words)):
+        return _error(request, status, f"status {status}: {words[:DETAIL_CHARS]}", {GONE: True})
+    if not rpc or status in RETRIED_STATUS or status >= 500:
+        message = str(rpc.get("message") or f"status {status}: {words[:DETAIL_CHARS]}")
+        return _error(request, status, message, {STATUS: status})
+    code = rpc.get("code")
+    return _error(
+        request,
+        status,
+        str(rpc.get("message") or words[:DETAIL_CHARS]),
+        {ANSWERED: True},
+        code if isinstance(code, int) else INTERNAL_ERROR,
+        rpc.get("data"),
     )
 
 
+def _forgotten(status: int, rpc: dict[str, Any], message: str) -> bool:
+    """Whether a refusal means that the session is gone: 404, or another status and such words."""
+    if status == 404:
+        return rpc.get("code") not in (METHOD_NOT_FOUND, INVALID_PARAMS)
+    return status < 500 and no_session(message)
+
+
+def _message(said: dict[str, Any], words: str) -> str:
+    """The sentence of a refusal, in JSON of the usual forms or as text."""
+    inside = said.get("error")
+    for holder in (inside if isinstance(inside, dict) else {}, said):
+        for name in ("message", "detail", "error_description", "error"):
+            if isinstance(holder.get(name), str):
+                return holder[name]
+    return words
+
+
+def _object(text: bytes | str) -> dict[str, Any]:
+    """A JSON object; an empty one where the text is none."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
 def _error(
-    request: httpx2.Request, status: int, message: str, ours: dict[str, Any]
+    request: httpx2.Request,
+    status: int,
+    message: str,
+    note: dict[str, Any],
+    code: int = INTERNAL_ERROR,
+    data: Any = None,
 ) -> httpx2.Response:
+    """A JSON-RPC error as the reply, with a note of what happened, and the server's own data."""
+    kept = data if isinstance(data, dict) else {}
     body = {
         "jsonrpc": "2.0",
         "id": None,
-        "error": {"code": INTERNAL_ERROR, "message": message, "data": {MARKER: ours}},
+        "error": {"code": code, "message": message, "data": kept | {MARKER: note}},
     }
     return httpx2.Response(status, json=body, request=request)

@@ -13,18 +13,20 @@ from schemas.definitions.tools import McpServer, McpTarget
 from schemas.ports import ToolQuestion
 from sinks.http import DETAIL_CHARS, RETRIED_STATUS, CallError, Secret, resolve_secrets
 from sinks.tools.kinds import ToolContext, ToolKind
+from sinks.tools.mcp_answers import ANSWERED, no_session, result_of
 from sinks.tools.mcp_session import (
     GONE,
     LOST,
     MESSAGE_BYTES_MAX,
     REFUSED,
     STATUS,
+    TOO_LARGE,
     McpConnection,
     over_http,
     over_streams,
     transport_note,
 )
-from sinks.tools.results import ToolResult, as_text, check_length, wrong_target
+from sinks.tools.results import ToolResult, wrong_target
 
 CONNECTION_CLOSED = -32000
 REQUEST_TIMEOUT = -32001
@@ -66,19 +68,14 @@ class McpTools:
         connection = self._connection(target.server, secret)
         ends_at = asyncio.get_running_loop().time() + left_s
         try:
-            return await self._once(connection, call, target.mcp_tool, ends_at)
+            return await self._once(connection, call, target, ends_at)
         except CallError as error:
             if error.reason != SESSION_GONE:
                 raise
-        try:
-            return await self._once(connection, call, target.mcp_tool, ends_at)
-        except CallError as error:
-            if error.reason != SESSION_GONE:
-                raise
-            raise CallError("refused", error.detail, retryable=True) from error
+        return await self._once(connection, call, target, ends_at)
 
     async def _once(
-        self, connection: McpConnection, call: ToolQuestion, tool: str, ends_at: float
+        self, connection: McpConnection, call: ToolQuestion, target: McpTarget, ends_at: float
     ) -> ToolResult:
         """One call over the connection. Raises CallError; a connection that is lost, or whose
         session the server has forgotten, is replaced for the next call.
@@ -86,19 +83,21 @@ class McpTools:
         clock = asyncio.get_running_loop().time
         arguments = json.loads(call.arguments or "{}")
         async with connection.client(ends_at - clock()) as client:
+            left_s = max(0.001, ends_at - clock())
             try:
-                answer = await client.call_tool(
-                    tool,
-                    arguments,
-                    meta=meta_of(call),
-                    read_timeout_seconds=max(0.001, ends_at - clock()),
-                )
+                async with asyncio.timeout(left_s):
+                    answer = await client.call_tool(
+                        target.mcp_tool, arguments, meta=meta_of(call), read_timeout_seconds=left_s
+                    )
+            except TimeoutError as error:
+                words = f"no answer within {left_s:.1f} s"
+                raise CallError("timeout", words, uncertain=True) from error
             except Exception as error:
-                note = transport_note(error) or {}
-                closed = not note and getattr(error, "code", None) == CONNECTION_CLOSED
-                if GONE in note or closed:
+                in_session = bool(target.server.url) and client.session.initialize_result
+                failed = _call_error(error, bool(in_session))
+                if failed.reason == SESSION_GONE or _closed(error):
                     connection.discard(client)
-                raise _call_error(error) from error
+                raise failed from error
         return result_of(answer, call.result_chars)
 
     async def describe(
@@ -174,56 +173,47 @@ def meta_of(question: ToolQuestion) -> dict[str, str]:
     return meta | {"weir/idempotency-key": question.idempotency_key}
 
 
-def result_of(answer: Any, chars_max: int) -> ToolResult:
-    """The text of a result. Raises CallError where the tool says that it failed."""
-    text = "\n".join(words for part in answer.content if (words := _words(part)))
-    if not answer.content and answer.structured_content is not None:
-        text = as_text(answer.structured_content)
-    if answer.is_error:
-        raise CallError(
-            "tool_error", text[:DETAIL_CHARS] or "the tool says that it failed, and not why"
-        )
-    return ToolResult(check_length(text, chars_max))
+def _closed(error: Exception) -> bool:
+    """Whether the client reports that its connection is closed."""
+    return transport_note(error) is None and getattr(error, "code", None) == CONNECTION_CLOSED
 
 
-def _words(part: Any) -> str:
-    """One part of a result, as a model reads it; of images and audio only that they were there."""
-    if part.type == "text":
-        return part.text
-    if part.type == "resource":
-        return getattr(part.resource, "text", None) or f"[{part.resource.uri}]"
-    if part.type == "resource_link":
-        return f"[{part.name}: {part.uri}]"
-    return f"[{part.type} of type {getattr(part, 'mime_type', 'unknown')}, left out]"
-
-
-def _call_error(error: Exception) -> CallError:
+def _call_error(error: Exception, in_session: bool = False) -> CallError:
     """The CallError of an error of the MCP client: not sent, not answered, or answered with an
-    error.
+    error. What the server wrote is never taken for an error of the client, whatever its code.
     """
-    ours = transport_note(error) or {}
+    note = transport_note(error)
     code = getattr(error, "code", None)
     words = f"{error}"[:DETAIL_CHARS]
-    if REFUSED in ours:
+    if note is None:
+        return _client_error(code, words or type(error).__name__)
+    if REFUSED in note:
         return CallError("refused", words, retryable=True)
-    if LOST in ours:
+    if LOST in note:
         return CallError("reset", words, retryable=True, uncertain=True)
-    if GONE in ours:
-        return CallError(SESSION_GONE, "the server forgot its session twice", retryable=True)
-    if STATUS in ours:
-        status = ours[STATUS]
+    if TOO_LARGE in note:
+        return CallError("too_large", words)
+    if GONE in note or (in_session and ANSWERED in note and no_session(words)):
+        return CallError(SESSION_GONE, f"the server does not know its own session: {words}")
+    if STATUS in note:
+        status = note[STATUS]
         return CallError(
             f"http_{status}",
             words,
             retryable=status in RETRIED_STATUS or status >= 500,
             uncertain=status in (502, 504),
         )
+    return CallError("mcp_error", f"{words} (code {code})")
+
+
+def _client_error(code: int | None, words: str) -> CallError:
+    """The CallError of an error that the client itself reports."""
     if code == REQUEST_TIMEOUT:
         return CallError("timeout", words, uncertain=True)
     if "too_large" in words or "SSE stream failed" in words:
         return CallError("too_large", words)
     if code == CONNECTION_CLOSED or code is None:
-        return CallError("reset", words or type(error).__name__, retryable=True, uncertain=True)
+        return CallError("reset", words, retryable=True, uncertain=True)
     if code == PARSE_ERROR:
         return CallError("bad_http", words, retryable=True, uncertain=True)
-    return CallError("mcp_error", f"{words} (code {code})")
+    return CallError("mcp_error", f"{words} (code {code})", uncertain="Redirect" not in words)

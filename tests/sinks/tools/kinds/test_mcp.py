@@ -110,7 +110,7 @@ def test_who_asks_goes_beside_the_call():
             '{"item": "a"}',
             "once",
             [httpx2.Response(200, text="<html>", headers={"content-type": "text/html"})],
-            Failure,
+            Uncertain,
             "mcp_error",
         ),
         ("hang", "{}", "once", [], Uncertain, "timeout"),
