@@ -331,10 +331,9 @@ class Scripted:
         )
 
     def tool(self, question: ToolQuestion) -> ToolAnswer:
-        returned, _, _ = server.result_of(
-            self.script, question.tool, json.loads(question.arguments)
-        )
-        return ToolAnswer(json.dumps(returned), NOON, NOON)
+        found = server.tool_result(self.script, question.tool, json.loads(question.arguments))
+        assert found, "the script has no row for these arguments"
+        return ToolAnswer(json.dumps(found[0]), NOON, NOON)
 
     def search(self, question: SearchQuestion) -> SearchAnswer:
         words = set(question.query.lower().split())
