@@ -1,5 +1,4 @@
-"""What runs, in which process, on which port? The one place that wires: engines, workers, and how
-they begin.
+"""The composition of a stack: engines, workers and their ports, and how they start.
 
 An engine that the settings point at a real server is not started here. Workers wait for `deploy`,
 which waits for the engines.
@@ -245,7 +244,8 @@ def await_definitions(settings: Settings, wanted: int, timeout_s: float = 30) ->
         late = [name for name in late if definitions_of(known[name]["port"]) < wanted]
         if late and time.monotonic() > deadline:
             raise StackError(
-                f"{', '.join(late)} did not read the definitions within {timeout_s:.0f} s: see .weir/log"
+                f"{', '.join(late)} did not read the definitions within {timeout_s:.0f} s: see "
+                ".weir/log"
             )
         time.sleep(0.02)
 

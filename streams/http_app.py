@@ -1,4 +1,4 @@
-"""The gateway's application: one router for each group of routes.
+"""The gateway's ASGI application: one router a group of routes.
 
 `application(settings, link, tables)` is complete without Kafka or ClickHouse: both are given to it.
 """
@@ -50,10 +50,11 @@ ROUTERS = (
 
 ABOUT = """LLM agents in production, run as an exactly-once streaming pipeline on Kafka.
 
-Accepted (202) means that all replicas of Kafka have the request. Every request has exactly one outcome. With an
-`Idempotency-Key` a request may be sent again: it is the same run. A caller that goes away, from a stream too, does not
-end its run: `GET /v1/runs/{id}` has the outcome, and `POST /v1/runs/{id}/cancel` ends it. What is wrong is a problem of
-RFC 9457. Where one says 503, ask again after `Retry-After` seconds, with the same `Idempotency-Key`."""
+Accepted (202) means that all replicas of Kafka have the request. Every request has exactly one
+outcome. A request may be sent again with the same `Idempotency-Key`: it is the same run. A caller
+that disconnects, from a stream too, does not end its run: `GET /v1/runs/{id}` has the outcome, and
+`POST /v1/runs/{id}/cancel` ends it. Errors are problems of RFC 9457. After a 503, send the request
+again after `Retry-After` seconds, with the same `Idempotency-Key`."""
 
 
 def application(

@@ -46,7 +46,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("docker") and not docker_runs():
         pytest.skip(
-            "no Docker engine runs here: these tests need one, the same ones run on the embedded engines"
+            "no Docker engine runs here: these tests need one, the same ones run on the embedded "
+            "engines"
         )
 
 
@@ -94,6 +95,7 @@ def shared_data() -> Path:
     """
     if not SHARED.exists():
         pytest.skip(
-            f"needs real data in {SHARED.parent.name}/{SHARED.name} beside the project, which is not here"
+            f"needs real data in {SHARED.parent.name}/{SHARED.name} beside the project, which is "
+            "not here"
         )
     return SHARED

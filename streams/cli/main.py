@@ -1,5 +1,4 @@
-"""What can be asked of `./weir`? Every command, and how a mistake is answered: one sentence that
-says what to do.
+"""The command line `weir`; a known error is one sentence that says what to do.
 
 A command's module is imported when the command is called: the engines' clients cost half a second
 that `--help` should not.

@@ -1,7 +1,7 @@
-"""What do all commands share: where words and JSON go, and how a problem is said?
+"""Output shared by all commands: tables, progress, JSON.
 
-People's words and progress go to stderr, results to stdout; with `--json` one JSON object is
-stdout's last line.
+Messages and progress go to stderr, results to stdout; with `--json` one JSON object is stdout's
+last line.
 """
 
 import json
@@ -57,7 +57,7 @@ def say_json(value: dict[str, Any] | list[Any]) -> None:
 def table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Iterable[str] = ()
 ) -> Table:
-    """A table for people; `numbers` names the columns that are set to the right."""
+    """A table; `numbers` names the columns that are aligned to the right."""
     made = Table(title=title, title_justify="left", header_style="bold", show_edge=False)
     for column in columns:
         made.add_column(
@@ -95,8 +95,9 @@ def progress(what: str, total: int | None = None) -> Iterator[Any]:
         task = bar.add_task(what, total=total)
 
         def update(done: float, words: str | None = None, total: int | None = None) -> None:
-            more = {"total": total} if total is not None else {}
-            bar.update(task, completed=done, description=words or what, **more)
+            if total is not None:
+                bar.update(task, total=total)
+            bar.update(task, completed=done, description=words or what)
 
         yield update
 

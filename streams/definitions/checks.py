@@ -1,7 +1,6 @@
-"""Checks whether a folder's definitions fit together: names exist, tools can be called, prompts
-render.
+"""Checks that a folder's definitions fit together: names, tools, outputs and prompts.
 
-Each check gives sentences with file and line. `mistakes` is all of them.
+Each check yields sentences with file and line; `mistakes` runs all of them.
 """
 
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ TOOLS_MAX = 128
 
 @dataclass(frozen=True)
 class Source:
-    """A definition's file, with its nodes, so that a mistake can be told with its line."""
+    """A definition's file with its YAML nodes, so that a mistake can be reported with its line."""
 
     path: Path
     root: yaml.Node
@@ -34,7 +33,7 @@ class Source:
 
 
 def mistakes(sources: list[Source]) -> list[str]:
-    """Everything that keeps the sources from being applied together."""
+    """All mistakes of the sources, a sentence each with file and line."""
     return [sentence for check in CHECKS for sentence in check(sources)]
 
 
@@ -88,50 +87,54 @@ def _dangling(sources: list[Source]) -> Iterator[str]:
             yield source.says(
                 f"there is no agent {name!r}: correct the name or add its file", "agent"
             )
-    for source in (
-        source
-        for source in sources
-        if isinstance(source.definition, Tenant) and source.definition.contract
-    ):
-        currency = source.definition.contract.currency
+    for source in sources:
+        tenant = source.definition
+        if not isinstance(tenant, Tenant) or not tenant.contract:
+            continue
+        currency = tenant.contract.currency
         if currency != "USD" and ("currency", currency) not in defined:
             yield source.says(
                 f"there is no currency {currency!r}: add currencies/{currency}.yaml with its rates",
                 "contract",
                 "currency",
             )
-    for source in (source for source in sources if isinstance(source.definition, Agent)):
+    for source in sources:
         agent = source.definition
+        if not isinstance(agent, Agent):
+            continue
         if len(agent.tools) > TOOLS_MAX:
             yield source.says(
-                f"{len(agent.tools)} tools: model providers take at most {TOOLS_MAX}: divide the agent",
+                f"{len(agent.tools)} tools: model providers take at most {TOOLS_MAX}: divide the "
+                "agent",
                 "tools",
             )
-        model = "route" if ("route", agent.model) in defined else "model"
-        wanted = [
-            (model, agent.model, "model"),
-            *(("model", name, "fallback") for name in agent.fallback),
-            *(("tool", name, "tools") for name in agent.tools),
-            *(("tenant", name, "tenants") for name in agent.tenants),
-            *([("policy", agent.policy, "policy")] if agent.policy else []),
-            *(
-                [("prompt", agent.prompt.use, "prompt")]
-                if isinstance(agent.prompt, PromptUse)
-                else []
-            ),
-        ]
-        for kind, name, key in wanted:
+        for kind, name, key in _references(agent, defined):
             if (kind, name) not in defined:
                 known = ", ".join(sorted(other for k, other in defined if k == kind)) or "none"
                 yield source.says(
-                    f"there is no {kind} {name!r} (there are: {known}): correct the name or add its file",
+                    f"there is no {kind} {name!r} (there are: {known}): correct the name or add "
+                    "its file",
                     key,
                 )
 
 
+def _references(agent: Agent, defined: set[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """Kind, name and key of everything that an agent refers to."""
+    model = "route" if ("route", agent.model) in defined else "model"
+    return [
+        (model, agent.model, "model"),
+        *(("model", name, "fallback") for name in agent.fallback),
+        *(("tool", name, "tools") for name in agent.tools),
+        *(("tenant", name, "tenants") for name in agent.tenants),
+        *([("policy", agent.policy, "policy")] if agent.policy else []),
+        *([("prompt", agent.prompt.use, "prompt")] if isinstance(agent.prompt, PromptUse) else []),
+    ]
+
+
 def _unusable_outputs(sources: list[Source]) -> Iterator[str]:
-    for source in (source for source in sources if isinstance(source.definition, Agent)):
-        wrong = schema_error(source.definition.output or {})
+    for source in sources:
+        agent = source.definition
+        wrong = schema_error(agent.output or {}) if isinstance(agent, Agent) else None
         if wrong:
             yield source.says(f"output is no JSON Schema that can be used: {wrong}", "output")
 

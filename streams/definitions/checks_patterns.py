@@ -1,4 +1,4 @@
-"""Checks the patterns of a folder's agents: fields that belong together, workflows that end."""
+"""Checks the patterns of agents: their fields, and that workflows come to an end."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -24,7 +24,8 @@ def mistakes(sources: Sequence[Any]) -> Iterator[str]:
         for field in OWN:
             if field != agent.pattern and getattr(agent, field) is not None:
                 yield source.says(
-                    f"`{field}` is for `pattern: {field}`, this agent's is {agent.pattern}: change one",
+                    f"`{field}` is for `pattern: {field}`, this agent's is {agent.pattern}: "
+                    "change one",
                     field,
                 )
         if agent.pattern == "single" and agent.tools:
@@ -39,7 +40,8 @@ def mistakes(sources: Sequence[Any]) -> Iterator[str]:
         }
         if agent.limits.steps < least.get(agent.pattern, 0):
             yield source.says(
-                f"`pattern: {agent.pattern}` may need {least[agent.pattern]} questions or more, and "
+                f"`pattern: {agent.pattern}` may need {least[agent.pattern]} questions or more, "
+                "and "
                 f"limits.steps is {agent.limits.steps}: raise it",
                 "limits",
                 "steps",

@@ -1,6 +1,4 @@
-"""Checks what a folder says of people: who approves which call, and which agents may ask their
-user.
-"""
+"""Checks approvals of tools, and agents that ask their user."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,7 +22,10 @@ def mistakes(sources: Sequence[Any]) -> Iterator[str]:
 def _of_approval(source: Any, when: str) -> Iterator[str]:
     wrong = wrong_with(when) if when else None
     if not wrong and when and any(nodes_in(when)):
-        wrong = "it speaks of nodes, which a workflow has: it knows the arguments of the call as `input`"
+        wrong = (
+            "it speaks of nodes, which a workflow has: it knows the arguments of the call as "
+            "`input`"
+        )
     if wrong:
         yield source.says(f"`when` cannot be used: {wrong}", "approval", "when")
 
@@ -32,13 +33,15 @@ def _of_approval(source: Any, when: str) -> Iterator[str]:
 def _of_asking(source: Any, agent: Agent) -> Iterator[str]:
     if agent.pattern in UNASKING:
         yield source.says(
-            f"pattern {agent.pattern!r} never asks its user, {UNASKING[agent.pattern]}: remove ask_user, or "
+            f"pattern {agent.pattern!r} never asks its user, {UNASKING[agent.pattern]}: remove "
+            "ask_user, or "
             "take another pattern",
             "ask_user",
         )
     if ASK_USER in agent.tools:
         yield source.says(
-            f"the agent has a tool {ASK_USER!r} of its own, which is the name of what ask_user gives it: "
+            f"the agent has a tool {ASK_USER!r} of its own, which is the name of what ask_user "
+            "gives it: "
             "rename the tool, or remove ask_user",
             "tools",
         )

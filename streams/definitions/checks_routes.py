@@ -1,4 +1,4 @@
-"""Checks the routes of a folder: their models exist, and one of them can take what the agents ask."""
+"""Checks model routes: their models exist, and one of them can do what agents need."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -32,27 +32,13 @@ def _of_route(source: Any, route: Route, defined: Defined) -> Iterator[str]:
             f"there is a model {route.name!r} too, and an agent could mean either: rename one",
             "name",
         )
-    for nth, candidate in enumerate(route.candidates):
-        yield from _missing(source, "model", candidate.model, defined, "candidates", nth, "model")
-        if candidate.max_cost_usd is not None and not _priced(
-            defined.get(("model", candidate.model))
-        ):
-            yield source.says(
-                f"nobody knows the price of {candidate.model!r}, so it would never be chosen: give its file a "
-                "`price`, or remove max_cost_usd",
-                "candidates",
-                nth,
-                "max_cost_usd",
-            )
-        for tenant in candidate.tenants:
-            yield from _missing(source, "tenant", tenant, defined, "candidates", nth, "tenants")
+    yield from _of_candidates(source, route, defined)
     for key in ("cascade", "fallback"):
         for nth, name in enumerate(getattr(route, key)):
             yield from _missing(source, "model", name, defined, key, nth)
     for need in route.needs:
-        if not [
-            name for name in names_of(route) if getattr(defined.get(("model", name)), need, False)
-        ]:
+        models = [defined.get(("model", name)) for name in names_of(route)]
+        if not any(getattr(model, need, False) for model in models):
             yield source.says(
                 f"none of its models has `{need}: true`: add one that has, or remove the need",
                 "needs",
@@ -65,10 +51,26 @@ def _of_route(source: Any, route: Route, defined: Defined) -> Iterator[str]:
             )
 
 
+def _of_candidates(source: Any, route: Route, defined: Defined) -> Iterator[str]:
+    for nth, candidate in enumerate(route.candidates):
+        yield from _missing(source, "model", candidate.model, defined, "candidates", nth, "model")
+        if candidate.max_cost_usd is not None and not _priced(
+            defined.get(("model", candidate.model))
+        ):
+            yield source.says(
+                f"nobody knows the price of {candidate.model!r}, so it would never be chosen: "
+                "give its file a "
+                "`price`, or remove max_cost_usd",
+                "candidates",
+                nth,
+                "max_cost_usd",
+            )
+        for tenant in candidate.tenants:
+            yield from _missing(source, "tenant", tenant, defined, "candidates", nth, "tenants")
+
+
 def _of_agent(source: Any, agent: Agent, defined: Defined) -> Iterator[str]:
-    """An agent needs a model that can do what it asks for; where a model is missing, that is told
-    already.
-    """
+    """An agent needs a model with its capabilities; missing models are reported elsewhere."""
     chosen = defined.get(("model", agent.model)) or defined.get(("route", agent.model))
     names = (
         (*names_of(chosen), *agent.fallback)
@@ -83,16 +85,15 @@ def _of_agent(source: Any, agent: Agent, defined: Defined) -> Iterator[str]:
     for need, needed in needs:
         if needed and models and not any(getattr(model, need) for model in models):
             yield source.says(
-                f"the agent needs a model with `{need}: true`, and none of {', '.join(names)} has it: "
+                f"the agent needs a model with `{need}: true`, and none of {', '.join(names)} "
+                "has it: "
                 f"name another, or set it where it is true",
                 "model",
             )
 
 
 def _priced(model: Definition | None) -> bool:
-    """Whether the model's price is known today; of a model that is not there nothing more is to be
-    said.
-    """
+    """Whether the model's price is known today; a missing model is reported elsewhere."""
     return (
         not isinstance(model, Model)
         or price(model, model.provider, "", Tokens(input_tokens=1), now()) is not None
@@ -100,7 +101,7 @@ def _priced(model: Definition | None) -> bool:
 
 
 def names_of(route: Route) -> tuple[str, ...]:
-    """Every model that the route may ask."""
+    """Every model that the route may call."""
     return (*(candidate.model for candidate in route.candidates), *route.cascade, *route.fallback)
 
 

@@ -1,12 +1,12 @@
-"""Reads a folder of YAML: tenants, agents, models, routes, tools, policies and documents.
+"""Reads a folder of YAML definitions and documents, and checks it as a whole.
 
     tenants/*.yaml  agents/*.yaml  models/*.yaml  routes/*.yaml  tools/*.yaml  policies/*.yaml
     currencies/*.yaml
     documents/*.md            known to every tenant of the folder
     documents/<tenant>/*.md   known to that tenant
 
-A file is one definition; its name is the file's, unless it says another. The folder is checked as a
-whole before anything is applied: a mistake is told with file and line, and what to do.
+A file is one definition, named as the file unless it has a `name`. The folder is checked as a whole
+before anything is applied: a mistake is reported with file, line and what to do.
 """
 
 import re
@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import KINDS, Agent, Model, Route, Tenant, Tool
@@ -46,21 +47,17 @@ FILE_BYTES_MAX = 1024 * 1024
 NODES_MAX = 100_000
 SERVICES_PORT = "${services_port}"
 SECRET_PARTS = {"secret", "api_key", "headers", "env"}
-"""Keys whose values are never shown: somebody may have written the secret itself where a reference
-belongs.
-"""
+"""Keys whose values are never shown: they may hold a secret in place of a reference."""
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+)$", re.MULTILINE)
 
 
 class DefinitionsError(UserError):
-    """A folder that cannot be applied; every mistake in it is one line: file, line, what is wrong,
-    what to do.
-    """
+    """A folder that cannot be applied; a line a mistake, with file, line and what to do."""
 
 
 @dataclass(frozen=True)
 class Company:
-    """What `weir apply` publishes."""
+    """The definitions and documents of a folder, which `weir apply` publishes."""
 
     definitions: Sequence[Definition]
     documents: Sequence[DocumentPublished]
@@ -84,7 +81,7 @@ def load(folder: Path, services_port: int | None = None) -> Company:
         if (source := _read(path, kind, port, mistakes))
     ]
     sources = [
-        replace(source, definition=tool_files.completed(source, mistakes))
+        replace(source, definition=tool_files.completed(source, source.definition, mistakes))
         if isinstance(source.definition, Tool)
         else source
         for source in sources
@@ -110,7 +107,8 @@ def load(folder: Path, services_port: int | None = None) -> Company:
         raise DefinitionsError("\n".join(mistakes))
     if not sources and not documents:
         raise DefinitionsError(
-            f"{folder} defines nothing: put YAML into {', '.join(f'{name}/' for name in FOLDERS)} or "
+            f"{folder} defines nothing: put YAML into "
+            f"{', '.join(f'{name}/' for name in FOLDERS)} or "
             f"Markdown into {DOCUMENTS}/"
         )
     return Company(
@@ -212,7 +210,7 @@ def _nodes(node: yaml.Node | None, known: dict[int, int]) -> int:
     return known[id(node)]
 
 
-def _sentence(path: Path, root: yaml.Node, kind: str, error: dict[str, Any]) -> str:
+def _sentence(path: Path, root: yaml.Node, kind: str, error: ErrorDetails) -> str:
     loc = tuple(part for part in error["loc"] if isinstance(part, str | int))
     if kind == "tool" and loc[:1] == ("target",):
         via = str(loc[1]) if len(loc) > 1 else ""
@@ -230,7 +228,10 @@ def _sentence(path: Path, root: yaml.Node, kind: str, error: dict[str, Any]) -> 
     if error["type"] == "missing":
         return f"{at}: {name!r} is missing: add it"
     if SECRET_PARTS & set(loc):
-        return f"{at}: {name}: what is secret is not written here: write env:NAME, and export NAME where the workers start"
+        return (
+            f"{at}: {name}: what is secret is not written here: write env:NAME, and export "
+            "NAME where the workers start"
+        )
     return f"{at}: {name}: {error['msg']}{_shown(error.get('input'))}: change it"
 
 

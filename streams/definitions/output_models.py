@@ -1,9 +1,8 @@
-"""Makes the JSON Schema of an agent's `output` that names a pydantic model, as
-`shop.orders:Refund`.
+"""Derives the JSON Schema of an agent's structured output from a pydantic type.
 
-The class is looked at when the definition is read, and its schema is what is published: the workers
-import nothing for it. Any type that pydantic can validate will do. What only its own code checks, a
-schema cannot say.
+An agent's `output` may name a type, as `shop.orders:Refund`. It is imported when the definition is
+read, and its schema is published: workers import nothing for it. Any type that pydantic can
+validate is possible. Checks in the type's own code are not part of a schema.
 """
 
 import importlib
@@ -41,14 +40,16 @@ def schema_of(named: str) -> dict[str, Any]:
         for allowed in names_in(settings().python_tools)
     ):
         raise OutputModelError(
-            f"{module} is not in the setting python_tools, so nothing of it is imported: add it, or a package "
+            f"{module} is not in the setting python_tools, so nothing of it is imported: add it, "
+            "or a package "
             "above it, to WEIR_PYTHON_TOOLS here"
         )
     try:
         schema = TypeAdapter(getattr(importlib.import_module(module), name)).json_schema()
     except Exception as error:  # a module may raise anything when it is imported
         raise OutputModelError(
-            f"output {named} has no schema ({type(error).__name__}: {error}): correct the name, or the class"
+            f"output {named} has no schema ({type(error).__name__}: {error}): correct the name, "
+            "or the class"
         ) from error
     wrong = schema_error(schema)
     if wrong:

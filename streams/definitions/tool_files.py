@@ -1,8 +1,7 @@
-"""Completes and checks a tool's file: what is needed to call it, and what providers would refuse.
+"""Completes tool definitions from OpenAPI documents and MCP servers, and checks them.
 
-What can be looked up once is looked up here, when it is applied: an operation in its OpenAPI
-document, the arguments of a tool in its MCP server's own list. The definition that is published
-stands alone.
+This happens once, when a definition is applied: an operation is looked up in its OpenAPI document,
+a tool's arguments in the list of its MCP server. The published definition is complete.
 """
 
 import asyncio
@@ -51,7 +50,7 @@ EFFECTS = {
     "PUT": "idempotent",
     "DELETE": "idempotent",
 }
-"""What HTTP promises of its methods; a file that says another effect knows better."""
+"""The effects that HTTP defines for its methods; a file may name another."""
 TELLING = re.compile(
     "authorization|cookie|token(?!s)|secret|passw(or)?d|api.?key|credential", re.IGNORECASE
 )
@@ -69,9 +68,8 @@ class ToolFileError(Exception):
         self.where = where
 
 
-def completed(source: Source, mistakes: list[str]) -> Tool:
-    """The tool with all that was looked up. What is wrong is added to the mistakes."""
-    tool: Tool = source.definition
+def completed(source: Source, tool: Tool, mistakes: list[str]) -> Tool:
+    """The tool of a file, with all that was looked up. Mistakes are added to the list."""
     found = [*_wrong_with(tool)]
     if not found:
         try:
@@ -97,7 +95,8 @@ def _wrong_with(tool: Tool) -> Iterator[ToolFileError]:
     yield from _open_secrets(tool)
     if (tool.effect == "reconcilable") != (tool.reconcile is not None):
         yield ToolFileError(
-            "`effect: reconcilable` and `reconcile:` (how it is asked whether it happened) belong together: "
+            "`effect: reconcilable` and `reconcile:` (how it is asked whether it happened) "
+            "belong together: "
             "give both or neither",
             "effect" if "effect" in tool.model_fields_set else "reconcile",
         )
@@ -149,7 +148,8 @@ def _bad_topics(target: KafkaTarget) -> Iterator[ToolFileError]:
     for key, topic in topics.items():
         if not is_service_topic(topic, settings().prefix):
             yield ToolFileError(
-                f"{key} {topic!r} is not allowed as a topic of a service: do not use Weir's own topics, and only letters, "
+                f"{key} {topic!r} is not allowed as a topic of a service: do not use Weir's own "
+                "topics, and only letters, "
                 "digits, '.', '_' and '-'",
                 key,
             )
@@ -157,7 +157,9 @@ def _bad_topics(target: KafkaTarget) -> Iterator[ToolFileError]:
 
 def _bad_addresses(tool: Tool) -> Iterator[ToolFileError]:
     target = tool.target
-    addresses = {("reconcile", "url"): tool.reconcile.url if tool.reconcile else ""}
+    addresses: dict[tuple[str, ...], str] = {
+        ("reconcile", "url"): tool.reconcile.url if tool.reconcile else ""
+    }
     if isinstance(target, HttpTarget | OpenApiTarget):
         addresses["url",] = target.url
     if isinstance(target, McpTarget):
@@ -170,7 +172,8 @@ def _bad_addresses(tool: Tool) -> Iterator[ToolFileError]:
     for where, url in addresses.items():
         if url and not re.match(r"https?://[^\s/?#]+", url):
             yield ToolFileError(
-                f"{'.'.join(where)} {url!r} is no http address: give one that begins http:// or https://",
+                f"{'.'.join(where)} {url!r} is no http address: give one that begins http:// or "
+                "https://",
                 *where,
             )
         elif url and "@" in url.split("/")[2]:
@@ -185,7 +188,9 @@ def _open_secrets(tool: Tool) -> Iterator[ToolFileError]:
     reference.
     """
     target = tool.target
-    held = {("reconcile", "headers"): tool.reconcile.headers if tool.reconcile else {}}
+    held: dict[tuple[str, ...], dict[str, str]] = {
+        ("reconcile", "headers"): tool.reconcile.headers if tool.reconcile else {}
+    }
     if isinstance(target, HttpTarget | OpenApiTarget):
         held["headers",] = target.headers
     if isinstance(target, McpTarget):
@@ -195,7 +200,8 @@ def _open_secrets(tool: Tool) -> Iterator[ToolFileError]:
         for name, value in values.items():
             if TELLING.search(name) and value and not REFERENCE.search(value):
                 yield ToolFileError(
-                    f"{name!r} holds a secret: write env:NAME in its place, and export NAME where the workers "
+                    f"{name!r} holds a secret: write env:NAME in its place, and export NAME "
+                    "where the workers "
                     "start",
                     *where,
                     name,
@@ -304,7 +310,8 @@ def _text_of(spec: str, path: Path) -> tuple[str, str]:
         return str(file), file.read_text(encoding="utf-8")
     except (CallError, OSError, UnicodeDecodeError) as error:
         raise ToolFileError(
-            f"the document {spec!r} cannot be read ({error}): correct the path, from this file's folder, or "
+            f"the document {spec!r} cannot be read ({error}): correct the path, from this file's "
+            "folder, or "
             "the address",
             "spec",
         ) from error
@@ -327,7 +334,8 @@ def _document(where: str, text: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1 if mark else getattr(error, 'lineno', '?')}"
         raise ToolFileError(
-            f"{where}{line}: no JSON or YAML ({getattr(error, 'problem', None) or error}): correct it",
+            f"{where}{line}: no JSON or YAML ({getattr(error, 'problem', None) or error}): "
+            "correct it",
             "spec",
         ) from error
 
@@ -336,7 +344,8 @@ def _acceptable(tool: Tool) -> Tool:
     """The tool with its parameters as providers take them. Raises ToolFileError."""
     if len(tool.description) > DESCRIPTION_CHARS:
         raise ToolFileError(
-            f"its description has {len(tool.description):,} characters, and model providers refuse more than "
+            f"its description has {len(tool.description):,} characters, and model providers "
+            "refuse more than "
             f"{DESCRIPTION_CHARS:,}: write a shorter `description`",
             "description",
         )
@@ -361,7 +370,7 @@ def _placed(tool: Tool, parameters: dict[str, Any], names: dict[str, str]) -> No
     Raises ToolFileError.
     """
     target = tool.target
-    arguments = {names.get(name, name) for name in parameters.get("properties", {})}
+    arguments = {names.get(name) or name for name in parameters.get("properties", {})}
     if isinstance(target, OpenApiTarget):
         lost = sorted(arguments - target.places.keys())
         if lost:
@@ -381,6 +390,7 @@ def _placed(tool: Tool, parameters: dict[str, Any], names: dict[str, str]) -> No
     missing = sorted(in_url - needed)
     if missing:
         raise ToolFileError(
-            f"{missing[0]!r} is part of the address, so it has to be one of the `parameters` that are `required`",
+            f"{missing[0]!r} is part of the address, so it has to be one of the `parameters` "
+            "that are `required`",
             key,
         )

@@ -1,4 +1,4 @@
-"""When is whom to tell, by the numbers on /metrics? Objectives and alarms as rules for Prometheus.
+"""Service level objectives and alerts as Prometheus rules.
 
 An objective is a share of good of all, over thirty days. How fast its budget of bad is spent is
 looked at over a long and a short window at once, so that an alarm neither comes late nor stays when
@@ -14,7 +14,8 @@ import yaml
 
 FILE = Path(__file__).parents[2] / "infra" / "grafana" / "alerts.yaml"
 HEAD = (
-    "# Made by `./weir describe --dashboards`, loaded by prometheus.yaml beside it. Where alarms go is Alertmanager's;\n"
+    "# Made by `./weir describe --dashboards`, loaded by prometheus.yaml beside it. Where alarms "
+    "go is Alertmanager's;\n"
     "# `severity` is `page` (now) or `ticket` (today).\n"
 )
 WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
@@ -69,7 +70,8 @@ OBJECTIVES = (
         _rate("weir_gateway_requests_total", '{status=~"5.."}'),
         _rate("weir_gateway_requests_total"),
         "HTTP requests that the gateway answers without an error of its own",
-        "`./weir status`, and the log of gateway-0: 503 says that Kafka or the place for more is missing",
+        "`./weir status`, and the log of gateway-0: 503 says that Kafka or the place for more is "
+        "missing",
     ),
     Objective(
         "gateway_accepts_soon",
@@ -94,7 +96,8 @@ OBJECTIVES = (
         _rate("weir_model_attempts_total", '{outcome!~"answered|late|cancelled|check_failed"}'),
         _rate("weir_model_attempts_total"),
         "requests to models that are answered",
-        "`./weir query --named models_health` and `retries_and_fallbacks`; weir_breaker_open says who is skipped",
+        "`./weir query --named models_health` and `retries_and_fallbacks`; weir_breaker_open "
+        "says who is skipped",
     ),
 )
 ALARMS = (
@@ -111,7 +114,8 @@ ALARMS = (
         "sum by (topic) (increase(weir_topics_made_anew_total[1h])) > 0",
         "0m",
         "ticket",
-        "{{ $labels.topic }} was deleted and made anew: what had not landed of the one before is gone",
+        "{{ $labels.topic }} was deleted and made anew: what had not landed of the one before is "
+        "gone",
         "the log of the sink worker for both ids; `./weir balance` counts the new topic alone",
     ),
     Alarm(
@@ -152,7 +156,8 @@ ALARMS = (
         "(sum by (consumer, reason) (increase(weir_dead_letters_total[10m])) > 0)",
         "0m",
         "ticket",
-        "{{ $value | humanize }} records could not be taken by {{ $labels.consumer }}: {{ $labels.reason }}",
+        "{{ $value | humanize }} records could not be taken by {{ $labels.consumer }}: {{ "
+        "$labels.reason }}",
         "`./weir dlq list`, then `./weir dlq replay`",
     ),
     Alarm(
@@ -224,8 +229,10 @@ def _burning(one: Objective) -> list[dict[str, Any]]:
                 "expr": f"{share_of(one, long)} > {most} and {share_of(one, short)} > {most}",
                 "labels": {"severity": severity, "objective": one.name, "window": long},
                 "annotations": {
-                    "summary": f"{{{{ $value | humanizePercentage }}}} bad over {long}, where {100 - one.percent:g} % may be: "
-                    f"the objective is {one.percent:g} % of {one.what}, and its budget is spent {factor:g} times too fast",
+                    "summary": f"{{{{ $value | humanizePercentage }}}} bad over {long}, where "
+                    f"{100 - one.percent:g} % may be: "
+                    f"the objective is {one.percent:g} % of {one.what}, and its budget is spent "
+                    f"{factor:g} times too fast",
                     "runbook": f"Look at {one.look}.",
                 },
             }

@@ -1,5 +1,4 @@
-"""What may other teams publish to Weir, and what can they consume? An AsyncAPI 3.0 document of
-every topic.
+"""An AsyncAPI 3.0 document of every topic: what others may publish and consume.
 
 Weir's side is described, as the standard asks: `receive` is what Weir takes from others, `send`
 what it tells.

@@ -1,5 +1,4 @@
-"""How do the dashboards become files that Grafana provisions? `./weir describe --dashboards` writes
-them.
+"""Grafana dashboards as files; `./weir describe --dashboards` writes them.
 
 A test holds `infra/grafana/dashboards` to this, and runs every query on a real ClickHouse.
 """
@@ -105,7 +104,7 @@ def _height(panel: Panel) -> int:
 
 
 def _places(panels: tuple[Panel, ...]) -> list[tuple[int, int]]:
-    """Column and row of each panel, from left to right and down; a row is as high as its highest."""
+    """Column and row of each panel, left to right and down; a row is as high as its highest."""
     places = []
     x = 0
     y = 0

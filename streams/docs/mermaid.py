@@ -1,5 +1,4 @@
-"""What do the states of an agent, and the graph of a workflow, look like? Both as Mermaid, drawn
-from what runs.
+"""An agent's states and the graph of a workflow as Mermaid diagrams, drawn from the code.
 
 The states are those of `TRANSITIONS`, the table that the agent itself goes by: whatever is not
 drawn changes nothing.
@@ -36,7 +35,8 @@ def states() -> str:
     lines = [
         "stateDiagram-v2",
         "  [*] --> idle",
-        "  note right of idle: a run that ends leads here, and on with the request that waited longest",
+        "  note right of idle: a run that ends leads here, and on with the request that waited "
+        "longest",
     ]
     return "\n".join(
         [
@@ -105,7 +105,7 @@ def _id(name: str) -> str:
 
 
 def _text(words: str) -> str:
-    """A text in quotes, as Mermaid wants it; what it would take for markup is written as entities."""
+    """A quoted text for Mermaid; characters that mean markup are written as entities."""
     short = " ".join(words.split())
     short = short if len(short) <= LABEL_CHARS else short[: LABEL_CHARS - 1] + "…"
     return re.sub(r'[#"<>|`]', lambda found: f"#{ord(found[0])};", short)

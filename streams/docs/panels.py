@@ -1,4 +1,4 @@
-"""The panels of the Grafana dashboards, and their SQL.
+"""The panels of the Grafana dashboards over ClickHouse, with their SQL.
 
 The SQL uses the macros of Grafana's own ClickHouse data source: `$__timeFilter(column)`,
 `$__timeInterval(column)`, `$__fromTime`, `$__toTime`, and the dashboard's variable
@@ -91,16 +91,21 @@ DASHBOARDS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Agents",
             "table",
-            "SELECT agent, agent_version, sum(runs) AS all_runs, round(sumIf(runs, outcome = 'completed') "
-            "/ all_runs, 3) AS completed, sum(cost_usd) AS cost, round(cost / all_runs, 6) AS cost_a_run\n"
-            f"FROM runs_by_hour WHERE {HOURS} AND {MINE} GROUP BY agent, agent_version ORDER BY all_runs DESC",
+            "SELECT agent, agent_version, sum(runs) AS all_runs, round(sumIf(runs, outcome = "
+            "'completed') "
+            "/ all_runs, 3) AS completed, sum(cost_usd) AS cost, round(cost / all_runs, 6) AS "
+            "cost_a_run\n"
+            f"FROM runs_by_hour WHERE {HOURS} AND {MINE} GROUP BY agent, agent_version ORDER BY "
+            "all_runs DESC",
         ),
         Panel(
             "What people say of each version",
             "table",
             "SELECT agent, agent_version, sum(given) AS ratings, "
-            "round(sum(good) / ratings, 3) AS good_share, round(sum(score) / ratings, 3) AS mean_score\n"
-            f"FROM feedback_by_day WHERE {DAYS} AND {MINE} GROUP BY agent, agent_version ORDER BY ratings DESC",
+            "round(sum(good) / ratings, 3) AS good_share, round(sum(score) / ratings, 3) AS "
+            "mean_score\n"
+            f"FROM feedback_by_day WHERE {DAYS} AND {MINE} GROUP BY agent, agent_version ORDER "
+            "BY ratings DESC",
         ),
     ),
     "cost": (
@@ -122,14 +127,16 @@ DASHBOARDS: dict[str, tuple[Panel, ...]] = {
             "Tokens by kind",
             "bars",
             "SELECT $__timeInterval(hour) AS time, sum(input_tokens) - sum(cached_input_tokens) "
-            "AS fresh_input, sum(cached_input_tokens) AS cached_input, sum(output_tokens) - sum(reasoning_tokens) AS output, "
+            "AS fresh_input, sum(cached_input_tokens) AS cached_input, sum(output_tokens) - "
+            "sum(reasoning_tokens) AS output, "
             f"sum(reasoning_tokens) AS reasoning\nFROM usage_by_hour WHERE {HOURS} AND {MINE}\n"
             "GROUP BY time ORDER BY time",
         ),
         Panel(
             "Tenants",
             "table",
-            "SELECT tenant, sum(calls) AS model_calls, sum(input_tokens + output_tokens) AS tokens, "
+            "SELECT tenant, sum(calls) AS model_calls, sum(input_tokens + output_tokens) AS "
+            "tokens, "
             "sum(cost_usd) AS cost, sum(charged_usd) AS charged, sum(unpriced_calls) AS unpriced\n"
             f"FROM usage_by_hour WHERE {HOURS} AND {MINE} GROUP BY tenant ORDER BY cost DESC",
         ),
@@ -137,14 +144,16 @@ DASHBOARDS: dict[str, tuple[Panel, ...]] = {
             "Features and teams",
             "table",
             "SELECT feature, team, sum(calls) AS model_calls, sum(cost_usd) AS cost\n"
-            f"FROM usage_by_hour WHERE {HOURS} AND {MINE} GROUP BY feature, team ORDER BY cost DESC",
+            f"FROM usage_by_hour WHERE {HOURS} AND {MINE} GROUP BY feature, team "
+            "ORDER BY cost DESC",
         ),
         Panel(
             "Paid in vain",
             "table",
             "SELECT model, reason, count() AS attempts, sum(cost_usd) AS cost, "
             "countIf(cost_usd IS NULL) AS without_price\n"
-            f"FROM attempts WHERE $__timeFilter(at) AND {MINE} AND reason != '' GROUP BY model, reason ORDER BY attempts DESC",
+            f"FROM attempts WHERE $__timeFilter(at) AND {MINE} AND reason != '' GROUP BY model, "
+            "reason ORDER BY attempts DESC",
         ),
     ),
     "latency": (
@@ -153,7 +162,8 @@ DASHBOARDS: dict[str, tuple[Panel, ...]] = {
             "timeseries",
             "SELECT $__timeInterval(hour) AS time, operation, "
             f"{_waits('wait_ms', p95=2)}\n"
-            f"FROM operations_by_hour WHERE {HOURS} AND {MINE} GROUP BY time, operation ORDER BY time",
+            f"FROM operations_by_hour WHERE {HOURS} AND {MINE} GROUP BY time, operation ORDER BY "
+            "time",
             "ms",
             legend="operation",
         ),
@@ -162,7 +172,8 @@ DASHBOARDS: dict[str, tuple[Panel, ...]] = {
             "table",
             "SELECT operation, name, sum(steps) AS all_steps, sum(errors) AS failed, "
             f"{_waits('wait_ms', p50_ms=1, p95_ms=2, p99_ms=3)}\n"
-            f"FROM steps_by_day WHERE {DAYS} AND {MINE} GROUP BY operation, name ORDER BY p95_ms DESC",
+            f"FROM steps_by_day WHERE {DAYS} AND {MINE} GROUP BY operation, name ORDER BY p95_ms "
+            "DESC",
         ),
         Panel(
             "Time to first token",
@@ -187,7 +198,8 @@ DASHBOARDS: dict[str, tuple[Panel, ...]] = {
             "Errors by step",
             "bars",
             "SELECT $__timeInterval(hour) AS time, operation, sum(errors) AS errors\n"
-            f"FROM operations_by_hour WHERE {HOURS} AND {MINE} GROUP BY time, operation ORDER BY time",
+            f"FROM operations_by_hour WHERE {HOURS} AND {MINE} GROUP BY time, operation ORDER BY "
+            "time",
             legend="operation",
         ),
         Panel(
@@ -208,7 +220,8 @@ DASHBOARDS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Rules",
             "table",
-            "SELECT policy, policy_version, stage, rule, action, countIf(enforced) AS enforced_times, "
+            "SELECT policy, policy_version, stage, rule, action, countIf(enforced) AS "
+            "enforced_times, "
             "countIf(NOT enforced) AS in_shadow, sum(findings) AS found\n"
             f"FROM verdicts WHERE $__timeFilter(at) AND {MINE}\n"
             "GROUP BY policy, policy_version, stage, rule, action ORDER BY found DESC",
@@ -261,7 +274,8 @@ DASHBOARDS: dict[str, tuple[Panel, ...]] = {
             "How far behind, oldest record",
             "timeseries",
             "SELECT $__timeInterval(at) AS time, consumer, "
-            "max(oldest_ms) AS oldest\nFROM delays WHERE $__timeFilter(at) GROUP BY time, consumer ORDER BY time",
+            "max(oldest_ms) AS oldest\nFROM delays WHERE $__timeFilter(at) GROUP BY time, "
+            "consumer ORDER BY time",
             "ms",
             legend="consumer",
             least="1m",
@@ -280,14 +294,17 @@ DASHBOARDS: dict[str, tuple[Panel, ...]] = {
             "Models and tools that are not asked, by call runner",
             "table",
             "SELECT kind, provider, name, runner, "
-            "argMax(state, at) AS state_now, max(at) AS since, countIf(state = 'open') AS times_opened\n"
-            "FROM breakers WHERE $__timeFilter(at) GROUP BY kind, provider, name, runner ORDER BY state_now DESC, since DESC",
+            "argMax(state, at) AS state_now, max(at) AS since, countIf(state = 'open') AS "
+            "times_opened\n"
+            "FROM breakers WHERE $__timeFilter(at) GROUP BY kind, provider, name, runner ORDER "
+            "BY state_now DESC, since DESC",
         ),
         Panel(
             "Dead letters by reason",
             "table",
             "SELECT topic_name, consumer, reason, count() AS letters, max(at) AS newest\n"
-            f"FROM dead_letters WHERE $__timeFilter(at) AND {MINE} GROUP BY topic_name, consumer, reason ORDER BY letters DESC",
+            f"FROM dead_letters WHERE $__timeFilter(at) AND {MINE} GROUP BY topic_name, "
+            "consumer, reason ORDER BY letters DESC",
         ),
     ),
 }

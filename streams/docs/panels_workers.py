@@ -1,4 +1,4 @@
-"""The panels of the Grafana dashboard of the workers, and their PromQL.
+"""The panels of the workers' Grafana dashboard over Prometheus, with their PromQL.
 
 Every name is one of `streams/engine/monitoring/metric_names.py`; a test holds the expressions to
 it. What a run did, took and cost stands in ClickHouse and on the other dashboards: this one is for

@@ -1,5 +1,4 @@
-"""What does Weir consist of, as the code itself says it? Diagram, topics, settings and commands for
-people.
+"""Generated blocks of the documents: diagrams, topics, settings and commands.
 
 README.md holds the same between `<!-- weir describe --diagram -->` and `<!-- end -->`; a test
 compares the two.
@@ -34,7 +33,8 @@ OPEN = r"<!-- weir describe --(\w+) -->"
 CLOSE = "<!-- end -->"
 SHAPES = {Each: ("[", "]"), Fold: ("[[", "]]"), Window: ("[/", "/]"), Call: ("{{", "}}")}
 LEGEND = (
-    "Thick arrows cross Kafka, thin ones stay in memory, dotted ones only watch. Double-sided boxes keep a state "
+    "Thick arrows cross Kafka, thin ones stay in memory, dotted ones only watch. Double-sided "
+    "boxes keep a state "
     "for each key, slanted ones add up a window, hexagons call the world outside."
 )
 NAMED = 3
@@ -77,7 +77,7 @@ def readers(pipeline: Pipeline = PIPELINE, sinks: Sinks = SINKS) -> dict[type[Ev
 
 
 def mermaid(pipeline: Pipeline = PIPELINE, sinks: Sinks = SINKS) -> str:
-    """The pipeline as a Mermaid flowchart. A thick arrow crosses Kafka, a thin one stays in memory."""
+    """The pipeline as a Mermaid flowchart: thick arrows cross Kafka, thin ones stay in memory."""
     lines = [
         "flowchart LR",
         f"  {OUTSIDE}([your services])",
@@ -128,7 +128,8 @@ def overview(pipeline: Pipeline = PIPELINE, sinks: Sinks = SINKS) -> str:
     for key, steps in stages(pipeline).items():
         named = ", ".join(step.name.replace("_", " ") for step in steps)
         lines.append(
-            f'  stage_{key}["<b>stage: {key}</b><br/>{"<br/>".join(textwrap.wrap(named, WRAPPED))}"]'
+            f'  stage_{key}["<b>stage: '
+            f'{key}</b><br/>{"<br/>".join(textwrap.wrap(named, WRAPPED))}"]'
         )
     lines += [f"  {_node(step)}" for step in pipeline if isinstance(step.by, Call)]
     lines += [f"  {name}[({name})]" for name in sinks]

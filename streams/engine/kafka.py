@@ -13,8 +13,8 @@ import functools
 import logging
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -27,7 +27,6 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from schemas.wire.topics import Topic
 from streams.config import Settings
 
 log = logging.getLogger(__name__)
@@ -250,7 +249,19 @@ def read_to(
         reader.close()
 
 
-def create_topics(settings: Settings, topics: list[Topic]) -> list[str]:
+class TopicSettings(Protocol):
+    """What a topic is created with: an event's topic or a changelog."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def partitions(self) -> int: ...
+
+    def config(self) -> dict[str, str]: ...
+
+
+def create_topics(settings: Settings, topics: Sequence[TopicSettings]) -> list[str]:
     """Creates those that are missing and returns their names. Raises where an existing one has
     other partitions.
     """

@@ -225,8 +225,8 @@ def ids_of(settings: Settings, topics: list[str]) -> dict[str, str]:
 
 
 def is_of(letter: DeadLettered, ids: dict[str, str]) -> bool:
-    """Whether it is the sink worker's letter of a record of these very topics, not of one that had the
-    name before.
+    """Whether it is the sink worker's letter of a record of these very topics, not of one that had
+    the name before.
     """
     return letter.consumer == CONSUMER and letter.topic_id in ("", ids.get(letter.topic_name))
 

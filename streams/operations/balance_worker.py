@@ -74,7 +74,8 @@ def run(settings: Settings, worker: Any) -> None:
         0.0,
     )
     log.info(
-        "balancing reads what lands in ClickHouse, writes the tables balance and delays, owns nothing"
+        "balancing reads what lands in ClickHouse, writes the tables balance and delays, owns "
+        "nothing"
     )
     worker.ready(True)
     counting = None
@@ -103,13 +104,15 @@ def tell(worker: Any, counting: Any) -> None:
     for topic in counted.made_anew:
         worker.metrics.count("weir_topics_made_anew", consumer="balancing", topic=topic)
         log.error(
-            "%s was deleted and made anew: the new topic alone is counted from now on; what had not landed of the one "
+            "%s was deleted and made anew: the new topic alone is counted from now on; what had "
+            "not landed of the one "
             "before is gone: see `./weir balance`",
             topic,
         )
     if off := [one for one in counted.changed if not one.balances]:
         log.error(
-            "NOT BALANCED: %d records lost, %d doubled, first of them %s[%d] of %s UTC: see `./weir balance`",
+            "NOT BALANCED: %d records lost, %d doubled, first of them %s[%d] of %s UTC: see "
+            "`./weir balance`",
             sum(one.lost for one in off),
             sum(one.doubled for one in off),
             off[0].topic,

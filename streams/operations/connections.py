@@ -1,4 +1,4 @@
-"""How does a command reach the engines, and what does it say when one is not there?"""
+"""Connections of commands to the engines, with clear errors where one is down."""
 
 from typing import Any
 
@@ -28,7 +28,8 @@ def await_kafka(settings: Settings) -> None:
         kafka.admin(settings).list_topics(timeout=KAFKA_S)
     except KafkaException as error:
         raise UserError(
-            f"Kafka does not answer at {settings.bootstrap()}: start the stack with `./weir up`, or set "
+            f"Kafka does not answer at {settings.bootstrap()}: start the stack with `./weir up`, "
+            "or set "
             "WEIR_KAFKA; `./weir status` tells what runs"
         ) from error
 

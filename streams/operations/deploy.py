@@ -1,5 +1,4 @@
-"""What must be there before the workers start: topics, schemas, tables, the collection, and the
-definitions?
+"""Creates topics, schemas, tables and the collection, and applies definitions.
 
 Everything here may be done again at any time and then changes nothing. It is one service of the
 embedded stack, and `./weir deploy` where the engines are real servers.
@@ -20,6 +19,7 @@ from streams.engine import definitions_topic, kafka, schema_registry
 from streams.engine.client import Publisher
 from streams.engine.shapes import stages
 from streams.engine.stages import changelog
+from streams.engine.stages.changelog import Changelog
 from streams.operations import partitions
 from streams.operations.connections import codec_of
 from streams.topology import PIPELINE
@@ -52,7 +52,7 @@ def deploy(settings: Settings, progress: Progress = log.info) -> None:
     progress("collection: ready")
 
 
-def wanted_topics(settings: Settings) -> list[Topic]:
+def wanted_topics(settings: Settings) -> list[Topic | Changelog]:
     """Every event's topic, and the changelog of every stage."""
     return [
         *topics(settings.partitions).values(),
@@ -62,7 +62,8 @@ def wanted_topics(settings: Settings) -> list[Topic]:
 
 def apply(settings: Settings, company: Company) -> Sequence[str]:
     """Publishes what changed of a company's definitions and all of its documents; returns the
-    places that changed. Raises DefinitionsError where a version of a prompt is named that is not there.
+    places that changed. Raises DefinitionsError where a version of a prompt is named that is not
+    there.
     """
     codec = codec_of(settings)
     current = definitions_topic.read_all(settings, codec)

@@ -1,4 +1,4 @@
-"""What does a provider's invoice say, as the file that it was exported to?
+"""Reads a provider's invoice from its CSV export.
 
 A CSV with a line a day and model: `date`, `model` and `cost_usd`, or what OpenAI's and Anthropic's
 exports call them, in any order, beside whatever else it has; with commas, semicolons, tabs or bars
@@ -32,7 +32,8 @@ SEPARATORS = ",;\t|"
 SYMBOLS = {"$": "USD", "€": "EUR", "£": "GBP"}
 AMOUNT = re.compile(
     r"(?P<open>\()?\s*(?P<sign>[-+])?\s*(?P<before>[$€£]|[A-Z]{3})?\s*(?P<second>-)?"
-    r"(?P<number>\d[\d.,' ]{0,40}|[.,]\d{1,40})(?P<power>[eE][-+]?\d{1,2})?\s*(?P<after>[$€£]|[A-Z]{3})?"
+    r"(?P<number>\d[\d.,' "
+    r"]{0,40}|[.,]\d{1,40})(?P<power>[eE][-+]?\d{1,2})?\s*(?P<after>[$€£]|[A-Z]{3})?"
     r"\s*(?(open)\))"
 )
 GROUPS = re.compile(r"\d{1,3}([,.' ])\d{3}(?:\1\d{3})*")
@@ -62,7 +63,7 @@ class Invoice:
 
 
 @dataclass(frozen=True)
-class Line:
+class InvoiceLine:
     """A line of the file, its amount in parts: which mark is the decimal one shows when all are
     read.
     """
@@ -102,7 +103,7 @@ def read(path: Path, rates: Rates, decimal: str = "") -> Invoice:
     return found
 
 
-def _lines(rows: csv.DictReader, skipped: int, into: Invoice) -> Iterator[Line]:
+def _lines(rows: csv.DictReader, skipped: int, into: Invoice) -> Iterator[InvoiceLine]:
     """The lines that hold anything. Those that repeat another in every column are told, and count
     as billed.
     """
@@ -122,7 +123,7 @@ def _lines(rows: csv.DictReader, skipped: int, into: Invoice) -> Iterator[Line]:
             currency = (row[names["currency"]] if "currency" in names else named and named[1]) or ""
             at = f"{path}, line {number}"
             amount = (row[names["cost"]] or "").translate(PLAIN).strip()
-            yield Line(
+            yield InvoiceLine(
                 number,
                 _day(at, row[names["date"]]),
                 (row[names["model"]] or "").strip(),
@@ -174,12 +175,12 @@ def _day(at: str, text: str | None) -> date:
     return day
 
 
-def _mark(path: Path, lines: list[Line], separator: str) -> str:
-    """The decimal mark of the file: what its clear amounts have, else a point. A UserError where that
-    is a guess.
+def _mark(path: Path, lines: list[InvoiceLine], separator: str) -> str:
+    """The decimal mark of the file: what its clear amounts have, else a point. A UserError where
+    that is a guess.
     """
-    clear: dict[str, Line] = {}
-    unclear: Line | None = None
+    clear: dict[str, InvoiceLine] = {}
+    unclear: InvoiceLine | None = None
     for line in lines:
         number = line.parts["number"]
         marks = [character for character in number if character in ".,"]
@@ -193,7 +194,8 @@ def _mark(path: Path, lines: list[Line], separator: str) -> str:
             unclear = unclear or line
     if len(clear) == 2:
         raise UserError(
-            f"{path}, lines {clear['.'].number} and {clear[','].number}: {clear['.'].amount!r} has a decimal point "
+            f"{path}, lines {clear['.'].number} and {clear[','].number}: {clear['.'].amount!r} "
+            "has a decimal point "
             f"and {clear[','].amount!r} a decimal comma: write them alike"
         )
     if (
@@ -203,7 +205,8 @@ def _mark(path: Path, lines: list[Line], separator: str) -> str:
     one = unclear.amount.replace(",", "").replace(".", "")
     other = unclear.amount.replace(",", ".")
     raise UserError(
-        f"{path}, line {unclear.number}: {unclear.amount!r} may be {one} or {other}, and no other line tells: "
+        f"{path}, line {unclear.number}: {unclear.amount!r} may be {one} or {other}, and no "
+        "other line tells: "
         "say `--decimal .` or `--decimal ,`"
     )
 
@@ -215,13 +218,14 @@ def _parts(at: str, amount: str) -> dict[str, str]:
     return {name: (value or "").strip() for name, value in found.groupdict().items()}
 
 
-def _amount(at: str, line: Line, mark: str) -> tuple[Decimal, str]:
+def _amount(at: str, line: InvoiceLine, mark: str) -> tuple[Decimal, str]:
     """The amount, below zero where it is a credit (also as (12.34)), and its currency."""
     parts = line.parts
     whole, _, rest = parts["number"].partition(mark)
     if re.search(r"\D", rest) or not (whole.isdigit() or not whole or GROUPS.fullmatch(whole)):
         raise UserError(
-            f"{at}: {line.amount!r} is no amount with the decimal mark {mark!r}, which other lines have: "
+            f"{at}: {line.amount!r} is no amount with the decimal mark {mark!r}, which other "
+            "lines have: "
             "write them alike"
         )
     number = Decimal(f"{re.sub('[^0-9]', '', whole) or 0}.{rest or 0}{parts['power']}")
@@ -234,11 +238,12 @@ def _amount(at: str, line: Line, mark: str) -> tuple[Decimal, str]:
     return (-number if credit else number), (named or {"USD"}).pop()
 
 
-def _rate(path: Path, line: Line, currency: str, rates: Rates) -> Decimal:
+def _rate(path: Path, line: InvoiceLine, currency: str, rates: Rates) -> Decimal:
     rate = rates(currency, line.day)
     if rate is None:
         raise UserError(
-            f"{path}, line {line.number}: nobody knows what one {currency} was worth on {line.day}: apply "
+            f"{path}, line {line.number}: nobody knows what one {currency} was worth on "
+            f"{line.day}: apply "
             f"currencies/{currency}.yaml with a rate since then, or export the invoice in USD"
         )
     return rate

@@ -1,4 +1,4 @@
-"""Does a provider's invoice say what we counted, day by day and model by model, to the cent?
+"""Reconciles a provider's invoice with the counted usage, by day and model.
 
 Days are UTC. A model is the same with and without the date in its name, because providers bill
 `gpt-4o` where they answer as `gpt-4o-2024-08-06`.
@@ -20,15 +20,17 @@ LISTED = 5
 COUNTED = """
 SELECT toDate(at, 'UTC') AS day, model, response_model, provider, count() AS calls,
        countIf(cost_usd IS NULL) AS unpriced_calls, sum(cost_usd) AS cost
-FROM token_usage WHERE at >= {begin:DateTime('UTC')} AND at < {end:DateTime('UTC')} + INTERVAL 1 DAY AND source = 'weir'
+FROM token_usage WHERE at >= {begin:DateTime('UTC')}
+  AND at < {end:DateTime('UTC')} + INTERVAL 1 DAY AND source = 'weir'
   AND NOT cache_hit
 GROUP BY day, model, response_model, provider"""
-"""What was called through Weir. What other applications told of is on their own bills."""
+"""Calls through Weir; other applications' calls are on their own invoices."""
 UNKNOWN = """
 SELECT count() AS may_be_billed FROM attempts
-WHERE at >= {begin:DateTime('UTC')} AND at < {end:DateTime('UTC')} + INTERVAL 1 DAY AND cost_usd IS NULL AND wasted
+WHERE at >= {begin:DateTime('UTC')}
+  AND at < {end:DateTime('UTC')} + INTERVAL 1 DAY AND cost_usd IS NULL AND wasted
   AND ({provider:String} = '' OR provider = {provider:String})"""
-"""Requests that were given up on before anybody said what they took."""
+"""Requests that were given up before their usage was known."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def match(
     usage is not missing.
     """
     models = {model for _, model in billed}
-    rows = [row | {"name": _name(row, models)} for row in counted]
+    rows: list[dict[str, Any]] = [row | {"name": _name(row, models)} for row in counted]
     providers = (
         {provider} if provider else {row["provider"] for row in rows if row["name"] in models}
     )
@@ -113,17 +115,20 @@ def sentences(
     matched = sum(row.status == FINE for row in found)
     known = [row.counted_usd for row in found if row.counted_usd is not None]
     said = [
-        f"{matched} of {len(found)} days and models agree to the cent: {usd(sum(bill.billed.values(), Decimal(0)))} "
+        f"{matched} of {len(found)} days and models agree to the cent: "
+        f"{usd(sum(bill.billed.values(), Decimal(0)))} "
         f"on the invoice, {usd(sum(known)) if known else 'nothing'} counted"
     ]
     if bill.credits_usd:
         said.append(f"credits of {usd(-bill.credits_usd)} are taken off")
     if bill.converted:
         said.append(
-            f"converted from {', '.join(sorted(bill.converted))} at the rates of each day in currencies/"
+            f"converted from {', '.join(sorted(bill.converted))} at the rates of each day in "
+            "currencies/"
         )
     said += [
-        f"line {line} says what line {first} says, in every column: both count as billed; remove one if the export "
+        f"line {line} says what line {first} says, in every column: both count as billed; remove "
+        "one if the export "
         "repeats itself"
         for line, first in bill.repeated[:LISTED]
     ]
@@ -132,7 +137,8 @@ def sentences(
     if not counted:
         first, last = bill.days
         said.append(
-            f"nothing at all was counted from {first} to {last}: is it the invoice of another month, or of "
+            f"nothing at all was counted from {first} to {last}: is it the invoice of another "
+            "month, or of "
             "another installation?"
         )
     if may_be_billed and matched < len(found):

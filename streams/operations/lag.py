@@ -1,4 +1,4 @@
-"""How far behind is each part of the pipeline: in records, and by the age of the oldest of them?"""
+"""Consumer lag: how far behind each part of the pipeline is, in records and by age."""
 
 import time
 from collections.abc import Iterable
@@ -18,9 +18,7 @@ ANSWER_S = 10
 
 @dataclass
 class Delay:
-    """One consumer: records that it has not finished, at most, and the age of the oldest. What is
-    idle is 0 behind.
-    """
+    """The lag of one consumer: unfinished records, at most, and the age of the oldest."""
 
     consumer: str
     behind: int
@@ -38,7 +36,7 @@ def consumers() -> dict[str, list[str]]:
 
 
 def delays(settings: Settings, only: set[str] | None = None) -> list[Delay]:
-    """Of each consumer that has ever committed; the others have nothing to be behind of."""
+    """The lag of each consumer that has ever committed."""
     return [
         found
         for name, topics in consumers().items()
@@ -91,31 +89,33 @@ def _begin_anew(settings: Settings, reader: Consumer, committed: list[TopicParti
 def _oldest(
     settings: Settings, late: dict[tuple[str, int], int], ends: dict[tuple[str, int], int]
 ) -> tuple[int, int]:
-    """Records not finished, at most, and the age of the oldest. What a transaction leaves behind
-    its end is no record, so that the first one is looked for: where there is none, nothing is left
-    to do.
+    """Unfinished records, at most, and the age of the oldest.
+
+    Offsets of transaction markers are no records, so the first record is looked for: where there is
+    none, nothing is left to do.
     """
     behind = 0
     oldest_ms = 0
     now_ms = int(time.time() * 1000)
     deadline = time.monotonic() + ANSWER_S
     reader = kafka.consumer(
-        settings, "delays", **{"enable.partition.eof": True, "queued.min.messages": 1}
+        settings, "delays", None, **{"enable.partition.eof": True, "queued.min.messages": 1}
     )
     try:
         reader.assign([TopicPartition(*place, offset) for place, offset in late.items()])
         left = dict(late)
         while left and time.monotonic() < deadline:
             for message in reader.consume(1_000, 0.2):
-                place = message.topic(), message.partition()
-                if place not in left:
+                partition = str(message.topic()), int(message.partition() or 0)
+                error = message.error()
+                if partition not in left:
                     continue
-                if message.error() is None:
-                    behind += ends[place] - left.pop(place)
+                if error is None:
+                    behind += ends[partition] - left.pop(partition)
                     oldest_ms = max(oldest_ms, now_ms - message.timestamp()[1])
-                    reader.pause([TopicPartition(*place)])
-                elif message.error().code() == KafkaError._PARTITION_EOF:
-                    del left[place]
+                    reader.pause([TopicPartition(*partition)])
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    del left[partition]
         return behind + sum(ends[place] - offset for place, offset in left.items()), oldest_ms
     finally:
         reader.close()

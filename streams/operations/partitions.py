@@ -10,7 +10,8 @@ deployment goes on beside it until its last run has finished.
 from collections.abc import Sequence
 
 from confluent_kafka import ConsumerGroupState, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
 
 from schemas.wire.topics import Topic
 from streams.config import Settings
@@ -39,7 +40,8 @@ def grow(settings: Settings, wanted: Sequence[Topic | Changelog]) -> list[str]:
     obstacle = _obstacle(settings, admin, {name: len(existing[name].partitions) for name in small})
     if obstacle:
         raise SystemExit(
-            f"{min(small)} has {len(existing[min(small)].partitions)} partitions and cannot be given "
+            f"{min(small)} has {len(existing[min(small)].partitions)} partitions and cannot be "
+            "given "
             f"{small[min(small)]}: {obstacle}. A key's records and state would no longer meet. Set "
             f"WEIR_PARTITIONS to what is there, or begin anew under another WEIR_PREFIX."
         )

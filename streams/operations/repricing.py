@@ -1,5 +1,4 @@
-"""What would all calls of the past have cost at other prices? A replay over the table; nothing in
-it is changed.
+"""Reprices the recorded calls at other prices; nothing in the table is changed.
 
     models:
       small: {input: 0.2, output: 0.8, cached_input: 0.02}   # by definition or by the provider's
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from processors.usage.prices import by_book, by_list
 from schemas.definitions.prices import Price
@@ -43,14 +42,14 @@ night).
 
 
 class PriceList(Value):
-    """What a file of other prices says."""
+    """The contents of a file of other prices."""
 
-    models: dict[str, Price | Literal["book"]] = {}
+    models: dict[str, Price | Literal["book"]] = Field(default_factory=dict)
     others: Literal["recorded", "book"] = "recorded"
 
 
 @dataclass
-class Line:
+class RepricedLine:
     """A tenant's calls of one model: what they cost, what they would have, and how many have no
     price.
     """
@@ -74,16 +73,17 @@ def read(path: Path) -> PriceList:
         raise UserError(f"{path} is no YAML: {str(error).splitlines()[0]}: correct it") from error
     except ValidationError as error:
         raise UserError(
-            f"{path}: {first_error(error)}: a price is `name: {{input: 0.2, output: 0.8}}` or `name: book`"
+            f"{path}: {first_error(error)}: a price is `name: {{input: 0.2, output: 0.8}}` or "
+            "`name: book`"
         ) from error
 
 
 def reprice(
-    rows: Iterable[dict[str, Any]], prices: PriceList, into: dict[tuple[str, str], Line]
+    rows: Iterable[dict[str, Any]], prices: PriceList, into: dict[tuple[str, str], RepricedLine]
 ) -> None:
     """Adds rows of USED to the lines by tenant and model."""
     for row in rows:
-        line = into.setdefault((row["tenant"], row["model"]), Line())
+        line = into.setdefault((row["tenant"], row["model"]), RepricedLine())
         calls = row["calls"]
         before = row["cost_usd"]
         after = price_of(row, prices)

@@ -52,16 +52,10 @@ def test_class_names_are_unique() -> None:
 
 
 KNOWN_LONG: set[str] = {
-    "streams/cli/operate/cost.py",
     "tests/sinks/clickhouse/test_queries.py",
     "tests/streams/definitions/test_folder.py",
 }
 KNOWN_LONG_FUNCTIONS: set[str] = {
-    "infra/embedded/scripted/recorded.py:application",
-    "streams/cli/develop/check.py:check",
-    "streams/cli/develop/describe.py:describe",
-    "streams/cli/operate/balance.py:balance",
-    "streams/cli/operate/cost.py:reconcile",
     "tests/sinks/clickhouse/test_queries_overview.py:ask",
     "tests/sinks/clickhouse/test_queries_quality.py:ask",
     "tests/streams/operations/test_balance.py:test_a_real_log_is_counted_by_transactions_marks_and_all",

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.engine
 ROOT = Path(__file__).parents[2]
 SPANS = 2_000
 CALLS = 1_200
-LANDED = """SELECT (SELECT count() FROM spans WHERE source = 'otel' OR source = 'plain') AS all_spans,
+LANDED = """SELECT
+(SELECT count() FROM spans WHERE source = 'otel' OR source = 'plain') AS all_spans,
        (SELECT uniqExact(id) FROM spans WHERE source = 'otel' OR source = 'plain') AS ids,
        (SELECT count() FROM token_usage WHERE source = 'otel') AS calls,
        (SELECT countIf(cost_usd IS NULL) FROM token_usage WHERE source = 'otel') AS unpriced,

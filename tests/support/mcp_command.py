@@ -1,4 +1,4 @@
-"""An MCP server (2025) on standard streams, without the `mcp` package, so that it starts at once."""
+"""An MCP server (2025) on standard streams, without the `mcp` package, to start at once."""
 
 import json
 import os

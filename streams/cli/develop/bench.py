@@ -1,4 +1,4 @@
-"""What does the engine reach beside its peers, and does it stay exact when everything is killed?"""
+"""`weir bench` and `weir chaos`: measurements, and exactness while processes are killed."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ def _bench() -> None:
 @bench.command("engine", help="Our stage worker beside a Faust agent, on one broker, in one run.")
 def engine(
     seconds: Annotated[float, typer.Option(help="About how long each measurement may take.")] = 20,
-    only: Annotated[list[str], typer.Option(help="Only these rows.")] = [],  # noqa: B006
+    only: Annotated[list[str], typer.Option(help="Only these rows.")] = [],
     as_json: AsJson = False,
 ) -> None:
     from streams.lab.bench_engine import engine as measured
@@ -37,7 +37,8 @@ def engine(
 
 @bench.command(
     "agents",
-    help="Steps, many at once, children, long contexts, words read as they are said, on the whole stack.",
+    help="Steps, many at once, children, long contexts, words read as they are said, on the "
+    "whole stack.",
 )
 def agents(
     seconds: Annotated[float, typer.Option(help="How long runs are asked for.")] = 20,
@@ -91,8 +92,10 @@ def analytics(
         )
     )
     out.print(
-        f"all queries: p50 {result['p50_s']:.3f} s, p95 {result['p95_s']:.3f} s (target {measured.TARGETS['p95_s']:g} s); at "
-        f"100 million spans, if it grows as they do: {result['extrapolated_100m_p95_s']} s; a trace of 10,000 spans in "
+        f"all queries: p50 {result['p50_s']:.3f} s, p95 {result['p95_s']:.3f} s (target "
+        f"{measured.TARGETS['p95_s']:g} s); at "
+        f"100 million spans, if it grows as they do: {result['extrapolated_100m_p95_s']} s; a "
+        "trace of 10,000 spans in "
         f"{result['trace_s']} s; at most {result['parts_most']} parts a partition"
     )
     if as_json:
@@ -125,7 +128,10 @@ def otlp(
                 lambda words: update(0, words),
             )
         }
-    title = f"Spans of {result['bytes_a_span']} bytes, {result['cores']} cores, load {result['load_before']} before"
+    title = (
+        f"Spans of {result['bytes_a_span']} bytes, {result['cores']} cores, load "
+        f"{result['load_before']} before"
+    )
     out.print(
         table(
             title,
@@ -154,8 +160,10 @@ def print_whole(found: dict) -> None:
         )
     )
     out.print(
-        f"taken {found['taken_s']:,} spans/s, landed {found['landed_whole_s']:,} spans/s; the last was a row "
-        f"{found['late_s']} s after it was taken; {found['cpu_ms_1000_spans']:,} cpu ms a 1,000 spans; workers' memory "
+        f"taken {found['taken_s']:,} spans/s, landed {found['landed_whole_s']:,} spans/s; the "
+        "last was a row "
+        f"{found['late_s']} s after it was taken; {found['cpu_ms_1000_spans']:,} cpu ms a 1,000 "
+        "spans; workers' memory "
         f"{found['memory_grew']:+.0%}; target 3,000 spans/s: {'met' if found['met'] else 'NOT met'}"
     )
 

@@ -1,4 +1,4 @@
-"""Is what a folder defines right, and what would its prompts cost?"""
+"""`weir check`: checks a folder of definitions, or recorded runs."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +22,8 @@ def check(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            help="A company's folder, or one of those in it, e.g. agents/; with --histories a folder of histories."
+            help="A company's folder, or one of those in it, e.g. agents/; with --histories a "
+            "folder of histories."
         ),
     ] = None,
     histories: Annotated[
@@ -42,7 +43,7 @@ def check(
         raise UserError("name a company's folder, e.g. infra/company, or say --histories")
     whole = folder.resolve().parent if folder.resolve().name in FOLDERS else folder
     company = load(whole, settings().services_port)
-    result = {
+    result: dict[str, Any] = {
         "definitions": counts(company.definitions),
         "documents": len(company.documents),
         "prompt_tests": sum(len(d.tests) for d in company.definitions if isinstance(d, Prompt)),
@@ -50,6 +51,20 @@ def check(
             row_of(agent, company) for agent in company.definitions if isinstance(agent, Agent)
         ],
     }
+    print_tokens(result["agents"])
+    for warning in company.warnings:
+        err.print(f"warning: {warning}")
+    err.print(
+        f"{whole} is right: "
+        + ", ".join(f"{n} {kind}" for kind, n in result["definitions"].items())
+        + f", {result['documents']} documents; {result['prompt_tests']} prompt tests passed"
+    )
+    if as_json:
+        say_json(result)
+
+
+def print_tokens(agents: list[dict[str, Any]]) -> None:
+    """The tokens of the fixed part of each agent's prompts."""
     columns = (
         "agent",
         "pattern",
@@ -74,20 +89,11 @@ def check(
                     *(a["tokens"][part] for part in ("policy", "task", "data", "tools")),
                     sum(a["tokens"].values()),
                 )
-                for a in result["agents"]
+                for a in agents
             ],
             numbers=columns[4:],
         )
     )
-    for warning in company.warnings:
-        err.print(f"warning: {warning}")
-    err.print(
-        f"{whole} is right: "
-        + ", ".join(f"{n} {kind}" for kind, n in result["definitions"].items())
-        + f", {result['documents']} documents; {result['prompt_tests']} prompt tests passed"
-    )
-    if as_json:
-        say_json(result)
 
 
 def check_histories(folder: Path, as_json: bool) -> None:
@@ -105,7 +111,8 @@ def check_histories(folder: Path, as_json: bool) -> None:
     broken = sum(map(bool, found.values()))
     if broken:
         raise UserError(
-            f"{broken} of {len(found)} recorded runs would go on otherwise than they began: mend the change, or "
+            f"{broken} of {len(found)} recorded runs would go on otherwise than they began: mend "
+            "the change, or "
             "let runs under way end before it is deployed"
         )
     err.print(f"{len(found)} recorded runs go on as they began: {', '.join(found)}")

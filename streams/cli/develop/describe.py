@@ -1,4 +1,4 @@
-"""What happened in the last hour, and what does the code say of itself?"""
+"""`weir top` and `weir describe`: the last hour, and documents generated from the code."""
 
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ from streams.engine.errors import UserError
 
 def top(
     minutes: Annotated[int, typer.Option(min=1, max=60, help="How far back.")] = 60,
-    by: Annotated[str, typer.Option(help="tenant, agent, model, or all.")] = "all",
+    by: Annotated[live.By, typer.Option(help="tenant, agent, model, or all.")] = "all",
     once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -27,8 +27,8 @@ def top(
     """
     try:
         live.show(settings(), minutes, by, once, as_json)
-    except live.Away as away:
-        raise UserError(str(away)) from away
+    except live.LiveViewsUnavailableError as error:
+        raise UserError(str(error)) from error
 
 
 def describe(
@@ -71,45 +71,31 @@ def describe(
             drawn.rewrite_readme(path)
     for path in (*dashboards.write(), *alerts.write()) if dashboards_ else ():
         err.print(f"{path.relative_to(ROOT)} written")
-    for wanted, made in (
-        (diagram, drawn.mermaid),
-        (overview, drawn.overview),
-        (topics, lambda: drawn.topics_table(settings())),
-        (asyncapi_, lambda: asyncapi.as_yaml(settings())),
-        (settings_, drawn.settings_table),
-        (dictionary_, dictionary.as_markdown),
-        (metrics, drawn.metrics_table),
-        (agent, mermaid.states),
-        (workflow is not None, lambda: mermaid.workflow(_workflow_in(workflow))),
-    ):
-        if wanted:
-            sys.stdout.write(made() + "\n")
-    if not any(
-        (
-            diagram,
-            overview,
-            topics,
-            asyncapi_,
-            settings_,
-            dictionary_,
-            metrics,
-            agent,
-            workflow,
-            dashboards_,
-            readme,
-        )
-    ):
-        raise UserError(
-            "say what: --diagram, --overview, --topics, --asyncapi, --settings, --dictionary, --metrics, --agent, --workflow FILE, "
-            "--dashboards or --readme"
-        )
+    chosen = {
+        drawn.mermaid: diagram,
+        drawn.overview: overview,
+        lambda: drawn.topics_table(settings()): topics,
+        lambda: asyncapi.as_yaml(settings()): asyncapi_,
+        drawn.settings_table: settings_,
+        dictionary.as_markdown: dictionary_,
+        drawn.metrics_table: metrics,
+        mermaid.states: agent,
+        lambda: mermaid.workflow(_workflow_in(workflow)): workflow is not None,
+    }
+    for made in (made for made, wanted in chosen.items() if wanted):
+        sys.stdout.write(made() + "\n")
+    if not any((*chosen.values(), dashboards_, readme)):
+        raise UserError("choose an option: see `./weir describe --help`")
 
 
-def _workflow_in(path: Path) -> Workflow:
+def _workflow_in(path: Path | None) -> Workflow:
     """The workflow of an agent's file, checked by itself."""
+    if path is None:
+        raise UserError("name the file of an agent with `pattern: workflow`")
     agent = definition_in(path, "agent")
     if agent.workflow is None:
         raise UserError(
-            f"{path} has no workflow, its pattern is {agent.pattern}: name an agent with `pattern: workflow`"
+            f"{path} has no workflow, its pattern is {agent.pattern}: name an agent with "
+            "`pattern: workflow`"
         )
     return agent.workflow

@@ -1,4 +1,4 @@
-"""`weir lint`: format, lint rules, types and dead code, the same here, before a commit and in CI."""
+"""`weir lint`: format, lint rules, types and dead code, the same here and in CI."""
 
 import subprocess
 import sys
@@ -24,11 +24,11 @@ FIXES: dict[str, tuple[str, ...]] = CHECKS | {
 
 def lint(
     fix: Annotated[
-        bool, typer.Option("--fix", help="Format, and mend what can be mended.")
+        bool, typer.Option("--fix", help="Format, and fix what can be fixed automatically.")
     ] = False,
     only: Annotated[str, typer.Option(help=f"One of: {', '.join(CHECKS)}.")] = "",
 ) -> None:
-    """Checks format, rules, types and dead code; each tool's findings are printed as it says them."""
+    """Checks format, rules, types and dead code, and prints each tool's findings."""
     chosen = {name: argv for name, argv in (FIXES if fix else CHECKS).items() if only in ("", name)}
     if not chosen:
         raise typer.BadParameter(f"no check is called {only!r}; there are {', '.join(CHECKS)}")
@@ -36,7 +36,7 @@ def lint(
     for name in chosen:
         err.print(f"{'failed' if name in failed else 'ok':>6}  {name}")
     if failed:
-        err.print("Run `./weir lint --fix` for what can be mended by itself.")
+        err.print("Run `./weir lint --fix` for what can be fixed automatically.")
         raise typer.Exit(1)
 
 

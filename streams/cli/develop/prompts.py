@@ -1,4 +1,4 @@
-"""Which prompts are in force, what does a version say, and what changed between two?"""
+"""`weir prompts`: lists, shows and compares versions of prompts."""
 
 import difflib
 from typing import Annotated

@@ -1,6 +1,4 @@
-"""Does the pipeline do on real input what the input says: recorded conversations, and real
-arrivals?
-"""
+"""`weir replay` and `weir load`: recorded conversations and real arrivals."""
 
 import socket
 import subprocess
@@ -29,11 +27,14 @@ from streams.operations.figures import percentile
 
 COUNTS = {
     "model_calls": "SELECT count() AS n FROM token_usage WHERE startsWith(session, {batch:String})",
-    "tool_calls": "SELECT count() AS n FROM spans WHERE operation = 'execute_tool' AND startsWith(session, {batch:String})",
+    "tool_calls": "SELECT count() AS n FROM spans WHERE operation = 'execute_tool' AND "
+    "startsWith(session, {batch:String})",
     "runs": "SELECT count() AS n FROM runs WHERE startsWith(session, {batch:String})",
-    "conversations": "SELECT uniqExact(session) AS n FROM runs WHERE startsWith(session, {batch:String})",
+    "conversations": "SELECT uniqExact(session) AS n FROM runs WHERE startsWith(session, "
+    "{batch:String})",
 }
-SUMS = """SELECT count() AS requests, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens
+SUMS = """SELECT count() AS requests, sum(input_tokens) AS input_tokens,
+    sum(output_tokens) AS output_tokens
 FROM token_usage WHERE startsWith(session, {batch:String})"""
 
 
@@ -162,8 +163,8 @@ def load(
         )
     )
     err.print(
-        f"event to queryable: p50 {result['queryable_p50_s']} s, p99 {result['queryable_p99_s']} s; "
-        + ("the sums are equal" if equal else "THE SUMS DIFFER")
+        f"event to queryable: p50 {result['queryable_p50_s']} s, p99 {result['queryable_p99_s']} "
+        "s; " + ("the sums are equal" if equal else "THE SUMS DIFFER")
     )
     if as_json:
         say_json(result)

@@ -1,4 +1,4 @@
-"""How are all tests run, here and in CI?"""
+"""`weir test`: runs all tests."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""How does a person talk to an agent before anybody else does, and is what a folder defines right?"""
+"""`weir try`: a conversation with an agent in memory."""
 
 import sys
 from pathlib import Path
@@ -25,7 +25,7 @@ def try_(
     ],
     message: Annotated[
         list[str], typer.Option("--message", "-m", help="Say this; may be repeated.")
-    ] = [],  # noqa: B006
+    ] = [],
     tenant: Annotated[
         str, typer.Option(help="Who asks; the agent's first tenant unless given.")
     ] = "",
@@ -43,7 +43,8 @@ def try_(
     """
     if record and record.exists():
         raise UserError(
-            f"{record} is there already, and what was recorded once is never written anew: name another file"
+            f"{record} is there already, and what was recorded once is never written anew: name "
+            "another file"
         )
     screen = Screen(sys.stdout)
     recorder = Recorder(PIPELINE)
@@ -82,10 +83,10 @@ def said_to(desk: Playground, text: str) -> list[Event]:
         case "/later" if rest.strip().replace(".", "", 1).isdecimal():
             return desk.later(float(rest))
         case "/approve" | "/deny":
-            said = desk.decide(word.removeprefix("/"), rest.strip())
-            if said is None:
-                raise UserError(f"no call waits for a word, so {word} has nothing to decide")
-            return said
+            events = desk.decide("approve" if word == "/approve" else "deny", rest.strip())
+            if events is None:
+                raise UserError(f"no call waits for an approval, so {word} decides nothing")
+            return events
         case "/signal" | "/later":
             raise UserError(
                 f"{text!r} cannot be read: write /signal NAME PAYLOAD, or /later SECONDS"
@@ -121,7 +122,8 @@ class TryOutConversation:
         ]
         if not ended:
             err.print(
-                "[dim]the run waits: for a person, an event or time (/approve, /deny, /signal NAME PAYLOAD, /later "
+                "[dim]the run waits: for a person, an event or time (/approve, /deny, /signal "
+                "NAME PAYLOAD, /later "
                 "SECONDS)[/dim]"
             )
             return None

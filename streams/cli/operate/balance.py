@@ -1,6 +1,4 @@
-"""Does everything that was produced stand in its table once, or among the dead letters, and who is
-behind?
-"""
+"""`weir balance`: whether produced = landed + dead-lettered, and consumer lag."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,7 +17,7 @@ from streams.config import Settings, settings
 from streams.engine import kafka
 from streams.engine.errors import UserError
 from streams.engine.sinks.worker import sink_of
-from streams.lab.chaos.check import chunks_of, readable
+from streams.lab.chaos.check import chunks_of, of_kind, readable
 from streams.operations.balance import FIGURES, Balance, Minute
 from streams.operations.balance import balance as counted
 from streams.operations.balance_repair import repair as land_again
@@ -70,32 +68,37 @@ def balance(
             | ({"pieces": pieces} if knowledge else {})
         )
     else:
-        columns = ("topic", *FIGURES, "landed_after_p50_ms", "landed_after_p99_ms")
-        out.print(
-            table(
-                "Produced = landed + dead-lettered",
-                columns,
-                [[row[name] for name in columns] for row in found.by_topic()],
-                numbers=columns[1:],
-            )
-        )
-        out.print(
-            table(
-                "Behind",
-                ("consumer", "records", "oldest, ms"),
-                [(one.consumer, one.behind, one.oldest_ms) for one in waiting],
-                numbers=("records", "oldest, ms"),
-            )
-        )
+        print_balance(found, waiting)
     err.print(sentence(sums, found.off), markup=False)
     for topic, rows in found.earlier.items():
         err.print(made_anew(topic, rows), markup=False)
     if knowledge:
         err.print(
-            f"{pieces['in_force']} pieces of documents are in force: {pieces['missing']} of them are not in "
+            f"{pieces['in_force']} pieces of documents are in force: {pieces['missing']} of them "
+            "are not in "
             f"Qdrant, {pieces['too_many']} are there that should not be"
         )
     raise typer.Exit(0 if well else 1)
+
+
+def print_balance(found: Balance, waiting: list[Delay]) -> None:
+    columns = ("topic", *FIGURES, "landed_after_p50_ms", "landed_after_p99_ms")
+    out.print(
+        table(
+            "Produced = landed + dead-lettered",
+            columns,
+            [[row[name] for name in columns] for row in found.by_topic()],
+            numbers=columns[1:],
+        )
+    )
+    out.print(
+        table(
+            "Behind",
+            ("consumer", "records", "oldest, ms"),
+            [(one.consumer, one.behind, one.oldest_ms) for one in waiting],
+            numbers=("records", "oldest, ms"),
+        )
+    )
 
 
 def repaired(configured: Settings, found: Balance) -> str:
@@ -108,8 +111,10 @@ def repaired(configured: Settings, found: Balance) -> str:
         datetime.now(UTC),
     )
     return (
-        f"{landed} of {sum(map(len, found.lost.values()))} lost records were landed again, out of the log. Where their "
-        "rows had been deleted, sums by hour now count them twice: `./weir query --named balance` tells"
+        f"{landed} of {sum(map(len, found.lost.values()))} lost records were landed again, out "
+        "of the log. Where their "
+        "rows had been deleted, sums by hour now count them twice: `./weir query --named "
+        "balance` tells"
     )
 
 
@@ -154,7 +159,9 @@ def pieces_of(configured: Settings, waiting: list[Delay]) -> dict[str, int]:
                 for event in readable(codec, types, message):
                     log[type(event)].append((number, event))
     wanted = chunks_of(log)
-    retired = {(event.tenant, event.document, event.nth) for _, event in log[ChunkRetired]} - wanted
+    retired = {
+        (event.tenant, event.document, event.nth) for event in of_kind(log, ChunkRetired)
+    } - wanted
     there = qdrant_sink.stored_chunks(
         configured.qdrant(), configured.qdrant_key.get_secret_value(), configured.qdrant_collection
     )
@@ -188,7 +195,8 @@ def measured(configured: Settings, minutes: int) -> tuple[Balance, list[Delay]]:
 def made_anew(topic: str, rows: int) -> str:
     """What is said of a topic that has rows of another topic of the same name."""
     return (
-        f"{topic} was deleted and made anew: {rows} rows are of the topic before and are not counted here. Nobody can "
+        f"{topic} was deleted and made anew: {rows} rows are of the topic before and are not "
+        "counted here. Nobody can "
         "tell whether all of its records had landed"
     )
 
@@ -198,19 +206,23 @@ def sentence(sums: dict[str, int], off: list[Minute]) -> str:
     if not off:
         rest = f", {sums['under_way']} under way" if sums["under_way"] else ""
         return (
-            f"balanced: {sums['produced']} produced = {sums['landed']} landed + {sums['dead_lettered']} "
+            f"balanced: {sums['produced']} produced = {sums['landed']} landed + "
+            f"{sums['dead_lettered']} "
             f"dead-lettered{rest}"
         )
     lines = [
-        f"  {one.topic}[{one.partition}] {one.minute:%Y-%m-%d %H:%M}: {one.produced} produced, {one.lost} lost, "
+        f"  {one.topic}[{one.partition}] {one.minute:%Y-%m-%d %H:%M}: {one.produced} produced, "
+        f"{one.lost} lost, "
         f"{one.doubled} doubled"
         for one in off[:LISTED]
     ]
     more = [f"  and {len(off) - LISTED} more"] if len(off) > LISTED else []
     return "\n".join(
         [
-            f"NOT BALANCED: {sums['lost']} lost, {sums['doubled']} doubled, in {len(off)} minutes of a "
-            "partition. Keep the topics as they are; `./weir balance --repair` lands what is lost again:",
+            f"NOT BALANCED: {sums['lost']} lost, {sums['doubled']} doubled, in {len(off)} "
+            "minutes of a "
+            "partition. Keep the topics as they are; `./weir balance --repair` lands what is "
+            "lost again:",
             *lines,
             *more,
         ]

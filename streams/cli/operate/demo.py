@@ -1,6 +1,4 @@
-"""What does Weir do, shown in a minute: a sample company, twenty requests, their answers, costs and
-refusals?
-"""
+"""`weir demo`: the stack, sample definitions and twenty requests, with their results."""
 
 import threading
 import time
@@ -191,7 +189,8 @@ def await_rows(runs: set[UUID], timeout_s: float = 20) -> dict[str, int]:
             }
         threading.Event().wait(0.1)
     raise UserError(
-        f"not all runs came to ClickHouse within {timeout_s:.0f} s: see .weir/log/sink-clickhouse-0.log"
+        f"not all runs came to ClickHouse within {timeout_s:.0f} s: see "
+        ".weir/log/sink-clickhouse-0.log"
     )
 
 

@@ -1,4 +1,4 @@
-"""What could not be processed, why, and how is it given back?"""
+"""`weir dlq`: lists, shows and replays dead letters."""
 
 from typing import Annotated, Any
 
@@ -82,7 +82,8 @@ def show_letter(
                 markup=False,
             )
             out.print(
-                f"headers {letter.headers}\nkey {letter.record_key!r}\nvalue {(letter.record_value or b'')[:2000]!r}",
+                f"headers {letter.headers}\nkey {letter.record_key!r}\nvalue "
+                f"{(letter.record_value or b'')[:2000]!r}",
                 markup=False,
             )
 
@@ -91,7 +92,7 @@ def show_letter(
 def replay_letters(
     source: Annotated[
         list[str], typer.Argument(help="topic:partition:offset ...; none: all that match")
-    ] = [],  # noqa: B006
+    ] = [],
     reason: Reason = "",
     topic: Topic = "",
     again: Annotated[
@@ -103,5 +104,6 @@ def replay_letters(
         raise UserError("no dead letter matches: `./weir dlq list` names them")
     given_back = dead_letters.replay(settings(), chosen, again=again)
     err.print(
-        f"{given_back} of {len(chosen)} given back; the others were before (--again gives them back once more)"
+        f"{given_back} of {len(chosen)} given back; the others were before (--again gives them "
+        "back once more)"
     )

@@ -1,12 +1,12 @@
-"""How does a person give somebody a key of the gateway, see which there are, and take one back?"""
+"""`weir keys`: adds, lists and revokes API keys of the gateway."""
 
 import secrets
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from schemas.definitions.api_keys import SCOPES, ApiKey
+from schemas.definitions.api_keys import SCOPES, ApiKey, Scope
 from schemas.definitions.kinds import Definitions
 from streams.cli.output import AsJson, err, out, say_json, table
 from streams.config import settings
@@ -28,10 +28,10 @@ def add(
     ],
     scope: Annotated[
         list[str], typer.Option(help=f"What it may do, any of: {', '.join(SCOPES)}.")
-    ] = ["request", "read", "feedback"],  # noqa: B006
+    ] = ["request", "read", "feedback"],
     role: Annotated[
         list[str], typer.Option(help="Roles of those whose approvals come with it.")
-    ] = [],  # noqa: B006
+    ] = [],
     subject: Annotated[
         str,
         typer.Option(
@@ -48,22 +48,12 @@ def add(
 ) -> None:
     codec = codec_of(settings())
     definitions = definitions_topic.read_all(settings(), codec)
-    if definitions.tenant(tenant) is None:
-        raise UserError(
-            f"no tenant {tenant!r} is defined: apply one (`weir apply FOLDER`), or correct the name"
-        )
-    wrong = set(scope) - set(SCOPES)
-    if wrong:
-        raise UserError(f"{sorted(wrong)[0]!r} is no scope: use {', '.join(SCOPES)}")
     name = name or f"{tenant.replace('_', '-').lower()[:80]}-{secrets.token_hex(3)}"
-    if definitions.key(name) is not None:
-        raise UserError(
-            f"there is a key {name!r} already: revoke it (`weir keys revoke {name}`), or choose another name"
-        )
+    check_new(definitions, tenant, scope, name)
     text, key = new_key(
         name,
         tenant,
-        tuple(scope),
+        cast(tuple[Scope, ...], tuple(scope)),
         now() + timedelta(days=days) if days else None,
         roles=tuple(role),
         subject=subject,
@@ -82,6 +72,22 @@ def add(
             }
         )
     out.print(text, markup=False, soft_wrap=True)
+
+
+def check_new(given: Definitions, tenant: str, scopes: list[str], name: str) -> None:
+    """Raises UserError where a key cannot be made."""
+    if given.tenant(tenant) is None:
+        raise UserError(
+            f"no tenant {tenant!r} is defined: apply one (`weir apply FOLDER`), or correct the name"
+        )
+    wrong = set(scopes) - set(SCOPES)
+    if wrong:
+        raise UserError(f"{sorted(wrong)[0]!r} is no scope: use {', '.join(SCOPES)}")
+    if given.key(name) is not None:
+        raise UserError(
+            f"there is a key {name!r} already: revoke it (`weir keys revoke {name}`), or choose "
+            "another name"
+        )
 
 
 @keys.command("list", help="List the keys that are valid.")

@@ -1,4 +1,4 @@
-"""What is in the tables, on the topics and among the dead letters?"""
+"""`weir query`, `weir topics` and `weir schema`."""
 
 import re
 from typing import Annotated
@@ -22,7 +22,7 @@ def query(
     ] = False,
     param: Annotated[
         list[str], typer.Option("--param", "-p", help="name=value of a query's parameter.")
-    ] = [],  # noqa: B006
+    ] = [],
     as_json: AsJson = False,
 ) -> None:
     """Asks ClickHouse: any SQL, or one of the ready queries."""
@@ -30,7 +30,8 @@ def query(
         return list_queries(as_json)
     if sql is None:
         raise UserError(
-            "give SQL, e.g. `./weir query 'SELECT count() FROM runs'`, or `--named` for the ready queries"
+            "give SQL, e.g. `./weir query 'SELECT count() FROM runs'`, or `--named` for the "
+            "ready queries"
         )
     parameters = dict(part.split("=", 1) for part in param if "=" in part)
     if named:
@@ -43,7 +44,7 @@ def query(
     if as_json:
         return say_json(found)
     columns = list(found[0]) if found else []
-    out.print(table("", columns, [row.values() for row in found]) if found else "no rows")
+    out.print(table("", columns, [[*row.values()] for row in found]) if found else "no rows")
 
 
 def list_queries(as_json: bool) -> None:
@@ -84,7 +85,9 @@ def topics(as_json: AsJson = False) -> None:
         return say_json(found)
     columns = list(found[0])
     out.print(
-        table("Topics", columns, [row.values() for row in found], numbers=("partitions", "offsets"))
+        table(
+            "Topics", columns, [[*row.values()] for row in found], numbers=("partitions", "offsets")
+        )
     )
 
 
@@ -95,7 +98,8 @@ def schema(
     path = ROOT / "schemas" / "avro" / f"{event}.avsc"
     if not path.exists():
         raise UserError(
-            f"there is no event {event!r}: {', '.join(sorted(p.stem for p in path.parent.glob('*.avsc')))}"
+            f"there is no event {event!r}: "
+            f"{', '.join(sorted(p.stem for p in path.parent.glob('*.avsc')))}"
         )
     out.print(path.read_text(), markup=False, soft_wrap=True)
     err.print(f"[dim]{path.name} in schemas/avro[/dim]")

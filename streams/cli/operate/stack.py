@@ -1,4 +1,4 @@
-"""How does a person start, stop and look at the stack on this machine, and say what is defined?"""
+"""`weir up`, `down`, `status`, `reset`, `deploy` and `apply`."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -41,7 +41,8 @@ def up(slots: Slots = 1) -> None:
     """Starts the stack in the background and returns when it is ready."""
     if app.is_up(settings()):
         raise UserError(
-            f"the stack in {settings().home.resolve()} is up already: `./weir status`, or `./weir down` first"
+            f"the stack in {settings().home.resolve()} is up already: `./weir status`, or "
+            "`./weir down` first"
         )
     start_with_progress(settings(), slots)
     print_ports(settings())
@@ -116,8 +117,10 @@ def topics_made_anew(chosen: Settings) -> list[str]:
     except KafkaException as error:
         return [f"whether topics were made anew is not known: Kafka says {error.args[0].str()}"]
     return [
-        f"{topic} was deleted and made anew: {consumer} still has offsets of the topic before. It takes the new one from "
-        "its first record when it starts; nothing is to be set by hand. Its log and `./weir balance` tell more"
+        f"{topic} was deleted and made anew: {consumer} still has offsets of the topic before. "
+        "It takes the new one from "
+        "its first record when it starts; nothing is to be set by hand. Its log and `./weir "
+        "balance` tell more"
         for consumer, topic in found
     ]
 

@@ -1,6 +1,4 @@
-"""How does `weir top` show the last hour? A table made from the live views' JSON, drawn again every
-second.
-"""
+"""The view of `weir top`: a table from the live views' JSON, redrawn every second."""
 
 import json
 import time
@@ -63,7 +61,8 @@ def fetch(settings: Settings, minutes: int) -> dict[str, Any]:
         ) from error
     except (httpx.HTTPError, ValueError) as error:
         raise LiveViewsUnavailableError(
-            f"the live views do not answer on port {settings.live_port}: start Weir with `weir up`, or see "
+            f"the live views do not answer on port {settings.live_port}: start Weir with `weir "
+            "up`, or see "
             f"`weir status` for why they are down ({type(error).__name__})"
         ) from error
 

@@ -1,4 +1,4 @@
-"""How does a person see whether webhooks are delivered, and send again what was given up?"""
+"""`weir webhooks`: deliveries, and sending again what was given up."""
 
 import base64
 import secrets
@@ -18,12 +18,15 @@ from streams.operations.connections import codec_of, rows_of
 
 webhooks = typer.Typer(no_args_is_help=True, add_completion=False)
 SECRET_BYTES = 32
-COUNTS = """SELECT webhook, countIf(status = 'delivered') AS delivered, countIf(status = 'failed') AS failed_attempts,
+COUNTS = """SELECT webhook, countIf(status = 'delivered') AS delivered,
+       countIf(status = 'failed') AS failed_attempts,
        countIf(status = 'dropped') AS dropped, max(at) AS newest FROM webhook_deliveries
 WHERE at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR GROUP BY webhook"""
-DROPPED = """SELECT at, tenant, session, run, webhook, webhook_version, message, type, attempt, reason, detail, body
+DROPPED = """SELECT at, tenant, session, run, webhook, webhook_version, message, type, attempt,
+    reason, detail, body
 FROM webhook_deliveries WHERE status = 'dropped' AND message NOT IN (
-    SELECT message FROM webhook_deliveries WHERE status = 'delivered') ORDER BY at DESC LIMIT 1 BY message LIMIT 200"""
+    SELECT message FROM webhook_deliveries WHERE status = 'delivered')
+ORDER BY at DESC LIMIT 1 BY message LIMIT 200"""
 
 
 @webhooks.command(
@@ -105,7 +108,8 @@ def again(
     found = [row for row in rows_of(settings(), DROPPED) if message in (None, row["message"])]
     if not found:
         raise UserError(
-            f"no message {message or ''} was given up: `./weir webhooks dropped` lists those that were"
+            f"no message {message or ''} was given up: `./weir webhooks dropped` lists those "
+            "that were"
         )
     publisher = Publisher(settings(), codec_of(settings()))
     for row in found:
@@ -132,5 +136,6 @@ def again(
         )
     publisher.flush()
     err.print(
-        f"{len(found)} messages are sent once more; `./weir webhooks list` shows what became of them"
+        f"{len(found)} messages are sent once more; `./weir webhooks list` shows what became of "
+        "them"
     )

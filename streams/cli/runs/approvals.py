@@ -1,10 +1,8 @@
-"""What do people decide about runs under way: which calls wait for a word, what is the word, and
-what is to end?
-"""
+"""`weir approvals`, `approve`, `deny`, `cancel` and `signal`: decisions about runs."""
 
 import getpass
 import queue
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
 import typer
@@ -84,7 +82,11 @@ def approve(
 
 
 def deny(
-    approval: Approval, by: By = "", role: Role = [], note: Note = "", as_json: AsJson = False
+    approval: Approval,
+    by: By = "",
+    role: Role = [],
+    note: Note = "",
+    as_json: AsJson = False,
 ) -> None:
     """Says no to a call that waits."""
     decide(approval, "deny", by, role, note, None, as_json)
@@ -92,7 +94,7 @@ def deny(
 
 def decide(
     approval: UUID,
-    decision: str,
+    decision: Literal["approve", "deny"],
     by: str,
     roles: list[str],
     note: str,
@@ -124,7 +126,8 @@ def decide(
     if isinstance(answer, ApprovalRefused):
         raise UserError(f"that word does not count ({answer.reason}): {answer.detail}")
     err.print(
-        f"{decision} of {approval} is on Kafka, and not answered yet: `./weir status` tells which worker is down"
+        f"{decision} of {approval} is on Kafka, and not answered yet: `./weir status` tells "
+        "which worker is down"
         if answer is None
         else f"{answer.status} by {answer.by} after {answer.wait_ms / 1000:.0f} s"
     )
@@ -148,7 +151,8 @@ def cancel(
     over = rows_of(settings(), ENDED, {"id": str(run)})
     if over:
         raise UserError(
-            f"run {run} is over already: {over[0]['outcome']} at {over[0]['at']:%Y-%m-%d %H:%M:%S} UTC"
+            f"run {run} is over already: {over[0]['outcome']} at "
+            f"{over[0]['at']:%Y-%m-%d %H:%M:%S} UTC"
         )
     tenant, session, _ = place_of(run)
     word = RunCancelled(
@@ -188,7 +192,8 @@ def signal(
     if as_json:
         say_json(word.model_dump(mode="json"))
     err.print(
-        f"signal {name!r} is on Kafka for session {word.session}: the node that waits for it goes on"
+        f"signal {name!r} is on Kafka for session {word.session}: the node that waits for it "
+        "goes on"
     )
 
 

@@ -1,6 +1,4 @@
-"""What does a person do with one request: send it, list the runs, look at one, say what they think
-of it?
-"""
+"""`weir send` and `weir feedback`: one request and an opinion on its run."""
 
 import sys
 import threading
@@ -35,7 +33,7 @@ def send(
     user: Annotated[str, typer.Option(help="On whose behalf.")] = "",
     metadata: Annotated[
         list[str], typer.Option("--metadata", "-m", help="name=value, e.g. feature=orders.")
-    ] = [],  # noqa: B006
+    ] = [],
     follow: Annotated[
         bool, typer.Option("--follow", help="Show the run's events as they happen.")
     ] = False,
@@ -77,7 +75,8 @@ def send(
         )  # a run's last events come on other topics than its outcome
     if outcome is None:
         raise UserError(
-            f"no outcome of run {asked.id} within {timeout:.0f} s. It is not lost: `./weir show {asked.id}` "
+            f"no outcome of run {asked.id} within {timeout:.0f} s. It is not lost: `./weir show "
+            f"{asked.id}` "
             "later, and `./weir status` tells which worker is down"
         )
     if as_json:
@@ -96,7 +95,8 @@ def show_event(event: Event, run: UUID) -> None:
         exclude={"id", "at", "tenant", "cause", "session", "run", "agent", "agent_version"},
     )
     err.print(
-        f"  [dim]{event.at:%H:%M:%S.%f}[/dim] [bold]{type(event).__name__:<16}[/bold] {short(str(facts), 150)}",
+        f"  [dim]{event.at:%H:%M:%S.%f}[/dim] [bold]{type(event).__name__:<16}[/bold] "
+        f"{short(str(facts), 150)}",
         markup=True,
         soft_wrap=True,
     )
@@ -119,14 +119,17 @@ def print_outcome(outcome: Event, answer: bool = True) -> None:
                     f"its last text, which is no answer: {short(outcome.answer, 300)}", markup=False
                 )
             err.print(
-                f"[dim]run {outcome.run} {outcome.outcome} in {outcome.wait_ms} ms, {outcome.model_calls} model and "
-                f"{outcome.tool_calls} tool calls, {spent(outcome.cost_usd, outcome.total.total_cost_usd)}[/dim]"
+                f"[dim]run {outcome.run} {outcome.outcome} in {outcome.wait_ms} ms, "
+                f"{outcome.model_calls} model and "
+                f"{outcome.tool_calls} tool calls, "
+                f"{spent(outcome.cost_usd, outcome.total.total_cost_usd)}[/dim]"
             )
         case UserAsked():
             choice = f" ({' | '.join(outcome.options)})" if outcome.options else ""
             out.print(f"{outcome.question}{choice}", markup=False)
             err.print(
-                f"[dim]run {outcome.run} waits for the answer: `./weir send` it with --session {outcome.session}[/dim]"
+                f"[dim]run {outcome.run} waits for the answer: `./weir send` it with --session "
+                f"{outcome.session}[/dim]"
             )
         case RequestRefused():
             out.print(f"refused: {outcome.reason}. {outcome.detail}", markup=False)

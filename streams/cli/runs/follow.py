@@ -1,6 +1,4 @@
-"""How does a person read what a model says while it is saying it, and go on reading where they left
-off?
-"""
+"""`weir follow`: shows a model's text while it is streamed, from a position on."""
 
 import sys
 from datetime import timedelta

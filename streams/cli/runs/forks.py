@@ -1,4 +1,4 @@
-"""What does a person see of a fork: what was other, step by step, and what it cost?"""
+"""`weir runs fork`: compares a run with its fork, step by step."""
 
 import asyncio
 import re
@@ -86,7 +86,8 @@ def prompt_of(change: str) -> str | PromptUse | None:
     found = REFERENCE.fullmatch(value)
     if key != "prompt" or not value:
         raise UserError(
-            f"--with {change!r} is not understood: it is prompt=NAME@v3, prompt=NAME@canary, or prompt=FILE"
+            f"--with {change!r} is not understood: it is prompt=NAME@v3, prompt=NAME@canary, or "
+            "prompt=FILE"
         )
     if found:
         return (
@@ -200,5 +201,6 @@ def print_fork(past: list[Event], then: RunFinished | None, made: Fork) -> None:
         err.print(f"calls without a recorded result: {', '.join(made.unrecorded)}", markup=False)
     booked = f", booked as usage of run {made.id}" if made.cost_usd or made.unpriced else ""
     err.print(
-        f"[dim]replayed steps: {made.replayed}; the others cost {usd(made.cost_usd)} now{booked}[/dim]"
+        f"[dim]replayed steps: {made.replayed}; the others cost {usd(made.cost_usd)} "
+        f"now{booked}[/dim]"
     )

@@ -1,4 +1,4 @@
-"""How does a model's text look on a terminal while it is still being written?"""
+"""Shows a model's streamed text on a terminal."""
 
 from collections.abc import Callable
 from typing import TextIO
@@ -26,7 +26,8 @@ class Screen:
             self.end_line()
             if self.text and self._to:
                 err.print(
-                    f"[dim]step {piece.place.step}, attempt {piece.place.attempt}: it begins anew[/dim]"
+                    f"[dim]step {piece.place.step}, attempt {piece.place.attempt}: it begins "
+                    "anew[/dim]"
                 )
             self.text = ""
             self.attempts = self.attempts + 1

@@ -1,4 +1,4 @@
-"""What is kept outside of Kafka because it is too large for an event, and how does it go again?"""
+"""`weir objects`: bodies that are stored outside of Kafka because of their size."""
 
 import sys
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Where was a run, and what happened in it, for the commands that tell of it or run it again?"""
+"""Finds a run's session and reads its events, for commands about runs."""
 
 from datetime import datetime
 from uuid import UUID
@@ -33,6 +33,7 @@ def place_of(run: UUID) -> tuple[str, str, datetime]:
         if rows:
             return rows[0]["tenant"], rows[0]["session"], rows[0]["since"]
     raise UserError(
-        f"nobody has heard of run {run}: rows arrive within seconds of its first step; `./weir runs` lists those "
+        f"nobody has heard of run {run}: rows arrive within seconds of its first step; `./weir "
+        "runs` lists those "
         "that are over"
     )

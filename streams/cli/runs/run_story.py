@@ -1,7 +1,7 @@
-"""What did an event mean, in one line for people?
+"""One line of text for an event of a run.
 
-A run's story leaves out what only repeats (clearances without a finding, spans, accounts); `line`
-gives None for those.
+A run's story leaves out events that only repeat others: clearances without a finding, spans,
+accounts.
 """
 
 from itertools import takewhile
@@ -37,7 +37,12 @@ WIDTH = 110
 
 
 def line(event: Event) -> str | None:
-    """The event as a line of the story of its run."""
+    """The event as a line of its run's story; None where it adds nothing."""
+    return _step(event) or _call(event) or _decision(event) or _trouble(event)
+
+
+def _step(event: Event) -> str | None:
+    """Requests, responses of models, and the end."""
     match event:
         case RequestAdmitted():
             return f"asked      {short(event.text, WIDTH)}"
@@ -49,11 +54,27 @@ def line(event: Event) -> str | None:
             wishes = ", ".join(
                 f"{call.name} {short(call.arguments, 60)}" for call in event.tool_calls
             )
-            spent = f"{event.tokens.input_tokens}+{event.tokens.output_tokens} tokens, {event.wait_ms} ms"
+            spent = (
+                f"{event.tokens.input_tokens}+{event.tokens.output_tokens} tokens, "
+                f"{event.wait_ms} ms"
+            )
             spent = "out of the cache, for nothing" if event.cache_hit else spent
-            return f"model      {event.model} ({spent}): {'wants ' + wishes if wishes else short(event.content, WIDTH)}"
+            return (
+                f"model      {event.model} ({spent}): "
+                f"{'wants ' + wishes if wishes else short(event.content, WIDTH)}"
+            )
         case ModelAsked():
             return _not_called(event)
+        case RunFinished():
+            reason = ": ".join(filter(None, (event.reason, event.detail)))
+            return f"{event.outcome:<10} {short(reason or event.answer, WIDTH)}"
+        case _:
+            return None
+
+
+def _call(event: Event) -> str | None:
+    """Calls of tools and searches, and their results."""
+    match event:
         case ToolCalled():
             verb = "undoes" if event.call.startswith(COMPENSATION) else "calls"
             return f"{verb:<10} {event.tool} {short(event.arguments, WIDTH)} [{event.effect}]"
@@ -62,20 +83,34 @@ def line(event: Event) -> str | None:
         case PassagesFound():
             return f"found      {len(event.passages)} passages in {event.wait_ms} ms"
         case ToolReturned():
-            return f"result     {event.tool} in {event.wait_ms} ms: {short(event.content, WIDTH)}{_kept(event.whole)}"
+            return (
+                f"result     {event.tool} in {event.wait_ms} ms: "
+                f"{short(event.content, WIDTH)}{_kept(event.whole)}"
+            )
+        case _:
+            return None
+
+
+def _decision(event: Event) -> str | None:
+    """What people and other systems are asked, and their answers."""
+    match event:
         case UserAsked():
             choice = f" ({' | '.join(event.options)})" if event.options else ""
             return f"asks you   {short(event.question, WIDTH)}{choice}"
         case Signalled():
             return f"signal     {event.name} {short(event.payload, WIDTH)}"
         case ApprovalAsked():
-            return f"needs      the word of {' or '.join(event.approvers)}: {event.tool} {short(event.arguments, 60)}"
+            return (
+                f"needs      the word of {' or '.join(event.approvers)}: {event.tool} "
+                f"{short(event.arguments, 60)}"
+            )
         case ApprovalResolved():
-            return f"{event.status:<10} {event.tool}{' by ' + event.by if event.by else ''} {short(event.note, 60)}"
-        case RunFinished():
-            return f"{event.outcome:<10} {short(': '.join(filter(None, (event.reason, event.detail))) or event.answer, WIDTH)}"
+            return (
+                f"{event.status:<10} {event.tool}{' by ' + event.by if event.by else ''} "
+                f"{short(event.note, 60)}"
+            )
         case _:
-            return _trouble(event)
+            return None
 
 
 def _not_called(asked: ModelAsked) -> str | None:

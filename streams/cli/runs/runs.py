@@ -1,6 +1,4 @@
-"""What became of a run, and what may a person do about it: look, cancel, decide what it waits for,
-ask what if?
-"""
+"""`weir runs` and `weir show`: lists the newest runs and shows one."""
 
 import json
 from typing import Annotated, Any
@@ -17,10 +15,15 @@ from streams.operations.connections import rows_of
 from streams.operations.figures import spent, usd
 
 RUN = """SELECT * FROM runs WHERE run = {run:UUID} ORDER BY at LIMIT 1"""
-SPANS = """SELECT name, operation, status, error_type, started_at, wait_ms, cost_usd, input_tokens, output_tokens, input,
-       output FROM spans WHERE run = {run:UUID} ORDER BY started_at, at"""
-VERDICTS = "SELECT stage, rule, action, enforced, findings FROM verdicts WHERE run = {run:UUID} ORDER BY at"
-RUNS = """SELECT at, run, tenant, agent, session, outcome, reason, wait_ms, cost_usd, question FROM runs
+SPANS = """SELECT name, operation, status, error_type, started_at, wait_ms, cost_usd, input_tokens,
+       output_tokens, input, output
+FROM spans WHERE run = {run:UUID} ORDER BY started_at, at"""
+VERDICTS = (
+    "SELECT stage, rule, action, enforced, findings FROM verdicts WHERE run = {run:UUID} "
+    "ORDER BY at"
+)
+RUNS = """SELECT at, run, tenant, agent, session, outcome, reason, wait_ms, cost_usd, question
+FROM runs
 WHERE ({tenant:String} = '' OR tenant = {tenant:String}) ORDER BY at DESC LIMIT {limit:UInt32}"""
 Run = Annotated[UUID, typer.Argument(help="The run's id.")]
 
@@ -78,7 +81,8 @@ def show(
     found = rows_of(settings(), RUN, {"run": str(run)})
     if not found:
         raise UserError(
-            f"there is no finished run {run} in ClickHouse (rows arrive within seconds of the run's end): "
+            f"there is no finished run {run} in ClickHouse (rows arrive within seconds of the "
+            "run's end): "
             "`./weir runs` lists what is there"
         )
     spans = rows_of(settings(), SPANS, {"run": str(run)})
@@ -92,14 +96,17 @@ def print_run(
     run: dict[str, Any], spans: list[dict[str, Any]], verdicts: list[dict[str, Any]]
 ) -> None:
     out.print(
-        f"[bold]{run['agent']}[/bold]@{run['agent_version']} for {run['tenant']}, session {run['session']}: "
-        f"[bold]{run['outcome']}[/bold] {run['reason']} in {run['wait_ms']} ms, {spent(run['cost_usd'], run['total_cost_usd'])}"
+        f"[bold]{run['agent']}[/bold]@{run['agent_version']} for {run['tenant']}, session "
+        f"{run['session']}: "
+        f"[bold]{run['outcome']}[/bold] {run['reason']} in {run['wait_ms']} ms, "
+        f"{spent(run['cost_usd'], run['total_cost_usd'])}"
     )
     out.print(f"Q: {run['question']}", markup=False)
     out.print(f"A: {run['answer']}", markup=False)
     for field, key in json.loads(run.get("bodies") or "{}").items():
         out.print(
-            f"That is the beginning of the {'question' if field == 'text' else field}: ./weir objects show {key}",
+            f"That is the beginning of the {'question' if field == 'text' else field}: ./weir "
+            f"objects show {key}",
             markup=False,
             soft_wrap=True,
         )

@@ -1,4 +1,4 @@
-"""What happened in a trace, step inside step, whoever told it: Weir, or an application by OTLP?"""
+"""`weir traces`: lists traces of Weir and of OTLP applications, and shows one as a tree."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -74,7 +74,8 @@ def show(trace: str, tenant: str, limit: int, as_json: bool) -> None:
     spans = asked("trace_spans", trace=trace, tenant=tenant, limit=limit + 1)
     if not spans:
         raise UserError(
-            f"there is no trace {trace} in ClickHouse (rows arrive within seconds): `./weir traces` lists those "
+            f"there is no trace {trace} in ClickHouse (rows arrive within seconds): `./weir "
+            "traces` lists those "
             "that are there"
         )
     tenants = sorted({span["tenant"] for span in spans})

@@ -33,8 +33,9 @@ def world():
     """
 
     class World:
-        answers = [204]
-        heard = []
+        def __init__(self):
+            self.answers = [204]
+            self.heard = []
 
         def receive(self, request):
             self.heard.append(

@@ -12,7 +12,7 @@ from tests.support.examples import FOLDER
 
 @pytest.fixture
 def excursion(tmp_path):
-    """The workflow's folder, with a text in the agent's file changed: the mistakes that are told."""
+    """The mistakes of the workflow's folder with a text in the agent's file changed."""
     shutil.copytree(FOLDER / "workflow", tmp_path / "w")
     path = tmp_path / "w/agents/excursion.yaml"
 

@@ -6,7 +6,10 @@ from streams.definitions.folder import DefinitionsError, load
 from tests.streams.definitions.test_folder import folder_of
 
 CHEAP = "provider: openai\nbase_url: http://x/v1\nupstream: cheap\ntools: false\n"
-BY_SHARE = "candidates:\n  - {model: small, share: 9, tenants: [acme]}\n  - {model: cheap}\nby: share\nfallback: [cheap]\n"
+BY_SHARE = (
+    "candidates:\n  - {model: small, share: 9, tenants: [acme]}\n  - {model: cheap}\nby: "
+    "share\nfallback: [cheap]\n"
+)
 CASCADE = "cascade: [cheap, small]\ncheck: {min_chars: 20}\n"
 ASKS = "prompt: x\nmodel: main\ntools: [look]\n"
 

@@ -34,10 +34,12 @@ from tests.support.processors import NOON
 SAMPLE = Path(__file__).parents[3] / "infra" / "company"
 GOOD = {
     "tenants/acme.yaml": "description: us\n",
-    "models/small.yaml": "provider: openai\nbase_url: http://127.0.0.1:${services_port}/v1\nupstream: gpt-4o-mini\n",
+    "models/small.yaml": "provider: openai\nbase_url: "
+    "http://127.0.0.1:${services_port}/v1\nupstream: gpt-4o-mini\n",
     "tools/look.yaml": "url: http://tools/look\neffect: pure\nparameters:\n  type: object\n",
     "policies/guard.yaml": "rules:\n  - {find: card, action: redact}\n",
-    "agents/help.yaml": "prompt: Help.\nmodel: small\ntools: [look]\npolicy: guard\ntenants: [acme]\n",
+    "agents/help.yaml": "prompt: Help.\nmodel: small\ntools: [look]\npolicy: guard\ntenants: "
+    "[acme]\n",
     "documents/faq.md": "# Questions\n\nAsk.\n",
     "documents/acme/own.md": "No heading.\n",
 }
@@ -279,7 +281,7 @@ def test_what_is_no_file_is_told(tmp_path, name, make):
 
 @pytest.mark.parametrize("what", ["absent", "empty"])
 def test_no_folder_and_an_empty_one(tmp_path, what):
-    with pytest.raises(DefinitionsError, match="give one with|defines nothing"):
+    with pytest.raises(DefinitionsError, match=r"give one with|defines nothing"):
         load(tmp_path / "nowhere" if what == "absent" else tmp_path)
 
 
@@ -331,9 +333,10 @@ class Scripted:
         )
 
     def tool(self, question: ToolQuestion) -> ToolAnswer:
-        found = server.tool_result(self.script, question.tool, json.loads(question.arguments))
-        assert found, "the script has no row for these arguments"
-        return ToolAnswer(json.dumps(found[0]), NOON, NOON)
+        returned, _, _ = server.tool_result(
+            self.script, question.tool, json.loads(question.arguments)
+        )
+        return ToolAnswer(json.dumps(returned), NOON, NOON)
 
     def search(self, question: SearchQuestion) -> SearchAnswer:
         words = set(question.query.lower().split())

@@ -36,7 +36,9 @@ paths:
         - {name: X-Shop, in: header, schema: {type: string}}
       requestBody:
         required: true
-        content: {application/json: {schema: {type: object, required: [reason], properties: {reason: {type: string}}}}}
+        content:
+          application/json:
+            schema: {type: object, required: [reason], properties: {reason: {type: string}}}
   /refunds/{key}:
     get: {operationId: find, parameters: [{name: key, in: path, required: true}]}
   /broken:
@@ -118,7 +120,8 @@ def test_numbers_of_tokens_are_no_secrets(tmp_path):
 def test_loose_schemas_are_written_anew_and_arguments_renamed(tmp_path):
     tool = load(
         tmp_path,
-        "url: http://x/y\nparameters: {type: dict, properties: {año: {type: int}}, required: [año]}",
+        "url: http://x/y\n"
+        "parameters: {type: dict, properties: {año: {type: int}}, required: [año]}",
     )
     assert tool.parameters == {
         "type": "object",
@@ -149,7 +152,7 @@ def test_loose_schemas_are_written_anew_and_arguments_renamed(tmp_path):
         (
             "via: openapi\noperation: broken\nspec: ../spec.yaml",
             2,
-            "spec.yaml, line 21: $ref '#/nowhere' points at nothing",
+            "spec.yaml, line 23: $ref '#/nowhere' points at nothing",
         ),
         ("via: openapi\nspec: ../gone.yaml\noperation: a", 2, "cannot be read"),
         ("via: openapi\nspec: http://127.0.0.1:1/x\noperation: a", 2, "cannot be read"),
@@ -177,7 +180,8 @@ def test_loose_schemas_are_written_anew_and_arguments_renamed(tmp_path):
         ("url: http://x\neffect: reconcilable\nreconcile: {entry: 'a:b'}", 3, "at a `url`"),
         ("url: http://x\neffect: reconcilable\nreconcile: {}", 3, "give one of"),
         (
-            "url: http://x\neffect: reconcilable\nreconcile:\n  url: http://y\n  headers: {cookie: a}",
+            "url: http://x\neffect: reconcilable\nreconcile:\n  url: http://y\n  headers: "
+            "{cookie: a}",
             5,
             "export NAME",
         ),
@@ -201,7 +205,8 @@ def test_loose_schemas_are_written_anew_and_arguments_renamed(tmp_path):
             "'id' is part of the address",
         ),
         (
-            "via: openapi\nspec: ../spec.yaml\noperation: refund\nparameters: {properties: {to: {}}}",
+            "via: openapi\nspec: ../spec.yaml\noperation: refund\nparameters: {properties: {to: "
+            "{}}}",
             4,
             "has no argument 'to'",
         ),
@@ -230,7 +235,7 @@ def test_a_server_is_asked_for_what_a_file_does_not_say(tmp_path, monkeypatch):
     assert tool.parameters["properties"] == {"n": {"type": "integer"}}
     monkeypatch.undo()
     with pytest.raises(
-        folder.DefinitionsError, match="line 2: its server cannot be asked .*: start it, or write"
+        folder.DefinitionsError, match=r"line 2: its server cannot be asked .*: start it, or write"
     ):
         load(tmp_path, "via: mcp\nserver: {url: http://127.0.0.1:1/mcp}")
     with pytest.raises(folder.DefinitionsError, match="WEIR_MCP_COMMANDS"):
@@ -263,7 +268,8 @@ def test_more_tools_than_a_provider_takes(tmp_path):
         f"prompt: p\nmodel: m\ntools: [{', '.join(['refund'] * 129)}]"
     )
     with pytest.raises(
-        folder.DefinitionsError, match="a.yaml, line 3: 129 tools: model providers take at most 128"
+        folder.DefinitionsError,
+        match=r"a\.yaml, line 3: 129 tools: model providers take at most 128",
     ):
         load(tmp_path, "url: http://x")
 

@@ -135,7 +135,10 @@ def test_defaults_are_those_of_the_code_whatever_the_environment_says(
 
 
 def test_blocks_are_filled_and_filling_again_changes_nothing():
-    text = "# T\n<!-- weir describe --commands -->\nstale words\n<!-- end -->\nkept\n<!-- weir describe --settings -->\n<!-- end -->\n"
+    text = (
+        "# T\n<!-- weir describe --commands -->\nstale words\n<!-- end -->\nkept\n<!-- weir "
+        "describe --settings -->\n<!-- end -->\n"
+    )
     filled = readme.readme_blocks(text)
     assert (
         "stale" not in filled

@@ -131,7 +131,7 @@ def test_who_tries_it_answers_its_questions_and_agrees_or_not():
     )
     silent = tried(REFUNDS, "-m", "L-7: money back", "-m", "/later 172801")
     assert "expired    pay_back" in silent.stderr and '"paid_eur":0' in silent.stdout
-    assert "nothing to decide" in str(tried(REFUNDS, "-m", "/approve").exception)
+    assert "decides nothing" in str(tried(REFUNDS, "-m", "/approve").exception)
 
 
 def test_what_is_tried_may_be_recorded_once_and_is_a_history_then(tmp_path):

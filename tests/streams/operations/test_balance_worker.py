@@ -152,8 +152,8 @@ def test_the_alarm_is_a_sentence_once_and_numbers_for_two_hours(ledger, caplog, 
 
     text = turn(timedelta())
     assert (
-        "NOT BALANCED: 1 records lost, 0 doubled, first of them weir.tenant.usage[0] of 2026-11-26 12:00"
-        in caplog.text
+        "NOT BALANCED: 1 records lost, 0 doubled, first of them weir.tenant.usage[0] of "
+        "2026-11-26 12:00" in caplog.text
     )
     assert (
         'weir_behind_seconds{consumer="calls"} 1.5' in text
@@ -208,7 +208,8 @@ def test_a_row_deleted_by_hand_and_one_landed_twice_are_told(
             "DELETE FROM token_usage WHERE kafka_offset != {first:UInt64}", parameters=place
         )
         client.command(
-            "INSERT INTO token_usage SELECT * REPLACE (kafka_offset + 1 AS kafka_offset) FROM token_usage LIMIT 1"
+            "INSERT INTO token_usage SELECT * REPLACE (kafka_offset + 1 AS kafka_offset) FROM "
+            "token_usage LIMIT 1"
         )
     monkeypatch.setattr(balance_worker, "delays", lambda settings: [])
     monkeypatch.setattr(balance_worker, "ids_of", lambda *_: {USED: batch.topic_id})

@@ -55,7 +55,8 @@ def reads(tmp_path: Path):
         ("date,model,cost_eur\n2026-11-02,m,2\n", "2.28"),
         ("date,model,cost\n2026-11-02,m,2 €\n2026-11-02,m,USD 1\n", "3.28"),
         (
-            'start_time_iso,line_item,amount_value,amount_currency\n2026-11-02T00:00:00Z,"M, input",1,usd\n',
+            'start_time_iso,line_item,amount_value,amount_currency\n2026-11-02T00:00:00Z,"M, '
+            'input",1,usd\n',
             "1",
         ),
     ],

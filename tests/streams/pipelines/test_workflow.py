@@ -27,7 +27,10 @@ from tests.support.examples import FOLDER, at, ends, playing, questions
 GROUP = '{"people": 12, "day": "Saturday"}'
 
 
-def paid(number=1, seconds=3_600, usd=50, session=str(UUID(int=1)), name="deposit_paid"):
+SESSION = str(UUID(int=1))
+
+
+def paid(number=1, seconds=3_600, usd=50, session=SESSION, name="deposit_paid"):
     return Signalled(
         id=UUID(int=100 + number),
         at=at(seconds),
