@@ -70,6 +70,11 @@ class CallError(Exception):
         self.retry_after_s = retry_after_s
         self.partial = partial
 
+    def tell(self, detail: str) -> None:
+        """Replaces the sentence, in what is logged of the error too."""
+        self.detail = detail
+        self.args = (detail,)
+
 
 @dataclass(frozen=True)
 class OutgoingRequest:

@@ -15,6 +15,7 @@ from standardwebhooks import Webhook
 from schemas.events.webhooks import WebhookAnswer, WebhookQuestion
 from schemas.ports import Failure
 from sinks.http import CallError, OutgoingRequest, Secret, request
+from sinks.redaction import without_keys
 from sinks.runtime import now_utc
 
 AT_ONCE = 20
@@ -50,7 +51,7 @@ class WebhookSender:
             timeout_s = question.timeout_ms / 1000
             reply = await request(self._http, outgoing, timeout_s, ANSWER_BYTES_MAX)
         except CallError as failure:
-            return Failure(failure.reason, failure.detail, started_at, self._now())
+            return Failure(failure.reason, without_keys(failure.detail), started_at, self._now())
         finally:
             self._under_way[name] -= 1
         return WebhookAnswer(reply.status, started_at, self._now())

@@ -6,10 +6,11 @@ from typing import Any
 import httpx
 
 from schemas.ports import ChatQuestion, Endpoint
-from sinks.http import OutgoingRequest, Secret, context_headers, request, resolve_secrets
+from sinks.http import CallError, OutgoingRequest, Secret, context_headers, request, resolve_secrets
 from sinks.models.protocols import protocol_of
 from sinks.models.retries import Send
 from sinks.models.sse import OnText, StreamTimeouts, read_json, read_stream
+from sinks.redaction import SecretRedactor
 
 
 def http_sender(http: httpx.AsyncClient, secret: Secret) -> Send:
@@ -23,14 +24,30 @@ def http_sender(http: httpx.AsyncClient, secret: Secret) -> Send:
         `on_text` receives text as it comes, where it comes in parts; the text of an attempt that
         fails later counts for nothing.
         """
-        outgoing = outgoing_request(endpoint, question, secret)
+        hidden = SecretRedactor(secret)
+        try:
+            answer = await answered(endpoint, question, left_s, hidden, on_text)
+        except CallError as error:
+            error.tell(hidden.redact_refusal(error.detail))
+            raise
+        return hidden.redact_answer(answer)
+
+    async def answered(
+        endpoint: Endpoint,
+        question: ChatQuestion,
+        left_s: float,
+        hidden: SecretRedactor,
+        on_text: OnText,
+    ) -> dict[str, Any]:
+        outgoing = outgoing_request(endpoint, question, hidden)
         protocol = protocol_of(endpoint.provider)
         all_s = min(left_s, endpoint.timeout_ms / 1000)
         if not endpoint.stream:
             return protocol.answer_of(read_json(await request(http, outgoing, all_s)))
         timeouts = StreamTimeouts(endpoint.first_token_ms / 1000, endpoint.idle_ms / 1000, all_s)
-        answer, first_token_ms = await read_stream(http, outgoing, timeouts, protocol, on_text)
-        on_text("", True)
+        listener = hidden.listener(on_text)
+        answer, first_token_ms = await read_stream(http, outgoing, timeouts, protocol, listener)
+        listener("", True)
         return answer | {"first_token_ms": first_token_ms}
 
     return send

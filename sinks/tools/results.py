@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.ports import ToolQuestion
-from sinks.http import CallError, Secret
+from sinks.http import CallError
 
-CHARS_HIDDEN_MIN = 6
 LARGE_AT_ONCE = 8
 REPEATABLE = ("pure", "idempotent")
 """Effects of tools that may be called again."""
@@ -90,28 +89,6 @@ def _plain(value: Any) -> Any:
         except (AttributeError, TypeError):
             continue
     return str(value)
-
-
-class SecretRedactor:
-    """Resolves references to secrets, and replaces the secrets by their references in texts."""
-
-    def __init__(self, secret: Secret):
-        self._secret = secret
-        self._resolved: dict[str, str] = {}
-
-    def __call__(self, reference: str) -> str:
-        value = self._secret(reference)
-        self._resolved[value] = reference
-        return value
-
-    def redact(self, text: str) -> str:
-        """The text without the secrets that were resolved. Longer ones go first: one may contain
-        another.
-        """
-        for value, reference in sorted(self._resolved.items(), key=lambda item: -len(item[0])):
-            if len(value) >= CHARS_HIDDEN_MIN:
-                text = text.replace(value, reference)
-        return text
 
 
 class LargeResultSlots:

@@ -16,13 +16,13 @@ from schemas.definitions.tools import McpTarget, PythonTarget, Reconcile, ToolTa
 from schemas.ports import Failure, ToolAnswer, ToolQuestion, Uncertain
 from sinks.circuit_breaker import BreakerTransitions, CircuitBreakers
 from sinks.http import CallError, Secret
+from sinks.redaction import SecretRedactor
 from sinks.runtime import DEFAULT_RUNTIME, Runtime
 from sinks.tools.kinds import ToolContext, ToolKind, ToolKinds
 from sinks.tools.kinds.http import ask_reconcile
 from sinks.tools.results import (
     REPEATABLE,
     LargeResultSlots,
-    SecretRedactor,
     ToolResult,
     reconciled,
 )
@@ -34,6 +34,7 @@ NO_PROVIDER = ""
 """A tool has no provider, and circuit breakers are kept by provider and name."""
 DONE_REASONS = ("too_large", "bad_content_type", "bad_result")
 """Reasons to refuse a result that came: the tool has done its work."""
+DONE = ". It was carried out, so it must not be called again for that"
 
 
 Shortener = Callable[[ToolQuestion, ToolAnswer], Awaitable[ToolAnswer | Failure]]
@@ -95,14 +96,14 @@ class ToolRunner:
         self, call: "ToolCall", last: CallError, secret: SecretRedactor, started_at: datetime
     ) -> Failure | Uncertain:
         question = call.question
-        detail = secret.redact(last.detail)
+        detail = secret.redact_refusal(last.detail)
         now = self._runtime.now()
         repeatable = question.effect in REPEATABLE
         if last.uncertain and not repeatable:
             words = f"{last.reason}: {detail}. Whether {question.tool} was carried out is not known"
             return Uncertain(words, started_at, now)
         if last.reason in DONE_REASONS and not repeatable:
-            detail += ". It was carried out, so it must not be called again for that"
+            detail += DONE
         return Failure(last.reason, detail, started_at, now, max(1, call.sent))
 
     @asynccontextmanager

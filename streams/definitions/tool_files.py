@@ -38,7 +38,7 @@ from schemas.definitions.tools import (
 from sinks.http import CallError, OutgoingRequest, request
 from sinks.tools.kinds.http import PLACEHOLDER
 from sinks.tools.kinds.mcp import McpTools
-from sinks.tools.results import SecretRedactor
+from sinks.redaction import SecretRedactor
 from streams.config import names_in, secret, settings
 from streams.definitions.checks import Source, line_in
 from streams.ports.kafka_tools import is_service_topic
@@ -250,7 +250,7 @@ def _of_server(tool: Tool, target: McpTarget) -> Tool:
     except CallError as error:
         raise ToolFileError(
             f"its server cannot be asked for the arguments of {target.mcp_tool!r} "
-            f"({hidden.redact(error.detail)}): start it, or write `parameters`",
+            f"({hidden.redact_refusal(error.detail)}): start it, or write `parameters`",
             "server",
         ) from error
     return tool.model_copy(update={"parameters": schema, "description": tool.description or words})
