@@ -1,12 +1,12 @@
 """Circuit breakers: an endpoint that fails too often is not called for a while.
 
 A breaker opens where more than half of ten calls or more within half a minute failed. It stays open
-for five seconds: then one call goes through as a probe. Where the probe fails too, the breaker opens
-for twice as long, up to a minute.
+for five seconds: then one call goes through as a probe. Where the probe fails too, the breaker
+opens for twice as long, up to a minute.
 
-Each call runner measures for itself: of N, each lets ten calls fail before it opens, and each probes
-once. They need no coordination, as all of them see the same provider. Every transition is a gauge
-and an event (`BreakerMoved`).
+Each call runner measures for itself: of N, each lets ten calls fail before it opens, and each
+probes once. They need no coordination, as all of them see the same provider. Every transition is a
+gauge and an event (`BreakerMoved`).
 """
 
 from collections.abc import Callable
@@ -71,8 +71,8 @@ def admit(breaker: CircuitBreaker, now: float) -> tuple[CircuitBreaker, bool]:
 
 
 def record(breaker: CircuitBreaker, probe: bool, good: bool | None, now: float) -> CircuitBreaker:
-    """The breaker after a call. `good` None says nothing of the endpoint: the call was cancelled, or
-    was the caller's mistake.
+    """The breaker after a call. `good` None says nothing of the endpoint: the call was cancelled,
+    or was the caller's mistake.
 
     A call that began before the breaker opened changes nothing when it ends after that.
     """
@@ -96,8 +96,8 @@ def _opened(breaker: CircuitBreaker, now: float) -> CircuitBreaker:
 
 
 OnTransition = Callable[[str, str, BreakerState, float], None]
-"""`on_transition(provider, name, state, open_s)`: a breaker changed its state, and stays open for so
-long.
+"""`on_transition(provider, name, state, open_s)`: a breaker changed its state, and stays open for
+so long.
 """
 
 

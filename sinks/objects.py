@@ -57,7 +57,8 @@ class ObjectStore:
             system, root = url_to_fs(self._url)
         except (ImportError, ValueError) as error:
             raise StoreAway(
-                f"WEIR_OBJECTS {self.name!r} cannot be used: {error}. Give a folder, or install what fsspec "
+                f"WEIR_OBJECTS {self.name!r} cannot be used: {error}. Give a folder, or install "
+                "what fsspec "
                 "needs for it"
             ) from error
         return system, root.rstrip("/")

@@ -26,7 +26,8 @@ class Settings(BaseSettings):
 
     kafka: dict[str, str] = Field(
         {},
-        description="JSON of librdkafka properties of a real Kafka (bootstrap.servers, TLS, SASL); empty: embedded",
+        description="JSON of librdkafka properties of a real Kafka (bootstrap.servers, TLS, SASL); "
+        "empty: embedded",
     )
     kafka_port: Port = Field(9092, description="port of the embedded broker")
     registry_url: str = Field(
@@ -41,7 +42,8 @@ class Settings(BaseSettings):
     clickhouse_database: str = Field("weir", description="database that holds the tables")
     clickhouse_replicated: bool = Field(
         False,
-        description="tables replicated over the replicas of one shard; needs Keeper and the macros shard and replica",
+        description="tables replicated over the replicas of one shard; needs Keeper and the macros "
+        "shard and replica",
     )
     qdrant_url: str = Field("", description="URL of a Qdrant; empty: embedded")
     qdrant_key: SecretStr = Field(SecretStr(""), description="API key of Qdrant")
@@ -53,7 +55,8 @@ class Settings(BaseSettings):
     )
     gateway_port: Port = Field(
         8080,
-        description="port of the gateway: HTTP for requests, results, OpenAI's and Anthropic's clients",
+        description="port of the gateway: HTTP for requests, results, OpenAI's and Anthropic's "
+        "clients",
     )
     gateway_host: str = Field(
         "127.0.0.1",
@@ -117,7 +120,8 @@ class Settings(BaseSettings):
     )
     python_tools: str = Field(
         "",
-        description="Python packages and modules, with commas between, whose functions may be tools; empty: none",
+        description="Python packages and modules, with commas between, whose functions may be "
+        "tools; empty: none",
     )
     mcp_commands: str = Field(
         "",
@@ -128,7 +132,8 @@ class Settings(BaseSettings):
     )
     objects: str = Field(
         "",
-        description="fsspec URL of the store of what is too large for an event, e.g. s3://bucket/weir; empty: the folder "
+        description="fsspec URL of the store of what is too large for an event, e.g. "
+        "s3://bucket/weir; empty: the folder "
         "objects in WEIR_HOME",
     )
     sink_rows: Annotated[int, Field(ge=1)] = Field(20_000, description="most rows in one insert")
@@ -140,11 +145,13 @@ class Settings(BaseSettings):
     )
     control: Literal["", "transactions", "tokens"] = Field(
         "",
-        description="negative control of `weir chaos`: switches one guarantee off, to prove that it is missed",
+        description="negative control of `weir chaos`: switches one guarantee off, to prove that "
+        "it is missed",
     )
     otlp_endpoint: str = Field(
         "",
-        description="OTLP collector (http://host:4318) for spans of runs, spans and metrics of the pipeline; empty: none",
+        description="OTLP collector (http://host:4318) for spans of runs, spans and metrics of the "
+        "pipeline; empty: none",
     )
     otlp_headers: dict[str, str] = Field(
         {}, description="JSON of HTTP headers that the collector asks for"
@@ -157,7 +164,8 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices(
             "WEIR_SEMCONV_OPT_IN", "OTEL_SEMCONV_STABILITY_OPT_IN", "semconv_opt_in"
         ),
-        description="gen_ai_latest_experimental: newest GenAI names, else those of 1.36; also OTEL_SEMCONV_STABILITY_OPT_IN",
+        description="gen_ai_latest_experimental: newest GenAI names, else those of 1.36; also "
+        "OTEL_SEMCONV_STABILITY_OPT_IN",
     )
 
     def environment(self) -> dict[str, str]:

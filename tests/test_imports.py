@@ -12,7 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("schemas", "processors", "sinks", "streams", "infra")
 READS_THE_ENVIRONMENT = {"streams/config.py"}
-FRESH = "import importlib, json, sys; [importlib.import_module(name) for name in json.load(sys.stdin)]; print(json.dumps("
+FRESH = (
+    "import importlib, json, sys; [importlib.import_module(name) for name in "
+    "json.load(sys.stdin)]; print(json.dumps("
+)
 FOREIGN = FRESH + "[*sys.modules]))"
 WATCHED = """
 import importlib, json, logging, os, sys, threading
@@ -134,7 +137,9 @@ def test_each_effect_is_found(tmp_path, line, effect):
 
 def test_the_gateway_tells_what_its_clients_log_and_the_command_line_does_not():
     said = (
-        "import logging, streams.http_app, streams.cli.main; levels = lambda: [logging.getLogger(name).level for name in ("
-        "'clickhouse_connect', 'streams.engine.kafka')]; before = levels(); streams.cli.main.silence_clients(); print([before, levels()])"
+        "import logging, streams.http_app, streams.cli.main; levels = lambda: "
+        "[logging.getLogger(name).level for name in ("
+        "'clickhouse_connect', 'streams.engine.kafka')]; before = levels(); "
+        "streams.cli.main.silence_clients(); print([before, levels()])"
     )
     assert run(said, None, ROOT) == [[0, 0], [50, 50]]

@@ -83,8 +83,10 @@ def _fetch(name: str, wanted: dict[str, str], cache: Path, progress: Progress) -
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise
             raise StackError(
-                f"could not download {name} ({len(files)} of {progress_of} are here): first use needs a "
-                f"network or a mirror of the Java package registry; connect, then run the same command again"
+                f"could not download {name} ({len(files)} of {progress_of} are here): first use "
+                "needs a "
+                "network or a mirror of the Java package registry; connect, then run the same "
+                "command again"
             ) from error
         except StackError:
             pool.shutdown(cancel_futures=True)
@@ -114,8 +116,10 @@ def fetch_one(coordinate: str, sha256: str, cache: Path) -> Path:
         if not before:
             break
     raise StackError(
-        f"{coordinate} is not the file that was pinned (sha256 {found[:12]}… instead of {sha256[:12]}…): "
-        f"a proxy or mirror may have changed it; fetch it another way, or correct infra/embedded/pins"
+        f"{coordinate} is not the file that was pinned (sha256 {found[:12]}… instead of "
+        f"{sha256[:12]}…): "
+        "a proxy or mirror may have changed it; fetch it another way, or correct "
+        "infra/embedded/pins"
     )
 
 

@@ -72,7 +72,11 @@ def wrong_with(expression: str) -> str | None:
     own = {found[2] for found in _PLAIN.finditer(expression)}
     unknown = [name for name in program.variables() if name not in {*NAMES, *own}]
     if unknown:
-        return f"it speaks of {unknown[0]!r}: an expression knows {', '.join(NAMES)} (a text needs quotes)"
+        return (
+            f"it speaks of {unknown[0]!r}: an expression knows {', '.join(NAMES)} (a text "
+            "needs "
+            "quotes)"
+        )
     odd = [name for name in program.functions() if name[0].isalpha() and name not in KNOWN]
     return (
         f"there is no function {odd[0]!r}: use one of {', '.join(sorted(KNOWN))}" if odd else None

@@ -36,7 +36,8 @@ def read_json(arguments: str) -> dict[str, Any]:
         value = json.loads(arguments or "{}", parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         raise Unfit(
-            f"the arguments are not valid JSON ({cut(str(error), DETAIL_CHARS)}): write one JSON object"
+            f"the arguments are not valid JSON ({cut(str(error), DETAIL_CHARS)}): write one JSON "
+            "object"
         ) from error
     if not isinstance(value, dict):
         raise Unfit(f"the arguments are a JSON {type(value).__name__}: write one JSON object")

@@ -164,7 +164,10 @@ def _admits(
         if cost_usd is None:
             why = "has no known price, and max_cost_usd is set"
         elif cost_usd > candidate.max_cost_usd:
-            why = f"would cost about {money_text(cost_usd)} USD, more than {money_text(candidate.max_cost_usd)}"
+            why = (
+                f"would cost about {money_text(cost_usd)} USD, more than "
+                f"{money_text(candidate.max_cost_usd)}"
+            )
     if why:
         unfit.setdefault(candidate.model, why)
     return not why

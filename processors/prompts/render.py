@@ -130,7 +130,8 @@ def system_text(
     prompt = None if version is None else definitions.prompt(use.use, version)
     if prompt is None:
         raise Unrendered(
-            f"there is no version {version or use.alias!r} of prompt {use.use!r}: apply it, or correct the "
+            f"there is no version {version or use.alias!r} of prompt {use.use!r}: apply it, or "
+            "correct the "
             f"alias"
         )
     told = {
@@ -174,7 +175,8 @@ def failures(prompt: Prompt, test: PromptTest) -> list[str]:
     unknown = sorted(test.given.keys() - prompt.variables.keys() - {*ALWAYS})
     if unknown:
         return [
-            f"it gives {', '.join(map(repr, unknown))}, which the prompt does not declare: correct the name"
+            f"it gives {', '.join(map(repr, unknown))}, which the prompt does not declare: correct "
+            "the name"
         ]
     try:
         text = joined(render(prompt, {name: "" for name in ALWAYS} | test.given))

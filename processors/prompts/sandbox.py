@@ -246,7 +246,8 @@ def refused(parsed: nodes.Template) -> list[str]:
         type(node).__name__ for node in parsed.find_all(nodes.Node) if not isinstance(node, NODES)
     }
     said = [
-        f"it has {{% {WORDS.get(name, name.lower())} %}}, which no prompt may have: it has values, if and for"
+        f"it has {{% {WORDS.get(name, name.lower())} %}}, which no prompt may have: it has values, "
+        "if and for"
         for name in sorted(found)
     ]
     names = {node.name for node in parsed.find_all(nodes.Filter)} - FOR_PROMPTS
@@ -260,7 +261,8 @@ def refused(parsed: nodes.Template) -> list[str]:
         if str(name).startswith("_")
     ]
     said += [
-        f"it asks for {name!r}, which is none of a prompt's business: names that begin with _ are Python's own"
+        f"it asks for {name!r}, which is none of a prompt's business: names that begin with _ are "
+        "Python's own"
         for name in sorted(set(inner))
     ]
     if _pieces(parsed) > PIECES_MAX:

@@ -15,14 +15,22 @@ SUBJECTS = 32
 COMMON = {
     language: frozenset(words.split())
     for language, words in {
-        "de": "der die das und ist nicht ich wir sie ein eine einen mit auf für von dem den zu wie was wo wann kann meine mein bitte",
-        "en": "the and is not you we they of to in for with on my what where when how can please are was it this that have",
-        "es": "el la los las y es no una un con por para de que dónde cuándo cómo puedo mi por favor está del al se",
-        "fr": "le la les et est pas je vous nous une un avec pour dans des du de que où quand comment puis mon ma merci sur au",
-        "it": "il lo la gli e è non io una un con per di che dove quando come posso mio mia grazie del della sono nel",
-        "nl": "de het een en is niet ik wij jullie met op voor van dat waar wanneer hoe kan mijn alstublieft naar zijn aan",
-        "pl": "i nie jest się na z do w że jak gdzie kiedy czy mój moja proszę dla po jestem od są ten",
-        "pt": "o a os as e é não uma um com por para de que onde quando como posso meu minha obrigado está do da no na",
+        "de": "der die das und ist nicht ich wir sie ein eine einen mit auf für von dem den zu wie "
+        "was wo wann kann meine mein bitte",
+        "en": "the and is not you we they of to in for with on my what where when how can please "
+        "are was it this that have",
+        "es": "el la los las y es no una un con por para de que dónde cuándo cómo puedo mi por "
+        "favor está del al se",
+        "fr": "le la les et est pas je vous nous une un avec pour dans des du de que où quand "
+        "comment puis mon ma merci sur au",
+        "it": "il lo la gli e è non io una un con per di che dove quando come posso mio mia grazie "
+        "del della sono nel",
+        "nl": "de het een en is niet ik wij jullie met op voor van dat waar wanneer hoe kan mijn "
+        "alstublieft naar zijn aan",
+        "pl": "i nie jest się na z do w że jak gdzie kiedy czy mój moja proszę dla po jestem od są "
+        "ten",
+        "pt": "o a os as e é não uma um com por para de que onde quando como posso meu minha "
+        "obrigado está do da no na",
     }.items()
 }
 ANYWHERE = frozenset().union(*COMMON.values())

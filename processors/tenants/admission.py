@@ -154,13 +154,21 @@ def _no_room(bucket: Bucket, event: AgentRequested, tenant: Tenant) -> RequestRe
 
 
 def _spent(over: budgets.Over, running: int) -> str:
-    said = f"{_usd(over.spent_usd)} of the budget of {_usd(over.budget_usd)} for {over.period} are spent"
+    said = (
+        f"{_usd(over.spent_usd)} of the budget of {_usd(over.budget_usd)} for {over.period} "
+        "are "
+        "spent"
+    )
     if over.wait_ms is not None:
         return f"{said}: ask again when the period is over, or raise the tenant's budget_usd"
     if not running:
-        return f"{said}, and less is left than a run's reserve_usd: ask again when the period is over, or lower that"
+        return (
+            f"{said}, and less is left than a run's reserve_usd: ask again when the period is "
+            "over, or lower that"
+        )
     return (
-        f"{said} and {_usd(over.kept_usd)} kept for {running} runs under way: ask again when one has finished, or raise "
+        f"{said} and {_usd(over.kept_usd)} kept for {running} runs under way: ask again when one "
+        "has finished, or raise "
         "the tenant's budget_usd"
     )
 

@@ -129,7 +129,8 @@ class Spec(Writer):
         where = found.places[needed[0]].where if needed else ""
         if found.method != "GET" or len(needed) != 1 or where not in ("path", "query"):
             raise BadSpec(
-                f"operation {name!r} cannot be asked with our key alone: it should be a GET with one parameter "
+                f"operation {name!r} cannot be asked with our key alone: it should be a GET with "
+                "one parameter "
                 "that must be given, in its path or its query",
                 "paths",
             )
@@ -297,7 +298,8 @@ class Spec(Writer):
         origin = re.match("https?://[^/]+", self._base)
         if not origin:
             raise BadSpec(
-                f"its server is {url!r}, which is no whole address: give the tool a `url`, the part before "
+                f"its server is {url!r}, which is no whole address: give the tool a `url`, the "
+                "part before "
                 "the path",
                 "servers",
             )

@@ -67,7 +67,8 @@ def name_error(name: str) -> str | None:
         return None
     fit = re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64]
     return (
-        f"model providers refuse a tool called {name!r}: 1 to 64 letters, digits, _ and - are allowed; call it "
+        f"model providers refuse a tool called {name!r}: 1 to 64 letters, digits, _ and - are "
+        "allowed; call it "
         f"{fit!r}"
     )
 
@@ -84,7 +85,8 @@ def provider_errors(schema: dict[str, Any]) -> Iterator[tuple[Path, str]]:
             yield (
                 (keyword,),
                 (
-                    f"model providers refuse {keyword!r} at the top of a tool's parameters: put it inside "
+                    f"model providers refuse {keyword!r} at the top of a tool's parameters: put it "
+                    "inside "
                     "a property, or make two tools"
                 ),
             )
@@ -97,7 +99,8 @@ def provider_errors(schema: dict[str, Any]) -> Iterator[tuple[Path, str]]:
                 yield (
                     (*path, "properties", name),
                     (
-                        f"model providers refuse an argument called {name!r}: 1 to 64 letters, digits, _, . and - are "
+                        f"model providers refuse an argument called {name!r}: 1 to 64 letters, "
+                        "digits, _, . and - are "
                         "allowed: rename it"
                     ),
                 )
@@ -175,7 +178,8 @@ class Writer:
         self._nodes += 1
         if self._nodes > NODES_MAX:
             raise Unresolvable(
-                f"it has more than {NODES_MAX:,} parts once its references are followed: leave some out"
+                f"it has more than {NODES_MAX:,} parts once its references are followed: leave "
+                "some out"
             )
         reference = schema.get("$ref")
         if isinstance(reference, str):
@@ -230,7 +234,8 @@ class Writer:
         """What a reference into the document points at. Raises Unresolvable."""
         if not reference.startswith("#"):
             raise Unresolvable(
-                f"$ref {reference!r} points out of the document, and nothing is fetched from elsewhere: "
+                f"$ref {reference!r} points out of the document, and nothing is fetched from "
+                "elsewhere: "
                 "bundle it into one file"
             )
         at = self._document

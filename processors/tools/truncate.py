@@ -30,7 +30,8 @@ def shortened(text: str, way: Shorten, chars_max: int, kept: bool = True) -> str
 
 def _ends(text: str, chars_max: int, kept: bool) -> str:
     note = (
-        f"\n[… {len(text):,} characters in all, of which the middle is left out here; {KEPT if kept else NOT_KEPT}. "
+        f"\n[… {len(text):,} characters in all, of which the middle is left out here; "
+        f"{KEPT if kept else NOT_KEPT}. "
         "Ask for less at once to see more of it …]\n"
     )
     room = chars_max - len(note)

@@ -151,7 +151,8 @@ class Route(Definition):
             raise ValueError("a route has either `candidates` or a `cascade`: give one of them")
         if self.cascade and (len(self.cascade) < 2 or self.check is None):
             raise ValueError(
-                "a cascade needs two models or more, and a `check` that the answers of all but the last "
+                "a cascade needs two models or more, and a `check` that the answers of all but the "
+                "last "
                 "must stand"
             )
         if len({*self.cascade}) < len(self.cascade):

@@ -72,7 +72,8 @@ class Alias(Definition):
         unknown = sorted(self.shares.keys() - self.versions.keys())
         if unknown:
             raise ValueError(
-                f"shares name {', '.join(unknown)}, which versions does not: add a version, or remove the share"
+                f"shares name {', '.join(unknown)}, which versions does not: add a version, or "
+                "remove the share"
             )
         if sum(self.shares.values()) > 1:
             raise ValueError("the shares are more than 1 in sum: lower them")

@@ -182,7 +182,8 @@ TASK = {
     "properties": {
         "task": {
             "type": "string",
-            "description": "What is to be done, with all that is needed to do it: the other agent knows "
+            "description": "What is to be done, with all that is needed to do it: the other agent "
+            "knows "
             "nothing else of this conversation.",
         }
     },

@@ -155,7 +155,8 @@ def main() -> int:
     changed = write() if (writes := parser.parse_args().write) else list(stale())
     for path in changed:
         print(
-            f"{path.name} {'written' if writes else 'differs: run python -m schemas.wire.avro_schema --write'}"
+            f"{path.name} "
+            f"{'written' if writes else 'differs: run python -m schemas.wire.avro_schema --write'}"
         )
     return 1 if changed and not writes else 0
 

@@ -97,7 +97,8 @@ def _check_name(kind: type[Event], schema: Any) -> None:
     if not isinstance(schema, dict) or schema.get("type") != "record":
         what = schema.get("type") if isinstance(schema, dict) else schema
         raise NotReadable(
-            f"is not an Avro record but {'a union' if isinstance(what, list) else repr(what)[:WORDS]}"
+            "is not an Avro record but "
+            f"{'a union' if isinstance(what, list) else repr(what)[:WORDS]}"
         )
     name = schema.get("name")
     if not isinstance(name, str) or name.split(".")[-1] != kind.__name__:
@@ -119,7 +120,8 @@ def _plain(schema: Any) -> Any:
             else ""
         )
         raise NotReadable(
-            f"has the logical type {str(logical)[:WORDS]}{scale}; events have uuid, timestamp-millis and "
+            f"has the logical type {str(logical)[:WORDS]}{scale}; events have uuid, "
+            "timestamp-millis and "
             f"decimal of scale {MONEY['scale']}"
         )
     return {
@@ -155,7 +157,8 @@ def _depth(
             _depth(named[what], named, known)
         if known[what] == OPEN:
             raise NotReadable(
-                f"has a type that contains itself, {what[:WORDS]}: Weir does not read values without end"
+                f"has a type that contains itself, {what[:WORDS]}: Weir does not read values "
+                "without end"
             )
         return known[what]
     return _depth_of_complex(schema, what, named, known)

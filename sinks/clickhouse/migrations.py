@@ -30,7 +30,8 @@ REPLICATED = {
     "deduplication": (
         "replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 2592000"
     ),
-    "database_engine": " ENGINE = Replicated('/clickhouse/databases/{database}', '{{shard}}', '{{replica}}')",
+    "database_engine": " ENGINE = Replicated('/clickhouse/databases/{database}', '{{shard}}', "
+    "'{{replica}}')",
 }
 """What they are on several replicas of one shard: the database's engine carries the statements to
 each replica, and tokens are remembered in Keeper for as long as the log is.

@@ -10,7 +10,8 @@ from sinks.http import CallError
 from sinks.models.sse import OnText
 
 FREE = {"refused", "no_secret", "bad_url", "breaker_open"}
-"""Reasons of attempts that cost nothing, beside those with an HTTP status: nothing was worked on."""
+"""Reasons of attempts that cost nothing, beside those with an HTTP status: nothing was worked on.
+"""
 
 
 @dataclass(eq=False)
@@ -46,8 +47,8 @@ class RequestState:
         self.tried[nth - 1] = replace(tried, reason=reason)
 
     def attempts(self, used: int = 0) -> tuple[Tried, ...]:
-        """All attempts that ended; each but the used one is wasted. Of two good answers one came too
-        late.
+        """All attempts that ended; each but the used one is wasted. Of two good answers one came
+        too late.
         """
         return tuple(
             replace(one, wasted=nth != used, reason=one.reason or ("" if nth == used else "late"))

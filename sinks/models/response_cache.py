@@ -81,7 +81,8 @@ class ResponseCache:
         """Removes what has expired, and what expires next where there are too many."""
         db.execute("DELETE FROM responses WHERE expires_at <= ?", (now.timestamp(),))
         db.execute(
-            "DELETE FROM responses WHERE key IN (SELECT key FROM responses ORDER BY expires_at DESC LIMIT -1 "
+            "DELETE FROM responses WHERE key IN (SELECT key FROM responses ORDER BY expires_at "
+            "DESC LIMIT -1 "
             "OFFSET ?)",
             (ROWS_MAX,),
         )

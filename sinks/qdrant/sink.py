@@ -70,7 +70,8 @@ def prepare_collection(url: str, key: str, collection: str) -> None:
         dense = found.config.params.vectors
         if not isinstance(dense, dict) or DENSE not in dense or dense[DENSE].size != DIMENSIONS:
             raise CollectionError(
-                f"the collection {collection!r} has no vector {DENSE!r} of {DIMENSIONS} numbers, so "
+                f"the collection {collection!r} has no vector {DENSE!r} of {DIMENSIONS} numbers, "
+                "so "
                 "it is not Weir's: set WEIR_QDRANT_COLLECTION to another name"
             )
         for name, index in INDEXES.items():

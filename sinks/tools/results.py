@@ -35,7 +35,8 @@ def check_length(text: str, chars_max: int) -> str:
         raise CallError(
             "too_large",
             f"the result has {len(text):,} characters, the tool's limit is {chars_max:,}: ask for "
-            "less, or raise result_chars (result_bytes where long results are shortened) of the tool",
+            "less, or raise result_chars (result_bytes where long results are shortened) of the "
+            "tool",
         )
     return text
 

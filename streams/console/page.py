@@ -149,7 +149,8 @@ def error_page(problem: ProblemError) -> HTMLResponse:
 
 
 HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; "
     "img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",

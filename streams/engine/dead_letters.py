@@ -47,7 +47,10 @@ def letter(
     source = f"{message.topic()}:{message.partition()}:{message.offset()}"
     value = message.value()
     if value is not None and len(value) > VALUE_BYTES_MAX:
-        detail = f"{detail[:DETAIL_CHARS]} (its {len(value)} bytes are not in this letter: read them at {source})"
+        detail = (
+            f"{detail[:DETAIL_CHARS]} (its {len(value)} bytes are not in this letter: read "
+            f"them at {source})"
+        )
         value = None
     return DeadLettered.about(
         consumer,
@@ -201,8 +204,10 @@ class ShareLimit:
 
     def sentence(self, consumer: str, last: str) -> str:
         return (
-            f"{consumer} stopped: {self.dead} of the last {min(self._seen, self._window)} records were dead letters, the last "
-            f"one because {last}. Mend what writes them (or raise WEIR_DEAD_SHARE_MAX), then start it again: "
+            f"{consumer} stopped: {self.dead} of the last {min(self._seen, self._window)} records "
+            "were dead letters, the last "
+            f"one because {last}. Mend what writes them (or raise WEIR_DEAD_SHARE_MAX), then start "
+            "it again: "
             f"nothing was passed over"
         )
 

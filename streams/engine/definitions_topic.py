@@ -176,7 +176,8 @@ def versions_missing(definitions: Definitions, wanted: Iterable[Definition]) -> 
         for _, name, _ in named
     }
     return [
-        f"{what}, which is not there: there are {known[name] or 'none'}. Apply the prompt first, or correct the number"
+        f"{what}, which is not there: there are {known[name] or 'none'}. Apply the prompt first, "
+        "or correct the number"
         for what, name, version in named
         if ("prompt", name, version) not in definitions.bodies
     ]

@@ -278,7 +278,8 @@ def create_topics(settings: Settings, topics: Sequence[TopicSettings]) -> list[s
             raise SystemExit(
                 f"{name} has {len(existing[name].partitions)} partitions and should have "
                 f"{topic.partitions}: a key would change its place. Set WEIR_PARTITIONS to what is "
-                f"there, or use another WEIR_PREFIX. `weir deploy` raises the count where the topics "
+                "there, or use another WEIR_PREFIX. `weir deploy` raises the count where the "
+                "topics "
                 f"are empty."
             )
     for name, future in client.create_topics(missing).items() if missing else ():

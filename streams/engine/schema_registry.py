@@ -161,7 +161,8 @@ class Registry:
             raise SystemExit(self._refusal(kind, subject, schema, error)) from error
         if known is None:
             raise SystemExit(
-                f"the registry at {self._settings.registry()} does not know how to register {subject}: "
+                f"the registry at {self._settings.registry()} does not know how to register "
+                f"{subject}: "
                 f"is WEIR_REGISTRY_URL the address of its Confluent-compatible API?"
             )
         with self._lock:  # so that no worker need ask
@@ -186,8 +187,10 @@ class Registry:
         reasons = breaks(json.loads(latest.schema.schema_str), schema) if latest else []
         why = "; ".join(reasons) or str(error)
         return (
-            f"{kind.__name__} cannot be registered as {subject}, because readers or writers that are deployed "
-            f"would break: {why}. Give a new field a default and keep the old ones, or name a new event."
+            f"{kind.__name__} cannot be registered as {subject}, because readers or writers that "
+            "are deployed "
+            f"would break: {why}. Give a new field a default and keep the old ones, or name a new "
+            "event."
         )
 
     def _remember(self, schema_id: int, schema: Registered | None) -> None:
@@ -280,8 +283,8 @@ class Facts:
 
 
 def subject_of(settings: Settings, kind: type[Event]) -> str:
-    """The subject of a class's schemas: of a class with a topic of its own `<topic>-value`, which is
-    what consumers' tools look for; of one that shares a log the record's full name.
+    """The subject of a class's schemas: of a class with a topic of its own `<topic>-value`, which
+    is what consumers' tools look for; of one that shares a log the record's full name.
     """
     return f"{settings.prefix}{type_name(kind) if kind.log else kind.topic() + '-value'}"
 

@@ -1,4 +1,5 @@
-"""The four shapes of a step: Each, Fold, Window and Call, and the row of the topology that uses one.
+"""The four shapes of a step: Each, Fold, Window and Call, and the row of the topology that uses
+one.
 
 A step's functions are plain and pure. Their annotations are the only place that says which events
 the step reads and writes, and whether it needs the definitions in force: a function that does
@@ -285,7 +286,8 @@ def _check(function: Callable[..., Any], inputs: int) -> None:
     count = len(_annotations(function))
     if count != inputs + takes_definitions(function):
         raise TypeError(
-            f"{_name(function)} takes {count} arguments: a function of its shape takes {inputs}, and "
+            f"{_name(function)} takes {count} arguments: a function of its shape takes {inputs}, "
+            "and "
             "after them, where it needs them, `definitions: Definitions`"
         )
 

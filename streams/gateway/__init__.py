@@ -73,7 +73,8 @@ def _bound(settings: Settings) -> socket.socket:
     except OSError as error:
         sock.close()
         raise SystemExit(
-            f"the gateway cannot listen on {settings.gateway_host}:{settings.gateway_port} ({error.strerror}): end "
+            f"the gateway cannot listen on {settings.gateway_host}:{settings.gateway_port} "
+            f"({error.strerror}): end "
             "what listens there, or set WEIR_GATEWAY_PORT"
         ) from error
     log.info("gateway listens on http://%s:%d", settings.gateway_host, settings.gateway_port)

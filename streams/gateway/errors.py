@@ -186,7 +186,8 @@ def routing_problem(request: Request, error: HTTPException) -> ProblemError:
             return ProblemError(
                 415,
                 "packed",
-                f"Content-Encoding {packing[:40]!r} is not known here: send the body as it is (only "
+                f"Content-Encoding {packing[:40]!r} is not known here: send the body as it is "
+                "(only "
                 "/v1/traces and /v1/logs take it packed)",
             )
         return not_json("the body", error.__cause__)

@@ -71,8 +71,8 @@ TOLD: tuple[type[Event], ...] = (
     UserAsked,
 )
 """What a caller may hear of a run: what was screened, never what screening kept back. Parts of an
-answer that is still written (ModelChunk) are screened by nobody: `streams.gateway.runs.stream_answer`
-says who may hear them.
+answer that is still written (ModelChunk) are screened by nobody:
+`streams.gateway.runs.stream_answer` says who may hear them.
 """
 REMEMBERED = timedelta(minutes=10)
 """How far back a started gateway reads, so that it knows the runs under way."""

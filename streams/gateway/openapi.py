@@ -80,7 +80,8 @@ IDEMPOTENT = {
             "name": "weir-session",
             "in": "header",
             "schema": {"type": "string"},
-            "description": "the conversation to go on with, as an answer's header of this name says it",
+            "description": "the conversation to go on with, as an answer's header of this name "
+            "says it",
         },
     ]
 }
@@ -132,7 +133,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         "quota",
         429,
         "Too Many Requests",
-        "60 requests a minute are used up: ask again later, or raise the tenant's requests_per_minute",
+        "60 requests a minute are used up: ask again later, or raise the tenant's "
+        "requests_per_minute",
         headers=RETRY,
     ),
     "500": problem(
@@ -140,7 +142,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         "internal",
         500,
         "Internal Server Error",
-        "KeyError in the gateway: its log says more; the same request with the same Idempotency-Key is safe to "
+        "KeyError in the gateway: its log says more; the same request with the same "
+        "Idempotency-Key is safe to "
         "send again",
     ),
     "503": problem(
@@ -166,7 +169,8 @@ RUN_PROBLEMS: dict[int | str, dict[str, Any]] = {
         "no_outcome_yet",
         504,
         "Gateway Timeout",
-        "the run goes on, its outcome did not come within 120 s: see GET /v1/runs/0b9f6bd0-5f4e-4d0c-8a8e-0e3f4f5f2d11",
+        "the run goes on, its outcome did not come within 120 s: see GET "
+        "/v1/runs/0b9f6bd0-5f4e-4d0c-8a8e-0e3f4f5f2d11",
     ),
 }
 
@@ -180,7 +184,8 @@ def responses_of(example: dict[str, Any], stream: str = "") -> dict[int | str, d
         said[EVENTS] = {"schema": {"type": "string"}, "example": stream}
     return {
         200: {
-            "description": "The answer; with `stream`, its events as it is written. One who goes away in the middle "
+            "description": "The answer; with `stream`, its events as it is written. One who goes "
+            "away in the middle "
             "does not end the run",
             "content": said,
         }

@@ -65,7 +65,8 @@ def credentials(properties: dict[str, str]) -> Any:
     )
     if unknown:
         raise SystemExit(
-            f"the live views cannot connect with the Kafka properties {', '.join(unknown)}: their client "
+            f"the live views cannot connect with the Kafka properties {', '.join(unknown)}: their "
+            "client "
             f"knows {', '.join(sorted(TRANSLATED))}. Use those, or run without the live views."
         )
     protocol = properties.get("security.protocol", "plaintext").lower()
@@ -79,7 +80,8 @@ def credentials(properties: dict[str, str]) -> Any:
     mechanism = properties.get("sasl.mechanisms") or properties.get("sasl.mechanism") or "GSSAPI"
     if mechanism not in MECHANISMS:
         raise SystemExit(
-            f"the live views cannot log in to Kafka with sasl.mechanisms={mechanism}: their client knows "
+            f"the live views cannot log in to Kafka with sasl.mechanisms={mechanism}: their client "
+            "knows "
             f"{', '.join(MECHANISMS)}. Use one of those, or run without the live views."
         )
     return faust.SASLCredentials(

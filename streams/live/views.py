@@ -3,11 +3,12 @@
 The stages write what the views show into a slim log of its own (LiveFigures): reading the events
 themselves took Faust as much time as the gateway takes for a request. A Faust agent a topic adds
 finished runs, refusals, model calls, verdicts and dead letters up by minute, tenant, agent and
-model. The numbers may be approximate for a moment; the exact ones are in ClickHouse. So the table is memory only: at start the group is given the offsets of an hour ago
-and the hour is read again, at 5,000 events/s and more. Faust's own tables would bring a changelog
-topic that recovers at 3,000 to 4,750 records/s, windows that expire by the clock of the wall and,
-after a recovery, never. The group's name is new at every start: a killed member of the old one
-would hold the partitions for its session time-out, and several replicas each need all of the data.
+model. The numbers may be approximate for a moment; the exact ones are in ClickHouse. So the table
+is memory only: at start the group is given the offsets of an hour ago and the hour is read again,
+at 5,000 events/s and more. Faust's own tables would bring a changelog topic that recovers at 3,000
+to 4,750 records/s, windows that expire by the clock of the wall and, after a recovery, never. The
+group's name is new at every start: a killed member of the old one would hold the partitions for its
+session time-out, and several replicas each need all of the data.
 """
 
 import asyncio

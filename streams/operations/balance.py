@@ -36,9 +36,11 @@ LANDED = """
 SELECT kafka_partition AS number, kafka_offset AS place, count() AS times,
        toUnixTimestamp64Milli(max(landed_at)) AS landed_ms
 FROM {table} WHERE kafka_topic = {{topic:String}} AND kafka_topic_id = {{topic_id:String}}
-  AND has({{numbers:Array(UInt32)}}, kafka_partition) AND kafka_offset >= {{least:UInt64}} GROUP BY number, place"""
+  AND has({{numbers:Array(UInt32)}}, kafka_partition) AND kafka_offset >= {{least:UInt64}}
+  GROUP BY number, place"""
 EARLIER = """
-SELECT count() AS times FROM {table} WHERE kafka_topic = {{topic:String}} AND kafka_topic_id != {{topic_id:String}}"""
+SELECT count() AS times FROM {table} WHERE kafka_topic = {{topic:String}}
+       AND kafka_topic_id != {{topic_id:String}}"""
 
 
 @dataclass

@@ -129,7 +129,8 @@ class KafkaTools:
             if not is_service_topic(topic, self._settings.prefix):
                 raise CallError(
                     "bad_topic",
-                    f"{topic!r} is not allowed as a topic of a service: do not use Weir's own topics, and only letters, "
+                    f"{topic!r} is not allowed as a topic of a service: do not use Weir's own "
+                    "topics, and only letters, "
                     "digits, '.', '_' and '-'",
                 )
         sent = asyncio.get_running_loop().create_future()

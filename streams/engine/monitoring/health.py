@@ -61,7 +61,8 @@ class Heart:
         while not self._stopped.wait(min(0.5, self._settled_s / 4)):
             if not self.well:
                 log.error(
-                    "no sign of life for %.1f s (limit %.1f s): the process ends, so that another takes over",
+                    "no sign of life for %.1f s (limit %.1f s): the process ends, so that another "
+                    "takes over",
                     self.silent_s,
                     self._limit_s,
                 )

@@ -81,7 +81,8 @@ def read_metadata(metadata: str | None) -> CommitMetadata:
         )
     except (ValueError, TypeError, KeyError) as error:
         raise RangeLost(
-            f"the offset commit's metadata {metadata[:100]!r} is not of a sink worker: another program "
+            f"the offset commit's metadata {metadata[:100]!r} is not of a sink worker: another "
+            "program "
             "uses this consumer group. Stop it, or set WEIR_PREFIX."
         ) from error
 
@@ -231,8 +232,10 @@ class Lane:
         taken = self._take(count, self.since)
         if not taken or taken[0].offset() != pending.first or taken[-1].offset() != pending.last:
             raise RangeLost(
-                f"{self.topic}[{self.partition}]: records {pending.first} to {pending.last} were being "
-                f"written when a worker stopped, and are gone from the topic. Compare kafka_offset in the "
+                f"{self.topic}[{self.partition}]: records {pending.first} to {pending.last} were "
+                "being "
+                "written when a worker stopped, and are gone from the topic. Compare kafka_offset "
+                "in the "
                 f"table with that range, then move the group's offset past {pending.last} by hand."
             )
         self.pending = None

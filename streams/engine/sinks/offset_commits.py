@@ -56,7 +56,8 @@ class Ledger:
                 why = error.args[0].str()
             if time.monotonic() > deadline:
                 raise TimeoutError(
-                    f"the broker did not tell the offsets of {self._name} for {COMMITTED_S:.0f} s: {why}"
+                    f"the broker did not tell the offsets of {self._name} for {COMMITTED_S:.0f} s: "
+                    f"{why}"
                 )
             log.warning("committed offsets: %s", why)
 

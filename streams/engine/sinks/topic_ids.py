@@ -24,18 +24,25 @@ log = logging.getLogger(__name__)
 ASKED_S = 3.0
 AGAIN_S = 1.0
 OFFSETS_GONE = (
-    "the offsets of the group {group} are gone, but {sink} has rows of this very topic {topic} (id {topic_id}), partition "
-    "{partition}, up to offset {last}: beginning at the earliest record would land them twice. While no sink worker "
-    "runs, set the group's offset for it to {next} (kafka-consumer-groups --reset-offsets), or let Weir write into "
+    "the offsets of the group {group} are gone, but {sink} has rows of this very topic {topic} (id "
+    "{topic_id}), partition "
+    "{partition}, up to offset {last}: beginning at the earliest record would land them twice. "
+    "While no sink worker "
+    "runs, set the group's offset for it to {next} (kafka-consumer-groups --reset-offsets), or let "
+    "Weir write into "
     "another database (WEIR_CLICKHOUSE_DATABASE)"
 )
 ANOTHER = (
-    "the topic %s was deleted and made anew: its id was %s, it is %s. It is read from its first record, and its rows have the "
-    "new id (kafka_topic_id). Rows of the topic before stay; records of it that had not landed are gone with it"
+    "the topic %s was deleted and made anew: its id was %s, it is %s. It is read from its first "
+    "record, and its rows have the "
+    "new id (kafka_topic_id). Rows of the topic before stay; records of it that had not landed are "
+    "gone with it"
 )
 MADE_ANEW = (
-    "the topic {topic} was deleted and made anew while {name} read it (its id was {before}, it is {now}). The worker ends, "
-    "and the next one reads the new topic from its first record. There is nothing to do: rows of the topic before stay; "
+    "the topic {topic} was deleted and made anew while {name} read it (its id was {before}, it is "
+    "{now}). The worker ends, "
+    "and the next one reads the new topic from its first record. There is nothing to do: rows of "
+    "the topic before stay; "
     "records of it that had not landed are gone with it"
 )
 

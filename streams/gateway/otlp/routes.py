@@ -78,7 +78,8 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
                 "example": {
                     "partialSuccess": {
                         "rejectedSpans": "1",
-                        "errorMessage": "1 of 512 were not taken: 00f067aa0ba902b7 has neither start nor end",
+                        "errorMessage": "1 of 512 were not taken: 00f067aa0ba902b7 has neither "
+                        "start nor end",
                     }
                 },
             },

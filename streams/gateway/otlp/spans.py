@@ -151,7 +151,8 @@ def _made(
     size = sum(map(len, texts.values()))
     if size > SPAN_CHARS_MAX:
         raise RejectedItemError(
-            f"{span} has {size:,} characters, more than {SPAN_CHARS_MAX:,}: record less of its content"
+            f"{span} has {size:,} characters, more than {SPAN_CHARS_MAX:,}: record less of its "
+            "content"
         )
     return SpanReceived.about(
         tenant,
@@ -177,7 +178,8 @@ def _item(part: ExportItem) -> Any:
 def _id(value: bytes, length: int, what: str, span: Span) -> str:
     if len(value) != length or not any(value):
         raise RejectedItemError(
-            f"{span.span_id.hex() or label(span.name)!r}: a {what} is {length} bytes that are not all zero"
+            f"{span.span_id.hex() or label(span.name)!r}: a {what} is {length} bytes that are not "
+            "all zero"
         )
     return value.hex()
 

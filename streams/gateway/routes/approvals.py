@@ -25,7 +25,11 @@ from streams.gateway.runs import submit
 router = APIRouter(tags=["approvals"])
 OPEN_APPROVALS = f"SELECT * FROM ({by_name('open_approvals').sql}) ORDER BY asked_at LIMIT 200"
 """Those that wait longest first; with an empty tenant, those of all."""
-ONE = "SELECT session FROM approvals WHERE approval = {approval:UUID} AND tenant = {tenant:String} LIMIT 1"
+ONE = (
+    "SELECT session FROM approvals WHERE approval = {approval:UUID} AND tenant = "
+    "{tenant:String} "
+    "LIMIT 1"
+)
 
 
 class OpenApproval(BaseModel):

@@ -142,7 +142,8 @@ def _event(given: Any, caller: Caller, where: str) -> Event:
         raise ProblemError(
             403,
             "no_scope",
-            f"the key {caller.key} may not send {kind.__name__}: it needs the scope {kind.sent_with!r}",
+            f"the key {caller.key} may not send {kind.__name__}: it needs the scope "
+            f"{kind.sent_with!r}",
         )
     fields = _data(given, where)
     if wrong := sorted(OURS & fields.keys()):

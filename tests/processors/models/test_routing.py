@@ -126,7 +126,8 @@ def test_whoever_cannot_take_the_question_is_told_with_the_reason():
         *asks(route("cheap", Candidate(model="dear", tenants=("other",)), "gone"), tools=(TOOL,))
     )
     assert chosen.detail == (
-        "no model can take this question: dear is not for tenant 'acme'; cheap has not `tools: true`; gone is not defined. "
+        "no model can take this question: dear is not for tenant 'acme'; cheap has not `tools: "
+        "true`; gone is not defined. "
         "Add a candidate or a fallback that can to 'main'"
     )
 

@@ -120,7 +120,10 @@ def test_no_template_makes_a_giant_holds_a_worker_up_or_draws_lots(template):
 
 
 def test_what_prompts_need_is_there():
-    text = "{% for n in [1, 2] %}{{ loop.index }}{{ '!' if loop.last else ', ' }}{% endfor %} {{ tenant|title|replace('m', 'n') }} {{ 7 % 4 }}"
+    text = (
+        "{% for n in [1, 2] %}{{ loop.index }}{{ '!' if loop.last else ', ' }}{% endfor %} {{ "
+        "tenant|title|replace('m', 'n') }} {{ 7 % 4 }}"
+    )
     assert render(
         Prompt(name="p", task=text + " {{ tenant.upper() ~ '.' }}"), {"tenant": "acme"}
     ) == {"task": "1, 2! Acne 3 ACME."}

@@ -58,7 +58,8 @@ def money(scale):
     (record(a="long"), record(b="long"), [
         f"Made.b is not written, and its reader has no default for it: {PRODUCERS_FIRST}",
         f"Made.a is not written, and its reader has no default for it: {READERS_FIRST}"]),
-    (record(a="long"), record(a="double"), [f"Made.a is written as double and read as long: {READERS_FIRST}"]),
+    (record(a="long"), record(a="double"), ["Made.a is written as double and read as long: "
+                                            f"{READERS_FIRST}"]),
     (record(a="string"), record(a="long"), [
         f"Made.a is written as string and read as long: {PRODUCERS_FIRST}",
         f"Made.a is written as long and read as string: {READERS_FIRST}"]),
@@ -67,10 +68,13 @@ def money(scale):
         f"Made.a may be null, which its reader does not expect: {READERS_FIRST}"]),
     (record(a=ID), record(a="string"), []),
     (record(a=MILLIS), record(a=MICROS), [
-        f"Made.a is written as long timestamp-millis and read as long timestamp-micros: {PRODUCERS_FIRST}",
-        f"Made.a is written as long timestamp-micros and read as long timestamp-millis: {READERS_FIRST}"]),
+        "Made.a is written as long timestamp-millis and read as long timestamp-micros: "
+        f"{PRODUCERS_FIRST}",
+        "Made.a is written as long timestamp-micros and read as long timestamp-millis: "
+        f"{READERS_FIRST}"]),
     (record(a=money(12)), record(a=money(9)), [
-        f"Made.a is written as bytes decimal 12 38 and read as bytes decimal 9 38: {PRODUCERS_FIRST}",
+        "Made.a is written as bytes decimal 12 38 and read as bytes decimal 9 38: "
+        f"{PRODUCERS_FIRST}",
         f"Made.a is written as bytes decimal 9 38 and read as bytes decimal 12 38: {READERS_FIRST}"]),
     (record(a={"type": "array", "items": "long"}), record(a={"type": "array", "items": "string"}), [
         f"Made.a[] is written as long and read as string: {PRODUCERS_FIRST}",
@@ -189,13 +193,15 @@ def changed(kind: type[Event], **fields) -> dict:
         (
             {"ward": (str, ...)},
             [
-                f"ToolReturned.ward is not written, and its reader has no default for it: {PRODUCERS_FIRST}"
+                "ToolReturned.ward is not written, and its reader has no default for it: "
+                f"{PRODUCERS_FIRST}"
             ],
         ),
         (
             {"content": (str | None, None)},
             [
-                f"ToolReturned.content may be null, which its reader does not expect: {READERS_FIRST}"
+                "ToolReturned.content may be null, which its reader does not expect: "
+                f"{READERS_FIRST}"
             ],
         ),
         (
@@ -205,8 +211,10 @@ def changed(kind: type[Event], **fields) -> dict:
         (
             {"started_at": (str, ...)},
             [
-                f"ToolReturned.started_at is written as long timestamp-millis and read as string: {PRODUCERS_FIRST}",
-                f"ToolReturned.started_at is written as string and read as long timestamp-millis: {READERS_FIRST}",
+                "ToolReturned.started_at is written as long timestamp-millis and read as string: "
+                f"{PRODUCERS_FIRST}",
+                "ToolReturned.started_at is written as string and read as long timestamp-millis: "
+                f"{READERS_FIRST}",
             ],
         ),
         ({"step": (Annotated[int, Field(ge=0)], ...)}, []),
@@ -221,5 +229,6 @@ def test_a_removed_field_is_found():
     schema = schema_of(ToolReturned)
     less = schema | {"fields": [field for field in schema["fields"] if field["name"] != "content"]}
     assert breaks(schema, less) == [
-        f"ToolReturned.content is not written, and its reader has no default for it: {READERS_FIRST}"
+        "ToolReturned.content is not written, and its reader has no default for it: "
+        f"{READERS_FIRST}"
     ]

@@ -155,13 +155,15 @@ def test_the_dictionary_is_what_the_server_says(database):
 def test_the_dictionary_is_markdown_with_a_table_for_each_table(tmp_path: Path):
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "0001_a.sql").write_text(
-        "CREATE TABLE IF NOT EXISTS a\n(\n    x Nullable(Decimal(38, 12)) CODEC(Delta, ZSTD(1)) COMMENT 'The caller''s'\n)\n"
-        "ENGINE = Memory\nCOMMENT 'One row an x';\nALTER TABLE a\n    ADD COLUMN IF NOT EXISTS w DateTime64(3, 'UTC')"
+        "CREATE TABLE IF NOT EXISTS a\n(\n    x Nullable(Decimal(38, 12)) CODEC(Delta, ZSTD(1)) "
+        "COMMENT 'The caller''s'\n)\n"
+        "ENGINE = Memory\nCOMMENT 'One row an x';\nALTER TABLE a\n    ADD COLUMN IF NOT EXISTS w "
+        "DateTime64(3, 'UTC')"
         " DEFAULT now64(3) CODEC(Delta, ZSTD(1)) COMMENT 'When' AFTER x;\n"
     )
     text = as_markdown(tables(tmp_path))
     assert "## a\n\nOne row an x.\n" in text
     assert (
-        "| `x` | `Nullable(Decimal(38, 12))` | The caller's |\n| `w` | `DateTime64(3, 'UTC')` | When |"
-        in text
+        "| `x` | `Nullable(Decimal(38, 12))` | The caller's |\n| `w` | `DateTime64(3, 'UTC')` | "
+        "When |" in text
     )

@@ -1,4 +1,6 @@
-"""The five questions of the handbook's analysts run as they are written, with the results beside them."""
+"""The five questions of the handbook's analysts run as they are written, with the results beside
+them.
+"""
 
 import re
 from collections import defaultdict

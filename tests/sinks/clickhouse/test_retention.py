@@ -83,7 +83,10 @@ def test_rows_go_when_their_tenant_said_and_no_mutation_is_made(filled, clickhou
     sink.write(sink.prepare(bodies_of(*rows)), "one")
     for table in ("token_usage", "spans", "runs", "user_days"):
         filled.command(f"OPTIMIZE TABLE {table} FINAL")
-    asked = "SELECT tenant, toUInt8(dateDiff('day', at, now())) AS days, any(retention_days), count() FROM {} GROUP BY ALL ORDER BY ALL"
+    asked = (
+        "SELECT tenant, toUInt8(dateDiff('day', at, now())) AS days, any(retention_days), "
+        "count() FROM {} GROUP BY ALL ORDER BY ALL"
+    )
     assert filled.query(asked.format("token_usage")).result_rows == [
         ("brief", 1, 2, 5),
         ("usual", 1, 3_650, 5),
