@@ -145,9 +145,21 @@ _PRIVATE_KEY = re.compile(
     r"(?:[^-]{0,16000}+-----END (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----|[A-Za-z0-9+/=\s]{0,16000}+)"
 )
 _URL_PASSWORD = re.compile(r"://[^\s:/@\"'<>]{1,100}+:([^\s:/@\"'<>]{3,100}+)@")
-_ASSIGNED = re.compile(r"[=:]>?\s{0,3}[\"']?([A-Za-z0-9_+/=.~-]{16,200}+)(?![A-Za-z0-9_+/=.~-])")
+_ASSIGNED = re.compile(
+    r"(?:[=:]>?|是|为|為|は|가|이|은|는|\bis\b)\s{0,3}[\"']?"
+    r"([A-Za-z0-9_+/=.~-]{12,200}+)(?![A-Za-z0-9_+/=.~-])"
+)
+_ASSIGNED_CHARS_MIN = 16
+_PASSWORD = (
+    r"passw(?:or)?d|passcode|pwd|passwort|kennwort|contraseña|mot de passe|senha|wachtwoord|hasło|"
+    r"lösenord|adgangskode|şifre|parola|пароль|密码|密碼|口令|パスワード|暗証番号|비밀번호|암호|"
+    r"पासवर्ड|รหัสผ่าน|كلمة المرور|كلمة السر|סיסמה|סיסמא|mật khẩu"
+)
+_ASSIGNED_TO_PASSWORD = re.compile(rf"(?:{_PASSWORD})[\"']?\s{{0,3}}:?$", re.IGNORECASE)
+"""What follows such a word is a password also where it is short."""
 _ASSIGNED_TO = re.compile(
-    r"(?:api|auth|access|secret|client|private|token|passw(?:or)?d|pwd|credential)[\w.-]{0,30}[\"']?\s{0,3}:?$",
+    r"(?:api|auth|access|secret|client|private|token|credential|密钥|密鑰|秘钥|令牌|トークン|秘密|키|토큰|"
+    rf"ключ|токен|секрет|schlüssel|clave|chave|clé|{_PASSWORD})[\w.-]{{0,30}}[\"']?\s{{0,3}}:?$",
     re.IGNORECASE,
 )
 _ASSIGNED_TO_CHARS = 50
@@ -173,7 +185,9 @@ def find_credentials(text: str) -> Iterator[tuple[int, int, str]]:
                 yield match.start(1), match.end(1), "url_password"
     for match in _ASSIGNED.finditer(text):
         before = text[max(0, match.start() - _ASSIGNED_TO_CHARS) : match.start()]
-        if _looks_random(match[1]) and _ASSIGNED_TO.search(before):
+        short = len(match[1]) < _ASSIGNED_CHARS_MIN
+        named = _ASSIGNED_TO_PASSWORD if short else _ASSIGNED_TO
+        if _looks_random(match[1]) and named.search(before):
             yield match.start(1), match.end(1), "assigned_secret"
 
 

@@ -5,12 +5,12 @@ to the text.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from stdnum import iban, luhn
 
 from processors.guardrails.credentials import find_credentials
+from processors.guardrails.folding import Find, Span, is_latin, over_folded
 
 CARD_DIGITS_MIN, CARD_DIGITS_MAX = 12, 19
 # (first prefix, last prefix, fewest digits, most digits), as assigned to the schemes (ISO/IEC 7812)
@@ -65,26 +65,26 @@ LOCAL_PART_CHARS, DOMAIN_CHARS = 64, 253
 
 # These begin with the rare character itself: what stands before it is looked at afterwards, which
 # is 20 times faster.
-_DIGIT_RUN = re.compile(r"[0-9](?:[ .\u00a0-]?[0-9]){11,}+")
+_DIGIT_RUN = re.compile(r"[0-9](?:[ .-]?[0-9]){11,}+")
 _DIGIT_GROUP = re.compile(r"[0-9]+")
 _DIGITS = re.compile(r"[0-9]{2,}+")
+_COUNTRY = re.compile(r"[A-Za-z]{2}")
 _IBAN_CHAR = re.compile(r"[ -]?[A-Za-z0-9]")
-_LOCAL_CHARS = re.compile(
-    r"[\w!#$%'*+^`{|}~.-]*+"
-)  # without =?/&, which part addresses from what is around them
+_LATIN = "A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u1e00-\u1eff"
+# without =?/&, which part addresses from what is around them
+_LOCAL_CHARS = re.compile(r"[\w!#$%'*+^`{|}~.-]*+")
+_LATIN_LOCAL_CHARS = re.compile(rf"[{_LATIN}0-9_!#$%'*+^`{{|}}~.-]*+")
+_LATIN_LETTER = re.compile(f"[{_LATIN}]")
 _DOMAIN = re.compile(
     r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,10}(?:xn--[a-z0-9-]{2,59}|[^\W\d_]{2,63})(?![\w@])",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True)
-class Span:
-    """Characters `start` to `end` (exclusive) are of this category."""
-
-    start: int
-    end: int
-    category: str
+_LATIN_DOMAIN = re.compile(
+    rf"(?:[{_LATIN}0-9](?:[{_LATIN}0-9-]{{0,61}}[{_LATIN}0-9])?\.){{1,10}}"
+    rf"(?:xn--[a-z0-9-]{{2,59}}|[{_LATIN}]{{2,63}})(?![{_LATIN}0-9_@])",
+    re.IGNORECASE,
+)
+"""An address in Latin letters ends where another script begins: it writes without spaces."""
 
 
 def find_cards(text: str) -> Iterator[Span]:
@@ -106,8 +106,10 @@ def find_cards(text: str) -> Iterator[Span]:
 
 
 def _in_a_word(text: str, start: int, end: int) -> bool:
-    before, after = text[start - 1 : start], text[end : end + 1]
-    return before.isalnum() or before == "_" or after.isalpha() or after == "_"
+    """Whether Latin letters go on before or after: other scripts write a number next to a word."""
+    return any(is_latin(char) or char == "_" for char in text[max(0, start - 1) : start]) or any(
+        is_latin(char) or char == "_" for char in text[end : end + 1]
+    )
 
 
 def _card_from(text: str, groups: list[tuple[int, int]], first: int) -> int | None:
@@ -159,8 +161,8 @@ def find_ibans(text: str) -> Iterator[Span]:
         start = check_digits.start() - 2
         if (
             start >= done
-            and text[start : start + 2].isalpha()
-            and not text[start - 1 : start].isalnum()
+            and _COUNTRY.fullmatch(text, start, start + 2)
+            and not _goes_on(text, start - 1)
         ):
             end = _iban_end(text, start)
             if end:
@@ -174,15 +176,21 @@ def _iban_end(text: str, start: int) -> int | None:
     chars, at = text[start : start + 4], start + 4
     while missing > 0 and (more := _IBAN_CHAR.match(text, at)):
         chars, at, missing = chars + more[0][-1], more.end(), missing - 1
-    ends_here = missing == 0 and not text[at : at + 1].isalnum()
+    ends_here = missing == 0 and not _goes_on(text, at)
     return at if ends_here and iban.is_valid(chars, check_country=False) else None
+
+
+def _goes_on(text: str, at: int) -> bool:
+    """Whether a Latin letter or a digit stands here."""
+    return 0 <= at < len(text) and is_latin(text[at])
 
 
 def find_emails(text: str) -> Iterator[Span]:
     """Addresses by RFC 5321's limits, found outwards from each @ sign."""
     at = text.find("@")
     while at >= 0:
-        domain = _DOMAIN.match(text, at + 1, at + 1 + DOMAIN_CHARS)
+        end = at + 1 + DOMAIN_CHARS
+        domain = _LATIN_DOMAIN.match(text, at + 1, end) or _DOMAIN.match(text, at + 1, end)
         local = _local_part(text[max(0, at - LOCAL_PART_CHARS) : at]) if domain else ""
         if domain and local:
             yield Span(at - len(local), domain.end(), "email")
@@ -192,7 +200,9 @@ def find_emails(text: str) -> Iterator[Span]:
 def _local_part(before: str) -> str:
     """The longest local part that ends here; empty where none does."""
     reversed_text = before[::-1]
-    found = _LOCAL_CHARS.match(reversed_text)
+    found = _LATIN_LOCAL_CHARS.match(reversed_text)
+    if found is None or not _LATIN_LETTER.search(found[0]):
+        found = _LOCAL_CHARS.match(reversed_text)
     local = found[0][::-1] if found else ""
     local = local.rsplit("..", 1)[-1].lstrip(".'`{|/=*&?!#$%^")
     return "" if local.endswith(".") else local
@@ -209,11 +219,11 @@ def find_secrets(text: str) -> Iterator[Span]:
             yield Span(start, stop, name)
 
 
-FIND: dict[str, Callable[[str], Iterator[Span]]] = {
-    "secret": find_secrets,
-    "card": find_cards,
-    "iban": find_ibans,
-    "email": find_emails,
+FIND: dict[str, Find] = {
+    "secret": over_folded(find_secrets),
+    "card": over_folded(find_cards),
+    "iban": over_folded(find_ibans),
+    "email": over_folded(find_emails),
 }
 """What a policy's rule may look for."""
 

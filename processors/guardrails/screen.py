@@ -5,12 +5,15 @@ verdict, never repeated. The policy is always the newest: a rule made after a le
 runs under way. Where a policy is named and missing, nothing passes.
 """
 
-import json
-import re
 from dataclasses import dataclass, replace
-from typing import Any
 
 from processors.guardrails.detectors import FIND, redact
+from processors.guardrails.texts import (
+    replaced_in,
+    replaced_in_message,
+    texts_in,
+    texts_of_message,
+)
 from schemas.definitions.kinds import Definitions, Policy, Rule
 from schemas.events.agent.base import RunEvent
 from schemas.events.agent.models import ModelResponded, ResponseBlocked, ResponseCleared
@@ -23,11 +26,7 @@ from schemas.events.agent.runs import (
     ToolReturned,
 )
 from schemas.events.guardrails import Stage, VerdictReached
-from schemas.events.values import Body, ToolRequest
-
-LONG_NUMBER = 10**11
-NESTING_MAX = 100
-_BRACKET = re.compile(r"[\[\]{}]")
+from schemas.events.values import Body, Message, ToolRequest
 
 
 @dataclass(frozen=True)
@@ -46,52 +45,58 @@ class Screened:
 def screen_request(
     admitted: RequestAdmitted, definitions: Definitions
 ) -> list[VerdictReached | RequestCleared | RequestBlocked]:
-    """What a person asks, and what the application says was said before. A blocked request keeps
-    its text without what was found.
+    """Every text of a request: what a person asks, the person and the metadata, and what the
+    application says was said before, with the names and arguments of calls. A blocked request
+    keeps its text without what was found.
     """
-    history = admitted.history
-    seen = _screen(
-        admitted,
-        "request",
-        (admitted.text, *(message.content or "" for message in history)),
-        definitions,
-    )
+    history = [message.model_dump() for message in admitted.history]
+    beside = {"user": admitted.user, "metadata": admitted.metadata}
+    texts = (admitted.text, *texts_in(beside), *texts_of_message(history))
+    seen = _screen(admitted, "request", texts, definitions)
     if seen.blocked_by:
-        return [
-            *seen.verdicts,
-            admitted.then(
-                RequestBlocked, rule=seen.blocked_by, detail=seen.detail, text=seen.masked[0]
-            ),
-        ]
+        masked = replaced_in(beside, dict(zip(texts, seen.masked, strict=True)))
+        blocked = admitted.then(
+            RequestBlocked,
+            rule=seen.blocked_by,
+            detail=seen.detail,
+            text=seen.masked[0],
+            user=masked["user"],
+        )
+        return [*seen.verdicts, blocked]
+    changed = dict(zip(texts, seen.texts, strict=True))
     told = tuple(
-        old if old.content is None else old.model_copy(update={"content": new})
-        for old, new in zip(history, seen.texts[1:], strict=True)
+        message if new == old else Message.model_validate(new)
+        for message, old, new in zip(
+            admitted.history, history, replaced_in_message(history, changed), strict=True
+        )
     )
-    return [*seen.verdicts, admitted.then(RequestCleared, text=seen.texts[0], history=told)]
+    cleared = admitted.then(
+        RequestCleared, text=seen.texts[0], history=told, **replaced_in(beside, changed)
+    )
+    return [*seen.verdicts, cleared]
 
 
 def screen_response(
     said: ModelResponded, definitions: Definitions
 ) -> list[VerdictReached | ResponseCleared | ResponseBlocked]:
-    """What a model says: its words, and every text in the arguments of its tool calls, which stay
-    valid JSON.
+    """What a model says: its words, and every text in the names and arguments of its tool calls,
+    which stay valid names and JSON.
     """
-    arguments = [_read(request.arguments) for request in said.tool_calls]
-    leaves = [_texts_in(value) for value in arguments]
-    flat = tuple(text for texts in leaves for text in texts)
-    seen = _screen(said, "response", (said.content or "", *flat), definitions)
+    calls = [request.model_dump() for request in said.tool_calls]
+    texts = (said.content or "", *texts_of_message(calls))
+    seen = _screen(said, "response", texts, definitions)
     if seen.blocked_by:
         return [
             *seen.verdicts,
             said.then(ResponseBlocked, rule=seen.blocked_by, detail=seen.detail),
         ]
     content = None if said.content is None else seen.texts[0]
-    changed = dict(zip(flat, seen.texts[1:], strict=True))
-    calls = tuple(
-        _rewritten(request, value, changed)
-        for request, value in zip(said.tool_calls, arguments, strict=True)
+    new_calls = replaced_in_message(calls, dict(zip(texts, seen.texts, strict=True)))
+    told = tuple(
+        request if new == old else ToolRequest.model_validate(new)
+        for request, old, new in zip(said.tool_calls, calls, new_calls, strict=True)
     )
-    return [*seen.verdicts, said.then(ResponseCleared, content=content, tool_calls=calls)]
+    return [*seen.verdicts, said.then(ResponseCleared, content=content, tool_calls=told)]
 
 
 def screen_result(
@@ -220,62 +225,3 @@ def _apply(
         if blocks
         else seen.detail,
     )
-
-
-def _read(arguments: str) -> Any:
-    """Arguments as JSON; as the plain text they are where a model wrote none, or nests it beyond
-    all use.
-    """
-    if _nesting(arguments) > NESTING_MAX:
-        return arguments
-    try:
-        return json.loads(arguments)
-    except (ValueError, RecursionError):
-        return arguments
-
-
-def _nesting(arguments: str) -> int:
-    deepest = depth = 0
-    for bracket in _BRACKET.finditer(arguments):
-        depth += 1 if bracket[0] in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _texts_in(value: Any) -> list[str]:
-    """Every text in a JSON value, names of fields too, and numbers long enough to be an account."""
-    found, queue = [], [value]
-    while queue:
-        item = queue.pop()
-        if isinstance(item, dict):
-            queue += [*item.keys(), *item.values()]
-        elif isinstance(item, list):
-            queue += item
-        elif _is_text(item):
-            found.append(str(item))
-    return found
-
-
-def _is_text(item: Any) -> bool:
-    return isinstance(item, str) or (
-        isinstance(item, int) and not isinstance(item, bool) and item >= LONG_NUMBER
-    )
-
-
-def _rewritten(request: ToolRequest, value: Any, changed: dict[str, str]) -> ToolRequest:
-    """The request byte for byte where nothing was found in it, else written anew."""
-    if all(changed[text] == text for text in _texts_in(value)):
-        return request
-    new = _replaced(value, changed)
-    arguments = new if value == request.arguments else json.dumps(new)
-    return request.model_copy(update={"arguments": arguments})
-
-
-def _replaced(value: Any, changed: dict[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {changed.get(name, name): _replaced(item, changed) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_replaced(item, changed) for item in value]
-    if _is_text(value):
-        return value if changed[str(value)] == str(value) else changed[str(value)]
-    return value

@@ -39,7 +39,25 @@ def found(what: str, text: str) -> list[str]:
         ("4111 1111-1111 1111", []),
         ("call 4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", []),
         ("41111111111111111111111111", []),
-        ("４１１１１１１１１１１１１１１１", []),
+        ("４１１１１１１１１１１１１１１１", ["４１１１１１１１１１１１１１１１"]),
+        ("卡号4111111111111111有效期08/29", ["4111111111111111"]),
+        ("カード番号：4111-1111-1111-1111です", ["4111-1111-1111-1111"]),
+        ("карта4111111111111111", ["4111111111111111"]),
+        ("บัตร4111111111111111", ["4111111111111111"]),
+        ("כרטיס4111111111111111", ["4111111111111111"]),
+        ("بطاقة4111111111111111", ["4111111111111111"]),
+        ("कार्ड4111111111111111", ["4111111111111111"]),
+        ("4111111111111111元", ["4111111111111111"]),
+        ("金额128卡4111111111111111", ["4111111111111111"]),
+        ("٤١١١١١١١١١١١١١١١", ["٤١١١١١١١١١١١١١١١"]),
+        ("4111\u200b1111\u200b1111\u200b1111", ["4111\u200b1111\u200b1111\u200b1111"]),
+        ("4\u200b1" + "1" * 14, ["4\u200b1" + "1" * 14]),
+        ("4111\u20091111\u20091111\u20091111", ["4111\u20091111\u20091111\u20091111"]),
+        ("4111\u20111111\u20111111\u20111111", ["4111\u20111111\u20111111\u20111111"]),
+        ("4111\u00a01111\u00a01111\u00a01111", ["4111\u00a01111\u00a01111\u00a01111"]),
+        ("ORDER4111111111111111X", []),
+        ("ＯＲＤＥＲ4111111111111111", []),
+        ("é4111111111111111", []),
     ],
 )
 def test_cards(text, cards):
@@ -54,6 +72,13 @@ def test_cards(text, cards):
         ("fr14 2004 1010 0505 0001 3m02 606 today", ["fr14 2004 1010 0505 0001 3m02 606"]),
         ("ref AB12 DE89370400440532013000", ["DE89370400440532013000"]),
         ("NO93 8601 1117 947 NO93 8601 1117 947", ["NO93 8601 1117 947"] * 2),
+        ("账户DE89370400440532013000。", ["DE89370400440532013000"]),
+        ("계좌DE89 3704 0044 0532 0130 00입니다", ["DE89 3704 0044 0532 0130 00"]),
+        (
+            "DE89\u00a03704\u00a00044\u00a00532\u00a00130\u00a000",
+            ["DE89\u00a03704\u00a00044\u00a00532\u00a00130\u00a000"],
+        ),
+        ("ＤＥ８９370400440532013000", ["ＤＥ８９370400440532013000"]),
         ("DE88 3704 0044 0532 0130 00", []),  # check digits
         ("DE89 3704 0044 0532 0130 0", []),
         ("DE89370400440532013000X", []),
@@ -72,6 +97,10 @@ def test_ibans(text, ibans):
         ("mailto:a@b.io?subject=x", ["a@b.io"]),
         ("user=bob@example.org&x", ["bob@example.org"]),
         ("a@b.io,c@d.io", ["a@b.io", "c@d.io"]),
+        ("邮箱是gala.meyer@example.org谢谢", ["gala.meyer@example.org"]),
+        ("почтаgala@example.orgспасибо", ["gala@example.org"]),
+        ("иван@пример.рф", ["иван@пример.рф"]),
+        ("gala＠example．org", ["gala＠example．org"]),
         ("@ada", []),
         ("ada@", []),
         ("ada@localhost", []),
@@ -141,8 +170,26 @@ def test_private_keys_passwords_and_assignments_are_found():
 
 
 @pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("密码：hunter2Zq81mVx", "hunter2Zq81mVx"),
+        ("пароль: Zq81mVx02LpT7cRw", "Zq81mVx02LpT7cRw"),
+        ("password是Zq81mVx02LpT7cRw", "Zq81mVx02LpT7cRw"),
+        ("api_key＝Zq81mVx02LpT7cRw", "Zq81mVx02LpT7cRw"),
+        ("パスワードはZq81mVx02LpT7cRwです", "Zq81mVx02LpT7cRw"),
+        ("비밀번호는 Zq81mVx02LpT7cRw", "Zq81mVx02LpT7cRw"),
+        ("the password is Zq81mVx02LpT7cRw", "Zq81mVx02LpT7cRw"),
+        ("密码是sk_test_" + "Zq81mVx02LpT7cRw55dK", "sk_test_" + "Zq81mVx02LpT7cRw55dK"),
+    ],
+)
+def test_secrets_are_found_in_other_languages(text, secret):
+    assert found("secret", text) == [secret]
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "the access is described in document-2026-A",
         "token = os.environ['GITHUB_TOKEN_VALUE_1']",
         "password: your-password-goes-here1",
         "api_key=xxxxxxxxxxxxxxxxxxxx1",
@@ -205,6 +252,9 @@ def test_every_card_of_a_known_range_is_found(prefix, random_, separator):
         "a." * 25_000 + "@" + "a." * 25_000,
         "password:   " * 4_000,
         "GB82WEST1234 " * 4_000,
+        "卡@" * 25_000,
+        "４１１１\u200b" * 10_000,
+        "密码是" * 10_000,
         "sk-ant-api03-" * 4_000,
     ],
 )

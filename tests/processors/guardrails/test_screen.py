@@ -69,6 +69,65 @@ def test_what_was_said_before_is_screened_too():
     assert isinstance(screen_request(hidden, GIVEN)[-1], RequestBlocked)
 
 
+def charged(arguments):
+    return (
+        Message(role="user", content="Charge my card"),
+        Message(role="assistant", content=None, tool_calls=(call("charge", arguments),)),
+        Message(role="tool", tool_call_id="c1", name="charge", content=f"done for {CARD}"),
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, right",
+    [
+        (f'{{"card":"{CARD}","usd":12}}', {"card": "[card]", "usd": 12}),
+        ('{"card": 4111111111111111}', {"card": "[card]"}),
+        ('{"card": 4111111111111111.0}', {"card": "[card]"}),
+        (f'{{"{CARD}": [{{"n": "{CARD}"}}]}}', {"[card]": [{"n": "[card]"}]}),
+    ],
+)
+def test_the_calls_of_a_history_are_screened_and_stay_json(arguments, right):
+    request = of_run(RequestAdmitted, "r1", text="And now refund it", history=charged(arguments))
+    *verdicts, passed = screen_request(request, GIVEN)
+    assert json.loads(passed.history[1].tool_calls[0].arguments) == right
+    assert passed.history[2].content == "done for [card]"
+    assert passed.history[0] is request.history[0]
+    assert sum(v.findings for v in verdicts if v.rule == "card") == 1 + str(right).count("[card]")
+
+
+BLOCK = Policy(
+    name="guard",
+    rules=tuple(Rule(find=what, at=("request",), action="block") for what in ("card", "email")),
+)
+NUMBER = "4111111111111111"
+SOMEWHERE = {
+    "arguments": {"history": charged(f'{{"card":"{CARD}"}}')[1:2]},
+    "arguments that are no JSON": {"history": charged(f"{{card: {CARD}")[1:2]},
+    "name of a call": {
+        "history": (Message(role="assistant", tool_calls=(call(NUMBER, "{}"),)),),
+    },
+    "name of a message": {"history": (Message(role="user", name=NUMBER, content="hi"),)},
+    "result": {"history": (Message(role="tool", tool_call_id="c", content=CARD),)},
+    "metadata": {"metadata": {"page": f"card {CARD}"}},
+    "name of metadata": {"metadata": {CARD: "page"}},
+    "user": {"user": EMAIL},
+}
+
+
+@pytest.mark.parametrize("fields", SOMEWHERE.values(), ids=SOMEWHERE)
+def test_every_text_of_a_request_is_screened(fields):
+    request = of_run(RequestAdmitted, "r1", text="Go on.", **fields)
+    *verdicts, blocked = screen_request(request, company(BLOCK))
+    assert isinstance(blocked, RequestBlocked) and len(verdicts) == 1
+    assert EMAIL not in blocked.model_dump_json()
+    rules = tuple(rule.model_copy(update={"action": "redact"}) for rule in BLOCK.rules)
+    redacting = company(BLOCK.model_copy(update={"rules": rules}))
+    passed = screen_request(request, redacting)[-1]
+    assert isinstance(passed, RequestCleared)
+    left = passed.model_dump_json()
+    assert not any(private in left for private in (CARD, NUMBER, EMAIL))
+
+
 def test_a_block_keeps_the_text_without_what_was_found():
     *verdicts, blocked = screen_request(admitted(f"{SECRET} for {CARD}"), GIVEN)
     assert isinstance(blocked, RequestBlocked)

@@ -13,7 +13,7 @@ from schemas.catalogue import event_classes
 from schemas.events.operations import DeadLettered
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens
-from schemas.wire.codec import Codec, LocalIds
+from schemas.wire.codec import Codec, LocalIds, headers_of
 from schemas.wire.plain_values import plain_of
 from schemas.wire.topics import topic_of
 from sinks.base import Batch
@@ -88,6 +88,7 @@ def produce(settings: Settings, names: str) -> list[TokensUsed]:
             CODEC.encode(event),
             event.partition_key().encode(),
             partition=1,
+            headers=headers_of(event),
         )
     assert producer.flush(30) == 0
     return events
@@ -124,7 +125,7 @@ def test_a_topic_made_anew_is_counted_apart_from_the_one_before(
     rows already.
     """
     monkeypatch.setitem(SINKS, "clickhouse", TokensUsed | DeadLettered)
-    topics = [topic_of(TokensUsed), topic_of(DeadLettered)]
+    topics = [topic_of(TokensUsed, 2), topic_of(DeadLettered, 2)]
     kafka.create_topics(own_settings, topics)
     settings = own_settings.model_copy(
         update={"clickhouse_url": clickhouse_url, "clickhouse_database": f"t{uuid4().hex[:8]}"}

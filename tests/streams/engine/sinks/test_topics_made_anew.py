@@ -11,7 +11,7 @@ from schemas.events.usage import TokensUsed
 from schemas.wire.topics import topic_of
 from sinks.clickhouse.migrations import make_tables
 from streams.engine import kafka
-from tests.streams.engine.sinks.test_worker import Bed, bed, figures, there, until, used  # noqa: F401  bed is a fixture
+from tests.streams.engine.sinks.test_worker import PARTITIONS, Bed, bed, figures, there, until, used  # noqa: F401  bed is a fixture
 
 pytestmark = pytest.mark.engine
 ROOT = Path(__file__).parents[4]
@@ -23,7 +23,7 @@ def make_anew(at: Bed) -> None:
     [before] = kafka.topic_ids(client, [name]).values()
     client.delete_topics([name])[name].result(30)
     until(lambda: name not in client.list_topics(timeout=10).topics, "the topic is gone")
-    kafka.create_topics(at.settings, [topic_of(TokensUsed)])
+    kafka.create_topics(at.settings, [topic_of(TokensUsed, PARTITIONS)])
     until(
         lambda: kafka.topic_ids(client, [name]).get(name, before) != before,
         "the topic is there, and another",
