@@ -70,8 +70,8 @@ def topics(partitions: int = PARTITIONS) -> dict[str, Topic]:
 
 
 def _topic(name: str, events: tuple[type[Event], ...], partitions: int) -> Topic:
-    """What is kept for ever is read whole by every worker: it has one partition, so that its records
-    have one order.
+    """What is kept for ever is read whole by every worker: it has one partition, so that its
+    records have one order.
     """
     retention = events[0].retention
     return Topic(
