@@ -9,7 +9,7 @@ from schemas.ports import ChatQuestion, Endpoint
 from sinks.http import CallError, OutgoingRequest, Secret, context_headers, request, resolve_secrets
 from sinks.models.protocols import protocol_of
 from sinks.models.retries import Send
-from sinks.models.sse import OnText, StreamTimeouts, read_json, read_stream
+from sinks.models.sse import OnText, StreamTimeouts, answer_in, read_stream
 from sinks.redaction import SecretRedactor
 
 
@@ -43,7 +43,7 @@ def http_sender(http: httpx.AsyncClient, secret: Secret) -> Send:
         protocol = protocol_of(endpoint.provider)
         all_s = min(left_s, endpoint.timeout_ms / 1000)
         if not endpoint.stream:
-            return protocol.answer_of(read_json(await request(http, outgoing, all_s)))
+            return answer_in(await request(http, outgoing, all_s), protocol)
         timeouts = StreamTimeouts(endpoint.first_token_ms / 1000, endpoint.idle_ms / 1000, all_s)
         listener = hidden.listener(on_text)
         answer, first_token_ms = await read_stream(http, outgoing, timeouts, protocol, listener)

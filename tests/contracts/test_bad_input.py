@@ -28,7 +28,7 @@ FAILED = {
     "asks-html": "bad_content_type",
     "asks-500": "http_500",
     "asks-hang": "timeout",
-    "asks-negative-tokens": "bad_answer",
+    "asks-null-choices": "bad_answer",
     "asks-blank": "empty_answer",
     "asks-not-json": "bad_json",
     "asks-oversize": "too_large",
