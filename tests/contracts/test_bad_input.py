@@ -1,6 +1,4 @@
-"""What becomes of what should never have come: a dead letter, a refusal or a failed run, and the
-partition goes on?
-"""
+"""Bad input ends as a dead letter, a refusal or a failed run, and its partition goes on."""
 
 import struct
 from datetime import timedelta
