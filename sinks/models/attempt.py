@@ -8,6 +8,7 @@ import httpx
 from schemas.ports import ChatQuestion, Endpoint
 from sinks.http import CallError, OutgoingRequest, Secret, context_headers, request, resolve_secrets
 from sinks.models.protocols import protocol_of
+from sinks.models.reading.call_ids import with_distinct_ids
 from sinks.models.retries import Send
 from sinks.models.sse import OnText, StreamTimeouts, answer_in, read_stream
 from sinks.redaction import SecretRedactor
@@ -30,7 +31,8 @@ def http_sender(http: httpx.AsyncClient, secret: Secret) -> Send:
         except CallError as error:
             error.tell(hidden.redact_refusal(error.detail))
             raise
-        return hidden.redact_answer(answer)
+        calls = with_distinct_ids(answer["tool_calls"], question.messages, question.idempotency_key)
+        return hidden.redact_answer(answer | {"tool_calls": calls})
 
     async def answered(
         endpoint: Endpoint,
