@@ -173,7 +173,13 @@ def definitions(conversations: Iterable[Conversation], service_url: str) -> list
         for name in names
     ]
     agents = {talk.agent: talk for talk in conversations}
-    limits = Limits(steps=1_000, tokens=100_000_000, cost_usd=Decimal(1_000_000), seconds=86_400)
+    limits = Limits(
+        steps=1_000,
+        tokens=100_000_000,
+        cost_usd=Decimal(1_000_000),
+        seconds=86_400,
+        repeats=None,
+    )
     model = Model(
         name="recorded",
         provider="recorded",
