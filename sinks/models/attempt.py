@@ -1,5 +1,6 @@
 """One HTTP request to one model endpoint, in the protocol of its provider."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -60,7 +61,6 @@ def outgoing_request(endpoint: Endpoint, question: ChatQuestion, secret: Secret)
     protocol = protocol_of(endpoint.provider)
     headers = context_headers(question.context) | {
         "content-type": "application/json",
-        "idempotency-key": question.idempotency_key,
         "accept": "text/event-stream" if endpoint.stream else "application/json",
     }
     if endpoint.stream:
@@ -68,4 +68,7 @@ def outgoing_request(endpoint: Endpoint, question: ChatQuestion, secret: Secret)
         headers["accept-encoding"] = "identity"
     headers |= protocol.headers(resolve_secrets(endpoint.api_key or "", secret))
     body = json.dumps(protocol.request_body(endpoint, question)).encode()
+    # after an aborted transaction the same question may be asked in other words
+    words = hashlib.sha256(body).hexdigest()[:16]
+    headers["idempotency-key"] = f"{question.idempotency_key}-{words}"
     return OutgoingRequest("POST", endpoint.base_url.rstrip("/") + protocol.path, headers, body)
