@@ -17,7 +17,8 @@ QUERIES: dict[str, PageQuery] = {
     "decided": PageQuery(
         "Decided lately",
         f"""
-SELECT at, tenant, run, agent, tool, status, by, note FROM approvals WHERE {MINE} AND {SINCE} AND status != 'asked'
+SELECT at, tenant, run, agent, tool, status, by, note FROM approvals WHERE {MINE} AND {SINCE}
+       AND status != 'asked'
 ORDER BY at DESC {LIMIT}""",
     ),
 }

@@ -30,8 +30,10 @@ QUERIES: dict[str, PageQuery] = {
     "spent": PageQuery(
         "Spent",
         f"""
-SELECT count() AS calls, countIf(token_usage.cost_usd IS NULL) AS unpriced_calls, sum(token_usage.cost_usd) AS cost_usd,
-       sum(token_usage.charged_usd) AS charged_usd, sum(input_tokens) AS input, sum(output_tokens) AS output,
+SELECT count() AS calls, countIf(token_usage.cost_usd IS NULL) AS unpriced_calls,
+       sum(token_usage.cost_usd) AS cost_usd,
+       sum(token_usage.charged_usd) AS charged_usd, sum(input_tokens) AS input,
+       sum(output_tokens) AS output,
        (SELECT count() FROM attempts WHERE {MINE} AND {SINCE} AND wasted) AS wasted,
        (SELECT sum(cost_usd) FROM attempts WHERE {MINE} AND {SINCE} AND wasted) AS wasted_usd
 FROM token_usage WHERE {MINE} AND {SINCE}""",
@@ -41,10 +43,14 @@ for split in SPLITS:
     QUERIES[name_of(split)] = PageQuery(
         f"Cost by {split}",
         f"""
-SELECT {split}, count() AS model_calls, sum(input_tokens) AS input, sum(cached_input_tokens) AS cached_input,
-       sum(output_tokens) AS output, sum(reasoning_tokens) AS reasoning, sum(token_usage.cost_usd) AS cost_usd,
-       sum(token_usage.charged_usd) AS charged_usd, countIf(token_usage.cost_usd IS NULL) AS unpriced_calls
-FROM token_usage WHERE {MINE} AND {SINCE} GROUP BY {split} ORDER BY cost_usd DESC NULLS LAST {LIMIT}""",
+SELECT {split}, count() AS model_calls, sum(input_tokens) AS input,
+       sum(cached_input_tokens) AS cached_input,
+       sum(output_tokens) AS output, sum(reasoning_tokens) AS reasoning,
+       sum(token_usage.cost_usd) AS cost_usd,
+       sum(token_usage.charged_usd) AS charged_usd,
+       countIf(token_usage.cost_usd IS NULL) AS unpriced_calls
+FROM token_usage WHERE {MINE} AND {SINCE} GROUP BY {split}
+ORDER BY cost_usd DESC NULLS LAST {LIMIT}""",
     )
     QUERIES[f"cost_over_time_{split}"] = PageQuery(
         f"Cost by {split}, USD",

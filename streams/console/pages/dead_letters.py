@@ -16,7 +16,8 @@ QUERIES: dict[str, PageQuery] = {
         "Dead letters",
         f"""
 SELECT at, tenant, source, consumer, reason, detail, length(record_value) AS bytes,
-       toValidUTF8(substring(record_value, 1, 400)) AS begins FROM dead_letters WHERE {MINE} AND {SINCE}
+       toValidUTF8(substring(record_value, 1, 400)) AS begins FROM dead_letters WHERE {MINE}
+       AND {SINCE}
 ORDER BY at DESC {LIMIT}""",
     ),
 }

@@ -18,19 +18,23 @@ QUERIES: dict[str, PageQuery] = {
         f"""
 SELECT policy, policy_version, stage, rule, category, action, countIf(enforced) AS enforced_times,
        countIf(NOT enforced) AS in_shadow, sum(findings) AS found, max(at) AS newest
-FROM verdicts WHERE {MINE} AND {SINCE} GROUP BY policy, policy_version, stage, rule, category, action ORDER BY found DESC""",
+FROM verdicts WHERE {MINE} AND {SINCE} GROUP BY policy, policy_version, stage, rule, category,
+       action ORDER BY found DESC""",
     ),
     "verdicts_over_time": PageQuery(
         "Findings by rule",
         f"""
-SELECT {BUCKET} AS time, rule AS series, sum(findings) AS value FROM verdicts WHERE {MINE} AND {SINCE}
+SELECT {BUCKET} AS time, rule AS series, sum(findings) AS value FROM verdicts WHERE {MINE}
+       AND {SINCE}
 GROUP BY time, series ORDER BY time""",
     ),
     "not_completed": PageQuery(
         "Refused, blocked, stopped, failed",
         f"""
-SELECT tenant, agent, outcome, reason, count() AS times, any(run) AS run, any(detail) AS example FROM runs
-WHERE {MINE} AND {SINCE} AND outcome != 'completed' GROUP BY tenant, agent, outcome, reason ORDER BY times DESC {LIMIT}""",
+SELECT tenant, agent, outcome, reason, count() AS times, any(run) AS run,
+       any(detail) AS example FROM runs
+WHERE {MINE} AND {SINCE} AND outcome != 'completed' GROUP BY tenant, agent, outcome, reason
+ORDER BY times DESC {LIMIT}""",
     ),
 }
 

@@ -23,9 +23,11 @@ QUERIES: dict[str, PageQuery] = {
     "figures": PageQuery(
         "Figures",
         f"""
-SELECT count() AS runs, countIf(outcome = 'completed') AS completed, countIf(outcome = 'refused') AS refused,
+SELECT count() AS runs, countIf(outcome = 'completed') AS completed,
+       countIf(outcome = 'refused') AS refused,
        sum(cost_usd) AS cost_usd, sum(unpriced_calls) AS unpriced_calls,
-       quantileIf(0.5)(wait_ms, outcome != 'refused') AS p50_ms, quantileIf(0.95)(wait_ms, outcome != 'refused') AS p95_ms,
+       quantileIf(0.5)(wait_ms, outcome != 'refused') AS p50_ms,
+       quantileIf(0.95)(wait_ms, outcome != 'refused') AS p95_ms,
        sum(input_tokens + output_tokens) AS tokens
 FROM runs WHERE {MINE} AND {SINCE}""",
     ),
@@ -39,7 +41,8 @@ GROUP BY time, series ORDER BY time""",
     "waits": PageQuery(
         "How long runs take, ms",
         f"""
-SELECT {BUCKET} AS time, arrayJoin([('p50', quantile(0.5)(wait_ms)), ('p95', quantile(0.95)(wait_ms))]) AS pair,
+SELECT {BUCKET} AS time, arrayJoin([('p50', quantile(0.5)(wait_ms)), ('p95',
+       quantile(0.95)(wait_ms))]) AS pair,
        pair.1 AS series, pair.2 AS value FROM runs WHERE {MINE} AND {SINCE} AND outcome != 'refused'
 GROUP BY time ORDER BY time""",
     ),
@@ -52,14 +55,18 @@ WHERE {MINE} AND {SINCE} GROUP BY time, series ORDER BY time""",
     "agents": PageQuery(
         "Agents",
         f"""
-SELECT tenant, agent, agent_version, count() AS all_runs, round(countIf(outcome = 'completed') / all_runs, 4) AS completed_share,
-       round(quantile(0.95)(wait_ms)) AS p95_ms, sum(cost_usd) AS cost_usd, sum(unpriced_calls) AS unpriced_calls
-FROM runs WHERE {MINE} AND {SINCE} GROUP BY tenant, agent, agent_version ORDER BY all_runs DESC {LIMIT}""",
+SELECT tenant, agent, agent_version, count() AS all_runs,
+       round(countIf(outcome = 'completed') / all_runs, 4) AS completed_share,
+       round(quantile(0.95)(wait_ms)) AS p95_ms, sum(cost_usd) AS cost_usd,
+       sum(unpriced_calls) AS unpriced_calls
+FROM runs WHERE {MINE} AND {SINCE} GROUP BY tenant, agent, agent_version
+ORDER BY all_runs DESC {LIMIT}""",
     ),
     "delays": PageQuery(
         "How far behind",
         """
-SELECT consumer, argMax(behind, at) AS behind_now, argMax(oldest_ms, at) AS oldest_now_ms, max(behind) AS behind_at_worst,
+SELECT consumer, argMax(behind, at) AS behind_now, argMax(oldest_ms, at) AS oldest_now_ms,
+       max(behind) AS behind_at_worst,
        max(oldest_ms) AS oldest_at_worst_ms, max(at) AS looked_at
 FROM delays WHERE at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR
 GROUP BY consumer ORDER BY oldest_at_worst_ms DESC, consumer""",
@@ -71,8 +78,10 @@ SELECT (SELECT count() FROM dead_letters WHERE {MINE} AND {SINCE}) AS dead_lette
        (SELECT count() FROM drift WHERE {MINE} AND {SINCE}) AS drifted,
        (SELECT max(share) FROM budget_alerts WHERE {MINE} AND {SINCE}) AS budget_share,
        (SELECT argMax(tenant, share) FROM budget_alerts WHERE {MINE} AND {SINCE}) AS budget_of,
-       (SELECT countIf(outcome IN ('failed', 'stopped')) FROM runs WHERE {MINE} AND {SINCE}) AS failed,
-       (SELECT groupUniqArrayIf(name, state_now = 'open') FROM (SELECT name, argMax(state, at) AS state_now FROM breakers
+       (SELECT countIf(outcome IN ('failed', 'stopped')) FROM runs WHERE {MINE}
+       AND {SINCE}) AS failed,
+       (SELECT groupUniqArrayIf(name, state_now = 'open') FROM (SELECT name, argMax(state,
+       at) AS state_now FROM breakers
         WHERE {MINE} AND {SINCE} GROUP BY kind, name, runner)) AS not_asked,
        (SELECT countIf(not_undone != '') FROM runs WHERE {MINE} AND {SINCE}) AS not_undone""",
     ),

@@ -28,20 +28,24 @@ QUERIES: dict[str, PageQuery] = {
     "runs": PageQuery(
         "Runs",
         f"""
-SELECT at, run, tenant, agent, user, substringUTF8(question, 1, 160) AS asked, substringUTF8(answer, 1, 160) AS answered, outcome,
+SELECT at, run, tenant, agent, user, substringUTF8(question, 1, 160) AS asked,
+       substringUTF8(answer, 1, 160) AS answered, outcome,
        reason, wait_ms, cost_usd, model_calls, tool_calls, agent_version AS version, session
 FROM runs WHERE {MINE} AND {SINCE} AND ({{agent:String}} = '' OR agent = {{agent:String}})
   AND ({{outcome:String}} = '' OR outcome = {{outcome:String}})
   AND ({{user:String}} = '' OR user = {{user:String}})
   AND (parseDateTime64BestEffortOrNull({{before:String}}, 3, 'UTC') IS NULL
-       OR (at, run) < (parseDateTime64BestEffortOrNull({{before:String}}, 3, 'UTC'), toUUIDOrZero({{below:String}})))
-  AND ({{words:String}} = '' OR hasAllTokens(question, lower({{words:String}})) OR hasAllTokens(answer, lower({{words:String}})))
+       OR (at, run) < (parseDateTime64BestEffortOrNull({{before:String}}, 3, 'UTC'),
+       toUUIDOrZero({{below:String}})))
+  AND ({{words:String}} = '' OR hasAllTokens(question, lower({{words:String}}))
+  OR hasAllTokens(answer, lower({{words:String}})))
 ORDER BY at DESC, run DESC {LIMIT}""",
     ),
     "under_way": PageQuery(
         "Under way",
         f"""
-SELECT min(started_at) AS began, run, tenant, any(agent) AS by_agent, any(session) AS session, count() AS steps,
+SELECT min(started_at) AS began, run, tenant, any(agent) AS by_agent, any(session) AS session,
+       count() AS steps,
        argMax(name, at) AS newest_step, max(at) AS newest_at,
        ifNull(sum(cost_usd), toDecimal128(0, 12)) AS so_far_usd
 FROM spans WHERE {MINE} AND {LATELY} AND source = 'weir'
@@ -52,8 +56,10 @@ GROUP BY tenant, run ORDER BY began DESC {LIMIT}""",
     "family": PageQuery(
         "Asked by, and asked in turn",
         f"""
-SELECT run, parent_run, agent, agent_version AS version, outcome, reason, wait_ms, cost_usd FROM runs
-WHERE {MINE} AND (run = {{run:UUID}} OR parent_run = {{run:UUID}} OR run = {{parent:UUID}}) ORDER BY started_at""",
+SELECT run, parent_run, agent, agent_version AS version, outcome, reason, wait_ms, cost_usd
+FROM runs
+WHERE {MINE} AND (run = {{run:UUID}} OR parent_run = {{run:UUID}} OR run = {{parent:UUID}})
+ORDER BY started_at""",
     ),
     "verdicts_of_run": PageQuery(
         "Guardrails",
@@ -64,16 +70,20 @@ WHERE run = {{run:UUID}} AND {MINE} ORDER BY at""",
     "spans": PageQuery(
         "Steps",
         f"""
-SELECT started_at, wait_ms, name, operation, status, error_type, span, parent, run, agent, request_model, tool, step, attempts,
+SELECT started_at, wait_ms, name, operation, status, error_type, span, parent, run, agent,
+       request_model, tool, step, attempts,
        input_tokens, cached_input_tokens, output_tokens, cost_usd, input, output
 FROM spans WHERE trace = {{trace:String}} AND {MINE} ORDER BY started_at, at LIMIT 20000""",
     ),
     "spans_shown": PageQuery(
         "Steps, their texts shortened",
         f"""
-SELECT started_at, wait_ms, name, operation, status, error_type, span, parent, run, agent, input_tokens, output_tokens, cost_usd,
-       substringUTF8(input, 1, {TEXT_SHOWN // 4}) AS input, substringUTF8(output, 1, {TEXT_SHOWN}) AS output
-FROM spans WHERE trace = {{trace:String}} AND {MINE} ORDER BY started_at, at LIMIT {SPANS_SHOWN + 1}""",
+SELECT started_at, wait_ms, name, operation, status, error_type, span, parent, run, agent,
+       input_tokens, output_tokens, cost_usd,
+       substringUTF8(input, 1, {TEXT_SHOWN // 4}) AS input,
+       substringUTF8(output, 1, {TEXT_SHOWN}) AS output
+FROM spans WHERE trace = {{trace:String}} AND {MINE} ORDER BY started_at, at
+LIMIT {SPANS_SHOWN + 1}""",
     ),
 }
 

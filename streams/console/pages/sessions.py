@@ -15,14 +15,17 @@ QUERIES: dict[str, PageQuery] = {
     "sessions": PageQuery(
         "Sessions",
         f"""
-SELECT tenant, session, user, agents, started_at, ended_at, runs_ended, completed, refused, model_calls, tool_calls,
+SELECT tenant, session, user, agents, started_at, ended_at, runs_ended, completed, refused,
+       model_calls, tool_calls,
        input_tokens, output_tokens, cost_usd
-FROM sessions WHERE {MINE} AND ended_at >= now64(3, 'UTC') - INTERVAL {{hours:UInt32}} HOUR ORDER BY ended_at DESC {LIMIT}""",
+FROM sessions WHERE {MINE} AND ended_at >= now64(3, 'UTC') - INTERVAL {{hours:UInt32}} HOUR
+ORDER BY ended_at DESC {LIMIT}""",
     ),
     "session": PageQuery(
         "Conversation",
         f"""
-SELECT at, run, agent, agent_version AS version, outcome, reason, wait_ms, cost_usd, question, answer FROM runs
+SELECT at, run, agent, agent_version AS version, outcome, reason, wait_ms, cost_usd, question,
+       answer FROM runs
 WHERE session = {{session:String}} AND {MINE} ORDER BY started_at DESC {LIMIT}""",
     ),
 }
