@@ -151,7 +151,8 @@ class ChatAnswer:
 
     `first_token_ms` counts from the sending of the one that was answered; None where the answer
     came in one piece. `preferred` is the endpoint whose turn was first. A cache hit took no
-    attempt; its tokens are what it once took.
+    attempt; its tokens are what it once took. `usage_known`: the provider reported both input and
+    output; without that there is no price.
     """
 
     endpoint: str
@@ -170,6 +171,7 @@ class ChatAnswer:
     tried: tuple[Tried, ...] = ()
     cache_hit: bool = False
     moved: tuple[Moved, ...] = ()
+    usage_known: bool = True
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ class Sink(Protocol):
 
         Raises whatever the client of the system raises.
         """
+        ...
 
     def prepare(self, batch: Batch | EncodedBatch) -> Any:
         """What `write` takes. Depends on nothing but the batch.

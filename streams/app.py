@@ -261,7 +261,7 @@ def definitions_of(port: int) -> int:
 
 
 def reset(settings: Settings) -> None:
-    """Forgets all data of the embedded stack; the jars stay."""
+    """Delete all data of the embedded stack; downloads (jars, benchmarks' peers) stay."""
     for folder in settings.home.resolve().iterdir() if settings.home.exists() else ():
-        if folder.name != "jars":
+        if folder.name not in ("jars", "peers"):
             shutil.rmtree(folder) if folder.is_dir() else folder.unlink()

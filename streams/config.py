@@ -143,7 +143,7 @@ class Settings(BaseSettings):
     retention_days: Annotated[int, Field(ge=1)] = Field(
         365, description="how long ClickHouse keeps rows"
     )
-    control: Literal["", "transactions", "tokens"] = Field(
+    control: Literal["", "transactions", "tokens", "offsets", "words"] = Field(
         "",
         description="negative control of `weir chaos`: switches one guarantee off, to prove that "
         "it is missed",

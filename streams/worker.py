@@ -13,19 +13,26 @@ from streams.engine.worker import Worker, execute, start_logging
 
 
 def _stage(settings: Settings, asked: argparse.Namespace, worker: Worker) -> None:
+    from streams.engine.shapes import Call, stages
     from streams.engine.stages import worker as stage
+    from streams.ports.wiring import ports
     from streams.topology import PIPELINE
 
-    stage.run(settings, asked.what, asked.slot, worker, PIPELINE)
+    steps = stages(PIPELINE).get(asked.what, ())
+    wanted = {step.by.port for step in steps if isinstance(step.by, Call)}
+    made = ports(settings, worker, wanted) if wanted else {}
+    stage.run(settings, asked.what, asked.slot, worker, PIPELINE, made)
 
 
 def _calls(settings: Settings, asked: argparse.Namespace, worker: Worker) -> None:
     from streams.engine.calls import worker as runner
-    from streams.engine.shapes import calls
+    from streams.engine.shapes import Call, calls
     from streams.ports.wiring import ports
     from streams.topology import PIPELINE
 
-    runner.run(settings, asked.slot, worker, calls(PIPELINE), ports(settings, worker))
+    steps = calls(PIPELINE)
+    wanted = {step.by.port for step in steps if isinstance(step.by, Call)}
+    runner.run(settings, asked.slot, worker, steps, ports(settings, worker, wanted))
 
 
 def _sink(settings: Settings, asked: argparse.Namespace, worker: Worker) -> None:

@@ -22,6 +22,7 @@ from processors.agent.conversation.messages import (
 from processors.agent.conversation.structured_output import ERROR_CHARS, complaint, read_output
 from processors.agent.decisions import Decided
 from processors.agent.model_requests import ask, ask_again, go_on_with_summary
+from processors.agent.progress import Repeats, with_results_counted
 from processors.agent.run_end import end_run
 from processors.agent.state import (
     Active,
@@ -126,15 +127,16 @@ def _call(session: Active, message: Message, at: datetime, definitions: Definiti
     """Make the calls of the model's message. Where none can be made, the model is asked on."""
     planned = plan_calls(session.run, message.tool_calls, at, definitions)
     if planned.repeated:
+        limit = agent_of(session.run, definitions).limits.repeats
         detail = (
-            f"the model called {planned.repeated!r} with the same arguments "
-            "3 times: it makes no progress"
+            f"the model called {planned.repeated!r} with the same arguments {limit} times, and the "
+            "result was the same each time: it makes no progress (limits.repeats)"
         )
         return end_run(session, "stopped", "loop", detail)
     session = replace(_with(session, message), run=planned.run)
     if planned.decisions:
         return session, planned.decisions
-    return ask(with_results(session), at, definitions)
+    return ask(with_results(_counted_results(session, definitions)), at, definitions)
 
 
 def collect(session: Active, result: CallResult, definitions: Definitions) -> Decided:
@@ -158,7 +160,7 @@ def go_on_with_results(session: Active, at: datetime, definitions: Definitions) 
         return session, ()
     answered = (one for one in run.pending if isinstance(one, AnsweredCall))
     last = next((one for one in answered if one.ends), None)
-    session = with_results(session)
+    session = with_results(_counted_results(session, definitions))
     if last is None:
         return ask(session, at, definitions)
     try:
@@ -166,6 +168,19 @@ def go_on_with_results(session: Active, at: datetime, definitions: Definitions) 
     except Unfit as unfit:
         return end_run(session, "failed", "bad_output", _unfit_after(0, unfit), last.content)
     return end_run(session, "completed", "tool", f"ended by tool {last.tool!r}", answer, last.whole)
+
+
+def _counted_results(session: Active, definitions: Definitions) -> Active:
+    """The session with the results of this turn counted, and notes at those that do not change."""
+    run = session.run
+    limit = agent_of(run, definitions).limits.repeats
+    asked = session.messages[-1].tool_calls if session.messages else ()
+    before = Repeats(run.repeats, run.last_results)
+    pending, repeats = with_results_counted(run.pending, asked, before, limit)
+    run = replace(
+        run, pending=pending, repeats=dict(repeats.times), last_results=dict(repeats.results)
+    )
+    return replace(session, run=run)
 
 
 def _answered(

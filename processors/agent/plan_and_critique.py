@@ -212,7 +212,9 @@ def _next_step(session: Active, mode: PlanMode) -> Active:
         DOER,
     ]
     task = "\n\n".join(parts)
-    run = replace(session.run, repeats={}, mode=replace(mode, stage="doing", task=task))
+    run = replace(
+        session.run, repeats={}, last_results={}, mode=replace(mode, stage="doing", task=task)
+    )
     return replace(session, messages=(*mode.opening[:-1], user_says(task)), run=run)
 
 

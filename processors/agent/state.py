@@ -81,10 +81,10 @@ class ActiveRun:
 
     The versions of tools and prompt are those that it began with. `step` counts what was asked of
     models, `asides` how many of these questions were no turns of the conversation. `repeats` counts
-    equal calls, `repairs` answers that did not fit the agent's output schema. `answered_by` are the
-    requests that answered its questions to the user. `paused_at` is since when it waits for people
-    only, `summary_of` how many of the messages are being summarised, and `sent` what the model was
-    sent last.
+    equal calls in a row with equal results, of which `last_results` has the digests, `repairs`
+    answers that did not fit the agent's output schema. `answered_by` are the requests that answered
+    its questions to the user. `paused_at` is since when it waits for people only, `summary_of` how
+    many of the messages are being summarised, and `sent` what the model was sent last.
     """
 
     request: RequestCleared
@@ -95,6 +95,7 @@ class ActiveRun:
     prompt_version: int | None = None
     pending: tuple[PendingCall, ...] = ()
     repeats: dict[str, int] = field(default_factory=dict)
+    last_results: dict[str, str] = field(default_factory=dict)
     repairs: int = 0
     usage: RunUsage = NOTHING_USED
     answered_by: tuple[RequestCleared, ...] = ()

@@ -38,7 +38,7 @@ def figures_of_session(event: RunFinished | RequestRefused | VerdictReached) -> 
 
 
 def figures_of_usage(used: TokensUsed) -> list[LiveFigures]:
-    """A model call counts when it is metered, so that a run that still goes on shows what it took."""
+    """A model call counts when it is metered: a run that still goes on shows what it took."""
     said = {
         "agent": used.agent,
         "model": used.model,

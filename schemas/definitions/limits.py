@@ -19,7 +19,9 @@ class Limits(Value):
     one turn.
 
     `cost_usd` counts what the agents cost that a run asked, too. Time in which a run waits for
-    people only is not counted in `seconds`; `waiting_seconds` bounds the wait for a user.
+    people only is not counted in `seconds`; `waiting_seconds` bounds the wait for a user. At the
+    `repeats`-th equal call in a row with an equal result a run is stopped, and the model is told
+    before; null never stops it for that.
     """
 
     steps: Annotated[int, Field(ge=1)] = 12
@@ -28,6 +30,7 @@ class Limits(Value):
     seconds: Annotated[float, Field(gt=0)] = 300
     depth: Annotated[int, Field(ge=0)] = 3
     fan_out: Annotated[int, Field(ge=1)] = 20
+    repeats: Annotated[int, Field(ge=3)] | None = 5
     waiting_seconds: Annotated[float, Field(gt=0, le=366 * 86_400)] = 7 * 86_400
 
 

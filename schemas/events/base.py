@@ -1,7 +1,7 @@
 """What every event carries, what is known of every class, and how one event leads to the next.
 
-An event is a past fact. One class is one topic is one key (`key` names the field). Ids derive from
-causes, so a replay makes the same ids again and every consumer can drop a repeat.
+An event is a past fact. A class has one key (`key` names the field) and stands in one topic. Ids
+derive from causes, so a replay makes the same ids again and every consumer can drop a repeat.
 """
 
 import re

@@ -8,7 +8,7 @@ the rest at the price of a look at the headers.
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from schemas.catalogue import event_classes
 from schemas.events.base import Event
@@ -22,7 +22,7 @@ class Record(Protocol):
 
     def topic(self) -> str | None: ...
 
-    def headers(self) -> RecordHeaders: ...
+    def headers(self) -> Any: ...
 
 
 class ForeignType(ValueError):

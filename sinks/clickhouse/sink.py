@@ -64,12 +64,11 @@ class ClickHouseSink:
 
     def greatest_offsets(self, kind: type[Event], partition: int) -> dict[str, int]:
         with self._connected() as client:
-            return dict(
-                client.query(
-                    GREATEST_OFFSETS.format(table=kind.table),
-                    parameters={"topic": kind.topic(), "partition": partition},
-                ).result_rows
-            )
+            rows = client.query(
+                GREATEST_OFFSETS.format(table=kind.table),
+                parameters={"topic": kind.topic(), "partition": partition},
+            ).result_rows
+        return {str(topic_id): int(offset) for topic_id, offset in rows}
 
     def prepare(self, batch: Batch | EncodedBatch) -> ColumnBatch | AvroRows:
         return (

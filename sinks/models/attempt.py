@@ -1,5 +1,6 @@
 """One HTTP request to one model endpoint, in the protocol of its provider."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -8,8 +9,9 @@ import httpx
 from schemas.ports import ChatQuestion, Endpoint
 from sinks.http import CallError, OutgoingRequest, Secret, context_headers, request, resolve_secrets
 from sinks.models.protocols import protocol_of
+from sinks.models.reading.call_ids import with_distinct_ids
 from sinks.models.retries import Send
-from sinks.models.sse import OnText, StreamTimeouts, read_json, read_stream
+from sinks.models.sse import OnText, StreamTimeouts, answer_in, read_stream
 from sinks.redaction import SecretRedactor
 
 
@@ -30,7 +32,8 @@ def http_sender(http: httpx.AsyncClient, secret: Secret) -> Send:
         except CallError as error:
             error.tell(hidden.redact_refusal(error.detail))
             raise
-        return hidden.redact_answer(answer)
+        calls = with_distinct_ids(answer["tool_calls"], question.messages, question.idempotency_key)
+        return hidden.redact_answer(answer | {"tool_calls": calls})
 
     async def answered(
         endpoint: Endpoint,
@@ -43,7 +46,7 @@ def http_sender(http: httpx.AsyncClient, secret: Secret) -> Send:
         protocol = protocol_of(endpoint.provider)
         all_s = min(left_s, endpoint.timeout_ms / 1000)
         if not endpoint.stream:
-            return protocol.answer_of(read_json(await request(http, outgoing, all_s)))
+            return answer_in(await request(http, outgoing, all_s), protocol)
         timeouts = StreamTimeouts(endpoint.first_token_ms / 1000, endpoint.idle_ms / 1000, all_s)
         listener = hidden.listener(on_text)
         answer, first_token_ms = await read_stream(http, outgoing, timeouts, protocol, listener)
@@ -58,7 +61,6 @@ def outgoing_request(endpoint: Endpoint, question: ChatQuestion, secret: Secret)
     protocol = protocol_of(endpoint.provider)
     headers = context_headers(question.context) | {
         "content-type": "application/json",
-        "idempotency-key": question.idempotency_key,
         "accept": "text/event-stream" if endpoint.stream else "application/json",
     }
     if endpoint.stream:
@@ -66,4 +68,7 @@ def outgoing_request(endpoint: Endpoint, question: ChatQuestion, secret: Secret)
         headers["accept-encoding"] = "identity"
     headers |= protocol.headers(resolve_secrets(endpoint.api_key or "", secret))
     body = json.dumps(protocol.request_body(endpoint, question)).encode()
+    # after an aborted transaction the same question may be asked in other words
+    words = hashlib.sha256(body).hexdigest()[:16]
+    headers["idempotency-key"] = f"{question.idempotency_key}-{words}"
     return OutgoingRequest("POST", endpoint.base_url.rstrip("/") + protocol.path, headers, body)

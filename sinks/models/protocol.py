@@ -2,16 +2,23 @@
 
 from typing import Any, Protocol
 
+from schemas.events.values import Tokens
 from schemas.ports import ChatQuestion, Endpoint
 
 
 class StreamAccumulator(Protocol):
-    """What the events of a streamed reply add up to. `over` once the reply has ended, `size` is the
-    number of characters so far.
+    """What the events of a streamed reply add up to. `over` once the mark of its end has come,
+    `finished` once the provider has said why it ended: whatever becomes of the connection then, the
+    answer is whole. `size` is the number of characters so far.
     """
 
     over: bool
     size: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether the provider has said why the answer ended."""
+        ...
 
     def take(self, event: str, data: str) -> str | None:
         """The text that an event adds: "" for a token that is not text, None for no token."""
@@ -19,6 +26,10 @@ class StreamAccumulator(Protocol):
 
     def body(self) -> dict[str, Any]:
         """The reply as it would have come in one piece."""
+        ...
+
+    def tokens(self) -> Tokens | None:
+        """What the provider has reported that it took so far; None where it has not."""
         ...
 
 

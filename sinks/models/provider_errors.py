@@ -52,3 +52,21 @@ def provider_error(error: Any) -> CallError:
         f"the provider says {words[:400] if isinstance(words, str) and words else preview(error)}",
         retryable=again,
     )
+
+
+def reported_error(body: dict[str, Any]) -> CallError | None:
+    """The error that a body with status 200 reports, in any of the ways that servers have for it.
+    None where it reports none.
+    """
+    if body.get("error"):
+        return provider_error(body["error"])
+    if body.get("object") == "error" or body.get("type") == "error":
+        return provider_error(body)
+    errors = body.get("errors")
+    if errors and not body.get("choices") and not body.get("content"):
+        return provider_error(errors[0] if isinstance(errors, list) else errors)
+    status = body.get("base_resp")
+    if isinstance(status, dict) and status.get("status_code"):
+        told = {"code": status["status_code"], "message": status.get("status_msg")}
+        return provider_error(told)
+    return None

@@ -22,7 +22,15 @@ SWEEP_EVERY = 200
 TABLE = """CREATE TABLE IF NOT EXISTS responses
 (key TEXT PRIMARY KEY, tenant TEXT NOT NULL, expires_at REAL NOT NULL, answer TEXT NOT NULL) WITHOUT ROWID"""
 INDEX = "CREATE INDEX IF NOT EXISTS by_expiry ON responses (expires_at)"
-FIELDS = ("endpoint", "provider", "response_model", "content", "finish_reason", "service_tier")
+FIELDS = (
+    "endpoint",
+    "provider",
+    "response_model",
+    "content",
+    "finish_reason",
+    "service_tier",
+    "usage_known",
+)
 
 
 class ResponseCache:
@@ -47,7 +55,7 @@ class ResponseCache:
             return None
         fields = json.loads(found[0])
         return ChatAnswer(
-            **{name: fields[name] for name in FIELDS},
+            **{name: fields[name] for name in FIELDS if name in fields},
             tokens=Tokens(**fields["tokens"]),
             tool_calls=(),
             started_at=now,

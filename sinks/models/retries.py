@@ -87,6 +87,7 @@ class Retries:
             return answer, nth
         except CallError as error:
             reason = error.reason
+            tokens = error.tokens
             uncertain = may_be_billed(error)
             good = endpoint_healthy(error, endpoint, left_s)
             raise

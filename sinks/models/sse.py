@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +27,17 @@ from sinks.http import (
 )
 from sinks.models.protocol import ModelProtocol, StreamAccumulator
 
+DONE = "[DONE]"
 LINE_END = re.compile(rb"\r\n|\n|\r(?=.)", re.S)
 LINGER_S = 0.02
 """How long the end of the HTTP reply is waited for after the answer's, so that the connection can
 be reused.
 """
+SETTLE_S = 2.0
+"""How long the usage and the mark of the end are waited for after the reason of the end."""
+BROKEN_OFF = {"truncated", "reset"}
 MALFORMED = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
+EVENTS = re.compile(rb"\s*(\xef\xbb\xbf)?(data|event|id|retry)?:")
 OnText = Callable[[str, bool], None]
 """`on_text(text, last)`: more text of this attempt; `last` where the attempt has ended well."""
 
@@ -60,28 +65,49 @@ async def read_stream(
     """
     reading = _Reading(timeouts, protocol.stream(), on_text)
     try:
+        whole = await _receive(http, outgoing, reading)
+        if whole is not None:
+            return answer_in(whole, protocol), None
+        return protocol.answer_of(reading.stream.body()), reading.first_ms
+    except CallError as error:
+        error.partial = reading.published
+        error.tokens = error.tokens or reading.stream.tokens()
+        raise
+
+
+async def _receive(
+    http: httpx.AsyncClient, outgoing: OutgoingRequest, reading: "_Reading"
+) -> HttpReply | None:
+    """Reads a stream until its answer is whole; returns the reply where it is no stream.
+
+    Once the provider has said why the answer ended, only its usage and the mark of the end are
+    still to come: many servers never send them, and some leave the connection open or reset it.
+    """
+    try:
         async with asyncio.timeout_at(reading.first_until) as alarm:
             async with open_reply(http, outgoing) as reply:
                 if content_type(reply.headers) not in ("text/event-stream", ""):
                     alarm.reschedule(reading.ends_at)
-                    return protocol.answer_of(read_json(await read_reply(reply))), None
+                    return await read_reply(reply)
                 coming = events(reply.aiter_bytes())
                 async for event, data in coming:
                     until = reading.take(event, data)
                     if reading.stream.over:
                         alarm.reschedule(None)
                         await _drain(coming)
-                        return protocol.answer_of(reading.stream.body()), reading.first_ms
+                        return None
                     if until is not None:
                         alarm.reschedule(until)
-        raise CallError(
-            "truncated", "the stream ended before the answer did", retryable=True, uncertain=True
-        )
     except TimeoutError as error:
-        raise reading.timeout_error() from error
+        if not reading.stream.finished:
+            raise reading.timeout_error() from error
     except CallError as error:
-        error.partial = reading.published
-        raise
+        if not reading.stream.finished or error.reason not in BROKEN_OFF:
+            raise
+    if not reading.stream.finished:
+        detail = "the stream ended before the answer did"
+        raise CallError("truncated", detail, retryable=True, uncertain=True)
+    return None
 
 
 class _Reading:
@@ -103,14 +129,22 @@ class _Reading:
         the event was no token.
         """
         text = accumulate(self.stream, event, data)
-        if text is None or self.stream.over:
+        if self.stream.over:
             return None
+        if text is None:
+            return self._settled_at() if self.stream.finished else None
         if self.first_ms is None:
             self.first_ms = int((self._clock() - self._began) * 1000)
         if text:
             self.published = True
             self._on_text(text, False)
+        if self.stream.finished:
+            return self._settled_at()
         return min(self.ends_at, self._clock() + self._timeouts.idle_s)
+
+    def _settled_at(self) -> float:
+        """Until when what comes after the end of an answer is waited for."""
+        return min(self.ends_at, self._clock() + min(self._timeouts.idle_s, SETTLE_S))
 
     def timeout_error(self) -> CallError:
         """Which of the three timeouts is over."""
@@ -158,32 +192,75 @@ async def events(
     """Name and data of each server-sent event; comments and other fields are left out. Raises
     CallError where one is larger than `bytes_max`.
     """
-    rest = bytearray()
-    name = ""
-    data = []
+    splitter = EventSplitter(bytes_max)
     async for part in received:
+        for event in splitter.add(part):
+            yield event
+    for event in splitter.end():
+        yield event
+
+
+class EventSplitter:
+    """Splits the bytes of a stream into events, however they are cut."""
+
+    def __init__(self, bytes_max: int = BODY_BYTES_MAX):
+        self._bytes_max = bytes_max
+        self._rest = bytearray()
+        self._name = ""
+        self._data: list[str] = []
+
+    def add(self, part: bytes) -> Iterator[tuple[str, str]]:
+        """The events that are whole with these bytes."""
+        rest = self._rest
         start = max(0, len(rest) - 1)
         begin = 0
         rest += part
         while found := LINE_END.search(rest, start):
             line = _text(rest[begin : found.start()])
             start = begin = found.end()
-            field, _, value = line.partition(":")
-            value = value.removeprefix(" ")
-            if field == "data":
-                data.append(value)
-            elif field == "event":
-                name = value
-            elif not line:
-                if data:
-                    yield name, "\n".join(data)
-                name = ""
-                data = []
+            if line:
+                self._take(line)
+            else:
+                yield from self._event()
         del rest[:begin]
-        if len(rest) + sum(map(len, data)) > bytes_max:
-            raise CallError("too_large", f"one event of the stream has more than {bytes_max} bytes")
-    if data:  # the last line end is often left out
-        yield name, "\n".join(data)
+        if len(rest) + sum(map(len, self._data)) > self._bytes_max:
+            detail = f"one event of the stream has more than {self._bytes_max} bytes"
+            raise CallError("too_large", detail)
+
+    def end(self) -> Iterator[tuple[str, str]]:
+        """The last event: its line ends are often left out."""
+        if is_whole(self._rest):
+            self._take(_text(self._rest).strip())
+        yield from self._event()
+
+    def _take(self, line: str) -> None:
+        field, _, value = line.partition(":")
+        if field == "data":
+            self._data.append(value.removeprefix(" "))
+        elif field == "event":
+            self._name = value.removeprefix(" ")
+
+    def _event(self) -> Iterator[tuple[str, str]]:
+        if self._data:
+            yield self._name, "\n".join(self._data)
+        self._name = ""
+        self._data = []
+
+
+def is_whole(line: bytearray) -> bool:
+    """Whether a line without its end is all there: the mark of an end, or an object."""
+    field, _, rest = bytes(line).partition(b":")
+    value = rest.strip()
+    if field != b"data":
+        return False
+    if value == DONE.encode():
+        return True
+    if not (value.startswith(b"{") and value.endswith(b"}")):
+        return False
+    try:
+        return isinstance(json.loads(value), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _text(line: bytearray) -> str:
@@ -192,6 +269,27 @@ def _text(line: bytearray) -> str:
     except UnicodeDecodeError as error:
         words = f"a line that is not UTF-8: {preview(bytes(line))}"
         raise CallError("bad_chunk", words, retryable=True, uncertain=True) from error
+
+
+def answer_in(reply: HttpReply, protocol: ModelProtocol) -> dict[str, Any]:
+    """The answer in a reply that was read whole: JSON, or the events of a stream that nobody asked
+    for, or that are called JSON. Raises CallError.
+    """
+    if not EVENTS.match(reply.body) or "html" in reply.content_type:
+        return protocol.answer_of(read_json(reply))
+    stream = protocol.stream()
+    for event, data in whole_events(reply.body):
+        accumulate(stream, event, data)
+    if not (stream.over or stream.finished):
+        detail = "the stream ended before the answer did"
+        raise CallError("truncated", detail, retryable=True, uncertain=True)
+    return protocol.answer_of(stream.body())
+
+
+def whole_events(body: bytes) -> list[tuple[str, str]]:
+    """The events of a stream that is there as a whole."""
+    splitter = EventSplitter()
+    return [*splitter.add(body), *splitter.end()]
 
 
 def read_json(reply: HttpReply) -> Any:

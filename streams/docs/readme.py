@@ -20,7 +20,7 @@ from schemas.wire.topics import Topic, topics
 from streams.config import Settings
 from streams.docs.commands import COMMANDS
 from streams.engine.monitoring import metric_names
-from streams.engine.shapes import Call, Each, Fold, Kinds, Step, Window, kinds, stages
+from streams.engine.shapes import Call, Each, Fold, Kinds, Step, Window, calls, kinds, stages
 from streams.topology import FROM_SERVICES, PIPELINE, SINKS
 
 Pipeline = tuple[Step, ...]
@@ -89,7 +89,7 @@ def mermaid(pipeline: Pipeline = PIPELINE, sinks: Sinks = SINKS) -> str:
             *(f"    {_node(step)}" for step in steps),
             "  end",
         ]
-    lines += [f"  {_node(step)}" for step in pipeline if isinstance(step.by, Call)]
+    lines += [f"  {_node(step)}" for step in calls(pipeline)]
     lines += [f"  {name}[({name})]" for name in sinks]
     watchers = _watchers(pipeline)
     for (source, target), names in _edges(pipeline, sinks).items():
@@ -131,7 +131,7 @@ def overview(pipeline: Pipeline = PIPELINE, sinks: Sinks = SINKS) -> str:
             f'  stage_{key}["<b>stage: '
             f'{key}</b><br/>{"<br/>".join(textwrap.wrap(named, WRAPPED))}"]'
         )
-    lines += [f"  {_node(step)}" for step in pipeline if isinstance(step.by, Call)]
+    lines += [f"  {_node(step)}" for step in calls(pipeline)]
     lines += [f"  {name}[({name})]" for name in sinks]
     return "\n".join(
         [

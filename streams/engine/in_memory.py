@@ -19,7 +19,7 @@ from schemas.events.operations import DeadLettered
 from schemas.ports import ChatQuestion, Failure, Impossible
 from schemas.wire.codec import to_json
 from streams.engine.calls.conversation_cache import Conversations
-from streams.engine.shapes import Step, calls, inputs, kinds, stages
+from streams.engine.shapes import Call, Step, inputs, kinds, stages
 from streams.engine.stages.core import Core, Failed
 from streams.engine.stages.windows import NEVER
 
@@ -42,12 +42,14 @@ class Local:
         self._heard = heard
         self._newest = definitions if callable(definitions) else lambda: definitions
         self._ports = {"webhook": _nobody} | dict(ports or {})
-        self._cores = {key: Core(steps, self._newest) for key, steps in stages(pipeline).items()}
+        inner = tuple(step for step in pipeline if not isinstance(step.by, Call))
+        self._cores = {key: Core(steps, self._newest) for key, steps in stages(inner).items()}
         self._stages_of: dict[type[Event], list[str]] = {}
-        for key, steps in stages(pipeline).items():
-            for kind in inputs(steps):
+        for key, steps in stages(inner).items():
+            for kind in inputs(steps, inner):
                 self._stages_of.setdefault(kind, []).append(key)
-        self._calls = [(step, frozenset(kinds(step.reads))) for step in calls(pipeline)]
+        calls = [step for step in pipeline if isinstance(step.by, Call)]
+        self._calls = [(step, frozenset(kinds(step.reads))) for step in calls]
         for step, _ in self._calls:
             if step.call.port not in self._ports:
                 raise ValueError(

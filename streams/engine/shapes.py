@@ -165,7 +165,9 @@ class Call(Generic[E, Q, A, Out]):
     `ask(event) -> request | Impossible`; the port turns a request into a result, a failure being a
     result too; `tell(event, result) -> events`. The requests of one key are made one after the
     other, unless they are not `ordered`. `hints` is the event that a port sends while a request is
-    under way: at most once and outside of the transaction, for whoever reads along.
+    under way: at most once and outside of the transaction, for whoever reads along. A call is `repeatable` if making it
+    twice harms nobody: the stage of its key makes it then, and makes it again after a crash. All
+    others are made by the call runner.
     """
 
     ask: Callable[[E], Q | Impossible] | Callable[[E, Definitions], Q | Impossible]
@@ -176,6 +178,7 @@ class Call(Generic[E, Q, A, Out]):
     )
     ordered: bool = True
     hints: type[Event] | None = None
+    repeatable: bool = False
 
     @cached_property
     def run_ask(self) -> Callable[[E, Definitions], Q | Impossible]:
@@ -216,6 +219,8 @@ class Step:
     def __post_init__(self) -> None:
         for function, inputs in self.by.functions.items():
             _check(function, inputs)
+        if isinstance(self.by, Call) and self.by.repeatable:
+            check_repeatable(self.by)
         found = {
             "reads": self.by.reads,
             "writes": self.by.writes,
@@ -232,33 +237,53 @@ class Step:
         return self.by
 
 
+def check_repeatable(call: Call[Any, Any, Any, Any]) -> None:
+    """Raises TypeError unless every request of the call is harmless to make twice: a request with
+    an `effect` of its own may be one that must happen once.
+    """
+    if call.ordered:
+        raise TypeError(f"{_name(call.ask)}: a repeatable call is unordered, say `ordered=False`")
+    returned = inspect.signature(call.ask, eval_str=True).return_annotation
+    for request in get_args(returned) or (returned,):
+        if not isinstance(request, type) or request is inspect.Signature.empty:
+            raise TypeError(f"{_name(call.ask)}: annotate which requests it returns")
+        if "effect" in getattr(request, "__dataclass_fields__", {}):
+            raise TypeError(
+                f"{_name(call.ask)}: a {request.__name__} has an effect of its own and may be one "
+                "that must not be repeated; without `repeatable` the call runner makes the call"
+            )
+
+
 def kinds(events: Kinds) -> tuple[type[Event], ...]:
     """The classes in `A | B`, or the one class."""
     return (events,) if isinstance(events, type) else get_args(events)
 
 
 def stages(pipeline: tuple[Step, ...]) -> dict[str, tuple[Step, ...]]:
-    """The steps of each stage, by the key that they share; Calls are in none."""
+    """The steps of each stage, by the key that they share, with the calls that it makes itself."""
     by_key: dict[str, tuple[Step, ...]] = {}
     for step in pipeline:
-        if not isinstance(step.by, Call):
+        if not isinstance(step.by, Call) or step.by.repeatable:
             key = kinds(step.reads)[0].key
             by_key[key] = (*by_key.get(key, ()), step)
     return by_key
 
 
 def calls(pipeline: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The steps that ask the world outside."""
-    return tuple(step for step in pipeline if isinstance(step.by, Call))
+    """The steps that the call runner makes: calls that must not be made again without need."""
+    return tuple(step for step in pipeline if isinstance(step.by, Call) and not step.by.repeatable)
 
 
-def inputs(steps: tuple[Step, ...]) -> tuple[type[Event], ...]:
+def inputs(steps: tuple[Step, ...], pipeline: tuple[Step, ...]) -> tuple[type[Event], ...]:
     """What a stage reads from Kafka: all that its steps read and none of them writes, in the
-    table's order.
+    table's order. What one of its calls tells is read from Kafka where others of the pipeline
+    write the same: there is one order of it then.
 
     A timer's event is made by the runtime inside the stage.
     """
-    inside = {kind for step in steps for kind in kinds(step.writes)}
+    others = {kind for step in pipeline if step not in steps for kind in kinds(step.writes)}
+    told = {kind for step in steps if isinstance(step.by, Call) for kind in kinds(step.writes)}
+    inside = {kind for step in steps for kind in kinds(step.writes)} - (told & others)
     inside |= {step.by.wakes for step in steps if isinstance(step.by, Fold) and step.by.wakes}
     return tuple(
         dict.fromkeys(kind for step in steps for kind in kinds(step.reads) if kind not in inside)

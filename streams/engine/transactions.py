@@ -27,6 +27,7 @@ later 6.5; 4 ms later 6.3.
 TRIES = 40
 PAUSE_S = 0.05
 CALL_S = 30.0
+FLUSH_S = 3.0
 SLOW_S = 1.0
 
 
@@ -48,6 +49,7 @@ class Transactions:
     def __init__(self, producer: Producer):
         self._producer, self._settled_at = producer, 0.0
         self._began, self._waits = time.monotonic(), True
+        self._is_open = self._failed = False
 
     def init(self) -> None:
         """First of all: aborts what a dead twin with the same id left open."""
@@ -60,6 +62,8 @@ class Transactions:
     def begin(self) -> None:
         self.settle()
         self._call("begin", self._producer.begin_transaction)
+        self._is_open = True
+        self._failed = False
 
     def produce(
         self,
@@ -99,13 +103,21 @@ class Transactions:
     def commit_records(self) -> None:
         """Records alone: for what reads no group's offsets."""
         self._call("commit", self._producer.commit_transaction, CALL_S)
+        self._is_open = False
         self._settled_at = time.monotonic() + SETTLE_S
         if self._waits:
             self._waits = False
             log.info("first commit after_s=%.2f", time.monotonic() - self._began)
 
     def abort(self) -> None:
-        """Raises Lost where even that fails."""
+        """Ends the transaction, if one is open. Raises Lost where even that fails."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        if not self._failed:
+            # records under way would reach the broker behind the abort, and nobody could read
+            # beyond them
+            self._producer.flush(FLUSH_S)
         try:
             self._call("abort", self._producer.abort_transaction, CALL_S)
         except Aborted as error:
@@ -125,6 +137,7 @@ class Transactions:
                 if error.fatal():
                     raise Lost(f"{what}: {error.str()}") from caught
                 if error.txn_requires_abort():
+                    self._failed = True
                     raise Aborted(f"{what}: {error.str()}") from caught
                 if not error.retriable():
                     raise Lost(f"{what}: {error.str()}") from caught

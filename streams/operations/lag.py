@@ -28,7 +28,7 @@ class Delay:
 def consumers() -> dict[str, list[str]]:
     """Every part of the pipeline that reads Kafka, with its topics."""
     read: dict[str, Iterable[type[Event]]] = {
-        f"stage-{key}": inputs(steps) for key, steps in stages(PIPELINE).items()
+        f"stage-{key}": inputs(steps, PIPELINE) for key, steps in stages(PIPELINE).items()
     }
     read["calls"] = [kind for step in calls(PIPELINE) for kind in kinds(step.reads)]
     read |= {f"sink-{sink}": kinds(reads) for sink, reads in SINKS.items()}

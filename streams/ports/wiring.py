@@ -1,7 +1,7 @@
-"""The ports of a call runner, made from the settings."""
+"""The ports that calls are made through, made from the settings."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import httpx
@@ -26,35 +26,40 @@ from streams.ports.kafka_tools import KafkaTools
 from streams.ports.large_results import LargeResults
 
 SPARE_CONNECTIONS = 50
+ALL = ("chat", "tool", "search", "webhook")
 Ports = dict[str, Callable[[Any], Awaitable[Any]]]
 
 
-def ports(settings: Settings, worker: Worker | None = None) -> Ports:
-    """Models, tools, search and webhooks. With a worker, the text of models is published on Kafka
-    as it comes; without one it is not.
+def ports(settings: Settings, worker: Worker | None = None, wanted: Collection[str] = ALL) -> Ports:
+    """The wanted of models, tools, search and webhooks. With a worker, the text of models is
+    published on Kafka as it comes; without one it is not.
 
     Calls that may be sent only once go through an HTTP client of their own. Answers of models are
     cached for agents that say so.
     """
-    http, fresh = (
-        http_client(settings.calls_at_once + SPARE_CONNECTIONS, reuse) for reuse in (True, False)
-    )
+    most = settings.calls_at_once + SPARE_CONNECTIONS
+    http = http_client(most, True)
+    made: dict[str, Callable[[], Callable[[Any], Awaitable[Any]]]] = {
+        "chat": lambda: Remembering(chat_port(settings, http, worker)),
+        "tool": lambda: tool_port(settings, http, http_client(most, False), worker),
+        "search": lambda: LazySearch(settings),
+        "webhook": lambda: WebhookSender(http, secret),
+    }
+    return {name: made[name]() for name in wanted}
+
+
+def chat_port(settings: Settings, http: httpx.AsyncClient, worker: Worker | None) -> ModelClient:
+    """Models, with the cache of their answers."""
     listener_of = no_listener
     if worker:
         listener_of = ChunkPublisher(ChunkProducer(settings, worker.codec, worker.metrics))
-    chat = ModelClient(
+    return ModelClient(
         http_sender(http, secret),
         runtime_of(worker),
         listener_of,
         ResponseCache(settings.responses()),
         wrong_with,
     )
-    return {
-        "chat": Remembering(chat),
-        "tool": tool_port(settings, http, fresh, worker),
-        "search": LazySearch(settings),
-        "webhook": WebhookSender(http, secret),
-    }
 
 
 def ports_over(

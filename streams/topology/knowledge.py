@@ -4,6 +4,6 @@ from processors.knowledge import ingest, retrieve
 from streams.engine.shapes import Call, Fold, Step
 
 STEPS = (
-    Step("search", Call(retrieve.ask, "search", retrieve.tell, ordered=False)),
+    Step("search", Call(retrieve.ask, "search", retrieve.tell, ordered=False, repeatable=True)),
     Step("chunk", Fold(ingest.Document, ingest.chunk)),
 )

@@ -4,4 +4,5 @@ from processors.models import call
 from schemas.events.model_chunks import ModelChunk
 from streams.engine.shapes import Call, Step
 
-STEPS = (Step("ask_model", Call(call.ask, "chat", call.tell, ordered=False, hints=ModelChunk)),)
+CHAT = Call(call.ask, "chat", call.tell, ordered=False, repeatable=True, hints=ModelChunk)
+STEPS = (Step("ask_model", CHAT),)

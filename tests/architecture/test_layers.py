@@ -16,20 +16,73 @@ from tests.architecture.sources import (
 )
 
 STDLIB_PURE = set(
-    "base64 bisect collections dataclasses datetime decimal enum functools hashlib heapq itertools"
-    " json math operator re string struct types typing unicodedata uuid zlib".split()
+    [
+        "base64",
+        "bisect",
+        "collections",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "enum",
+        "functools",
+        "hashlib",
+        "heapq",
+        "itertools",
+        "json",
+        "math",
+        "operator",
+        "re",
+        "string",
+        "struct",
+        "types",
+        "typing",
+        "unicodedata",
+        "uuid",
+        "zlib",
+    ]
 )
 PURE_LIBRARIES = {"cel", "genai_prices", "jinja2", "jsonschema", "orjson", "stdnum"}
 SINK_LIBRARIES = set(
-    "aiohttp clickhouse_connect fastavro fsspec httpx httpx2 httpx_aiohttp lz4 mcp numpy"
-    " onnxruntime opentelemetry orjson pydantic qdrant_client standardwebhooks tokenizers".split()
+    [
+        "aiohttp",
+        "clickhouse_connect",
+        "fastavro",
+        "fsspec",
+        "httpx",
+        "httpx2",
+        "httpx_aiohttp",
+        "lz4",
+        "mcp",
+        "numpy",
+        "onnxruntime",
+        "opentelemetry",
+        "orjson",
+        "pydantic",
+        "qdrant_client",
+        "standardwebhooks",
+        "tokenizers",
+    ]
 ) | {"qdrant_edge"}  # its BM25 is a function of a text, and the server's own
 MAY_IMPORT = {
     "schemas": sys.stdlib_module_names | {"schemas", "pydantic", "pydantic_core", "fastavro"},
     "processors": STDLIB_PURE | PURE_LIBRARIES | {"schemas", "processors"},
     "sinks": sys.stdlib_module_names | SINK_LIBRARIES | {"schemas", "sinks"},
 }
-IMPURE = set("getenv monotonic now open print random time today utcnow uuid1 uuid4".split())
+IMPURE = set(
+    [
+        "getenv",
+        "monotonic",
+        "now",
+        "open",
+        "print",
+        "random",
+        "time",
+        "today",
+        "utcnow",
+        "uuid1",
+        "uuid4",
+    ]
+)
 LAYERS = (
     {"config"},
     {"engine"},

@@ -27,7 +27,7 @@ FAULTS_OF_MODELS = (
     "html",
     "500",
     "hang",
-    "negative_tokens",
+    "null_choices",
     "blank",
     "not_json",
     "oversize",

@@ -1,6 +1,4 @@
-"""What becomes of what should never have come: a dead letter, a refusal or a failed run, and the
-partition goes on?
-"""
+"""Bad input ends as a dead letter, a refusal or a failed run, and its partition goes on."""
 
 import struct
 from datetime import timedelta
@@ -28,7 +26,7 @@ FAILED = {
     "asks-html": "bad_content_type",
     "asks-500": "http_500",
     "asks-hang": "timeout",
-    "asks-negative-tokens": "bad_answer",
+    "asks-null-choices": "bad_answer",
     "asks-blank": "empty_answer",
     "asks-not-json": "bad_json",
     "asks-oversize": "too_large",

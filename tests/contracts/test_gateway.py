@@ -1,6 +1,4 @@
-"""Does the gateway do on Kafka what it does in memory: with a key, with OpenAI's client, and a
-stream that resumes?
-"""
+"""The gateway on Kafka equals the gateway in memory: keys, OpenAI's client, resumed streams."""
 
 import json
 import os

@@ -1,6 +1,4 @@
-"""Is an export on the whole stack landed whole and once, though it comes twice, and counted in its
-tenant's usage?
-"""
+"""An OTLP export lands whole and once, though it comes twice, and counts as usage."""
 
 import gzip
 import json

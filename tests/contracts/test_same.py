@@ -1,6 +1,4 @@
-"""Does one scenario say the same in memory and on Kafka: the same events, by class and id, with the
-same content?
-"""
+"""A scenario gives the same events in memory and on Kafka."""
 
 import asyncio
 from collections import Counter

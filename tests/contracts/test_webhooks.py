@@ -1,6 +1,4 @@
-"""Does a real receiver get what happened, signed, after failures too; and is what it never took
-kept, and sent again?
-"""
+"""A receiver gets signed webhooks, after failures too; undelivered ones can be sent again."""
 
 import json
 import os

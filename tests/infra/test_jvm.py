@@ -1,6 +1,4 @@
-"""Are the JVMs' options and the names of their caches what they must be, and is a cache that is
-broken no hindrance?
-"""
+"""The JVMs' options and the names of their caches; a broken cache does no harm."""
 
 import os
 import shutil

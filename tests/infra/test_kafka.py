@@ -1,6 +1,4 @@
-"""Is the embedded broker a real one: transactions, data that survive kill -9, a registry that
-remembers?
-"""
+"""The embedded broker: transactions, durability over SIGKILL, and the schema registry."""
 
 import itertools
 import json

@@ -28,8 +28,8 @@ class Shelf:
         self.database = database
         self.rows = []
 
-    def greatest_offset(self, kind, partition):
-        return None
+    def greatest_offsets(self, kind, partition):
+        return {}
 
     def accepts_encoded(self, kind):
         return False

@@ -1,6 +1,4 @@
-"""How do the tests of the call runner drive it: processes to be killed, and a tool outside that
-counts its calls?
-"""
+"""Runs call runners as processes to be killed, with an outside tool that counts its calls."""
 
 import asyncio
 import contextlib

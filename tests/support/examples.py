@@ -1,6 +1,4 @@
-"""How does a test play an example of `infra/examples` whole, in memory, with its scripted model and
-tools?
-"""
+"""Plays an example of `infra/examples` in memory, with its scripted model and tools."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

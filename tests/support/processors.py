@@ -1,6 +1,4 @@
-"""What do tests of the processors share: a small company, and events with everything that a test
-does not care about?
-"""
+"""A small company and complete events for the tests of processors."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -26,7 +26,7 @@ from schemas.wire.record_types import RecordTypes
 from schemas.wire.topics import topic_of
 from streams.config import Settings
 from streams.engine import kafka
-from streams.engine.shapes import inputs, kinds, stages
+from streams.engine.shapes import Step, inputs, kinds, stages
 from streams.engine.stages import changelog
 from tests.support.toy import TOY
 
@@ -49,6 +49,8 @@ class Toy:
     settings: Settings
     key: str
     logs: Path
+    pipeline: tuple[Step, ...] = TOY
+    program: tuple[str, ...] = ("tests.support.toy_worker",)
     codec: Codec = field(default_factory=lambda: Codec(LocalIds(event_classes())))
     workers: dict[int, subprocess.Popen] = field(default_factory=dict)
     all_ever: list[subprocess.Popen] = field(default_factory=list)
@@ -56,7 +58,7 @@ class Toy:
     _tails: dict[str, tuple[Consumer, list[int]]] = field(default_factory=dict)
 
     def create(self) -> None:
-        steps = stages(TOY)[self.key]
+        steps = stages(self.pipeline)[self.key]
         classes = {kind for step in steps for kind in (*kinds(step.reads), *kinds(step.writes))} | {
             DeadLettered
         }
@@ -67,7 +69,7 @@ class Toy:
                 changelog.topic(self.key, PARTITIONS),
             ],
         )
-        self.inputs = [kind for kind in inputs(steps)]
+        self.inputs = [kind for kind in inputs(steps, self.pipeline)]
         self._producer = kafka.producer(self.settings, **{"linger.ms": 2})
 
     def start(self, slot: int, **settings: object) -> subprocess.Popen:
@@ -75,7 +77,7 @@ class Toy:
         self.begun[slot] = len(self.log(slot))
         with (self.logs / f"{self.key}-{slot}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.toy_worker", self.key, str(slot)],
+                [sys.executable, "-m", self.program[0], self.key, str(slot), *self.program[1:]],
                 cwd=ROOT,
                 env=os.environ | environment,
                 stdout=log,
@@ -194,7 +196,14 @@ def _kill_ready(home: Path, name: str) -> bool:
 
 
 @contextlib.contextmanager
-def toy(bootstrap: str, key: str, folder: Path, **settings: object) -> Iterator[Toy]:
+def toy(
+    bootstrap: str,
+    key: str,
+    folder: Path,
+    pipeline: tuple[Step, ...] = TOY,
+    program: tuple[str, ...] = ("tests.support.toy_worker",),
+    **settings: object,
+) -> Iterator[Toy]:
     made = Toy(
         Settings(
             kafka={"bootstrap.servers": bootstrap},
@@ -204,6 +213,8 @@ def toy(bootstrap: str, key: str, folder: Path, **settings: object) -> Iterator[
         ),
         key,
         folder,
+        pipeline,
+        program,
     )
     made.create()
     try:

@@ -23,7 +23,7 @@ def main(argv: list[str]) -> None:
     )
     if settings().objects:
         worker.codec = Codec(LocalIds(event_classes()), ObjectStore(settings().objects))
-    execute(worker, lambda: stage.run(settings(), key, int(slot), worker, TOY))
+    execute(worker, lambda: stage.run(settings(), key, int(slot), worker, TOY, {}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Tool calls of a model's answer: which of them are made, and why the others are not."""
 
-import hashlib
-import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,6 +25,7 @@ from processors.agent.decisions import (
     SearchKnowledge,
     ToolDecision,
 )
+from processors.agent.progress import DECLINED, must_stop, same_call
 from processors.agent.state import ActiveRun, agent_of
 from processors.common.json_schema import Unfit, read_arguments
 from processors.common.text import clean, compact
@@ -36,7 +36,6 @@ from schemas.events.values import ToolRequest
 
 CALLS_MAX = 64
 CALL_ID_CHARS = 200
-REPEATS_MAX = 3
 PASSAGES = 5
 PASSAGES_MAX = 50
 
@@ -47,7 +46,7 @@ CallEvent = ToolCalled | PassagesAsked | AgentRequested
 @dataclass(frozen=True)
 class PlannedCalls:
     """The calls of one turn. `repeated` names a tool that was called too often with the same
-    arguments; then nothing is called.
+    arguments and the same result; then nothing is called.
     """
 
     run: ActiveRun
@@ -72,14 +71,17 @@ def plan_calls(
     run: ActiveRun, requests: tuple[ToolRequest, ...], at: datetime, definitions: Definitions
 ) -> PlannedCalls:
     """Every request becomes a call or an error that the model is shown, in their order."""
-    repeats = dict(run.repeats)
+    limit = agent_of(run, definitions).limits.repeats
+    asked = Counter[str]()
     pending: list[PendingCall] = []
     decisions: list[CallDecision] = []
     for nth, request in enumerate(requests):
-        same = same_call(request)
-        repeats[same] = repeats.get(same, 0) + 1
-        if repeats[same] >= REPEATS_MAX:
+        if must_stop(run.repeats, request, limit):
             return PlannedCalls(run, repeated=request.name)
+        asked[same_call(request)] += 1
+        if limit is not None and asked[same_call(request)] >= limit:
+            pending.append(AnsweredCall(request.id, request.name, DECLINED))
+            continue
         try:
             decision = call_of(run, request, decisions, at, definitions)
         except Unfit as unfit:
@@ -89,7 +91,7 @@ def plan_calls(
         decisions.append(replace(decision, nth=nth))
         pending.append(pending_for(decision, request.name, at))
     made = sum(isinstance(one, ToolDecision) for one in decisions)
-    run = replace(counting(run, made), pending=tuple(pending), repeats=repeats)
+    run = replace(counting(run, made), pending=tuple(pending))
     return PlannedCalls(run, tuple(decisions))
 
 
@@ -97,16 +99,6 @@ def counting(run: ActiveRun, calls: int) -> ActiveRun:
     """The run with so many more calls. One that waits for approval is counted when it is made."""
     usage = replace(run.usage, tool_calls=run.usage.tool_calls + calls)
     return replace(run, usage=usage)
-
-
-def same_call(request: ToolRequest) -> str:
-    """Equal for calls of one tool with equal arguments, however they are written."""
-    try:
-        arguments = compact(json.loads(request.arguments))
-    except (ValueError, RecursionError):
-        arguments = request.arguments
-    text = f"{request.name}\n{arguments}".encode("utf-8", "replace")
-    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def pending_for(decision: CallDecision, tool: str, at: datetime) -> PendingCall:

@@ -37,11 +37,15 @@ def error_result(reason: str, detail: str) -> str:
 
 
 def error_in(content: str | None, reason: str) -> dict[str, str]:
-    """What `error_result` wrote with this reason; nothing of any other content."""
-    if not content or not content.startswith(f'{{"error": "{reason}", "detail": '):
+    """What `error_result` wrote with this reason, maybe behind a remark on lines of their own;
+    nothing of any other content.
+    """
+    text = content or ""
+    at = text.find(f'{{"error": "{reason}", "detail": ')
+    if at < 0 or (at > 0 and text[at - 1] != "\n"):
         return {}
     try:
-        return json.loads(content)
+        return json.loads(text[at:])
     except (ValueError, RecursionError):
         return {}
 

@@ -192,8 +192,8 @@ SELECT topic, partition, minute, argMax(balance.produced, counted_at) AS made,
        argMax(balance.doubled, counted_at) AS twice,
        argMax(landed_after_ms, counted_at) AS longest_ms,
        max(counted_at) AS last_counted
-FROM balance WHERE minute >= now('UTC') - INTERVAL {hours:UInt32} HOUR AND ({topic:String} = ''
-    OR topic = {topic:String})
+FROM balance WHERE minute >= now('UTC') - INTERVAL {hours:UInt32} HOUR
+       AND ({topic:String} = '' OR topic = {topic:String})
 GROUP BY topic, partition, minute
 ORDER BY nowhere + twice > 0 DESC, minute DESC, topic, partition LIMIT {limit:UInt32}""",
         {"topic": "", "hours": 24, "limit": 200},
@@ -227,12 +227,12 @@ SELECT 'runs' AS checked, count() AS all_rows, all_rows - uniqExact(id) AS doubl
        toInt64(in_totals) - toInt64(all_rows) AS off FROM runs
 UNION ALL
 SELECT 'spans', count() AS all_rows, all_rows - uniqExact(id),
-       (SELECT sum(steps) FROM steps_by_hour) AS in_totals, toInt64(in_totals) - toInt64(all_rows)
-       FROM spans
+       (SELECT sum(steps) FROM steps_by_hour) AS in_totals,
+       toInt64(in_totals) - toInt64(all_rows) FROM spans
 UNION ALL
 SELECT 'token_usage', count() AS all_rows, all_rows - uniqExact(id),
-       (SELECT sum(calls) FROM usage_by_hour) AS in_totals, toInt64(in_totals) - toInt64(all_rows)
-       FROM token_usage
+       (SELECT sum(calls) FROM usage_by_hour) AS in_totals,
+       toInt64(in_totals) - toInt64(all_rows) FROM token_usage
 UNION ALL
 SELECT 'feedback', count() AS all_rows, all_rows - uniqExact(id),
        (SELECT sum(given) FROM feedback_by_day) AS in_totals,
@@ -245,7 +245,7 @@ SELECT 'feedback', count() AS all_rows, all_rows - uniqExact(id),
 SELECT tenant, sum(calls_in_table) AS calls_here, sum(calls_in_stream) AS calls_streamed,
        sum(cost_in_table) AS cost_here_usd, sum(cost_in_stream) AS cost_streamed_usd
 FROM (SELECT tenant, count() AS calls_in_table, 0 AS calls_in_stream, sum(ifNull(cost_usd,
-    toDecimal128(0, 12)))
+       toDecimal128(0, 12)))
              AS cost_in_table, toDecimal128(0, 12) AS cost_in_stream
       FROM token_usage WHERE {MINE} AND at < {{until:DateTime('UTC')}} GROUP BY tenant
       UNION ALL

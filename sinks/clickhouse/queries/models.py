@@ -25,22 +25,21 @@ SELECT model, provider, route, count() AS attempts_made,
        round(quantileIfOrNull(0.5)(wait_ms, answered_here)) AS p50_ms,
        round(quantileIfOrNull(0.95)(wait_ms, answered_here)) AS p95_ms,
        topKIf(1)(reason, NOT answered_here)[1] AS fails_most_by
-FROM (SELECT *, reason IN ('', 'late', 'check_failed') AS answered_here FROM attempts WHERE {MINE}
-    AND {SINCE})
+FROM (SELECT *, reason IN ('', 'late', 'check_failed') AS answered_here FROM attempts
+       WHERE {MINE} AND {SINCE})
 GROUP BY model, provider, route ORDER BY attempts_made DESC, model""",
         lately(),
     ),
     Query(
         "breakers",
-        "Which models and tools are not asked because they fail, in how many call runners, and how "
-        "often lately",
+        "Which models and tools are not asked because they fail, in how many call runners, and how often lately",
         """
 SELECT kind, provider, name, countIf(state_now = 'open') AS open_in,
        countIf(state_now = 'half_open') AS half_open_in,
        count() AS runners_seen, sum(times_opened) AS opened, max(moved_at) AS last_moved_at,
        maxOrNullIf(moved_at + toIntervalMillisecond(open_for), state_now = 'open') AS open_until
 FROM (SELECT kind, provider, name, runner, argMax(state, (at, kafka_offset)) AS state_now,
-    countIf(state = 'open') AS times_opened,
+       countIf(state = 'open') AS times_opened,
              max(at) AS moved_at, argMax(open_ms, (at, kafka_offset)) AS open_for
       FROM breakers WHERE at >= now64(3, 'UTC') - INTERVAL {hours:UInt32} HOUR GROUP BY kind,
       provider, name, runner)

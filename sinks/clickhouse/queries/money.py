@@ -6,8 +6,7 @@ NONE = "toDecimal128(0, 12)"
 SAVED = {
     "saved_by_provider_usd": f"sum(ifNull(token_usage.uncached_usd - token_usage.cost_usd, {NONE}))",
     "saved_by_hits_usd": f"sum(ifNull(token_usage.saved_usd, {NONE}))",
-    "saved_by_routing_usd": f"sum(ifNull(token_usage.unrouted_usd - token_usage.cost_usd, {NONE})) "
-    "- "
+    "saved_by_routing_usd": f"sum(ifNull(token_usage.unrouted_usd - token_usage.cost_usd, {NONE})) - "
     f"sumIf(ifNull(token_usage.cost_usd, {NONE}), token_usage.wasted AND token_usage.route != '')",
 }
 """What was not paid, and why. A provider's cache: the same tokens without it, less the cost. The
@@ -81,13 +80,12 @@ SELECT tenant, model, count() AS calls, sum(input_tokens) AS sent,
 FROM token_usage WHERE {MINE} AND {SINCE}
 GROUP BY tenant, model
 ORDER BY ifNull(saved_by_provider_usd, toDecimal128(0, 12)) + saved_by_hits_usd DESC, tenant,
-    model""",
+       model""",
         lately(hours=720),
     ),
     Query(
         "savings",
-        "What was not paid, of what it would have been: thanks to providers' caches, to the "
-        "response cache "
+        "What was not paid, of what it would have been: thanks to providers' caches, to the response cache "
         "and to routing, beside each route's dearest model",
         f"""
 SELECT tenant, sum(token_usage.cost_usd) AS spent_usd,
@@ -132,8 +130,8 @@ SELECT tenant, sumIf(cost_usd, hour >= begin) AS spent_usd,
           3600)) AS a_day_usd,
        spent_usd + a_day_usd * dateDiff('second', moment, over) / 86400 AS forecast_usd,
        sumIf(charged_usd, hour >= begin) AS to_charge_usd,
-       if(full_days > 0, sumIf(charged_usd, hour >= since
-       AND hour < today) / greatest(full_days, 1),
+       if(full_days > 0, sumIf(charged_usd, hour >= since AND hour < today) / greatest(full_days,
+       1),
           sumIf(charged_usd, hour >= today) * 86400 / greatest(dateDiff('second', min(hour),
           moment), 3600))
        AS to_charge_a_day_usd,
@@ -172,8 +170,8 @@ ORDER BY ended_at DESC LIMIT {{limit:UInt32}}""",
 SELECT at, run, tenant, agent, outcome, substring(question, 1, 200) AS asked,
        substring(answer, 1, 200) AS answered
 FROM runs WHERE {MINE}
-  AND (hasAllTokens(question, lower({{words:String}}))
-  OR hasAllTokens(answer, lower({{words:String}})))
+  AND (hasAllTokens(question, lower({{words:String}})) OR hasAllTokens(answer,
+  lower({{words:String}})))
 ORDER BY at DESC LIMIT {{limit:UInt32}}""",
         {"tenant": "", "words": "order", "limit": 20},
     ),

@@ -16,8 +16,7 @@ def alike(column: str) -> str:
 QUALITY = (
     Query(
         "drift",
-        "What of an agent's questions, answers, waits, outcomes and models moved since the week "
-        "before",
+        "What of an agent's questions, answers, waits, outcomes and models moved since the week before",
         f"""
 SELECT at AS hour, tenant, agent, feature, round(psi, 4) AS moved_psi,
        round(psi_critical, 4) AS told_from_psi,
@@ -67,8 +66,8 @@ GROUP BY tenant, tool ORDER BY errors DESC, calls DESC, tenant, tool LIMIT {{lim
         "retries_and_fallbacks",
         "Which models were asked again or stood in for another, why, and at what cost",
         f"""
-SELECT tenant, model, count() AS asked, countIf(nth > 1 AND NOT hedge
-       AND model = first_asked) AS retries,
+SELECT tenant, model, count() AS asked,
+       countIf(nth > 1 AND NOT hedge AND model = first_asked) AS retries,
        countIf(nth > 1 AND NOT hedge AND model != first_asked) AS stood_in,
        countIf(hedge) AS hedges,
        countIf(reason NOT IN ('', 'late', 'cancelled')) AS in_vain,
@@ -92,7 +91,7 @@ SELECT tenant, agent, part.1 AS spent_on, steps, round(part.2 / all_runs) AS ms_
        if(spent_on = 'between steps', NULL, round(half_ms)) AS step_p50_ms,
        if(spent_on = 'between steps', NULL, round(most_ms)) AS step_p95_ms
 FROM (SELECT tenant, agent, operation, count() AS steps, sum(wait_ms) AS spent_ms,
-    quantile(0.5)(wait_ms) AS half_ms,
+       quantile(0.5)(wait_ms) AS half_ms,
              quantile(0.95)(wait_ms) AS most_ms,
              max(if(operation = 'invoke_agent', count(), 1)) OVER (PARTITION BY tenant,
              agent) AS all_runs,
@@ -102,8 +101,8 @@ FROM (SELECT tenant, agent, operation, count() AS steps, sum(wait_ms) AS spent_m
              agent) AS within_ms,
              arrayJoin(if(operation = 'invoke_agent', [('the whole run', toInt64(whole_ms)),
              ('between steps', greatest(
-                 toInt64(whole_ms) - toInt64(within_ms),
-                 0))], [(toString(operation), toInt64(spent_ms))])) AS part
+                 toInt64(whole_ms) - toInt64(within_ms), 0))], [(toString(operation),
+                 toInt64(spent_ms))])) AS part
       FROM spans WHERE {MINE} AND {SINCE} AND source = 'weir' GROUP BY tenant, agent, operation)
 ORDER BY tenant, agent, spent_on = 'the whole run' DESC, ms_a_run DESC, spent_on""",
         lately(),
@@ -116,16 +115,16 @@ SELECT tenant, agent, sum(asked) AS all_runs, sum(found) AS with_findings,
        round(with_findings / greatest(all_runs, 1), 4)
        AS found_share, sum(blocking) AS blocked, sum(redacting) AS redacted,
        sum(flagging) AS flagged,
-       sum(shadowed) AS in_shadow,
-       arrayStringConcat(arrayFlatten(groupArray(rules)), ', ') AS mostly
+       sum(shadowed) AS in_shadow, arrayStringConcat(arrayFlatten(groupArray(rules)),
+       ', ') AS mostly
 FROM (SELECT tenant, agent, count() AS asked, 0 AS found, 0 AS blocking, 0 AS redacting,
-    0 AS flagging, 0 AS shadowed,
+       0 AS flagging, 0 AS shadowed,
              emptyArrayString() AS rules
       FROM runs WHERE {MINE} AND {SINCE} AND outcome != 'refused' GROUP BY tenant, agent
       UNION ALL
       SELECT tenant, agent, 0, uniqExact(run), uniqExactIf(run, enforced AND action = 'block'),
-             uniqExactIf(run, enforced AND action = 'redact'), uniqExactIf(run, enforced
-             AND action = 'flag'),
+             uniqExactIf(run, enforced AND action = 'redact'),
+             uniqExactIf(run, enforced AND action = 'flag'),
              uniqExactIf(run, NOT enforced), topK(3)(toString(rule))
       FROM verdicts WHERE {MINE} AND {SINCE} GROUP BY tenant, agent)
 GROUP BY tenant, agent ORDER BY found_share DESC, tenant, agent""",
@@ -139,7 +138,7 @@ SELECT tenant, agent, what, count() AS loops_found, max(times) AS most_often,
        max(newest) AS newest_at,
        groupArraySample(3, 1)(run) AS examples
 FROM (SELECT tenant, agent, concat('called ', tool, ' alike') AS what, run, count() AS times,
-    max(at) AS newest
+       max(at) AS newest
       FROM spans WHERE {MINE} AND {SINCE} AND operation = 'execute_tool' AND source = 'weir'
       GROUP BY tenant, agent, run, tool, cityHash64(input) HAVING times >= {{times:UInt32}}
       UNION ALL

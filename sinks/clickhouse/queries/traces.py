@@ -42,7 +42,7 @@ SELECT tenant, source, agent, model, provider, count() AS calls, sum(input_token
        countIf(cost_usd IS NULL) AS without_price
 FROM token_usage WHERE {MINE} AND {SINCE}
 GROUP BY tenant, source, agent, model, provider ORDER BY calls DESC, tenant, source, agent,
-    model""",
+       model""",
         lately(),
     ),
     Query(

@@ -50,7 +50,7 @@ SELECT {split}, count() AS model_calls, sum(input_tokens) AS input,
        sum(token_usage.charged_usd) AS charged_usd,
        countIf(token_usage.cost_usd IS NULL) AS unpriced_calls
 FROM token_usage WHERE {MINE} AND {SINCE} GROUP BY {split}
-    ORDER BY cost_usd DESC NULLS LAST {LIMIT}""",
+ORDER BY cost_usd DESC NULLS LAST {LIMIT}""",
     )
     QUERIES[f"cost_over_time_{split}"] = PageQuery(
         f"Cost by {split}, USD",

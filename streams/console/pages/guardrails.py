@@ -19,7 +19,7 @@ QUERIES: dict[str, PageQuery] = {
 SELECT policy, policy_version, stage, rule, category, action, countIf(enforced) AS enforced_times,
        countIf(NOT enforced) AS in_shadow, sum(findings) AS found, max(at) AS newest
 FROM verdicts WHERE {MINE} AND {SINCE} GROUP BY policy, policy_version, stage, rule, category,
-    action ORDER BY found DESC""",
+       action ORDER BY found DESC""",
     ),
     "verdicts_over_time": PageQuery(
         "Findings by rule",
@@ -31,10 +31,10 @@ GROUP BY time, series ORDER BY time""",
     "not_completed": PageQuery(
         "Refused, blocked, stopped, failed",
         f"""
-SELECT tenant, agent, outcome, reason, count() AS times, any(run) AS run, any(detail) AS example
-       FROM runs
+SELECT tenant, agent, outcome, reason, count() AS times, any(run) AS run,
+       any(detail) AS example FROM runs
 WHERE {MINE} AND {SINCE} AND outcome != 'completed' GROUP BY tenant, agent, outcome, reason
-    ORDER BY times DESC {LIMIT}""",
+ORDER BY times DESC {LIMIT}""",
     ),
 }
 

@@ -41,8 +41,8 @@ GROUP BY time, series ORDER BY time""",
     "waits": PageQuery(
         "How long runs take, ms",
         f"""
-SELECT {BUCKET} AS time,
-       arrayJoin([('p50', quantile(0.5)(wait_ms)), ('p95', quantile(0.95)(wait_ms))]) AS pair,
+SELECT {BUCKET} AS time, arrayJoin([('p50', quantile(0.5)(wait_ms)), ('p95',
+       quantile(0.95)(wait_ms))]) AS pair,
        pair.1 AS series, pair.2 AS value FROM runs WHERE {MINE} AND {SINCE} AND outcome != 'refused'
 GROUP BY time ORDER BY time""",
     ),
@@ -60,7 +60,7 @@ SELECT tenant, agent, agent_version, count() AS all_runs,
        round(quantile(0.95)(wait_ms)) AS p95_ms, sum(cost_usd) AS cost_usd,
        sum(unpriced_calls) AS unpriced_calls
 FROM runs WHERE {MINE} AND {SINCE} GROUP BY tenant, agent, agent_version
-    ORDER BY all_runs DESC {LIMIT}""",
+ORDER BY all_runs DESC {LIMIT}""",
     ),
     "delays": PageQuery(
         "How far behind",
@@ -80,8 +80,8 @@ SELECT (SELECT count() FROM dead_letters WHERE {MINE} AND {SINCE}) AS dead_lette
        (SELECT argMax(tenant, share) FROM budget_alerts WHERE {MINE} AND {SINCE}) AS budget_of,
        (SELECT countIf(outcome IN ('failed', 'stopped')) FROM runs WHERE {MINE}
        AND {SINCE}) AS failed,
-       (SELECT groupUniqArrayIf(name, state_now = 'open')
-       FROM (SELECT name, argMax(state, at) AS state_now FROM breakers
+       (SELECT groupUniqArrayIf(name, state_now = 'open') FROM (SELECT name, argMax(state,
+       at) AS state_now FROM breakers
         WHERE {MINE} AND {SINCE} GROUP BY kind, name, runner)) AS not_asked,
        (SELECT countIf(not_undone != '') FROM runs WHERE {MINE} AND {SINCE}) AS not_undone""",
     ),

@@ -57,9 +57,9 @@ GROUP BY tenant, run ORDER BY began DESC {LIMIT}""",
         "Asked by, and asked in turn",
         f"""
 SELECT run, parent_run, agent, agent_version AS version, outcome, reason, wait_ms, cost_usd
-       FROM runs
+FROM runs
 WHERE {MINE} AND (run = {{run:UUID}} OR parent_run = {{run:UUID}} OR run = {{parent:UUID}})
-    ORDER BY started_at""",
+ORDER BY started_at""",
     ),
     "verdicts_of_run": PageQuery(
         "Guardrails",
@@ -83,7 +83,7 @@ SELECT started_at, wait_ms, name, operation, status, error_type, span, parent, r
        substringUTF8(input, 1, {TEXT_SHOWN // 4}) AS input,
        substringUTF8(output, 1, {TEXT_SHOWN}) AS output
 FROM spans WHERE trace = {{trace:String}} AND {MINE} ORDER BY started_at, at
-    LIMIT {SPANS_SHOWN + 1}""",
+LIMIT {SPANS_SHOWN + 1}""",
     ),
 }
 
@@ -126,8 +126,7 @@ async def runs(look: PageRequestOf) -> HTMLResponse:
         filters=OUTCOMES,
         tables=tables,
         older=older,
-        about=f"The newest {ROWS_SHOWN} that fit; an export has them all. Words are looked for in "
-        "questions and answers, "
+        about=f"The newest {ROWS_SHOWN} that fit; an export has them all. Words are looked for in questions and answers, "
         "whole words only.",
     )
 

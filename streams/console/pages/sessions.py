@@ -19,7 +19,7 @@ SELECT tenant, session, user, agents, started_at, ended_at, runs_ended, complete
        model_calls, tool_calls,
        input_tokens, output_tokens, cost_usd
 FROM sessions WHERE {MINE} AND ended_at >= now64(3, 'UTC') - INTERVAL {{hours:UInt32}} HOUR
-    ORDER BY ended_at DESC {LIMIT}""",
+ORDER BY ended_at DESC {LIMIT}""",
     ),
     "session": PageQuery(
         "Conversation",

@@ -19,7 +19,7 @@ QUERIES: dict[str, PageQuery] = {
 SELECT topic, round(sum(made) / 10, 1) AS a_minute, sum(nowhere) AS lost, sum(twice) AS doubled,
        max(longest) AS landed_after_ms
 FROM (SELECT topic, partition, minute, argMax(produced, counted_at) AS made, argMax(lost,
-    counted_at) AS nowhere,
+       counted_at) AS nowhere,
              argMax(doubled, counted_at) AS twice, argMax(landed_after_ms, counted_at) AS longest
       FROM balance WHERE minute >= now('UTC') - INTERVAL 10 MINUTE GROUP BY topic, partition,
       minute)

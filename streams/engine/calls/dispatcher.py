@@ -10,9 +10,8 @@ import asyncio
 import logging
 import queue
 import threading
-import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -23,8 +22,9 @@ from confluent_kafka import Message
 from schemas.definitions.kinds import Definitions
 from schemas.events.base import Event, Unprocessable
 from schemas.events.operations import Reason
-from schemas.ports import ChatQuestion, Failure, Impossible, Uncertain
+from schemas.ports import ChatQuestion, Failure, Uncertain
 from schemas.wire.codec import Undecodable
+from streams.engine.calls.asking import Port, Report, answer_of
 from streams.engine.calls.cancellation import Endings
 from streams.engine.calls.offset_tracker import Tracker
 from streams.engine.monitoring.telemetry import Metrics
@@ -38,7 +38,6 @@ MARKED = ("once", "reconcilable")
 """Effects of which a crash must leave a trace: the one is never begun again, the other first asked
 about.
 """
-Port = Callable[[Any], Awaitable[Any]]
 
 
 class Place(NamedTuple):
@@ -126,7 +125,7 @@ class Lanes:
     ):
         self.done: queue.SimpleQueue[Finished | Mark | Exception] = queue.SimpleQueue()
         self._ports, self._definitions, self._may_begin = ports, definitions, may_begin
-        self._stopping, self._metrics = stopping, metrics
+        self._stopping, self._report = stopping, Report(metrics, NAME)
         self._loop = asyncio.new_event_loop()
         self._free = asyncio.Semaphore(at_once)
         self._lanes: dict[tuple[str, str], deque[Question]] = {}
@@ -252,21 +251,9 @@ class Lanes:
         return await granted and self._may_begin() and question.part.live
 
     async def _answer(self, question: Question, asked: Any, definitions: Definitions) -> Outcome:
-        name, began, started_at = question.part.step.by.port, time.perf_counter(), datetime.now(UTC)
-        if isinstance(asked, Impossible):
-            answer: Any = Failure(asked.reason, asked.detail, started_at, started_at)
-        else:
-            try:
-                answer = await self.endings.answer(question.event, asked, self._ports[name])
-            except Exception as error:
-                log.exception("port %s raised", name)
-                answer = Failure(
-                    "error", f"{type(error).__name__}: {error}", started_at, datetime.now(UTC)
-                )
-        outcome = answer.reason if isinstance(answer, Failure) else type(answer).__name__.lower()
-        self._metrics.count("weir_calls", consumer=NAME, port=name, outcome=outcome)
-        self._metrics.observe(
-            "weir_call_seconds", time.perf_counter() - began, consumer=NAME, port=name
+        name = question.part.step.by.port
+        answer = await answer_of(
+            name, self._ports[name], question.event, asked, self.endings, self._report
         )
         return await self._told(question, answer, definitions)
 

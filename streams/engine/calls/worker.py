@@ -27,6 +27,7 @@ from schemas.wire.topics import MESSAGE_BYTES_MAX
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.calls import recovery
+from streams.engine.calls.asking import Port
 from streams.engine.calls.assignment import Holding, check_topics
 from streams.engine.calls.cancellation import Hearing
 from streams.engine.calls.dispatcher import (
@@ -36,7 +37,6 @@ from streams.engine.calls.dispatcher import (
     Mark,
     Part,
     Place,
-    Port,
     Question,
     unreadable,
 )

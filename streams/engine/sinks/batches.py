@@ -180,9 +180,9 @@ class Lane:
         self.passed_since = self.passed_since or now
         return True
 
-    def is_to_be_told(self, now: float) -> bool:
-        """Whether a commit should tell how far rows are stored: where records wait, the one that
-        records their range tells it.
+    def needs_commit(self, now: float) -> bool:
+        """Whether a commit should say how far rows are stored: where records wait, the one that
+        records their range says it.
         """
         if self.cut or self.buffer or self.pending or self.new:
             return False
@@ -197,8 +197,8 @@ class Lane:
             return self.stored
         return max(self.stored or 0, self.newest + 1)
 
-    def told(self) -> None:
-        """A commit has told how far rows are stored."""
+    def committed(self) -> None:
+        """A commit says how far rows are stored."""
         self.stored = self.passed_since = None
 
     def make_cut(self, limits: Limits, epoch: str, now: float) -> Cut | None:

@@ -206,7 +206,7 @@ class SinkWorker:
             # Not recorded though it has letters: read, and so tried, once more.
             cut.read = cut.recorded or not bad
             if cut.recorded:
-                lane.told()
+                lane.committed()
 
     def _is_new_indeed(self, lane: Lane, now: float) -> bool:
         """Whether the sink has said that it has no rows of a topic without offsets; the writer asks
@@ -239,13 +239,13 @@ class SinkWorker:
 
     def _record(self, now: float) -> None:
         """One commit of the new cuts' ranges, and of how far idle partitions are stored."""
-        due = [lane for lane in self._lanes.values() if _is_to_be_told(lane, now)]
+        due = [lane for lane in self._lanes.values() if _needs_commit(lane, now)]
         if not due or not self._topics.are_the_same(lane.topic for lane in due):
             return
         committed = self._ledger.record(due)
         for lane in due:
             if lane.place in committed:
-                lane.told()
+                lane.committed()
                 if lane.cut:
                     lane.cut.recorded = True
 
@@ -374,7 +374,7 @@ class SinkWorker:
             [
                 lane
                 for lane in self._lanes.values()
-                if lane.is_to_be_told(math.inf) or (lane.stored is not None and not lane.cut)
+                if lane.needs_commit(math.inf) or (lane.stored is not None and not lane.cut)
             ]
         )
 
@@ -387,7 +387,7 @@ def _collect_seldom() -> None:
     gc.set_threshold(GARBAGE, 20, 20)
 
 
-def _is_to_be_told(lane: Lane, now: float) -> bool:
+def _needs_commit(lane: Lane, now: float) -> bool:
     if lane.cut:
         return lane.cut.read and not lane.cut.recorded
-    return lane.is_to_be_told(now)
+    return lane.needs_commit(now)

@@ -1,4 +1,4 @@
-"""Which partitions does a stage worker hold, and how does it come by their state?
+"""The partitions that a stage worker holds, and how it comes by their state.
 
 Assigned: ask what the group committed (this waits until a dead twin's transaction is over), then
 read the changelog to its end, and begin where the changelog says. Both must be of one turn; where
@@ -10,14 +10,15 @@ had a turn in between.
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from streams.config import Settings
 from streams.engine.kafka import ANSWER_S, or_end, patiently
 from streams.engine.stages.changelog import Place, Restorer
-from streams.engine.stages.processor import Partition, Taker
+from streams.engine.stages.partition import Partition
+from streams.engine.stages.processor import Taker
 from streams.engine.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -27,10 +28,24 @@ PAUSE_S = 0.1
 
 
 class Ownership:
-    """The partitions held, by number. The same numbers of every input topic, always."""
+    """The partitions held, by number. The same numbers of every input topic, always.
 
-    def __init__(self, settings: Settings, key: str, taker: Taker, worker: Worker):
+    `changed` is called when other partitions are held. `epoch` counts how often positions were set:
+    a record that was fetched in an earlier one is not to be taken.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        key: str,
+        taker: Taker,
+        worker: Worker,
+        changed: Callable[[], None] = lambda: None,
+    ):
         self.held: dict[int, Partition] = {}
+        self.epoch = 0
+        self.paused = False
+        self._changed = changed
         self.worker = worker
         self._taker, self._name, self._topics = taker, f"stage-{key}", taker.types.topics
         self._restorer = Restorer(settings, key, worker.beat)
@@ -41,7 +56,8 @@ class Ownership:
         numbers = self._numbers(positions)
         self.held = self._restored(consumer, numbers, self._aside)
         self._aside = {}
-        consumer.assign(self.positions())
+        self.assign(consumer)
+        self._changed()
         self.worker.ready(True)
         self.worker.metrics.gauge("weir_partitions_owned", len(self.held), consumer=self._name)
         log.info(
@@ -53,7 +69,9 @@ class Ownership:
     @or_end
     def on_revoke(self, consumer: Consumer, positions: list[TopicPartition]) -> None:
         self._aside, self.held = self.held, {}
+        self.epoch += 1
         consumer.unassign()
+        self._changed()
         self.worker.ready(False)
         log.info("revoked partitions=%s", sorted(self._aside))
 
@@ -62,7 +80,25 @@ class Ownership:
         that stands.
         """
         self.held = self._restored(consumer, list(self.held), {})
+        self.assign(consumer)
+
+    def assign(self, consumer: Consumer) -> None:
+        """Reads on from where the state stands.
+
+        Resumed first, where it was paused: the client resumes at the record that it gave out last,
+        which after an abort is behind what has to be read again.
+        """
+        self.epoch += 1
+        if self.paused:
+            consumer.resume(consumer.assignment())
+            self.paused = False
         consumer.assign(self.positions())
+
+    def pause(self, consumer: Consumer) -> None:
+        """Reads no further until `assign`."""
+        if not self.paused:
+            consumer.pause(consumer.assignment())
+            self.paused = True
 
     def positions(self) -> list[TopicPartition]:
         """Where to go on, of every topic and partition."""
@@ -120,7 +156,7 @@ class Ownership:
         return found
 
     def _untouched(self, partition: Partition, committed: Place) -> bool:
-        return partition.place.turn == committed.turn and not partition.moved
+        return partition.place.turn == committed.turn and not partition.dirty
 
     def _read(self, numbers: list[int]) -> dict[int, Partition]:
         made = {}

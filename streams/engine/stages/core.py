@@ -8,16 +8,19 @@ window that raises cannot be given back to anybody, so it is done with, and repo
 `drain_failed`; what else is due goes on.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import orjson
 
 from schemas.definitions.kinds import Definitions
 from schemas.events.base import Event, milliseconds
-from streams.engine.shapes import Each, Fold, Step, Window, kinds
+from streams.engine.calls.in_flight import CallKey
+from streams.engine.shapes import Call, Each, Fold, Step, Window, kinds
 from streams.engine.stages.fold_state import Folds, Journal
+from streams.engine.stages.open_calls import OpenCalls, OpenQuestion
 from streams.engine.stages.windows import NEVER, Windows, from_ms
 
 Run = Callable[[Event, str], Iterable[Event]]
@@ -45,7 +48,11 @@ class Core:
     """
 
     def __init__(
-        self, steps: tuple[Step, ...], definitions: Callable[[], Definitions] = Definitions
+        self,
+        steps: tuple[Step, ...],
+        definitions: Callable[[], Definitions] = Definitions,
+        from_outside: Collection[type[Event]] = (),
+        by_words: bool = True,
     ):
         self.seq, self.watermark = 0, NEVER
         self._newest, self._definitions = definitions, Definitions()
@@ -54,6 +61,11 @@ class Core:
         self._windows = {
             s.name: Windows(s, self._journal) for s in steps if isinstance(s.by, Window)
         }
+        self._calls = {
+            s.name: OpenCalls(s, self._journal, by_words) for s in steps if isinstance(s.by, Call)
+        }
+        self._from_outside = frozenset(from_outside)
+        self._asked: list[CallKey] = []
         self._late: list[tuple[str, Event]] = []
         self._failed: list[Failed] = []
         self._changed = False
@@ -74,10 +86,17 @@ class Core:
                 return lambda event, key: folds.take(event, key, self._definitions)
             case Window(late_to_dead_letters=wanted):
                 return lambda event, key: self._add(step.name, event, key, wanted)
+            case Call(repeatable=True):
+                calls = self._calls[step.name]
+                return lambda event, key: self._ask(calls, event)
         raise TypeError(
-            f"{step.name}: a {type(step.by).__name__} does not run in a stage; "
-            f"the call runner has Calls"
+            f"{step.name}: this {type(step.by).__name__} does not run in a stage; "
+            f"the call runner makes calls that are not repeatable"
         )
+
+    def _ask(self, calls: OpenCalls, event: Event) -> tuple[Event, ...]:
+        self._asked.append(calls.open(event).key)
+        return ()
 
     def _add(self, name: str, event: Event, key: str, late_wanted: bool) -> tuple[Event, ...]:
         if not self._windows[name].take(event, key, self._definitions) and late_wanted:
@@ -89,16 +108,82 @@ class Core:
         changed.
         """
         self._definitions = self._newest()
-        late = len(self._late)
+        noted = self._noted()
         try:
             caused = self._follow([event], event.partition_key())
         except BaseException:
-            self._journal.undo()
-            del self._late[late:]
+            self._undo(noted)
             raise
         self._took(event)
         del caused[0]
         return caused + self._close_windows() if self._windows else caused
+
+    def waiting(self, key: CallKey) -> OpenQuestion | None:
+        """The question, where it is still open in just these words."""
+        return self._calls[key.step].find(key) if key.step in self._calls else None
+
+    def open_calls(self) -> list[OpenQuestion]:
+        """All questions without an answer."""
+        return [call for calls in self._calls.values() for call in calls.all()]
+
+    def answer(self, key: CallKey, answer: Any) -> list[Event]:
+        """What a call tells of its answer, and all that this causes, in order. The question is open
+        no more. Where a step raises, nothing has changed.
+
+        What is also read from outside goes around by its topic: there is one order of it.
+        """
+        self._definitions = self._newest()
+        noted = self._noted()
+        calls = self._calls[key.step]
+        event, step = calls.find(key).event, calls.step
+        try:
+            calls.close(key)
+            told = self._told(step, event, answer)
+            around = [made for made in told if type(made) in self._from_outside]
+            queue = [made for made in told if type(made) not in self._from_outside]
+            caused = around + self._follow(queue, event.partition_key())
+        except BaseException:
+            self._undo(noted)
+            raise
+        self._took(*told)
+        return caused + self._close_windows()
+
+    def _told(self, step: Step, event: Event, answer: Any) -> list[Event]:
+        told = list(step.by.run_tell(event, answer, self._definitions))
+        for made in told:
+            if type(made) not in self._speaks[step.name]:
+                raise _undeclared(step.name, made)
+        return told
+
+    def give_up(self, key: CallKey) -> None:
+        """Closes a question of which nothing can be told."""
+        self._calls[key.step].close(key)
+        self._took()
+
+    def ask_again(self, key: CallKey) -> OpenQuestion:
+        """Marks a question as asked once more."""
+        call = self._calls[key.step].again(key)
+        self._journal.keep()
+        self._changed = True
+        return call
+
+    def drain_asked(self, trace: str | None = None) -> list[OpenQuestion]:
+        """The questions asked since the last call and still open. They belong to this trace."""
+        asked, self._asked = self._asked, []
+        return [
+            self._calls[key.step].trace(key, trace)
+            for key in asked
+            if self.waiting(key) is not None
+        ]
+
+    def _noted(self) -> tuple[int, int]:
+        return len(self._late), len(self._asked)
+
+    def _undo(self, noted: tuple[int, int]) -> None:
+        """Everything is as it was before the unit of work, late events and questions too."""
+        self._journal.undo()
+        del self._late[noted[0] :]
+        del self._asked[noted[1] :]
 
     def fire(self, now: datetime) -> list[Event]:
         """The wake events of the timers due at `now`, oldest first, each followed by what it
@@ -114,12 +199,12 @@ class Core:
         return made + self._close_windows()
 
     def _wake(self, folds: Folds, key: str, wake_at: datetime) -> list[Event]:
-        woke, late = folds.wake_event(key, wake_at), len(self._late)
+        woke = folds.wake_event(key, wake_at)
+        noted = self._noted()
         try:
             caused = self._follow([woke], key)
         except Exception as error:
-            self._journal.undo()
-            del self._late[late:]
+            self._undo(noted)
             self._failed.append(Failed(folds.name, key, wake_at, woke.model_dump_json(), error))
             caused = [woke]
         self._took(woke)
@@ -177,12 +262,14 @@ class Core:
                     queue.append(made)
         return queue
 
-    def _took(self, event: Event) -> None:
+    def _took(self, *events: Event) -> None:
+        """Something was taken: an event, or an answer with the events that tell of it."""
         self._journal.keep()
         self.seq += 1
         self._changed = True
-        if event.at > self.watermark:
-            self.watermark = event.at
+        for event in events:
+            if event.at > self.watermark:
+                self.watermark = event.at
 
     def _close_windows(self) -> list[Event]:
         made: list[Event] = []
@@ -196,7 +283,8 @@ class Core:
         return made
 
     def _close(self, windows: Windows, cell: tuple[str, int, int]) -> list[Event]:
-        late, said = len(self._late), []
+        noted = self._noted()
+        said: list[Event] = []
         try:
             for made in windows.close(cell, self._definitions):
                 if type(made) not in self._speaks[windows.name]:
@@ -204,8 +292,7 @@ class Core:
                 said.append(made)
             said = self._follow(said, cell[0])
         except Exception as error:
-            self._journal.undo()
-            del self._late[late:]
+            self._undo(noted)
             total = windows.total_json(cell)
             self._failed.append(Failed(windows.name, cell[0], from_ms(cell[1]), total, error))
             said = []
@@ -218,7 +305,7 @@ class Core:
         if not self._changed:
             return []
         self._changed = False
-        owners = (*self._folds.values(), *self._windows.values())
+        owners = (*self._folds.values(), *self._windows.values(), *self._calls.values())
         records = [
             (orjson.dumps(cell), value) for owner in owners for cell, value in owner.changes()
         ]
@@ -249,6 +336,8 @@ class Core:
         elif what == "window" and place[0] in self._windows:
             name, *cell = place
             self._windows[name].load(tuple(cell), value)
+        elif what == "call" and place[0] in self._calls:
+            self._calls[place[0]].load(place[1], place[2], value)
 
     def check_whole(self) -> None:
         """Raises where the changelog lacks a part of a state: that must never be taken for an empty
@@ -257,6 +346,7 @@ class Core:
         lacking = [
             f"{name} {key!r}" for name, folds in self._folds.items() for key in folds.incomplete
         ]
+        lacking += [f"{name} {key}" for name, calls in self._calls.items() for key in calls.join()]
         if lacking:
             raise ValueError(
                 f"the changelog has not all parts of {lacking[0]} ({len(lacking)} states lack some): it was "

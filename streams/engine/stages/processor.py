@@ -12,8 +12,9 @@ does not: a third is saved.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 from confluent_kafka import Message
 
@@ -21,17 +22,27 @@ from schemas.definitions.kinds import Definitions
 from schemas.events.agent.runs import RequestRefused, RunFinished
 from schemas.events.base import Event, Unprocessable
 from schemas.events.operations import DeadLettered, Reason
-from schemas.wire.codec import Codec, Headers, Undecodable, headers_of, trace_of, traceparent_of
+from schemas.wire.codec import (
+    Codec,
+    Headers,
+    Undecodable,
+    headers_of,
+    to_json,
+    trace_of,
+    traceparent_of,
+)
 from schemas.wire.large_bodies import StoreAway
 from schemas.wire.record_types import ForeignType, RecordTypes
 from streams.config import Settings
 from streams.engine import dead_letters
+from streams.engine.calls.in_flight import CallKey
+from streams.engine.calls.stage_calls import UnaskableError
 from streams.engine.monitoring.telemetry import Metrics
 from streams.engine.schema_registry import NotRegistered, RegistryAway
 from streams.engine.shapes import Fold, SessionGap, Step, Window, inputs
-from streams.engine.stages.changelog import PLACE, Place
 from streams.engine.stages.core import Core, Failed
-from streams.engine.stages.partitioner import Partitioner
+from streams.engine.stages.open_calls import OpenQuestion
+from streams.engine.stages.partition import Partition, Partitioner
 
 Record = tuple[str, bytes, bytes, Headers]
 """Topic, value, key, headers."""
@@ -48,50 +59,16 @@ what failed.
 """
 
 
+Origin = Message | CallKey | None
+"""What records follow from: a record, the answer to a call, or a timer (None)."""
+
+
 class Unwritable(Exception):
-    """What followed from a record cannot be written; the record itself has to become a dead letter."""
+    """What followed from a record or an answer cannot be written: that becomes a dead letter."""
 
-    def __init__(self, message: Message, why: str):
+    def __init__(self, origin: Origin, why: str):
         super().__init__(why)
-        self.message = message
-
-
-@dataclass
-class Partition:
-    """One partition of a stage in a worker's hands: its core, and where it stands."""
-
-    number: int
-    core: Core
-    place: Place
-    moved: set[str] = field(default_factory=set)
-    ends: dict[str, int] = field(default_factory=dict)
-    quiet_since: float = field(default_factory=time.monotonic)
-    last_event_at: datetime | None = None
-    windows_may_be_open: bool = True
-    idle: bool = False
-
-    def has_seen(self, message: Message) -> bool:
-        return message.offset() < self.place.offsets.get(message.topic(), 0)
-
-    def pass_over(self, message: Message) -> None:
-        """The record is taken: the next one of its topic is due."""
-        topic = message.topic()
-        self.place.offsets[topic] = message.offset() + 1
-        self.moved.add(topic)
-        self.quiet_since, self.last_event_at, self.windows_may_be_open = (
-            time.monotonic(),
-            None,
-            True,
-        )
-
-    @classmethod
-    def restored(cls, number: int, core: Core, cells: dict[bytes, bytes]) -> "Partition":
-        """Out of the last values in a changelog, which are used up."""
-        place = Place.from_json(cells.pop(PLACE, None))
-        for key, value in cells.items():
-            core.load(key, value)
-        core.check_whole()
-        return cls(number, core, place)
+        self.origin = origin
 
 
 class Taker:
@@ -100,9 +77,15 @@ class Taker:
     """
 
     def __init__(
-        self, settings: Settings, name: str, steps: tuple[Step, ...], codec: Codec, partitions: int
+        self,
+        settings: Settings,
+        name: str,
+        steps: tuple[Step, ...],
+        codec: Codec,
+        partitions: int,
+        pipeline: tuple[Step, ...],
     ):
-        self.types = RecordTypes(settings.prefix, inputs(steps))
+        self.types = RecordTypes(settings.prefix, inputs(steps, pipeline))
         self.dead: dict[Reason, int] = {}
         self.ended: dict[str, int] = {}
         self.share = dead_letters.ShareLimit(settings.dead_share_max)
@@ -114,7 +97,9 @@ class Taker:
         }
         self._topics: dict[type[Event], str] = {}
         self._definitions = Definitions()
-        self._refused: dict[tuple[str, int, int], str] = {}
+        self._refused: dict[tuple[str, int, int] | CallKey, str] = {}
+        self.asked: list[tuple[int, OpenQuestion]] = []
+        self.over: list[tuple[str, UUID]] = []
         self._window_span = max(
             (span_of(step.by) for step in steps if isinstance(step.by, Window)), default=timedelta()
         )
@@ -129,7 +114,13 @@ class Taker:
 
     def core(self) -> Core:
         """A core as it is before any event, on the definitions that `use` was given last."""
-        return Core(self._steps, lambda: self._definitions)
+        by_words = self._settings.control != "words"
+        return Core(self._steps, lambda: self._definitions, self.types.wanted, by_words)
+
+    @property
+    def definitions(self) -> Definitions:
+        """The definitions that `use` was given last."""
+        return self._definitions
 
     def use(self, definitions: Callable[[], Definitions]) -> None:
         """Takes the newest definitions: between transactions, so that what cannot be read stops the
@@ -138,11 +129,13 @@ class Taker:
         if any(step.needs_definitions for step in self._steps):
             self._definitions = definitions()
 
-    def refuse(self, message: Message, why: str) -> None:
-        """From now on this record is a dead letter: what follows from it was tried and cannot be
-        written.
+    def refuse(self, origin: Message | CallKey, why: str) -> None:
+        """From now on this record or answer is a dead letter: what follows from it was tried and
+        cannot be written.
         """
-        self._refused[message.topic(), message.partition(), message.offset()] = why
+        if not isinstance(origin, CallKey):
+            origin = origin.topic(), origin.partition(), origin.offset()
+        self._refused[origin] = why
 
     def tell(self, metrics: Metrics | None) -> None:
         """What became of the records since the last time, as numbers; of a transaction that was not
@@ -154,6 +147,7 @@ class Taker:
             metrics.count("weir_runs_ended", count, outcome=outcome)
         self.dead.clear()
         self.ended.clear()
+        self.over.clear()
 
     def take(
         self,
@@ -218,7 +212,46 @@ class Taker:
             ) as error:  # a processor's mistake: the partition goes on without this record
                 refusal = "error", f"{type(error).__name__}: {error}"
         self.share.add(refusal is not None)
+        self._ask(partition, trace_of(message.headers()) if made else None)
         return refusal, made, core.seq, core.drain_late(), core.drain_failed()
+
+    def _ask(self, partition: Partition, trace: str | None) -> None:
+        self.asked += [(partition.number, call) for call in partition.core.drain_asked(trace)]
+
+    def answer(
+        self, partition: Partition, call: OpenQuestion, answer: Any, now: datetime
+    ) -> list[Record]:
+        """What follows from the answer to an open question, a dead letter where nothing can be told
+        of it. Raises Unwritable.
+        """
+        core = partition.core
+        partition.is_busy()
+        why = self._refused.get(call.key)
+        try:
+            if why is not None:
+                raise ValueError(f"its answer cannot be written: {why}")
+            if isinstance(answer, UnaskableError):
+                raise answer.__cause__ or answer
+            made = core.answer(call.key, answer)
+        except Exception as error:  # a mistake of the step that tells; the partition goes on
+            core.give_up(call.key)
+            failed = Failed(
+                call.step.name,
+                call.event.partition_key(),
+                call.event.at,
+                to_json(call.event),
+                error,
+            )
+            return self._failures([failed], partition, core.seq, now)
+        self._ask(partition, call.trace)
+        number = b"%d" % core.seq
+        try:
+            records = [self._record(event, call.trace, number) for event in made]
+        except (NotRegistered, RegistryAway, StoreAway):
+            raise
+        except Exception as error:  # whatever an encoder meets in a value that an answer brought
+            raise Unwritable(call.key, f"{type(error).__name__}: {error}") from error
+        return records + self._failures(core.drain_failed(), partition, core.seq, now)
 
     def _written(
         self, partition: Partition, message: Message, taken: Taken, now: datetime
@@ -261,10 +294,27 @@ class Taker:
     def _from_outside(self, message: Message) -> bool:
         return all(name != SEQ for name, _ in message.headers() or ())
 
+    def _untold(
+        self, partition: Partition, call: OpenQuestion, error: Exception, now: datetime
+    ) -> DeadLettered:
+        return dead_letters.letter_of_timer(
+            call.event.partition_key(),
+            str(call.event.id),
+            to_json(call.event),
+            partition.number,
+            partition.core.seq,
+            "unprocessable" if isinstance(error, Unprocessable) else "error",
+            f"{type(error).__name__}: {error}",
+            f"{self._name}/{call.step.name}",
+            now,
+        )
+
     def wake(self, partition: Partition, now: datetime) -> list[Record]:
         """What follows from the timers that are due."""
         seq, records = partition.core.seq, []
-        for event in partition.core.fire(now):
+        fired = partition.core.fire(now)
+        self._ask(partition, None)
+        for event in fired:
             seq += type(event) in self._wakes
             records.append(self._record(event, None, b"%d" % seq))
         return records + self._failures(
@@ -284,6 +334,7 @@ class Taker:
         kind = type(event)
         if kind in ENDS:
             outcome = getattr(event, "outcome", "refused")
+            self.over.append((event.partition_key(), getattr(event, "run", event.id)))
             self.ended[outcome] = self.ended.get(outcome, 0) + 1
         topic = self._topics.get(kind)
         if topic is None:

@@ -1,35 +1,53 @@
-"""How does a stage worker take records exactly once? State, outputs and offsets in one transaction,
-or none of them.
+"""The worker of a stage: state, outputs and offsets in one transaction, or none of them.
 
-A loop: poll, begin, take every record, write what follows and the changelog, send the offsets,
-commit. An abort reads the state back from the changelog; nothing is ever undone in memory. A record
-whose consequences cannot be written is found by taking the records of its batch one by one, and
-becomes a dead letter. A record alone is taken at once; while a transaction is under way others
-gather, so batches grow with the load by themselves.
+A loop polls, takes every record and every answer of its own calls into a buffer, and commits the
+buffer: begin, write what follows and the changelog, send the offsets, commit. An abort reads the
+state back from the changelog; nothing is ever undone in memory. A record whose consequences cannot
+be written is found by taking what the buffer had one by one, and becomes a dead letter. A record
+alone is committed at once; while a transaction is under way others gather, so batches grow with the
+load by themselves.
+
+Calls whose repetition harms nobody are made beside the transactions
+(`streams/engine/calls/stage_calls.py`). Five things keep them exact:
+
+1. Every transaction sends the offsets of every partition that it touches, moved or not. Those fence
+   it: a worker that lost its partitions to another slot could otherwise still commit a transaction
+   that holds nothing but answers.
+2. A question is known by its id and a digest of its words.
+3. Nothing is on the broker before the commit, and an abort reads back what was committed.
+4. Few calls begin before their question is committed, and those made again take a part of the
+   places; that a call is made again is committed before it is made.
+5. What must not be repeated is not called here: the topology cannot be built so.
 """
 
 import logging
+import queue
 import time
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import Message
 
 from schemas.events.operations import DeadLettered
-from schemas.wire.record_types import event_name
 from streams.config import Settings
 from streams.engine import kafka
+from streams.engine.calls.asking import Port, Report
+from streams.engine.calls.pacing import wait_s
+from streams.engine.calls.stage_calls import Answered, Repeats, StageCalls
 from streams.engine.shapes import Step, inputs, kinds, stages
 from streams.engine.stages.assignment import Ownership
+from streams.engine.stages.buffer import HOLD_S, Buffer, positions
 from streams.engine.stages.changelog import PLACE, topic
-from streams.engine.stages.processor import Partition, Record, Taker, Unwritable, now_utc
-from streams.engine.stages.untransacted import Untransacted
+from streams.engine.stages.intake import Intake, partitions_of
+from streams.engine.stages.partition import Partition
+from streams.engine.stages.processor import Origin, Record, Taker, Unwritable, now_utc
 from streams.engine.transactions import Aborted, Lost, TooLarge, Transactions
+from streams.engine.untransacted import Untransacted
 from streams.engine.worker import Worker
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.05
+POLL_S = 0.1
 TOGETHER = 32
 TRANSACTION_S = 1.0
 LAG_S = 5.0
@@ -37,38 +55,54 @@ LINGER_MS = 5
 """A commit flushes at once, so a hop is no slower for it (5.9 ms against 8.0), and a full batch a
 third cheaper.
 """
+DRAIN_S = 10.0
+LOOP_SILENT_S = 30.0
 
 
 class Refused(Exception):
-    """What follows from a record cannot be written. `message` is None where one cannot tell from
-    which.
-    """
+    """What follows from `origin` cannot be written; None where one cannot tell from what."""
 
-    def __init__(self, message: Message | None, why: Exception):
+    def __init__(self, origin: Origin, why: Exception):
         super().__init__(str(why))
-        self.message = message
+        self.origin = origin
 
 
 class Stage:
-    """The worker of one slot of one stage."""
+    """The worker of one slot of one stage. `ports` answer the calls that the stage makes."""
 
     def __init__(
-        self, settings: Settings, key: str, slot: int, worker: Worker, steps: tuple[Step, ...]
+        self,
+        settings: Settings,
+        key: str,
+        slot: int,
+        worker: Worker,
+        pipeline: tuple[Step, ...],
+        ports: Mapping[str, Port],
     ):
         self._settings, self._worker, self.name = settings, worker, f"stage-{key}"
         self._changelog = settings.prefix + topic(key, 0).name
-        reads = sorted({settings.prefix + kind.topic() for kind in inputs(steps)})
+        steps = stages(pipeline)[key]
+        reads = sorted({settings.prefix + kind.topic() for kind in inputs(steps, pipeline)})
         said = {kind for step in steps for kind in kinds(step.writes)} | {DeadLettered}
         writes = sorted({settings.prefix + kind.topic() for kind in said})
         partitions = partitions_of(settings, reads, writes, self._changelog, worker)
-        self._taker = Taker(settings, self.name, steps, worker.codec, partitions)
-        self._ownership = Ownership(settings, key, self._taker, worker)
+        self._taker = Taker(settings, self.name, steps, worker.codec, partitions, pipeline)
+        self._calls = StageCalls(
+            ports,
+            lambda: self._taker.definitions,
+            settings.calls_at_once,
+            Report(worker.metrics, self.name),
+        )
+        self._ownership = Ownership(settings, key, self._taker, worker, self._reassigned)
         self._transactions = self._maker(settings, slot)
         self._consumer = kafka.consumer(
             settings, self.name, slot, **{"enable.partition.eof": self._taker.has_windows}
         )
+        self._intake = Intake(settings, self.name, self._taker, self._ownership, self._consumer)
+        self._buffer = Buffer()
         self._careful = 0
-        self._lag_at = time.monotonic()
+        self._draining = False
+        self._lag_at = self._moved_at = time.monotonic()
         log.info(
             "start worker=%s slot=%d reads=%s writes=%s owns=%s partitions=%d",
             self.name,
@@ -98,163 +132,181 @@ class Stage:
         try:
             self._transactions.init()
             while not self._worker.stopping.is_set():
-                self._worker.beat()
                 self._round()
+            self._drain()
         except Lost as error:
             self._worker.end(str(error))
         self._worker.ready(False)
         self._consumer.close()
+        self._calls.stop()
         own.close()
 
+    def _drain(self) -> None:
+        """Takes no more records, begins no call, and lets what runs be answered and committed."""
+        self._draining = True
+        self._calls.close()
+        until = time.monotonic() + DRAIN_S
+        while time.monotonic() < until and (
+            self._calls.running or not self._calls.done.empty() or self._buffer.since is not None
+        ):
+            self._round()
+
     def _round(self) -> None:
-        """One poll, and the transactions for what it brought."""
-        messages = self._poll()
+        """One poll, what it brought, what was answered meanwhile, and the commit if it is due."""
+        self._worker.beat()
+        if self._calls.silent_s > LOOP_SILENT_S:
+            raise Lost(f"the loop that makes calls has stood still for {LOOP_SILENT_S:.0f} s")
+        self._intake.pace(len(self._calls), self._draining)
+        messages = self._intake.poll(self._wait_s(), self._transactions.settle)
         self._taker.use(self._worker.current_definitions)
-        due = self._due()
         try:
-            while messages or due:
+            self._take_due()
+            while messages:
                 self._worker.beat()
-                messages = messages[self._transact(messages, due) :]
-                due = []
+                messages = messages[self._take(messages) :]
+                self._hear()
+                self._commit_if_full()
+            self._hear()
+            if self._buffer.due_in(time.monotonic()) == 0:
+                self._commit()
         except Aborted as error:
             self._abort(f"{error}")
-        except Refused as error:
+        except (Refused, Unwritable) as error:
+            units = len(self._buffer.origins)
             self._abort(f"{error}")
-            self._single_out(error, len(messages))
+            self._single_out(error, units)
         if time.monotonic() - self._lag_at > LAG_S:
-            self._say_lag()
-
-    def _poll(self) -> list[Message]:
-        """Records of partitions held that their state has not seen; waits for a moment or the next
-        timer.
-        """
-        first = self._consumer.poll(self._wait_s())
-        if first is None:
-            return []
-        self._transactions.settle()
-        fresh, skipped, held = [], 0, self._ownership.held
-        for message in (first, *self._consumer.consume(self._settings.batch_events - 1, 0)):
-            error = message.error()
-            partition = held.get(message.partition())
-            if error is not None:
-                self._heed(error, message, partition)
-            elif partition is None or partition.has_seen(message):
-                skipped += 1
-            else:
-                fresh.append(message)
-        if skipped:
-            self._worker.metrics.count("weir_records_skipped", skipped, consumer=self.name)
-        return fresh
+            self._intake.report_lag()
+            self._worker.metrics.gauge(
+                "weir_calls_in_flight", self._calls.running, consumer=self.name
+            )
+            self._lag_at = time.monotonic()
 
     def _wait_s(self) -> float:
+        """How long to wait for a record: until the next timer or commit, or as long as an answer
+        may be kept waiting.
+        """
+        now = time.monotonic()
+        waits = [POLL_S]
         wakes = [at for p in self._ownership.held.values() if (at := p.core.next_wake) is not None]
-        if not wakes:
-            return POLL_S
-        return min(POLL_S, max(0.0, (min(wakes) - now_utc()).total_seconds()))
+        if wakes:
+            waits.append(max(0.0, (min(wakes) - now_utc()).total_seconds()))
+        due_in = self._buffer.due_in(now)
+        if due_in is not None:
+            waits.append(due_in)
+        if len(self._calls):
+            waits.append(wait_s(now - self._moved_at))
+        return min(waits) if self._calls.done.empty() else 0.0
 
-    def _heed(self, error: KafkaError, message: Message, partition: Partition | None) -> None:
-        if error.code() == KafkaError._PARTITION_EOF:
-            if partition is not None:
-                partition.ends[message.topic()] = message.offset()
-        elif kafka.is_fatal(error):
-            raise Lost(f"consumer: {error.str()}")
-        else:
-            log.warning("consumer: %s %s", error.name(), error.str())
-
-    def _due(self) -> list[Partition]:
-        """Partitions with a timer due, or so quiet that their windows may close."""
-        now, quiet_before = now_utc(), time.monotonic() - self._settings.idle_close_s
-        due = []
-        for partition in self._ownership.held.values():
-            if partition.quiet_since < quiet_before:
-                partition.idle = partition.windows_may_be_open and self._is_idle(partition)
-                partition.quiet_since = time.monotonic()
-            wake_at = partition.core.next_wake
-            if partition.idle or (wake_at is not None and wake_at <= now):
-                due.append(partition)
-        return due
-
-    def _is_idle(self, partition: Partition) -> bool:
-        """Read to the end, and the broker says that this still is the end: silence alone may be a
-        broker away.
-        """
-        if not partition.place.offsets or len(partition.ends) != len(self._taker.types.topics):
-            return False
-        for name, end in partition.ends.items():
-            place = TopicPartition(name, partition.number)
-            high = kafka.patiently(
-                lambda place=place: self._consumer.get_watermark_offsets(
-                    place, timeout=kafka.ANSWER_S
-                ),
-                self._worker.beat,
-            )[1]
-            if high > end:
-                return False
-        return True
-
-    def _transact(self, messages: list[Message], due: list[Partition]) -> int:
-        """One transaction; returns how many of the messages are in it. Raises Aborted, Refused,
-        Lost.
-        """
-        began, now, taken, made = time.perf_counter(), now_utc(), 0, {}
-        held, touched = self._ownership.held, {partition.number: partition for partition in due}
-        until = began + TRANSACTION_S
-        self._transactions.begin()
-        for partition in due:
-            self._write(self._overdue(partition, now), None, made)
-        most = int(not due) if self._careful else len(messages)
-        while taken < most and (not taken or time.perf_counter() < until):
-            taken += self._take(messages[taken : min(taken + TOGETHER, most)], now, until, made)
-        touched |= {message.partition(): held[message.partition()] for message in messages[:taken]}
-        self._write_state(touched, messages[0] if taken == 1 and not due else None)
-        self._transactions.commit(positions(touched.values()), self._consumer)
-        for partition in touched.values():
-            partition.moved.clear()
-        self._careful = max(0, self._careful - taken)
-        self._say(messages[:taken], made, time.perf_counter() - began)
-        return taken
-
-    def _take(
-        self, messages: list[Message], now: datetime, until: float, made: dict[str, int]
-    ) -> int:
-        """Takes the first of the messages, and more until then; returns how many."""
-        try:
-            taken = self._taker.take(self._ownership.held, messages, now, until)
-        except Unwritable as error:
-            raise Refused(error.message, error) from error
+    def _take(self, messages: list[Message]) -> int:
+        """Takes the first of the messages, and more; returns how many. Raises Unwritable."""
+        some = messages[: 1 if self._careful else TOGETHER]
+        until = time.perf_counter() + TRANSACTION_S
+        taken = self._taker.take(self._ownership.held, some, now_utc(), until)
         if self._taker.share.exceeded:
-            self._transactions.abort()
             raise SystemExit(self._taker.share.sentence(self.name, self._taker.last_death))
-        for message, records in zip(messages, taken, strict=False):
-            self._write(records, message, made)
+        for message, records in zip(some, taken, strict=False):
+            self._buffer.count_message(message.topic())
+            self._add(self._ownership.held[message.partition()], records, message)
+        self._begin_calls(len(taken))
         return len(taken)
 
-    def _overdue(self, partition: Partition, now: datetime) -> list[Record]:
-        before = partition.core.seq
-        records = self._taker.wake(partition, now)
-        self._worker.metrics.count(
-            "weir_timers_fired", partition.core.seq - before, consumer=self.name
+    def _take_due(self) -> None:
+        """Fires the timers that are due, and closes the windows of partitions that are quiet."""
+        now = now_utc()
+        for partition in self._intake.due():
+            before = partition.core.seq
+            records = self._taker.wake(partition, now)
+            self._worker.metrics.count(
+                "weir_timers_fired", partition.core.seq - before, consumer=self.name
+            )
+            if partition.idle:
+                partition.idle = False
+                quiet_since = now - timedelta(seconds=self._settings.idle_close_s)
+                records += self._taker.pass_time(partition, quiet_since, now)
+            self._add(partition, records, None)
+            self._begin_calls(1)
+        self._commit_if_full()
+
+    def _hear(self) -> None:
+        """Takes what the calls have to say, as long as it is about what is still asked."""
+        while True:
+            try:
+                done = self._calls.done.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(done, BaseException):
+                raise done
+            self._moved_at = time.monotonic()
+            partition = self._ownership.held.get(done.partition)
+            call = None if partition is None else partition.core.waiting(done.key)
+            if partition is None or call is None:
+                if isinstance(done, Repeats):
+                    self._calls.give_up([done.key])
+                continue
+            records: list[Record] = []
+            if isinstance(done, Answered):
+                records = self._taker.answer(partition, call, done.answer, now_utc())
+                self._buffer.answer(done.key)
+            else:
+                partition.core.ask_again(done.key)
+                self._buffer.repeated.append(done.key)
+            self._add(partition, records, done.key)
+            self._begin_calls(1)
+            self._commit_if_full()
+
+    def _add(self, partition: Partition, records: Iterable[Record], origin: Origin) -> None:
+        self._buffer.touch(partition, time.monotonic())
+        self._buffer.add(origin, records)
+
+    def _begin_calls(self, units: int) -> None:
+        """Begins what was asked. What was taken beside it and asks nothing waits for no answer."""
+        asked, self._taker.asked = self._taker.asked, []
+        for number, call in asked:
+            if self._buffer.ask(number, call):
+                self._calls.ask(number, call)
+        self._buffer.eager |= len(asked) < units
+        if asked:
+            self._moved_at = time.monotonic()
+
+    def _commit_if_full(self) -> None:
+        buffer = self._buffer
+        if buffer.since is None:
+            return
+        held_s = time.monotonic() - buffer.since
+        full = buffer.messages >= self._settings.batch_events or held_s >= TRANSACTION_S
+        if self._careful or full or (buffer.unbegun and held_s >= HOLD_S):
+            self._commit()
+
+    def _commit(self) -> None:
+        """One transaction with all that the buffer holds. Raises Aborted, Refused, Lost."""
+        buffer, began = self._buffer, time.perf_counter()
+        self._transactions.begin()
+        for (name, value, key, headers), origin in buffer.records:
+            try:
+                self._transactions.produce(name, value, key, headers)
+            except TooLarge as error:
+                raise Refused(origin, error) from error
+        self._write_state(buffer)
+        self._transactions.commit(
+            positions(buffer.touched.values(), self._settings.control == "offsets"), self._consumer
         )
-        if partition.idle:
-            partition.idle = False
-            quiet_since = now - timedelta(seconds=self._settings.idle_close_s)
-            records += self._taker.pass_time(partition, quiet_since, now)
-        return records
+        self._buffer = Buffer()
+        for partition in buffer.touched.values():
+            partition.moved.clear()
+            partition.dirty = False
+        self._calls.committed(buffer.answered, buffer.repeated)
+        for number, call in buffer.unbegun:
+            self._calls.ask(number, call)
+        for session, run in self._taker.over:
+            self._calls.over(session, run)
+        self._careful = max(0, self._careful - len(buffer.origins))
+        self._report(buffer, time.perf_counter() - began)
 
-    def _write(self, records: list[Record], cause: Message | None, made: dict[str, int]) -> None:
-        produce = self._transactions.produce
-        try:
-            for name, value, key, headers in records:
-                produce(name, value, key, headers)
-                event = event_name(headers)
-                made[event] = made.get(event, 0) + 1
-        except TooLarge as error:
-            raise Refused(cause, error) from error
-
-    def _write_state(self, touched: dict[int, Partition], cause: Message | None) -> None:
+    def _write_state(self, buffer: Buffer) -> None:
         count = 0
         try:
-            for number, partition in touched.items():
+            for number, partition in buffer.touched.items():
                 partition.place.turn += 1
                 for key, value in partition.core.changes():
                     self._transactions.produce(self._changelog, value, key, partition=number)
@@ -263,94 +315,59 @@ class Stage:
                     self._changelog, partition.place.to_json(), PLACE, partition=number
                 )
         except (TooLarge, TypeError, ValueError) as error:  # too large, or a state that has no JSON
-            raise Refused(cause, error) from error
+            raise Refused(buffer.sole_origin, error) from error
         self._worker.metrics.count(
-            "weir_state_records_written", count + len(touched), consumer=self.name
+            "weir_state_records_written", count + len(buffer.touched), consumer=self.name
         )
 
     def _abort(self, why: str) -> None:
         log.warning("transaction aborted worker=%s why=%s", self.name, why)
         self._worker.metrics.count("weir_transactions", consumer=self.name, outcome="aborted")
         self._transactions.abort()
-        self._taker.tell(None)
+        self._forget_buffer()
         self._ownership.reload(self._consumer)
+        self._ask_again()
 
-    def _single_out(self, error: Refused, batch: int) -> None:
+    def _forget_buffer(self) -> None:
+        """What is not committed has not happened; its calls go on and may be asked for again."""
+        self._taker.tell(None)
+        self._taker.asked.clear()
+        self._calls.give_up(self._buffer.repeated)
+        self._buffer = Buffer()
+
+    def _reassigned(self) -> None:
+        self._forget_buffer()
+        if self._ownership.held:
+            self._calls.keep_only(set(self._ownership.held))
+            self._ask_again()
+
+    def _ask_again(self) -> None:
+        """Asks every question that has no committed answer: the calls know which they are making."""
+        for number, partition in self._ownership.held.items():
+            for call in partition.core.open_calls():
+                self._calls.ask(number, call, again=True)
+
+    def _single_out(self, error: Refused | Unwritable, units: int) -> None:
         """The record becomes a dead letter when it comes again; an unknown one is looked for one by
         one.
         """
-        if error.message is not None:
-            self._taker.refuse(error.message, str(error))
-        elif self._careful or not batch:
+        if error.origin is not None:
+            self._taker.refuse(error.origin, str(error))
+        elif self._careful or units <= 1:
             raise Lost(f"what follows from a timer cannot be written: {error}")
         else:
-            self._careful = batch
+            self._careful = units
 
-    def _say(self, messages: list[Message], made: dict[str, int], seconds: float) -> None:
-        metrics, taken = self._worker.metrics, {}
-        for message in messages:
-            taken[message.topic()] = taken.get(message.topic(), 0) + 1
-        for name, count in taken.items():
+    def _report(self, buffer: Buffer, seconds: float) -> None:
+        metrics = self._worker.metrics
+        for name, count in buffer.topics.items():
             metrics.count("weir_records_taken", count, consumer=self.name, topic=name)
-        for name, count in made.items():
+        for name, count in buffer.made.items():
             metrics.count("weir_events_made", count, consumer=self.name, event=name)
         self._taker.tell(metrics)
         metrics.count("weir_transactions", consumer=self.name, outcome="committed")
         metrics.observe("weir_transaction_seconds", seconds, consumer=self.name)
-        metrics.observe("weir_batch_records", len(messages), consumer=self.name)
-
-    def _say_lag(self) -> None:
-        """By what the last fetches told: no question to the broker."""
-        lag, late = dict.fromkeys(self._taker.types.topics, 0), {}
-        for number, partition in self._ownership.held.items():
-            for name in lag:
-                low, high = self._consumer.get_watermark_offsets(
-                    TopicPartition(name, number), cached=True
-                )
-                lag[name] += max(0, high - max(low, partition.place.offsets.get(name, 0)))
-            for step, counts in partition.core.counts.items():
-                late[step] = late.get(step, 0) + counts["late"]
-        for step, events in late.items():
-            self._worker.metrics.gauge("weir_late_events", events, consumer=self.name, step=step)
-        for name, records in lag.items():
-            self._worker.metrics.gauge("weir_lag_records", records, consumer=self.name, topic=name)
-        self._lag_at = time.monotonic()
-
-
-def positions(touched: Iterable[Partition]) -> list[TopicPartition]:
-    """The offsets that a transaction commits. Their metadata is the turn, so that one without
-    records shows too.
-    """
-    return [
-        TopicPartition(
-            name, partition.number, partition.place.offsets[name], str(partition.place.turn)
-        )
-        for partition in touched
-        for name in partition.moved or [next(iter(partition.place.offsets))]
-    ]
-
-
-def partitions_of(
-    settings: Settings, reads: list[str], writes: list[str], changelog: str, worker: Worker
-) -> int:
-    """The partition count of the inputs and the changelog, which must be one. Raises SystemExit
-    with a sentence.
-    """
-    there = kafka.patiently(
-        lambda: kafka.admin(settings).list_topics(timeout=5), worker.beat
-    ).topics
-    missing = [name for name in (*reads, *writes, changelog) if name not in there]
-    if missing:
-        raise SystemExit(
-            f"these topics are missing: {', '.join(missing)}. `./weir deploy` creates them"
-        )
-    counts = {name: len(there[name].partitions) for name in (*reads, changelog)}
-    if len(set(counts.values())) != 1:
-        raise SystemExit(
-            f"the topics of a stage must have one partition count, they have {counts}: a key's records "
-            f"would not meet its state. Create them anew under another WEIR_PREFIX"
-        )
-    return counts[changelog]
+        metrics.observe("weir_batch_records", buffer.messages, consumer=self.name)
 
 
 def run(
@@ -359,9 +376,12 @@ def run(
     slot: int,
     worker: Worker,
     pipeline: tuple[Step, ...],
+    ports: Mapping[str, Port],
 ) -> None:
-    """Runs the stage of a key in a pipeline until SIGTERM."""
+    """Runs the stage of a key in a pipeline until SIGTERM. `ports` answer the calls that it makes
+    itself.
+    """
     table = stages(pipeline)
     if key not in table:
         raise SystemExit(f"there is no stage {key!r}: there are {', '.join(table)}")
-    Stage(settings, key, slot, worker, table[key]).run()
+    Stage(settings, key, slot, worker, pipeline, ports).run()

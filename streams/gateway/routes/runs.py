@@ -28,8 +28,10 @@ router = APIRouter(tags=["runs"])
 WAIT = re.compile(r"\bwait=(\d+)")
 LAST_S = 0.05
 """How long the events are followed after the outcome: the last ones come on other topics."""
-SPANS = """SELECT toString(id) AS id, at, name, operation, status, error_type, wait_ms, cost_usd, input_tokens,
-       output_tokens FROM spans WHERE run = {run:UUID} AND tenant = {tenant:String} ORDER BY started_at, at"""
+SPANS = """SELECT toString(id) AS id, at, name, operation, status, error_type, wait_ms, cost_usd,
+       input_tokens,
+       output_tokens FROM spans WHERE run = {run:UUID} AND tenant = {tenant:String}
+ORDER BY started_at, at"""
 
 
 class StrictBody(BaseModel):

@@ -14,10 +14,14 @@ from streams.gateway.errors import ProblemError
 router = APIRouter(tags=["telemetry"])
 SPANS_MOST = 20_000
 SPANS = """
-SELECT span, parent, name, operation, source, agent, run, session, started_at, at AS ended_at, wait_ms, status,
-       error_type, provider, request_model, response_model, finish_reason, input_tokens, cached_input_tokens,
-       cache_write_tokens, output_tokens, reasoning_tokens, cost_usd, tool, input, output, attributes
-FROM spans WHERE trace = {trace:String} AND tenant = {tenant:String} ORDER BY started_at, at, span LIMIT {limit:UInt32}
+SELECT span, parent, name, operation, source, agent, run, session, started_at, at AS ended_at,
+       wait_ms, status,
+       error_type, provider, request_model, response_model, finish_reason, input_tokens,
+       cached_input_tokens,
+       cache_write_tokens, output_tokens, reasoning_tokens, cost_usd, tool, input, output,
+       attributes
+FROM spans WHERE trace = {trace:String} AND tenant = {tenant:String} ORDER BY started_at, at,
+       span LIMIT {limit:UInt32}
 """
 EXAMPLE = {
     "trace": "4bf92f3577b34da6a3ce929d0e0e4736",

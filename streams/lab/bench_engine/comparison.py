@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 
@@ -13,29 +14,55 @@ from streams.lab.bench_engine.workload import WORKS, Work, events
 
 OURS_A_SECOND = {"fold": 15_000, "window": 20_000}
 PEER_A_SECOND = {"fold": 1_800, "window": 1_400}
+QUIX_A_SECOND = {"fold": 8_000, "window": 12_000}
 """Rough rates, so that the input of each takes about as long."""
 LIMIT_TIMES = 10
 
 
 def measure(
-    settings: Settings, name: str, seconds: float, say: Callable[[str], None]
+    settings: Settings, name: str, seconds: float, quix: Path, say: Callable[[str], None]
 ) -> dict[str, float]:
-    """Events/s of a work and records/s of restoring its state: `ours`, `peer`, `ours_restore`,
-    `peer_restore`; events a second of the worker's own processor time: `ours_cpu`, `peer_cpu`.
+    """Events/s of a work: `ours`, `peer` (Faust) and `quix`, and by processor time: `ours_cpu`, ….
+
+    `ours_restore` and `peer_restore` are records/s of restoring the state. `quix` is the Python of
+    the environment that has Quix Streams.
     """
     work = WORKS[name]
-    ours = settings.model_copy(update={"prefix": f"{settings.prefix}ours-{name}-"})
-    theirs = settings.model_copy(update={"prefix": f"{settings.prefix}peer-{name}-"})
-    count = int(seconds * OURS_A_SECOND[name])
-    say(f"{name}: producing {count:,} events for the stage worker")
-    broker.prepare(ours, work, events(work, count))
-    say(f"{name}: the stage worker takes {count:,} events")
-    figures = _ours(ours, work, count, seconds)
-    count = int(seconds * PEER_A_SECOND[name])
-    say(f"{name}: producing {count:,} events for the Faust agent")
-    broker.prepare(theirs, work, events(work, count))
-    say(f"{name}: the Faust agent takes {count:,} events")
-    return figures | _peer(theirs, work, count, seconds)
+
+    def prepared(engine: str, label: str, a_second: int) -> tuple[Settings, int]:
+        own = settings.model_copy(update={"prefix": f"{settings.prefix}{engine}-{name}-"})
+        count = int(seconds * a_second)
+        say(f"{name}: producing {count:,} events for {label}")
+        broker.prepare(own, work, events(work, count))
+        say(f"{name}: {label} takes {count:,} events")
+        return own, count
+
+    own, count = prepared("ours", "the stage worker", OURS_A_SECOND[name])
+    figures = _ours(own, work, count, seconds)
+    own, count = prepared("peer", "the Faust agent", PEER_A_SECOND[name])
+    figures |= _peer(own, work, count, seconds)
+    own, count = prepared("quix", "Quix Streams", QUIX_A_SECOND[name])
+    return figures | _quix(own, work, count, seconds, quix)
+
+
+def _quix(
+    settings: Settings, work: Work, count: int, seconds: float, python: Path
+) -> dict[str, float]:
+    source = settings.prefix + work.reads.topic()
+    ends = TopicProgress(settings, f"quix-{work.name}")
+    module = "streams.lab.bench_engine.quix_worker"
+    try:
+        with broker.child(settings, module, work.name, str(count), python=python) as worker:
+            worker.wait_until(
+                lambda: ends.committed(source) >= count,
+                60 + seconds * LIMIT_TIMES,
+                f"taking {count} events",
+            )
+            cpu_s = worker.cpu_s()
+            took_s = float(_printed(worker, "took_s")[0])
+    finally:
+        ends.close()
+    return {"quix": count / took_s, "quix_cpu": count / cpu_s}
 
 
 def _ours(settings: Settings, work: Work, count: int, seconds: float) -> dict[str, float]:
@@ -90,8 +117,10 @@ def _peer(settings: Settings, work: Work, count: int, seconds: float) -> dict[st
         ends.close()
     written = broker.span(settings, out)
     with broker.child(settings, "streams.lab.bench_engine.faust_worker", work.name) as worker:
-        worker.wait_until(lambda: bool(_recovered(worker)), 300, "recovering the table")
-        recovered_s = float(_recovered(worker)[0])
+        worker.wait_until(
+            lambda: bool(_printed(worker, "recovered_s")), 300, "recovering the table"
+        )
+        recovered_s = float(_printed(worker, "recovered_s")[0])
     return {
         "peer": count / (written.last_s - written.first_s),
         "peer_cpu": count / cpu_s,
@@ -99,9 +128,9 @@ def _peer(settings: Settings, work: Work, count: int, seconds: float) -> dict[st
     }
 
 
-def _recovered(worker: WorkerProcess) -> list[str]:
-    """The seconds of each recovery in a worker's log; a half-written line is not one yet."""
-    return re.findall(r"recovered_s ([0-9.]+)\n", worker.log.read_text())
+def _printed(worker: WorkerProcess, name: str) -> list[str]:
+    """The figures of a name in a worker's log; a half-written line is not one yet."""
+    return re.findall(rf"^{name} ([0-9.]+)\n", worker.log.read_text(), flags=re.M)
 
 
 def _ready(url: str) -> bool:

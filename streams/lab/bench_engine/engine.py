@@ -13,9 +13,11 @@ from typing import Any
 from rich.table import Table
 
 from streams.config import Settings
+from streams.lab import peer_environment
 from streams.lab.bench_engine import broker, comparison, sink
 
 Progress = Callable[[int, int, str], None]
+QUIX = Path(__file__).with_name("quix.txt")
 WHOLE = (
     "result_p50",
     "result_p99",
@@ -28,8 +30,17 @@ WHOLE = (
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A measurement, and that of Faust and of Quix Streams at the same work."""
+
+    ours: float
+    peer: float | None = None
+    quix: float | None = None
+
+
+@dataclass(frozen=True)
 class Target:
-    """The target of a row: at least `least`, at most `most`, and `times` the peer."""
+    """The target of a row: `least`, `most`, `times` Faust's, `times_quix` Quix's."""
 
     name: str
     words: str
@@ -37,12 +48,18 @@ class Target:
     least: float | None = None
     most: float | None = None
     times: float | None = None
+    times_quix: float | None = None
 
     def text(self) -> str:
-        limits = (("≥ {:,g}", self.least), ("≤ {:,g}", self.most), ("≥ {:g} × peer", self.times))
+        limits = (
+            ("≥ {:,g}", self.least),
+            ("≤ {:,g}", self.most),
+            ("≥ {:g} × Faust", self.times),
+            ("≥ {:g} × Quix", self.times_quix),
+        )
         return " and ".join(text.format(value) for text, value in limits if value is not None)
 
-    def met(self, ours: float, ratio: float | None) -> bool | None:
+    def met(self, ours: float, ratio: float | None, quix_ratio: float | None = None) -> bool | None:
         """Whether the target is met; None where there is none."""
         if not self.text():
             return None
@@ -50,6 +67,7 @@ class Target:
             (self.least is None or ours >= self.least)
             and (self.most is None or ours <= self.most)
             and (self.times is None or (ratio or 0) >= self.times)
+            and (self.times_quix is None or (quix_ratio or 0) >= self.times_quix)
         )
 
 
@@ -62,9 +80,17 @@ TARGETS = {
             "events/s",
             least=12_000,
             times=5,
+            times_quix=1.5,
         ),
         Target("fold_cpu", "the same by processor", "events/cpu-s"),
-        Target("window", "tumbling window with changelog", "events/s", least=15_000, times=8),
+        Target(
+            "window",
+            "tumbling window with changelog",
+            "events/s",
+            least=15_000,
+            times=8,
+            times_quix=2,
+        ),
         Target("window_cpu", "the same by processor", "events/cpu-s"),
         Target("restore", "restore of a stage's state", "records/s", least=100_000),
         Target("sink", "decode to row in ClickHouse", "rows/s", least=50_000),
@@ -101,7 +127,7 @@ def run(
     def say(words: str) -> None:
         progress(measured, total, words)
 
-    figures: dict[str, tuple[float, float | None]] = {}
+    figures: dict[str, Figure] = {}
     for part in (_beside, _sink, _whole):
         figures |= part(settings, seconds, wanted, say)
         measured = len(figures.keys() & wanted)
@@ -111,7 +137,7 @@ def run(
         "load_before": round(load_before, 2),
         "seconds": seconds,
         "rows": [
-            asdict(row_of(TARGETS[name], *figures[name])) for name in TARGETS if name in wanted
+            asdict(row_of(TARGETS[name], figures[name])) for name in TARGETS if name in wanted
         ],
     }
 
@@ -138,16 +164,20 @@ def _beside(
         for name in ("fold", "window")
         if wanted & {name, f"{name}_cpu"} or (name == "fold" and "restore" in wanted)
     ]
-    found: dict[str, tuple[float, float | None]] = {}
+    found: dict[str, Figure] = {}
     if not works:
         return found
+    environment = peer_environment.provide(settings.home.resolve(), QUIX, say, with_weir=True)
+    quix = environment / "bin" / "python"
     with broker.own_engines(settings, _home(settings, "beside")) as ours:
         for name in works:
-            figures = comparison.measure(ours, name, seconds, say)
-            found[name] = figures["ours"], figures["peer"]
-            found[f"{name}_cpu"] = figures["ours_cpu"], figures["peer_cpu"]
+            figures = comparison.measure(ours, name, seconds, quix, say)
+            found[name] = Figure(figures["ours"], figures["peer"], figures["quix"])
+            found[f"{name}_cpu"] = Figure(
+                figures["ours_cpu"], figures["peer_cpu"], figures["quix_cpu"]
+            )
             if name == "fold":
-                found["restore"] = figures["ours_restore"], figures["peer_restore"]
+                found["restore"] = Figure(figures["ours_restore"], figures["peer_restore"])
     return found
 
 
@@ -155,7 +185,7 @@ def _sink(settings: Settings, seconds: float, wanted: set[str], say: Callable[[s
     if not wanted & {*PARTS["sink"]}:
         return {}
     figures = sink.measure(settings, _home(settings, "sink"), seconds, say)
-    return {name: (value, None) for name, value in figures.items()}
+    return {name: Figure(value) for name, value in figures.items()}
 
 
 def _whole(
@@ -167,7 +197,7 @@ def _whole(
 
     kills = stack.KILLS if wanted & {"resume_p50", "resume_max"} else 0
     figures = stack.measure(_home(settings, "whole"), seconds, say, kills)
-    return {name.rsplit("_", 1)[0]: (value, None) for name, value in figures.items()}
+    return {name.rsplit("_", 1)[0]: Figure(value) for name, value in figures.items()}
 
 
 @dataclass(frozen=True)
@@ -180,21 +210,26 @@ class Row:
     ours: float
     peer: float | None
     ratio: float | None
+    quix: float | None
+    quix_ratio: float | None
     target: str
     met: bool | None
 
 
-def row_of(target: Target, ours: float, peer: float | None) -> Row:
-    ratio = ours / peer if peer else None
+def row_of(target: Target, figure: Figure) -> Row:
+    ratio = figure.ours / figure.peer if figure.peer else None
+    quix_ratio = figure.ours / figure.quix if figure.quix else None
     return Row(
-        target.name,
-        target.words,
-        target.unit,
-        _short(ours),
-        None if peer is None else _short(peer),
-        None if ratio is None else round(ratio, 1),
-        target.text(),
-        target.met(ours, ratio),
+        name=target.name,
+        what=target.words,
+        unit=target.unit,
+        ours=_short(figure.ours),
+        peer=None if figure.peer is None else _short(figure.peer),
+        ratio=None if ratio is None else round(ratio, 1),
+        quix=None if figure.quix is None else _short(figure.quix),
+        quix_ratio=None if quix_ratio is None else round(quix_ratio, 1),
+        target=target.text(),
+        met=target.met(figure.ours, ratio, quix_ratio),
     )
 
 
@@ -210,17 +245,16 @@ def table(result: dict[str, Any]) -> Table:
         show_edge=False,
         header_style="bold",
     )
-    for name in ("what", "ours", "peer", "ratio", "unit", "target", "met"):
-        made.add_column(name, justify="right" if name in ("ours", "peer", "ratio") else "left")
+    for name in ("what", "ours", "Faust", "ratio", "Quix", "ratio", "unit", "target", "met"):
+        right = name in ("ours", "Faust", "ratio", "Quix")
+        made.add_column(name, justify="right" if right else "left")
     for row in result["rows"]:
-        met = {True: "yes", False: "NO", None: ""}[row["met"]]
+        numbers = (row[name] for name in ("ours", "peer", "ratio", "quix", "quix_ratio"))
         made.add_row(
             row["what"],
-            f"{row['ours']:,}",
-            "" if row["peer"] is None else f"{row['peer']:,}",
-            "" if row["ratio"] is None else f"{row['ratio']}",
+            *("" if number is None else f"{number:,}" for number in numbers),
             row["unit"],
             row["target"],
-            met,
+            {True: "yes", False: "NO", None: ""}[row["met"]],
         )
     return made

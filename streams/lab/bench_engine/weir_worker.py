@@ -35,7 +35,7 @@ def main() -> None:
         execute(worker, lambda: SinkWorker(configured, sink, stored, 0, worker).run())
     else:
         work = WORKS[name]
-        execute(worker, lambda: stage.run(configured, work.key, 0, worker, (work.step,)))
+        execute(worker, lambda: stage.run(configured, work.key, 0, worker, (work.step,), {}))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""What does the gateway add to a model's own time, through Kafka exactly once, and how many
-requests a second are most?
+"""Measures what the gateway adds to a model's own time, and the most requests a second.
 
-The scripted model is asked directly, through the gateway, and through LiteLLM's proxy (one worker)
-where that is installed in `.weir/litellm` (`python -m venv .weir/litellm && .weir/litellm/bin/pip
-install 'litellm[proxy]'`), all in one run, by one generator of load: first at a steady rate, then
-by as many connections as are asked for, each with one request after the other. A model's answer
-through the gateway is a whole run: admitted, screened, asked, priced, traced, recorded.
+The scripted model is called directly, through the gateway, and through LiteLLM's proxy (one
+worker), all in one run and by one load generator: first at a steady rate, then by a number of
+connections, each with one request after the other. LiteLLM is installed on first use into an
+environment of its own, in the versions of `litellm.txt`. A response through the gateway is a whole
+run: admitted, screened, priced, traced, recorded.
 """
 
 import asyncio
@@ -26,9 +25,9 @@ from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Model, Tenant
 from schemas.definitions.prices import Price
 from sinks.http import http_client
-from streams import app
 from streams.config import Settings, environment_with
 from streams.definitions.folder import Company
+from streams.lab import peer_environment
 from streams.lab.bench_engine.broker import MeasurementError
 from streams.lab.bench_stack.stack import running
 from streams.lab.isolated_stack import free_block
@@ -41,8 +40,8 @@ MODEL = "scripted"
 SHARES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
 WARM_REQUESTS = 100
 REQUEST_TIMEOUT_S = 30
-PEER = app.ROOT / ".weir" / "litellm"
-PEER_READY_S = 90
+REQUIREMENTS = Path(__file__).with_name("litellm.txt")
+PEER_READY_S = 240
 PEER_OPEN = {
     "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
     "LITELLM_LOCAL_MODEL_COST_MAP": "true",
@@ -56,28 +55,26 @@ Say = Callable[[str], None]
 
 
 def run(home: Path, seconds: float, rate: float, connections: int, say: Say) -> dict[str, Any]:
-    """{"load_before", "rate", "connections", "seconds", "peer", "rows": [{what, p50_ms, …,
-    most_per_s, cpu_ms, …}]}.
+    """Measure; returns {"load_before", "rate", "connections", "seconds", "peer", "rows"}.
 
-    `cpu_ms` is the processor's time for a request at the steady rate, of all processes but the
-    model's and the load's (`cpu_ms_by`: of each): unlike the others it holds on a machine that
-    others use as well.
+    A row has percentiles, `most_per_s`, and `cpu_ms`: the processor time of a request at the steady
+    rate, of all processes but the model's and the load generator's (`cpu_ms_by`: of each). Unlike
+    the other figures it holds on a machine that others use as well.
     """
     load_before = os.getloadavg()[0]
     rows = []
+    program = peer_environment.provide(home.parent, REQUIREMENTS, say) / "bin" / "litellm"
     say("starting a stack")
     with running(home) as ours:
         scripted = f"http://127.0.0.1:{ours.services_port}"
         apply_and_wait(ours, Company(definitions(scripted), ()))
-        with peer(scripted, home) as (litellm, process):
-            asked = [
+        with peer(program, scripted, home) as (litellm, process):
+            targets = [
                 ("model alone", scripted, {}),
                 ("gateway", f"http://127.0.0.1:{ours.gateway_port}", services(ours)),
+                ("LiteLLM", litellm, {"litellm": process}),
             ]
-            for what, url, pids in [
-                *asked,
-                *([("LiteLLM", litellm, {"litellm": process})] if litellm else []),
-            ]:
+            for what, url, pids in targets:
                 rows.append(
                     {"what": what}
                     | asyncio.run(
@@ -100,14 +97,12 @@ def run(home: Path, seconds: float, rate: float, connections: int, say: Say) -> 
         "connections": connections,
         "seconds": seconds,
         "rows": rows,
-        "peer": "LiteLLM's proxy, one worker"
-        if litellm
-        else f"not measured: LiteLLM is not installed in {PEER.relative_to(app.ROOT)}",
+        "peer": f"LiteLLM's proxy, one worker ({pinned()})",
     }
 
 
 def services(settings: Settings) -> dict[str, int]:
-    """The processes of a stack that a request costs something: all but the scripted model."""
+    """The processes of a stack that a request uses: all but the scripted model."""
     known = stack.status(settings.home.resolve())["services"]
     return {
         name: one["pid"] for name, one in known.items() if one.get("pid") and name != "scripted"
@@ -115,7 +110,7 @@ def services(settings: Settings) -> dict[str, int]:
 
 
 def cpu_s(pid: int) -> float:
-    """Processor time of a process and those that it started, which still live."""
+    """Processor time of a process and its living descendants."""
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -182,7 +177,7 @@ async def measure(
 
 
 class Load:
-    """Requests to one address, and what became of them."""
+    """Requests to one address, with their latencies and failures."""
 
     def __init__(self, http: httpx.AsyncClient, url: str):
         self._http = http
@@ -246,15 +241,14 @@ class Load:
         return done
 
 
+def pinned() -> str:
+    """The peer's requirement with its version."""
+    return REQUIREMENTS.read_text().splitlines()[-1]
+
+
 @contextmanager
-def peer(scripted: str, home: Path) -> Iterator[tuple[str, int]]:
-    """Address and process of LiteLLM's proxy in front of the scripted model; no address where it is
-    not installed.
-    """
-    program = PEER / "bin" / "litellm"
-    if not program.exists():
-        yield "", 0
-        return
+def peer(program: Path, scripted: str, home: Path) -> Iterator[tuple[str, int]]:
+    """Address and process of LiteLLM's proxy in front of the scripted model."""
     port = free_block(1)
     config = home / "litellm.yaml"
     config.write_text(CONFIG.format(url=scripted))

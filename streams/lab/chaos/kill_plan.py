@@ -14,8 +14,7 @@ from uuid import uuid4
 from confluent_kafka import TopicPartition
 
 from infra.embedded import stack
-from schemas.events.agent.models import ModelResponded
-from schemas.events.agent.runs import RequestAdmitted, RequestCleared
+from schemas.events.agent.runs import RequestAdmitted, RequestCleared, ToolReturned
 from schemas.events.base import Event
 from schemas.wire.record_types import RecordTypes
 from streams.config import Settings
@@ -37,7 +36,7 @@ WEIGHTS = {
 MOVES: dict[str, type[Event]] = {
     "stage-tenant": RequestAdmitted,
     "stage-session": RequestCleared,
-    "calls": ModelResponded,
+    "calls": ToolReturned,
 }
 """The event whose appearance shows that a worker of a kind moves again."""
 PAUSE_S = 9.0

@@ -50,8 +50,8 @@ class Boundary:
 BOUNDARIES = (
     Boundary(AgentRequested, "stage-tenant"),
     Boundary(RequestAdmitted, "stage-session"),
-    Boundary(ModelAsked, "calls"),
-    Boundary(ModelAsked, "calls", MID_CALL_S),
+    Boundary(ModelAsked, "stage-session"),
+    Boundary(ModelAsked, "stage-session", MID_CALL_S),
     Boundary(ModelResponded, "stage-session"),
     Boundary(ToolCalled, "calls"),
     Boundary(ToolCalled, "calls", MID_CALL_S),

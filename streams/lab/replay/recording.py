@@ -34,6 +34,14 @@ POLICY = Policy(
         Rule(find="email", action="redact"),
     ),
 )
+UNLIMITED = Limits(
+    steps=1_000,
+    tokens=100_000_000,
+    cost_usd=Decimal(1_000_000),
+    seconds=86_400,
+    repeats=None,
+)
+"""Limits that no recorded run reaches: what was recorded has ended already."""
 
 
 class RecordingError(UserError):
@@ -173,7 +181,6 @@ def definitions(conversations: Iterable[Conversation], service_url: str) -> list
         for name in names
     ]
     agents = {talk.agent: talk for talk in conversations}
-    limits = Limits(steps=1_000, tokens=100_000_000, cost_usd=Decimal(1_000_000), seconds=86_400)
     model = Model(
         name="recorded",
         provider="recorded",
@@ -200,7 +207,7 @@ def definitions(conversations: Iterable[Conversation], service_url: str) -> list
                 model="recorded",
                 tools=tuple(t.name for t in talk.tools or tools),
                 policy=POLICY.name,
-                limits=limits,
+                limits=UNLIMITED,
                 history_messages=10_000,
             )
             for name, talk in agents.items()

@@ -17,7 +17,7 @@ from schemas.wire.record_types import ForeignType, RecordTypes
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.shapes import kinds
-from streams.engine.stages.partitioner import Partitioner
+from streams.engine.stages.partition import Partitioner
 from streams.topology import PIPELINE
 
 EARLIER = timedelta(minutes=5)

@@ -100,7 +100,7 @@ def definitions(service_url: str) -> list[Definition]:
             name=AGENT,
             prompt="Answer.",
             model="traffic",
-            limits=Limits(tokens=100_000_000, cost_usd=Decimal(1_000_000)),
+            limits=Limits(tokens=100_000_000, cost_usd=Decimal(1_000_000), repeats=None),
         ),
     ]
 

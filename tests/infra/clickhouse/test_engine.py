@@ -1,6 +1,4 @@
-"""Does an unmodified clickhouse-connect find a ClickHouse behind the embedded server, and are its
-inserts durable?
-"""
+"""The embedded ClickHouse serves an unmodified clickhouse-connect; inserts are durable."""
 
 import datetime as dt
 import json

@@ -1,6 +1,4 @@
-"""Is an insert into the embedded ClickHouse durable over kill -9, and does it start and end as one
-should?
-"""
+"""The embedded ClickHouse loses no insert by SIGKILL, and starts and stops cleanly."""
 
 import subprocess
 import threading

@@ -1,6 +1,4 @@
-"""Is a request of ClickHouse's HTTP protocol read exactly, down to the byte where an insert's rows
-begin?
-"""
+"""Requests of ClickHouse's HTTP protocol are parsed exactly, to the first byte of rows."""
 
 import gzip
 

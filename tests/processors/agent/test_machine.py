@@ -217,19 +217,6 @@ def test_time_stops_the_run_and_what_was_called_gets_a_result():
     assert "ended before" in session.messages[-1].content
 
 
-def test_the_same_call_a_third_time_is_a_loop():
-    events = [cleared()]
-    for step in (1, 2, 3):
-        spaces = " " * step  # written otherwise, it is still the same call
-        events += [
-            heard(step=step, calls=(call("lookup", f'{{"order":{spaces}"A-1"}}'),)),
-            told(step=step),
-        ]
-    _, said = play(*events)
-    [finished] = only(RunFinished, said)
-    assert (finished.outcome, finished.reason, finished.tool_calls) == ("stopped", "loop", 2)
-
-
 @pytest.mark.parametrize(
     ("event", "outcome", "reason"),
     [

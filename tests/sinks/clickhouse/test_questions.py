@@ -32,8 +32,8 @@ class NothingFound:
     time.
     """
 
-    def learn(self, chunks):
-        for _ in chunks:
+    def add(self, events):
+        for _ in events:
             pass
 
     def __call__(self, question):

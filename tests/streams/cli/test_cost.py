@@ -1,6 +1,4 @@
-"""Do `weir cost report|reprice|reconcile|forecast` say what the table adds up to, and what is wrong
-with a file?
-"""
+"""`weir cost`: reports, repricing, reconciliation, forecasts, and mistakes in files."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,6 +1,4 @@
-"""Does a run's end reach its webhook through the whole pipeline, after failures too, or end as a
-dead letter?
-"""
+"""A run's end reaches its webhook, after failures too, or ends as a dropped delivery."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID

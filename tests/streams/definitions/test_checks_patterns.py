@@ -1,6 +1,4 @@
-"""Does `weir apply` tell what is wrong with patterns, with file and line, and warn of agents that
-go in circles?
-"""
+"""Mistakes in patterns are reported with file and line; circles of agents are warned of."""
 
 import shutil
 

@@ -1,6 +1,4 @@
-"""Is a folder of YAML read as it is meant, is every mistake in it told with its line, and does the
-sample company work?
-"""
+"""Folders of definitions: reading, mistakes with their lines, and the sample company."""
 
 import json
 import os

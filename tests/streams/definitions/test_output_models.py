@@ -1,6 +1,4 @@
-"""Is a pydantic model an agent's contract, from its file to the answer, and is a wrong one told
-with its line?
-"""
+"""A pydantic model is an agent's structured output, from its file to the answer."""
 
 import pytest
 

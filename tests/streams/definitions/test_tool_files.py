@@ -1,6 +1,4 @@
-"""Is a tool's file completed from what it names, and every mistake told with file, line and what to
-do?
-"""
+"""Tools' files are completed, and mistakes are reported with file, line and what to do."""
 
 import asyncio
 import json

@@ -1,6 +1,4 @@
-"""Do the alert rules stand in their file, speak of numbers that there are, and burn as the
-objectives say?
-"""
+"""The alert rules equal their file, use existing metrics, and burn as objectives say."""
 
 import re
 

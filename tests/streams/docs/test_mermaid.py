@@ -1,6 +1,4 @@
-"""Do the drawings show what runs: every transition that changes something, every node and every way
-of a workflow?
-"""
+"""The diagrams show every transition of the agent, and every node and edge of a workflow."""
 
 import re
 from pathlib import Path

@@ -13,7 +13,7 @@ from schemas.events.operations import DeadLettered
 from schemas.wire.topics import topics
 from streams.config import Settings
 from streams.docs import asyncapi, readme
-from streams.engine.shapes import Call, kinds, stages
+from streams.engine.shapes import Call, calls, kinds, stages
 from streams.topology import PIPELINE, SINKS
 
 DEFAULTS = Settings.model_construct()
@@ -41,7 +41,7 @@ def test_the_glance_names_every_step_and_shows_what_crosses_between_boxes():
         **{
             f"stage_{key}": {step.name for step in steps} for key, steps in stages(PIPELINE).items()
         },
-        **{step.name: {step.name} for step in PIPELINE if isinstance(step.by, Call)},
+        **{step.name: {step.name} for step in calls(PIPELINE)},
     }
     for key, steps in stages(PIPELINE).items():
         said = re.search(rf'stage_{key}\["<b>stage: {key}</b><br/>(.*)"\]', text)[1].replace(

@@ -13,7 +13,7 @@ from streams.config import Settings
 from streams.engine.monitoring.health import HUNG, Heart, Pages
 from streams.engine.monitoring.metric_names import BATCH_BOUNDS
 from streams.engine.monitoring.telemetry import Metrics
-from streams.engine.stages.partitioner import Partitioner, murmur2
+from streams.engine.stages.partition import Partitioner, murmur2
 from streams.engine.worker import Worker
 
 

@@ -12,7 +12,7 @@ from streams.engine.stages.core import Core
 from streams.lab import isolated_stack
 from streams.lab.bench_engine import broker, comparison, engine
 from streams.lab.bench_engine.broker import MeasurementError
-from streams.lab.bench_engine.engine import TARGETS, Target, chosen, row_of
+from streams.lab.bench_engine.engine import TARGETS, Figure, Target, chosen, row_of
 from streams.lab.bench_engine.workload import WORKS, Tally, events, tally
 from streams.lab.bench_stack import stack
 from streams.lab.bench_stack import streamed_text as words
@@ -49,10 +49,10 @@ def test_windows_close_while_the_input_is_taken():
 @pytest.mark.parametrize(
     "target, ours, peer, met, words",
     [
-        (Target("a", "", "", least=100, times=5), 120, 20, True, "≥ 100 and ≥ 5 × peer"),
-        (Target("a", "", "", least=100, times=5), 120, 30, False, "≥ 100 and ≥ 5 × peer"),
-        (Target("a", "", "", least=100, times=5), 99, 1, False, "≥ 100 and ≥ 5 × peer"),
-        (Target("a", "", "", least=100, times=5), 120, None, False, "≥ 100 and ≥ 5 × peer"),
+        (Target("a", "", "", least=100, times=5), 120, 20, True, "≥ 100 and ≥ 5 × Faust"),
+        (Target("a", "", "", least=100, times=5), 120, 30, False, "≥ 100 and ≥ 5 × Faust"),
+        (Target("a", "", "", least=100, times=5), 99, 1, False, "≥ 100 and ≥ 5 × Faust"),
+        (Target("a", "", "", least=100, times=5), 120, None, False, "≥ 100 and ≥ 5 × Faust"),
         (Target("a", "", "", most=2), 2, None, True, "≤ 2"),
         (Target("a", "", "", most=2), 2.01, None, False, "≤ 2"),
         (Target("a", "", ""), 7, 2, None, ""),
@@ -61,8 +61,14 @@ def test_windows_close_while_the_input_is_taken():
 def test_a_row_is_judged(
     target: Target, ours: float, peer: float | None, met: bool | None, words: str
 ):
-    row = row_of(target, ours, peer)
+    row = row_of(target, Figure(ours, peer))
     assert (row.met, row.target) == (met, words)
+
+
+@pytest.mark.parametrize("quix, met", [(10, True), (11, False), (None, False)])
+def test_a_row_is_judged_by_quix_too(quix: float | None, met: bool):
+    row = row_of(Target("a", "", "", times_quix=2), Figure(20, None, quix))
+    assert (row.met, row.target) == (met, "≥ 2 × Quix")
 
 
 def test_rows_are_chosen_by_name_or_part():
@@ -117,6 +123,8 @@ def test_a_table_shows_every_row():
                 "ours": 1234,
                 "peer": None,
                 "ratio": None,
+                "quix": None,
+                "quix_ratio": None,
                 "unit": "ms",
                 "target": "",
                 "met": None,
@@ -126,6 +134,8 @@ def test_a_table_shows_every_row():
                 "ours": 1,
                 "peer": 2,
                 "ratio": 0.5,
+                "quix": 4,
+                "quix_ratio": 0.25,
                 "unit": "s",
                 "target": "≥ 1",
                 "met": False,

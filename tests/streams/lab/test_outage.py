@@ -1,6 +1,4 @@
-"""Does an outage last as long as it is to, is everybody who waits measured, and is it over when all
-has landed?
-"""
+"""The outage of ClickHouse: its length, the measured memory, and its end."""
 
 import itertools
 import signal

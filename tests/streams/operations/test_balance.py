@@ -1,6 +1,4 @@
-"""Is each record counted as what became of it, and does what is lost or doubled show, with its
-minute?
-"""
+"""Records are counted by what became of them; lost and doubled ones show by minute."""
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace

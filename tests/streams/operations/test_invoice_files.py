@@ -1,6 +1,4 @@
-"""Is an invoice read as its provider meant it, and is what could be meant otherwise, or is wrong,
-told with its line?
-"""
+"""Invoices are read as their providers mean them; unclear and wrong lines are reported."""
 
 from datetime import date
 from decimal import Decimal

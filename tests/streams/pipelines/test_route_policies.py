@@ -1,6 +1,4 @@
-"""Do whole runs go to the models that their route's policy says: by tenant, share, cost, capability
-and measured wait?
-"""
+"""Runs go to the models of their route's policy: tenant, share, cost, capability, latency."""
 
 import asyncio
 from collections import Counter

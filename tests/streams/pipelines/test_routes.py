@@ -1,6 +1,4 @@
-"""Does the example of routes do what its files say: the cheap model first, the dear one where it
-must, each paid once?
-"""
+"""The example of routes: the cheap model first, the expensive one on need, each paid once."""
 
 from decimal import Decimal
 

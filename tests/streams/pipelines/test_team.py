@@ -1,5 +1,4 @@
-"""Do agents that ask agents end as declared: joined, handed over, stopped by depth, cancelled,
-refused?
+"""Sub-agents: joined results, handovers, depth limits, cancellation, refusals.
 
 The example of `infra/examples/team` runs whole, in memory, with its scripted model and tool.
 """

@@ -1,6 +1,4 @@
-"""Do tools of every kind answer one agent, as the example of `infra/examples/warehouse` declares
-them?
-"""
+"""Tools of every kind serve one agent, in the example `infra/examples/warehouse`."""
 
 import sys
 

@@ -1,6 +1,4 @@
-"""Does the workflow of `infra/examples/workflow` go its ways to the end, wait, loop, and take back
-what it did?
-"""
+"""The example workflow: branches, waits, loops and compensation."""
 
 import json
 from uuid import UUID

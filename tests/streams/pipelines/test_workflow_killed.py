@@ -1,5 +1,4 @@
-"""Does a workflow whose workers are killed anywhere on its way compensate, and end, as one that
-nobody killed?
+"""A workflow whose workers are killed compensates and ends as an undisturbed one.
 
 What a worker has after a start is its changelog: the states as they were written, of whole units of
 work only. So a kill is a new core that has loaded them; what the killed one was doing is taken

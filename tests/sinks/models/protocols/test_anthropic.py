@@ -154,20 +154,20 @@ def test_an_answer_is_read_whole():
         "service_tier": "priority",
         "tool_calls": (ToolRequest(id="toolu_1", name="look", arguments='{"order": "Ä-1"}'),),
         "tokens": TOKENS,
+        "usage_known": True,
     }
 
 
 @pytest.mark.parametrize(
     ("stopped", "finish_reason"),
     [
-        ("end_turn", "stop"),
-        ("stop_sequence", "stop"),
+        ("end_turn", "tool_calls"),
+        ("stop_sequence", "tool_calls"),
         ("tool_use", "tool_calls"),
         ("max_tokens", "length"),
         ("model_context_window_exceeded", "length"),
         ("refusal", "content_filter"),
         ("pause_turn", "length"),
-        ("new", "new"),
     ],
 )
 def test_why_it_stopped(stopped, finish_reason):
@@ -191,8 +191,8 @@ def test_only_the_ages_of_what_was_written_to_the_cache_are_enough():
         (SAID | {"content": None}, "bad_answer", False),
         (SAID | {"content": [{"type": "text", "text": 7}]}, "bad_answer", False),
         (SAID | {"content": [{"type": "tool_use", "id": "1"}]}, "bad_answer", False),
-        (SAID | {"usage": {"input_tokens": -9}}, "bad_answer", False),
         (SAID | {"stop_reason": [1]}, "bad_answer", False),
+        (SAID | {"stop_reason": "new"}, "unknown_finish_reason", False),
         (SAID | {"content": [], "stop_reason": "end_turn"}, "empty_answer", True),
         (
             {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
@@ -267,7 +267,7 @@ def test_a_stream_adds_up_to_the_same_answer():
     "event",
     [
         {},
-        {"type": "content_block_delta", "index": 4, "delta": {"type": "text_delta", "text": "x"}},
+        {"type": "content_block_delta", "index": 4, "delta": {"type": "input_json_delta"}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": 7}},
         {"type": "message_start"},
     ],

@@ -143,25 +143,25 @@ def test_metadata_of_another_program_is_refused(metadata):
         read_metadata(metadata)
 
 
-def test_what_is_passed_over_is_told_after_a_while_and_never_while_records_wait():
+def test_skipped_records_are_committed_after_a_while_and_never_while_records_wait():
     lane = lane_with(Record(3), now=0.0)
     lane.pass_over(Record(4), 0.5)
-    assert not lane.is_to_be_told(99)
+    assert not lane.needs_commit(99)
     lane.make_cut(LIMITS, "e", now=5)
-    assert not lane.is_to_be_told(99)
+    assert not lane.needs_commit(99)
     lane.finish()
-    assert (lane.is_to_be_told(5), lane.written_to) == (True, 5)
-    lane.told()
+    assert (lane.needs_commit(5), lane.written_to) == (True, 5)
+    lane.committed()
     lane.pass_over(Record(7), 10.0)
-    assert not lane.is_to_be_told(10.1)
-    assert (lane.is_to_be_told(10.0 + PASSED_S), lane.written_to) == (True, 8)
+    assert not lane.needs_commit(10.1)
+    assert (lane.needs_commit(10.0 + PASSED_S), lane.written_to) == (True, 8)
 
 
 @pytest.mark.parametrize("fact", [{"new": True}, {"pending": Range(9, 12, "old", "id")}])
-def test_nothing_is_told_of_a_partition_that_is_unknown_or_to_be_replayed(fact):
+def test_nothing_is_committed_for_a_partition_that_is_unknown_or_to_be_replayed(fact):
     lane = Lane("t", 0, "id", fact.get("pending"), new=fact.get("new", False))
     lane.pass_over(Record(4), 0.0)
-    assert not lane.is_to_be_told(99)
+    assert not lane.needs_commit(99)
 
 
 def test_a_recorded_range_may_begin_and_end_with_records_that_nobody_wants_any_more():

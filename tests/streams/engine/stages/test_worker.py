@@ -21,7 +21,7 @@ from schemas.events.operations import DeadLettered
 from schemas.events.usage import TokensUsed, UsageTotalled
 from streams.engine.shapes import stages
 from streams.engine.stages.core import Core
-from streams.engine.stages.partitioner import Partitioner
+from streams.engine.stages.partition import Partitioner
 from tests.support.stages import PARTITIONS, Toy, asked, by_id, cancelled, settled, toy, until
 from tests.support.toy import TOY
 

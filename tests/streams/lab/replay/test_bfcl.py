@@ -1,6 +1,4 @@
-"""Are cases of the Berkeley Function-Calling Leaderboard read as calls, and played to their end as
-recorded?
-"""
+"""Cases of the Berkeley Function-Calling Leaderboard are read, and played to their end."""
 
 import json
 from datetime import UTC, datetime

@@ -1,6 +1,4 @@
-"""Does a fork say what another prompt or model would have made of a run, calling no tool and within
-its cost?
-"""
+"""A fork shows another prompt or model at work, calls no tool and stays within its cost."""
 
 import asyncio
 from decimal import Decimal

@@ -1,5 +1,4 @@
-"""Do the recorded runs of every pattern go on as they began, and is a change that would break one
-found?
+"""Recorded runs of every pattern continue unchanged, and breaking changes are found.
 
 `tests/histories/*.jsonl` are runs as an older version had them: they are never written anew. A new
 one is recorded by `python -m tests.streams.lab.replay.test_recorded_runs`, which writes those that
