@@ -165,7 +165,7 @@ class Toy:
         return [self.codec.decode(kind, m.value(), m.key()) for m in self.messages(kind)]
 
     def count(self, kind: type[Event]) -> int:
-        """How many committed records of the class there are by now, counted on from the last time."""
+        """The number of committed records of the class, counted on from the last call."""
         name, types = self.settings.prefix + kind.topic(), RecordTypes(self.settings.prefix, [kind])
         if kind not in self._tails:
             tail = kafka.consumer(self.settings, "tail", **{"enable.partition.eof": True})

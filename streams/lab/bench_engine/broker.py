@@ -102,7 +102,7 @@ def produce(settings: Settings, work: Work, events: Iterable[Event]) -> int:
                     topic,
                     encoder.encode(event),
                     event.partition_key().encode(),
-                    headers=headers_of(event),
+                    headers=[*headers_of(event)],
                     timestamp=int(event.at.timestamp() * 1000),
                 )
                 break

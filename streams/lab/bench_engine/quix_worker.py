@@ -10,10 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
-
-from quixstreams import Application, State  # pyright: ignore[reportMissingImports]
-from quixstreams.models import TopicConfig  # pyright: ignore[reportMissingImports]
+from typing import Any, cast
 
 from schemas.events.guardrails import VerdictReached
 from schemas.events.usage import TokensUsed
@@ -41,7 +38,10 @@ class Stopwatch:
             print("took_s", time.monotonic() - self._began, flush=True)
 
 
-def make_app(configured: Settings, work: Work) -> Application:
+def make_app(configured: Settings, work: Work) -> Any:
+    """Quix Streams' application. It is imported here, as only its own environment has it."""
+    from quixstreams import Application  # pyright: ignore[reportMissingImports]
+
     return Application(
         broker_address=configured.bootstrap(),
         consumer_group=f"{configured.prefix}{GROUP}-{work.name}",
@@ -54,15 +54,14 @@ def make_app(configured: Settings, work: Work) -> Application:
     )
 
 
-def fold(stopwatch: Stopwatch) -> Callable[[bytes, State], bytes]:
+def fold(stopwatch: Stopwatch) -> Callable[[bytes, Any], bytes]:
     """Decode, read the state, apply the same pure function, write the state, encode."""
     encoder = codec()
 
-    def step(value: bytes, state: State) -> bytes:
+    def step(value: bytes, state: Any) -> bytes:
         known = state.get("tally")
-        now, [called] = tally(
-            Tally(*known) if known else Tally(), encoder.decode(VerdictReached, value)
-        )
+        verdict = cast(VerdictReached, encoder.decode(VerdictReached, value))
+        now, [called] = tally(Tally(*known) if known else Tally(), verdict)
         state.set("tally", [now.verdicts, now.findings, now.blocked, now.last_ms])
         result = encoder.encode(called)
         stopwatch.tick()
@@ -97,6 +96,8 @@ def add(total: dict[str, Any], used: TokensUsed) -> dict[str, Any]:
 
 
 def run(configured: Settings, work: Work, count: int) -> None:
+    from quixstreams.models import TopicConfig  # pyright: ignore[reportMissingImports]
+
     stopwatch = Stopwatch(count)
     app = make_app(configured, work)
     shape = TopicConfig(num_partitions=PARTITIONS, replication_factor=1)

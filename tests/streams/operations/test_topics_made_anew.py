@@ -154,7 +154,7 @@ def test_a_topic_made_anew_is_counted_apart_from_the_one_before(
     assert counted() == ({}, [3, 3, 0], ())
     client.delete_topics([topic])[topic].result(30)
     until(lambda: topic not in kafka.topic_ids(client, [topic]), "it is gone")
-    with pytest.raises(UserError, match="there is no topic .*weir deploy"):
+    with pytest.raises(UserError, match=r"there is no topic .*weir deploy"):
         ledger.turn()
     kafka.create_topics(settings, topics)
     until(lambda: kafka.topic_ids(client, [topic]).get(topic, before) != before, "it is there")
