@@ -116,7 +116,7 @@ class Settings(BaseSettings):
         0.5, gt=0, le=1, description="share of dead letters at which a consumer stops"
     )
     calls_at_once: Annotated[int, Field(ge=1)] = Field(
-        500, description="most calls in flight in one call runner"
+        500, description="most calls in flight in one worker that makes calls"
     )
     python_tools: str = Field(
         "",

@@ -1,7 +1,7 @@
 """Message deltas: a question to a model carries only the messages that are new.
 
 A question carries a whole conversation while that is short. Beyond it carries what was added since
-the last one, and names what came before by a digest; the call runner remembers the conversations of
+the last one, and names what came before by a digest; who makes the call remembers conversations of
 its partitions. One that does not know what came before (it was restarted, or the partition moved)
 asks no model and says so: the question is then asked again, whole. So a call needs nothing but its
 event and a memory that may be lost at any time. 100 results of 5 KB make 0.6 MB of questions, where

@@ -1,6 +1,6 @@
 """What came before the messages of a question that does not carry its whole conversation?
 
-A memory of the conversations that a call runner has asked about, by session: nothing is lost with
+A memory of the conversations that a worker has asked about, by session: nothing is lost with
 it but a repeated question (see `processors/agent/conversation/message_deltas.py`).
 """
 
@@ -77,7 +77,7 @@ class Conversations:
 
 
 class Remembering:
-    """The port `chat` of a call runner, which is asked with whole conversations only."""
+    """The port `chat` of a worker, which is asked with whole conversations only."""
 
     def __init__(
         self,

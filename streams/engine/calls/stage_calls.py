@@ -69,7 +69,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Repeats:
+class AskedAgain:
     """A question is about to be asked again, and waits until that is committed."""
 
     partition: int
@@ -86,7 +86,7 @@ class StageCalls:
         at_once: int,
         report: Report,
     ):
-        self.done: queue.SimpleQueue[Answered | Repeats | BaseException] = queue.SimpleQueue()
+        self.done: queue.SimpleQueue[Answered | AskedAgain | BaseException] = queue.SimpleQueue()
         self.running = 0
         self._beat_at = time.monotonic()
         self._ports, self._definitions, self._report = ports, definitions, report
@@ -180,7 +180,7 @@ class StageCalls:
     async def _repeated(self, partition: int, call: Asked) -> None:
         async with self._repeats:
             leave = self._leave[call.key] = self._loop.create_future()
-            self.done.put(Repeats(partition, call.key))
+            self.done.put(AskedAgain(partition, call.key))
             try:
                 await leave
             finally:

@@ -33,7 +33,7 @@ from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.calls.asking import Port, Report
 from streams.engine.calls.pacing import wait_s
-from streams.engine.calls.stage_calls import Answered, Repeats, StageCalls
+from streams.engine.calls.stage_calls import Answered, AskedAgain, StageCalls
 from streams.engine.shapes import Step, inputs, kinds, stages
 from streams.engine.stages.assignment import Ownership
 from streams.engine.stages.buffer import HOLD_S, Buffer, positions
@@ -241,7 +241,7 @@ class Stage:
             partition = self._ownership.held.get(done.partition)
             call = None if partition is None else partition.core.waiting(done.key)
             if partition is None or call is None:
-                if isinstance(done, Repeats):
+                if isinstance(done, AskedAgain):
                     self._calls.give_up([done.key])
                 continue
             records: list[Record] = []
