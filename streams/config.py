@@ -224,7 +224,7 @@ def settings() -> Settings:
     """The settings of this process. Raises pydantic's ValidationError, which the CLI turns into a
     sentence.
     """
-    return Settings()
+    return Settings.model_validate({})
 
 
 def secret(reference: str) -> str:

@@ -98,15 +98,16 @@ def fetch_one(coordinate: str, sha256: str, cache: Path) -> Path:
     """The checked file of group:artifact:version[:classifier:packaging]; StackError if it is
     another.
     """
-    from jgo.maven import (
-        MavenContext,
-    )  # imported late: it is slow, and needed once in a machine's life
+    # Imported late: it is slow, and needed once in a machine's life.
+    from jgo.maven import MavenContext
 
     group, artifact, version, *rest = coordinate.split(":")
     classifier, packaging = rest or ("", "jar")
     wanted = MavenContext(repo_cache=cache).project(group, artifact).at_version(version)
+    found = ""
     for _ in range(2):  # a file that an interrupted run left incomplete is fetched once more
-        before = (held := wanted.artifact(classifier, packaging)).cached_path.exists()
+        held = wanted.artifact(classifier, packaging)
+        before = held.cached_path is not None and held.cached_path.exists()
         file = _resolved(held)
         with file.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()

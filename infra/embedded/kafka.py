@@ -76,7 +76,7 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str | i
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
         "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-        "log.dirs": data,
+        "log.dirs": str(data),
         "auto.create.topics.enable": "false",
         # Weir says how many partitions each of its topics has; the registry does not, and its
         # journal needs

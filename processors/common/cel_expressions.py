@@ -145,7 +145,7 @@ def _run(work: Any) -> Any:
 def _at(path: str, knows: Mapping[str, Any]) -> Any:
     found = re.match(r"\w+", path)
     head = found[0] if found else ""
-    value = knows.get(head)
+    value: Any = knows.get(head)
     for step in _STEPS.findall(path[len(head) :]):
         try:
             value = value[int(step[1:-1]) if step[1].isdigit() else step.strip(".[]'\"")]

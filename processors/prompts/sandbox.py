@@ -114,8 +114,9 @@ def _take(context: Context, steps: int) -> None:
     """Counts the steps of one rendering, which has a context of its own. Raises Unrendered above a
     million.
     """
-    context.steps = getattr(context, "steps", 0) + steps
-    if context.steps > STEPS_MAX:
+    taken = getattr(context, "steps", 0) + steps
+    setattr(context, "steps", taken)  # noqa: B010  the class of the library does not declare it
+    if taken > STEPS_MAX:
         raise Unrendered(
             f"it takes more than {STEPS_MAX:,} steps: loop over less, or do less in a loop"
         )

@@ -289,7 +289,7 @@ class Spec(Writer):
             or self._document.get("servers")
             or [{"url": "/"}]
         )
-        first = servers[0] if isinstance(servers[0], dict) else {}
+        first: dict[str, Any] = servers[0] if isinstance(servers[0], dict) else {}
         url = str(first.get("url", "/"))
         for name, variable in (first.get("variables") or {}).items():
             url = url.replace(f"{{{name}}}", str(variable.get("default", "")))

@@ -14,7 +14,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 import fastavro
 from fastavro.read import SchemaResolutionError
@@ -38,7 +38,8 @@ from schemas.wire.record_types import TYPE, type_name
 from schemas.wire.writer_schemas import NotReadable, Registered, writer_schema_of
 
 HEAD = struct.Struct(">bI")
-Headers = list[tuple[str, bytes]]
+E = TypeVar("E", bound=Event)
+Headers = list[tuple[str, str | bytes | None]]
 CE_VERSION = ("ce_specversion", b"1.0")
 DETAIL_CHARS = 500
 
@@ -58,6 +59,7 @@ class Ids(Protocol):
 
     def id_of(self, kind: type[Event]) -> int:
         """The id under which the class's schema is registered."""
+        ...
 
     def schema_with(self, schema_id: int) -> Registered | None:
         """The schema of an id; None where the registry says that there is none. Raises when it is
@@ -120,7 +122,7 @@ class Codec:
             value = head + write(parted(event, self._objects.put))
         return value
 
-    def decode(self, kind: type[Event], value: bytes | None, key: bytes | None = None) -> Event:
+    def decode(self, kind: type[E], value: bytes | None, key: bytes | None = None) -> E:
         """The event in a record's value. Raises Undecodable, with the reason that a dead letter
         gives, and StoreAway.
 
@@ -183,7 +185,7 @@ def _usable(kind: type[Event], found: Registered) -> Any:
         return why
 
 
-def _event(kind: type[Event], value: bytes, writer: Any) -> Event:
+def _event(kind: type[E], value: bytes, writer: Any) -> E:
     fields = _read_fast(kind, value) if writer is None else None
     if fields is None:
         fields = _read(kind, value, writer)
@@ -226,7 +228,7 @@ def _read(kind: type[Event], value: bytes, writer: Any) -> Fields:
             "not_avro", f"{len(value) - body.tell()} bytes are left over after the event"
         )
     try:
-        return from_plain(kind, fields)
+        return from_plain(kind, cast(Fields, fields))
     except Unreadable as error:
         raise Undecodable("invalid", str(error)) from error
 
@@ -268,7 +270,8 @@ def trace_of(headers: Headers | None) -> str | None:
     """The trace id in a record's traceparent; None where there is none or it is malformed."""
     for name, value in headers or ():
         if name == "traceparent" and value:
-            parts = value.decode("ascii", "replace").split("-")
+            text = value if isinstance(value, str) else value.decode("ascii", "replace")
+            parts = text.split("-")
             if len(parts) == 4 and len(parts[1]) == 32 and set(parts[1]) <= set("0123456789abcdef"):
                 return parts[1] if parts[1] != "0" * 32 else None
     return None

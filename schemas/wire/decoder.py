@@ -107,7 +107,9 @@ def _value(kind: Any, name: str, known: dict[str, list[dict[str, Any]]]) -> list
             "elif n: raise Unsure",
             "else: x = None",
         ]
-    what = kind if isinstance(kind, str) else kind.get("logicalType", kind["type"])
+    if isinstance(kind, str):
+        kind = {"type": kind}
+    what = kind.get("logicalType", kind["type"])
     if what in PIECES:
         return PIECES[what]
     if what == "array":

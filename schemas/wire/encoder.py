@@ -152,7 +152,9 @@ def _value(kind: Any, within: str, known: dict[str, list[dict[str, Any]]]) -> li
             "    add(b'\\2')",
             *(f"    {line}" for line in _value(kind[1], within, known)),
         ]
-    what = kind if isinstance(kind, str) else kind.get("logicalType", kind["type"])
+    if isinstance(kind, str):
+        kind = {"type": kind}
+    what = kind.get("logicalType", kind["type"])
     if what in PIECES:
         return [f"add({PIECES[what]})"]
     each = f"{within}each"

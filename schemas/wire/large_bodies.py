@@ -9,11 +9,13 @@ tenant: no event reaches what is another tenant's.
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from schemas.events.base import Event
 from schemas.events.values import Body
+
+E = TypeVar("E", bound=Event)
 
 EVENT_BYTES_MAX = 256 * 1024
 FIELD_BYTES = 16 * 1024
@@ -40,10 +42,12 @@ class Objects(Protocol):
     """Where bodies are kept, by what they hold: to put one twice does no harm."""
 
     def put(self, key: str, data: bytes) -> None:
-        """Returns when it is kept. Raises StoreAway."""
+        """Returns when it is stored. Raises StoreAway."""
+        ...
 
     def get(self, key: str, bytes_max: int = BODY_BYTES_MAX) -> bytes:
         """What was put. Raises NoBody, StoreAway."""
+        ...
 
 
 def body_of(tenant: str, text: str) -> tuple[Body, bytes]:
@@ -76,9 +80,15 @@ def folder_of(tenant: str) -> str:
     return f"tenant={name if len(name) <= TENANT_CHARS else '%~' + hashlib.sha256(name.encode()).hexdigest()}"
 
 
-def parted(event: Event, put: Callable[[str, bytes], None]) -> Event:
+def stored_of(event: Event) -> str:
+    """What an event stores elsewhere: JSON, field to key; empty for classes that store nothing."""
+    return getattr(event, "bodies", "")
+
+
+def parted(event: E, put: Callable[[str, bytes], None]) -> E:
     """The event with its long fields put elsewhere. Raises StoreAway."""
-    bodies, short = json.loads(event.bodies or "{}"), {}
+    bodies = json.loads(stored_of(event) or "{}")
+    short: dict[str, Any] = {}
     for name in sorted(type(event).model_fields.keys() - OWN - bodies.keys()):
         value = getattr(event, name)
         if not isinstance(value, str | tuple | dict) or not value:
@@ -99,10 +109,10 @@ def parted(event: Event, put: Callable[[str, bytes], None]) -> Event:
     return event.model_copy(update={**short, "bodies": json.dumps(bodies)})
 
 
-def joined(event: Event, get: Callable[[str], bytes]) -> Event:
+def joined(event: E, get: Callable[[str], bytes]) -> E:
     """The event with its long fields as they were. Raises NoBody, StoreAway."""
     try:
-        named = json.loads(event.bodies)
+        named = json.loads(stored_of(event))
         fields = {name: _value(event, name, key, get) for name, key in named.items()}
         return type(event).model_validate({**event.__dict__, **fields, "bodies": ""})
     except (
@@ -112,7 +122,7 @@ def joined(event: Event, get: Callable[[str], bytes]) -> Event:
         AttributeError,
     ) as error:  # pydantic's is a ValueError too
         raise NoBody(
-            f"bodies {event.bodies[:200]!r} do not make the event whole: {error}"[:500]
+            f"bodies {stored_of(event)[:200]!r} do not make the event whole: {error}"[:500]
         ) from error
 
 

@@ -6,7 +6,7 @@ table needs neither.
 """
 
 import io
-from typing import Any
+from typing import Any, cast
 
 import fastavro
 
@@ -29,7 +29,7 @@ def plain_of_value(kind: type[Event], value: bytes) -> Plain:
     fields = fastavro.schemaless_reader(body, plain_schema_of(kind), None)
     if body.tell() != len(value):
         raise ValueError(f"{len(value) - body.tell()} bytes are left over after the event")
-    return fields
+    return cast(Plain, fields)
 
 
 def plain_of(event: Event) -> Plain:
@@ -37,4 +37,4 @@ def plain_of(event: Event) -> Plain:
     body = io.BytesIO()
     fastavro.schemaless_writer(body, parsed_schema_of(type(event)), event.model_dump())
     body.seek(0)
-    return fastavro.schemaless_reader(body, plain_schema_of(type(event)), None)
+    return cast(Plain, fastavro.schemaless_reader(body, plain_schema_of(type(event)), None))

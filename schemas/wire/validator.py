@@ -108,7 +108,7 @@ def _field(kind: Any) -> list[str] | None:
         return _record(kind["fields"])
     if kind == MONEY:
         return LINES["decimal"]
-    return LINES.get(kind if isinstance(kind, str) else kind.get("logicalType"))
+    return LINES.get(kind if isinstance(kind, str) else str(kind.get("logicalType")))
 
 
 def _rest(value: bytes, number: int, place: int) -> tuple[int, int]:

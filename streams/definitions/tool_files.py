@@ -36,9 +36,9 @@ from schemas.definitions.tools import (
     Tool,
 )
 from sinks.http import CallError, OutgoingRequest, request
+from sinks.redaction import SecretRedactor
 from sinks.tools.kinds.http import PLACEHOLDER
 from sinks.tools.kinds.mcp import McpTools
-from sinks.redaction import SecretRedactor
 from streams.config import names_in, secret, settings
 from streams.definitions.checks import Source, line_in
 from streams.ports.kafka_tools import is_service_topic

@@ -40,7 +40,7 @@ class Publisher:
 
     def __init__(self, settings: Settings, codec: Codec):
         self._settings, self._codec = settings, codec
-        self._producer = kafka.producer(settings, **{"linger.ms": 2})
+        self._producer = kafka.producer(settings, None, **{"linger.ms": 2})
         self._failed: list[str] = []
 
     def publish(self, *events: Event) -> None:

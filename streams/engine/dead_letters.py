@@ -148,16 +148,16 @@ def readable(detail: str) -> str:
     return detail[:DETAIL_CHARS].encode("utf-8", "replace").decode()
 
 
-def as_text(headers: Headers | None) -> dict[str, str]:
+def as_text(headers: Any) -> dict[str, str]:
     """Headers as a letter holds them: text as it is, anything else in base64. Of equal names the
     last one stays.
     """
-    return {name: _text(value) for name, value in headers or ()}
+    return {name: _text(value or b"") for name, value in headers or ()}
 
 
-def _text(value: bytes | None) -> str:
+def _text(value: bytes) -> str:
     try:
-        text = (value or b"").decode()
+        text = value.decode()
     except UnicodeDecodeError:
         return BINARY + base64.b64encode(value).decode()
     return text if not text.startswith(BINARY) else BINARY + base64.b64encode(value).decode()

@@ -17,7 +17,7 @@ from schemas.definitions.kinds import KINDS, Agent, DefinitionApplied, Definitio
 from schemas.definitions.prompts import Alias, PromptUse
 from schemas.wire.codec import Codec, Undecodable, headers_of
 from streams.config import Settings
-from streams.engine.kafka import consumer, high_watermark, producer
+from streams.engine.kafka import consumer, high_watermark, offset_of, producer
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +92,9 @@ class Follower:
             error = message.error()
             if error is None:
                 changes.extend(self._read(message))
-                reached = message.offset() + 1
+                reached = offset_of(message) + 1
             elif error.code() == KafkaError._PARTITION_EOF:
-                reached = message.offset()
+                reached = offset_of(message)
             elif error.fatal() or (not error.retriable() and error.code() > 0):
                 raise KafkaException(error)
         if changes:
@@ -188,13 +188,12 @@ def removal(
 ) -> DefinitionApplied:
     """Takes a name out of force. Raises KeyError with a sentence where it is not in force."""
     version = current.version(kind, name)
-    if version is None:
+    definition = current.of_kind(kind, name)
+    if version is None or definition is None:
         raise KeyError(
             f"no {kind} named {name} is in force: `weir apply --list` shows those that are"
         )
-    return applied(
-        kind, name, version, canonical(current.of_kind(kind, name)), at, author, removed=True
-    )
+    return applied(kind, name, version, canonical(definition), at, author, removed=True)
 
 
 def applied(

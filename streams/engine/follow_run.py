@@ -123,7 +123,7 @@ def follow(
                 piece = reader.take(event) if isinstance(event, ModelChunk) else None
                 if piece is not None:
                     yield piece
-                elif isinstance(event, OUTCOMES) and event.run == run:
+                elif isinstance(event, RunFinished | RequestRefused) and event.run == run:
                     outcome = event
             if outcome is not None:
                 yield outcome

@@ -25,7 +25,8 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from streams.config import Settings
 
@@ -104,8 +105,23 @@ def producer(settings: Settings, transactional_id: str | None = None, **more: An
     )
 
 
+def offset_of(message: Message) -> int:
+    """The offset of a record, or of the end of a partition. A message of a consumer has one."""
+    offset = message.offset()
+    assert offset is not None
+    return offset
+
+
+def partition_of(message: Message) -> tuple[str, int]:
+    """Topic and partition of a record. A message of a consumer has both."""
+    topic = message.topic()
+    partition = message.partition()
+    assert topic is not None and partition is not None
+    return topic, partition
+
+
 def admin(settings: Settings) -> AdminClient:
-    return AdminClient(settings.kafka_properties() | RECONNECT, logger=log)
+    return AdminClient({**settings.kafka_properties(), **RECONNECT}, logger=log)
 
 
 def topic_ids(client: AdminClient, names: Iterable[str], timeout_s: float = 30) -> dict[str, str]:
@@ -232,15 +248,13 @@ def read_to(
         while not done:
             beat()
             for message in reader.consume(10_000, 0.05):
-                if message.error():
-                    done = done or (
-                        message.error().code() == KafkaError._PARTITION_EOF
-                        and message.offset() >= end
-                    )
+                offset = offset_of(message)
+                if error := message.error():
+                    done = done or (error.code() == KafkaError._PARTITION_EOF and offset >= end)
                     continue
-                if message.offset() < end:
+                if offset < end:
                     yield message
-                done = done or message.offset() + 1 >= end
+                done = done or offset + 1 >= end
             if time.monotonic() > deadline:
                 raise KafkaException(
                     KafkaError(KafkaError._TIMED_OUT, f"reading {topic}[{partition}] to {end}")

@@ -69,7 +69,7 @@ class Transactions:
         self,
         topic: str,
         value: bytes | None,
-        key: bytes,
+        key: bytes | None,
         headers: list[tuple[str, Any]] | None = None,
         partition: int = -1,
     ) -> None:

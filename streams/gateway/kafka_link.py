@@ -95,6 +95,7 @@ class Link(Protocol):
 
     def current_definitions(self) -> Definitions:
         """The definitions in force."""
+        ...
 
 
 class KafkaLink:
@@ -117,6 +118,7 @@ class KafkaLink:
         self.recent_runs = RecentRuns(self._decoded, settings.gateway_memory_mb * 1024 * 1024)
         self._producer = kafka.producer(
             settings,
+            None,
             **{
                 "delivery.timeout.ms": int(settings.gateway_accept_s * 1000),
                 "queue.buffering.max.messages": 50_000,
@@ -209,11 +211,11 @@ class Taken:
 
     def tell(self, error: KafkaError | None, _: Any) -> None:
         """Kafka's word on one record, in whichever thread."""
+        if error is None:
+            self.settle(None)
+            return
         self.settle(
-            error
-            and Away(
-                f"Kafka did not take it ({error.str()}): ask again, with the same Idempotency-Key"
-            )
+            Away(f"Kafka did not take it ({error.str()}): ask again, with the same Idempotency-Key")
         )
 
     def settle(self, error: Away | None) -> None:

@@ -203,16 +203,16 @@ def read_logs(
         while left:
             messages = reader.consume(10_000, 1.0)
             for message in messages:
-                place = message.topic(), message.partition()
-                if message.error() is None:
+                topic, number = kafka.partition_of(message)
+                error = message.error()
+                if error is None:
                     if lands(types, message):
-                        logs[place[0]][place[1]].records[message.offset()] = message.timestamp()[1]
-                elif message.error().code() == KafkaError._PARTITION_EOF:
-                    left.discard(place)
-                elif kafka.is_fatal(message.error()):
-                    raise UserError(
-                        f"Kafka does not let {place[0]} be read: {message.error().str()}"
-                    )
+                        made_ms = message.timestamp()[1]
+                        logs[topic][number].records[kafka.offset_of(message)] = made_ms
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    left.discard((topic, number))
+                elif kafka.is_fatal(error):
+                    raise UserError(f"Kafka does not let {topic} be read: {error.str()}")
     finally:
         reader.close()
     return logs

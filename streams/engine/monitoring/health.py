@@ -66,7 +66,7 @@ class Heart:
                     self.silent_s,
                     self._limit_s,
                 )
-                faulthandler.dump_traceback(sys.__stderr__)
+                faulthandler.dump_traceback(sys.__stderr__ or 2)
                 self._end(HUNG)
                 return
 
@@ -114,7 +114,7 @@ def _handler(
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             """A probe every second is no news."""
 
     return Handler

@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import faust
 
@@ -74,7 +74,9 @@ def fold(app: faust.App, prefix: str, work: Work, table: Any, encoder: Codec) ->
             table[key] = asdict(now)
             for event in results:
                 await out.send(
-                    key=key.encode(), value=encoder.encode(event), headers=headers_of(event)
+                    key=key.encode(),
+                    value=encoder.encode(event),
+                    headers=cast(Any, headers_of(event)),
                 )
 
     app.agent(source, name="agent")(agent)
