@@ -8,6 +8,7 @@ from uuid import UUID
 
 import typer
 import yaml
+from rich.text import Text
 
 from schemas.events.agent.runs import AgentRequested, RequestRefused, RunFinished
 from schemas.events.base import Event
@@ -84,7 +85,8 @@ def show_company(began: float) -> dict[str, Any]:
         events[type(event).__name__] += 1
         show_event(event, asked[0].id)
 
-    err.print(f"[bold]The events of one run, as they happen[/bold] ({short(asked[0].text, 80)})")
+    title = ("The events of one run, as they happen", "bold")
+    err.print(Text.assemble(title, f" ({short(asked[0].text, 80)})"))
     with (
         Client(settings(), codec, heard) as client,
         Watch(settings(), codec, session_events(), count),
@@ -195,7 +197,7 @@ def await_rows(runs: set[UUID], timeout_s: float = 20) -> dict[str, int]:
 
 
 def print_sql() -> None:
-    err.print("[bold]Look further[/bold]")
+    err.print("Look further", style="bold")
     for words in (
         './weir query "SELECT tenant, agent, sum(cost_usd) AS cost FROM token_usage GROUP BY ALL"',
         "./weir query --named                  # ready queries",
