@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
-import yaml
 from rich.text import Text
 
 from schemas.events.agent.runs import AgentRequested, RequestRefused, RunFinished
@@ -17,6 +16,7 @@ from streams.cli.operate.stack import print_ports, start_with_progress
 from streams.cli.output import AsJson, err, out, progress, say_json, short, table
 from streams.cli.runs.ask import show_event
 from streams.config import settings
+from streams.definitions import yaml_files
 from streams.engine.client import Client, Watch, request
 from streams.engine.errors import UserError
 from streams.lab.replay.run_history import session_events
@@ -71,9 +71,8 @@ def show_company(began: float) -> dict[str, Any]:
     codec = codec_of(settings())
     company = load(app.COMPANY)
     apply_and_wait(settings(), company)
-    asked = [
-        request(**fields) for fields in yaml.safe_load((app.COMPANY / "requests.yaml").read_text())
-    ]
+    texts = yaml_files.read_text(app.COMPANY / "requests.yaml")
+    asked = [request(**fields) for fields in yaml_files.load(texts)]
     events: Counter[str] = Counter()
     first_answer: list[float] = []
 

@@ -246,7 +246,6 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(
         (BOMB, "more than 100,000 values"),
         ("a: &a [*a]\n", "an alias holds itself"),
         ("a: " + "[" * 3000 + "]" * 3000, "nested too deep"),
-        ("a: 2020-13-45\n", "month must be"),
         ("a: " + "9" * 5_000, "no valid YAML"),
         ("a: \x00", "no valid YAML"),
         ("a: " + "x" * 1_100_000, "at most 1,048,576"),
