@@ -46,7 +46,7 @@ def used(tenant: str, days_ago: float, nth: int = 0) -> TokensUsed:
 
 def bodies_of(*events: TokensUsed) -> EncodedBatch:
     values = [CODEC.encode(event)[HEAD.size :] for event in events]
-    return EncodedBatch(TokensUsed, 0, [*range(len(values))], [0] * len(values), values)
+    return EncodedBatch(TokensUsed, [0] * len(values), [*range(len(values))], [0] * len(values), values)
 
 
 @pytest.mark.parametrize("kind", landed_classes(), ids=lambda kind: kind.__name__)
