@@ -202,9 +202,9 @@ class Lane:
         self.passed_since = self.passed_since or now
         return True
 
-    def is_to_be_told(self, now: float) -> bool:
+    def needs_commit(self, now: float) -> bool:
         """Whether a commit should tell how far records are stored. What was passed over while
-        records wait is told with them.
+        records wait is committed with them.
         """
         if self.replaying:
             return False
@@ -220,8 +220,8 @@ class Lane:
             return self.stored
         return max(self.stored or 0, self.newest + 1)
 
-    def told(self) -> None:
-        """A commit has told how far records are stored."""
+    def committed(self) -> None:
+        """A commit says how far records are stored."""
         self.stored = self.passed_since = None
 
     def take(self, rows: int, size: int, now: float) -> list[Message]:

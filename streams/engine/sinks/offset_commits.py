@@ -159,6 +159,12 @@ class OffsetCommits:
                 raise SystemExit(self._limit.sentence(self._name, f"{last.reason}: {last.detail}"))
 
 
+def is_of_another(commit: TopicPartition, topic_id: str) -> bool:
+    """Whether a commit is of another topic of the same name than the one with this id."""
+    place = commit.topic, commit.partition
+    return committed_in(place, commit.offset, commit.metadata).is_of_another(topic_id)
+
+
 def offsets_of(batch: BatchRanges) -> list[TopicPartition]:
     """What a commit says of the partitions of a batch: the first offset, with all ranges."""
     metadata = batch.metadata()

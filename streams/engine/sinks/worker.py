@@ -41,6 +41,7 @@ from streams.engine.sinks.budget import InsertPace, LastBatch, due_at
 from streams.engine.sinks.decode import Reader, is_wanted
 from streams.engine.sinks.offset_commits import OffsetCommits
 from streams.engine.sinks.recovery import recover
+from streams.engine.sinks.retention import archive_retention_of, retention_of
 from streams.engine.sinks.topic_ids import Topics, numbering_of
 from streams.engine.sinks.writer import BatchWriter
 from streams.engine.worker import Worker
@@ -62,20 +63,15 @@ def sink_of(settings: Settings, name: str, worker: Worker | None = None) -> Sink
     """The sink of this name, made from the settings. Raises ValueError where there is none."""
     definitions = worker.current_definitions if worker else Definitions
     measure = worker.metrics.measure if worker else None
-    days = retention_of(definitions, settings.retention_days)
     beat = worker.beat if worker else lambda: None
-    context = SinkContext(settings, days, measure, lambda kind: numbering_of(settings, kind, beat))
+    context = SinkContext(
+        settings,
+        retention_of(definitions, settings.retention_days),
+        archive_retention_of(definitions),
+        measure,
+        lambda kind: numbering_of(settings, kind, beat),
+    )
     return sink_spec(name).make(context)
-
-
-def retention_of(definitions: Callable[[], Definitions], usual_days: int) -> Callable[[str], int]:
-    """How many days the rows of a tenant are stored, by the definitions in force at the time."""
-
-    def days(tenant: str) -> int:
-        known = definitions().tenant(tenant)
-        return (known and known.retention_days) or usual_days
-
-    return days
 
 
 @dataclass(frozen=True)
@@ -120,12 +116,7 @@ class SinkWorker:
 
     def run(self) -> None:
         _collect_seldom()
-        log.info(
-            "%s reads %s, writes to %s, owns nothing",
-            self._name,
-            self._types.topics,
-            self._sink.name,
-        )
+        log.info("%s reads %s, owns nothing", self._name, self._types.topics)
         self._commits.open()
         self._consumer.subscribe(
             self._types.topics,
@@ -276,7 +267,7 @@ class SinkWorker:
         others = [
             lane
             for lane in self._lanes.values()
-            if lane.is_to_be_told(now) and lane.place not in taken
+            if lane.needs_commit(now) and lane.place not in taken
         ]
         topics = {lane.topic for lane in others} | {place[0] for place in taken}
         if not topics or not self._topics.are_the_same(topics):
@@ -285,7 +276,7 @@ class SinkWorker:
         committed = self._commits.record(None if letters else batch, others)
         for lane in others:
             if lane.place in committed:
-                lane.told()
+                lane.committed()
         if batch is None:
             return
         if not letters:
@@ -300,7 +291,7 @@ class SinkWorker:
             return
         lanes = [self._lanes[place] for place in batch.recorded.ranges if place in self._lanes]
         for lane in lanes:
-            lane.told()  # by the recorded range
+            lane.committed()  # by the recorded range
         self._written = lanes
         self._next = None
         self._spent = LastBatch(len(batch.prepared), now)
@@ -388,7 +379,7 @@ class SinkWorker:
                 [
                     lane
                     for lane in self._lanes.values()
-                    if lane.is_to_be_told(math.inf) and lane.place not in waiting
+                    if lane.needs_commit(math.inf) and lane.place not in waiting
                 ],
             )
 

@@ -18,8 +18,8 @@ from uuid import UUID, uuid4
 
 from processors.agent import machine
 from processors.agent.calls.tool_calls import CallEvent
-from processors.agent.progress import same_call
 from processors.agent.machine import AgentInput
+from processors.agent.progress import same_call
 from processors.agent.state import CallResult, Idle
 from processors.models import call as model_call
 from processors.prompts.render import version_for

@@ -255,7 +255,7 @@ class Stack:
             self.store(batch, owned)
         for place, lane in found.lanes.items():
             lane.replaying = False
-            if lane.is_to_be_told(9.0):
+            if lane.needs_commit(9.0):
                 self.commits[place] = Committed(lane.written_to)
 
     def committed(self, places) -> dict[Partition, Committed]:
@@ -292,12 +292,12 @@ def test_each_record_is_in_one_token_whatever_crashes_and_whoever_owns_it_next(
 def test_what_is_passed_over_is_told_after_a_while_and_never_while_records_wait():
     lane = lane_with(Record(3), now=0.0)
     lane.pass_over(Record(4), 0.5)
-    assert not lane.is_to_be_told(99.0)
+    assert not lane.needs_commit(99.0)
     assert next_batch([lane], LIMITS, "e", 5.0)
-    lane.told()
+    lane.committed()
     lane.pass_over(Record(7), 10.0)
-    assert not lane.is_to_be_told(10.1)
-    assert (lane.is_to_be_told(10.0 + PASSED_S), lane.written_to) == (True, 8)
+    assert not lane.needs_commit(10.1)
+    assert (lane.needs_commit(10.0 + PASSED_S), lane.written_to) == (True, 8)
 
 
 @pytest.mark.parametrize("fact", ["new", "replaying"])
@@ -305,7 +305,7 @@ def test_nothing_is_told_of_a_partition_that_is_unknown_or_to_be_replayed(fact):
     lane = Lane(*A)
     setattr(lane, fact, True)
     lane.pass_over(Record(4), 0.0)
-    assert not lane.is_to_be_told(99.0)
+    assert not lane.needs_commit(99.0)
 
 
 def test_a_batch_that_was_never_recorded_whole_is_begun_anew_and_said_so():
