@@ -40,6 +40,11 @@ def _classes_of(module: ModuleType) -> list[type[Event]]:
     ]
 
 
+def archived_classes() -> tuple[type[Event], ...]:
+    """The classes that the archive keeps."""
+    return tuple(kind for kind in event_classes().values() if kind.archived is not None)
+
+
 def landed_classes() -> tuple[type[Event], ...]:
     """The classes that have a table in ClickHouse."""
     return tuple(kind for kind in event_classes().values() if kind.table)

@@ -5,6 +5,7 @@ again with the same token until it was written. A sink writes a batch once for o
 a way that a repeat does no harm.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,17 +16,20 @@ from schemas.wire.plain_values import Plain, plain_of_value
 
 @dataclass(frozen=True)
 class Batch:
-    """Committed records of one partition of one topic, in order: their offsets, sequence numbers
-    and fields.
+    """Committed records of one class, those of a partition in order: their partitions, offsets,
+    sequence numbers and fields. `records` are their values and `keys` their keys as on the log;
+    a sink that archives needs them.
     """
 
     kind: type[Event]
-    partition: int
+    partitions: list[int]
     offsets: list[int]
     seqs: list[int]
     fields: list[Plain]
     topic_id: str = ""
     """Of the topic that the offsets are of, as the broker gave it; "" where it is not known."""
+    records: Sequence[bytes] = ()
+    keys: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,13 @@ class EncodedBatch:
     """
 
     kind: type[Event]
-    partition: int
+    partitions: list[int]
     offsets: list[int]
     seqs: list[int]
     values: list[bytes]
     topic_id: str = ""
+    records: Sequence[bytes] = ()
+    keys: Sequence[bytes] = ()
 
 
 class Sink(Protocol):
@@ -70,6 +76,15 @@ class Sink(Protocol):
         """Whether `prepare` takes an EncodedBatch of this class too, with the same result."""
         ...
 
+    def group_of(self, kind: type[Event]) -> str:
+        """The group of classes whose records one `write` stores: what a batch holds of them is
+        written at once, under one token. The class's name where each is written by itself.
+        """
+        ...
+
+    def joined(self, prepared: Sequence[Any]) -> Any:
+        """What `write` takes of all classes of one group: `prepared` has an item a class."""
+
     def write(self, prepared: Any, token: str) -> None:
         """Stores what was prepared. Raises whatever the client of the system raises; the runtime
         tries again with the same until it is stored.
@@ -82,4 +97,13 @@ def decoded(batch: Batch | EncodedBatch) -> Batch:
         return batch
     empty_head = bytes(HEAD.size)
     fields = [plain_of_value(batch.kind, empty_head + value) for value in batch.values]
-    return Batch(batch.kind, batch.partition, batch.offsets, batch.seqs, fields, batch.topic_id)
+    return Batch(
+        batch.kind,
+        batch.partitions,
+        batch.offsets,
+        batch.seqs,
+        fields,
+        batch.topic_id,
+        batch.records,
+        batch.keys,
+    )

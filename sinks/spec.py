@@ -52,12 +52,14 @@ class SinkSettings(Protocol):
 
 @dataclass(frozen=True)
 class SinkContext:
-    """What a sink is made with: the settings, the retention in days by tenant, where measurements
+    """What a sink is made with: the settings, the retention of rows in days by tenant,
+    that of the archive by class and tenant, where measurements
     go, if anywhere, and the name of the numbering (`seq`) that a class of events has now.
     """
 
     settings: SinkSettings
     retention_days: Callable[[str], int]
+    archive_days: Callable[[type[Event], str], int]
     measure: Callable[[Any, float, dict[str, str]], None] | None = None
     numbering_of: Callable[[type[Event]], str] = lambda _kind: ""
 
@@ -72,6 +74,8 @@ class SinkSpec:
     events: tuple[type[Event], ...]
     make: Callable[[SinkContext], Sink]
     enabled: Callable[[SinkSettings], bool] = lambda _settings: True
+    takes_all: bool = False
+    """It takes the whole log, and is left out of pictures of who reads what."""
 
 
 @cache

@@ -138,7 +138,13 @@ class Settings(BaseSettings):
     )
     sink_rows: Annotated[int, Field(ge=1)] = Field(20_000, description="most rows in one insert")
     sink_age_s: float = Field(
-        1.0, gt=0, description="longest wait of an event for others of its insert"
+        0.5, gt=0, description="shortest wait of an event for others of its insert"
+    )
+    sink_age_max_s: float = Field(
+        3.0, gt=0, description="longest wait of an event for others of its insert"
+    )
+    sink_inserts_per_s: float = Field(
+        4.0, gt=0, description="inserts a second that a sink worker aims at, by waiting longer"
     )
     retention_days: Annotated[int, Field(ge=1)] = Field(
         365, description="how long ClickHouse keeps rows"

@@ -72,7 +72,7 @@ KINDS: dict[str, tuple[Callable[[Settings, argparse.Namespace, Worker], None], s
     "balancing": (_balancing, ""),
 }
 """How each kind of worker is run, and the name of the argument that says which one."""
-WITH_DEFINITIONS = ("stage", "calls", "gateway")
+WITH_DEFINITIONS = ("stage", "calls", "gateway", "sink")
 """The kinds that follow the definitions."""
 
 
@@ -103,6 +103,7 @@ def main(argv: list[str] | None = None) -> None:
         "-".join((asked.kind, *which, str(asked.slot))),
         configured.metrics_port if asked.port is None else asked.port,
         follows=asked.kind in WITH_DEFINITIONS,
+        joins_bodies=asked.kind != "sink",
     )
     run, _ = KINDS[asked.kind]
     execute(worker, lambda: run(configured, asked, worker))

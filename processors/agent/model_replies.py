@@ -22,7 +22,7 @@ from processors.agent.conversation.messages import (
 from processors.agent.conversation.structured_output import ERROR_CHARS, complaint, read_output
 from processors.agent.decisions import Decided
 from processors.agent.model_requests import ask, ask_again, go_on_with_summary
-from processors.agent.progress import Repeats, with_results_counted
+from processors.agent.progress import RepeatCounts, with_results_counted
 from processors.agent.run_end import end_run
 from processors.agent.state import (
     Active,
@@ -175,7 +175,7 @@ def _counted_results(session: Active, definitions: Definitions) -> Active:
     run = session.run
     limit = agent_of(run, definitions).limits.repeats
     asked = session.messages[-1].tool_calls if session.messages else ()
-    before = Repeats(run.repeats, run.last_results)
+    before = RepeatCounts(run.repeats, run.last_results)
     pending, repeats = with_results_counted(run.pending, asked, before, limit)
     run = replace(
         run, pending=pending, repeats=dict(repeats.times), last_results=dict(repeats.results)

@@ -23,7 +23,7 @@ DECLINED = error_result(
 
 
 @dataclass(frozen=True)
-class Repeats:
+class RepeatCounts:
     """By call, as `same_call` names it: how often in a row it had the same result, and the digest
     of that result.
     """
@@ -53,9 +53,9 @@ def must_stop(times: Mapping[str, int], request: ToolRequest, limit: int | None)
 def with_results_counted(
     pending: Iterable[PendingCall],
     requests: Iterable[ToolRequest],
-    repeats: Repeats,
+    repeats: RepeatCounts,
     limit: int | None,
-) -> tuple[tuple[PendingCall, ...], Repeats]:
+) -> tuple[tuple[PendingCall, ...], RepeatCounts]:
     """The calls of a turn and the counts, each result counted. Before a result that came too often
     stands a note for the model, at the latest before the call that would end the run.
     """
@@ -72,7 +72,7 @@ def with_results_counted(
             results[key] = result
             call = _noted(call, times[key], limit)
         noted.append(call)
-    return tuple(noted), Repeats(times, results)
+    return tuple(noted), RepeatCounts(times, results)
 
 
 def _noted(call: AnsweredCall, times: int, limit: int | None) -> AnsweredCall:

@@ -61,7 +61,11 @@ def result_error(schema: dict[str, Any], content: str) -> str | None:
 
 def schema_error(schema: dict[str, Any]) -> str | None:
     """What is wrong with a JSON Schema itself; None where it can be used."""
-    if _REMOTE_REFERENCE.search(json.dumps(schema)):
+    try:
+        text = json.dumps(schema, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"it holds what JSON cannot ({cut(str(error), DETAIL_CHARS)}): write a text instead"
+    if _REMOTE_REFERENCE.search(text):
         return "$ref must point into the schema itself (#/...): nothing is fetched from elsewhere"
     try:
         jsonschema.Draft202012Validator.check_schema(schema)

@@ -45,7 +45,8 @@ class Tenant(Definition):
     """Who may ask, and how much: a token bucket of requests, and a limit on runs that are at work
     at once: one that waits for people or for a time only is not counted. `retention_days` is how
     long ClickHouse keeps the rows that land from now on; without it the setting WEIR_RETENTION_DAYS
-    holds.
+    holds. `archive_days` is the same for the archive of all events, whose classes have their own
+    usual time; with `legal_hold` nothing of the tenant leaves the archive.
     """
 
     kind: ClassVar[str] = "tenant"
@@ -57,6 +58,8 @@ class Tenant(Definition):
     contract: Contract | None = None
     drift: Drift | None = None
     retention_days: Annotated[int, Field(ge=1, le=3_650)] | None = None
+    archive_days: Annotated[int, Field(ge=1, le=3_650)] | None = None
+    legal_hold: bool = False
 
 
 class Currency(Definition):

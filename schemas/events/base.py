@@ -19,6 +19,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 DAY, MONTH = timedelta(days=1), timedelta(days=30)
 QUARTER, THIRTEEN_MONTHS = 3 * MONTH, 13 * MONTH
+YEAR = timedelta(days=365)
 Audience = Literal["public", "internal"]
 """Public: other services read or write the class, and its topic and schema are a contract."""
 
@@ -78,7 +79,7 @@ class Event(Value):
     it; how long Kafka keeps it (None: for ever, compacted by key); the log that it shares with
     other classes (none: a topic of its own); whether other services may read or write it; which
     scope an API key needs to send it through the gateway (none: it cannot be sent); and the
-    ClickHouse table that it lands in.
+    ClickHouse table that it lands in; how long the archive keeps it (None: it does not).
     """
 
     family: ClassVar[str] = ""
@@ -86,6 +87,7 @@ class Event(Value):
     owner: ClassVar[str] = "agent-platform"
     retention: ClassVar[timedelta | None] = MONTH
     log: ClassVar[str] = ""
+    archived: ClassVar[timedelta | None] = YEAR
     audience: ClassVar[Audience] = "internal"
     sent_with: ClassVar[str] = ""
     table: ClassVar[str] = ""

@@ -20,6 +20,7 @@ class ModelChunk(SessionEvent):
 
     family: ClassVar[str] = FAMILY
     retention: ClassVar[timedelta | None] = DAY
+    archived: ClassVar[timedelta | None] = None
     audience: ClassVar[Audience] = "public"
     run: UUID
     step: Count

@@ -52,17 +52,14 @@ def accepts_encoded(kind: type[Event]) -> bool:
 
 def avro_rows(bodies: EncodedBatch, kept: RetentionDays = default_days) -> AvroRows:
     """The rows of a batch whose class `accepts_encoded` allows."""
-    before = (
-        text(bodies.kind.topic().encode())
-        + text(bodies.topic_id.encode())
-        + number(bodies.partition)
-    )
+    topic = text(bodies.kind.topic().encode()) + text(bodies.topic_id.encode())
+    before = {each: topic + number(each) for each in set(bodies.partitions)}
     parts: list[bytes] = []
     days = days_of(bodies.values, kept)
-    for offset, seq, kept_days, body in zip(
-        bodies.offsets, bodies.seqs, days, bodies.values, strict=True
+    for partition, offset, seq, kept_days, body in zip(
+        bodies.partitions, bodies.offsets, bodies.seqs, days, bodies.values, strict=True
     ):
-        parts += before, number(offset), number(seq), number(kept_days), body
+        parts += before[partition], number(offset), number(seq), number(kept_days), body
     names, schema = schema_of_rows(bodies.kind)
     return AvroRows(
         bodies.kind.table, names, file(schema, len(bodies.values), b"".join(parts)), bodies

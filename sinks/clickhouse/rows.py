@@ -100,7 +100,7 @@ def column_batch(batch: Batch, kept: RetentionDays = default_days) -> ColumnBatc
     made |= {
         "kafka_topic": [batch.kind.topic()] * size,
         "kafka_topic_id": [batch.topic_id] * size,
-        "kafka_partition": [batch.partition] * size,
+        "kafka_partition": batch.partitions,
         "kafka_offset": batch.offsets,
         "seq": batch.seqs,
         "retention_days": [kept(fields["tenant"]) for fields in batch.fields],

@@ -6,7 +6,7 @@ max(offset) read at start the views lost 4,000 for good.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,6 +76,12 @@ class ClickHouseSink:
             if isinstance(batch, EncodedBatch)
             else column_batch(batch, self._kept)
         )
+
+    def group_of(self, kind: type[Event]) -> str:
+        return kind.__name__
+
+    def joined(self, prepared: Sequence[ColumnBatch | AvroRows]) -> ColumnBatch | AvroRows:
+        return prepared[0]
 
     def write(self, prepared: ColumnBatch | AvroRows, token: str) -> None:
         settings = self._settings | (

@@ -8,7 +8,7 @@ does. Measurements are added up after their spans were sent.
 
 import gzip
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,12 @@ class OtlpSink:
             [self._span(fields) for fields in ours],
             [each for fields in ours for each in measurements(fields, self._latest)],
         )
+
+    def group_of(self, kind: type[Event]) -> str:
+        return kind.__name__
+
+    def joined(self, prepared: Sequence[Export]) -> Export:
+        return prepared[0]
 
     def write(self, prepared: Export, token: str) -> None:
         if prepared.spans:

@@ -121,6 +121,12 @@ class QdrantSink:
             last[name] = ChunkPoint(name, seq, fields if batch.kind is ChunkPrepared else None)
         return list(last.values())
 
+    def group_of(self, kind: type[Event]) -> str:
+        return kind.__name__
+
+    def joined(self, prepared: Sequence[list[ChunkPoint]]) -> list[ChunkPoint]:
+        return prepared[0]
+
     def write(self, prepared: list[ChunkPoint], token: str) -> None:
         """Stores the points, any number of times: one is only replaced by one with the same `seq`,
         a greater one, or one of another numbering.

@@ -77,13 +77,14 @@ def main() -> None:
         application(only=called)(prog_name="weir")
     except known_mistakes() as mistake:
         from schemas.wire.codec import first_error
+        from streams.cli.terminal import visible
 
         words = (
             f"a setting is wrong: {first_error(mistake)}"
             if isinstance(mistake, ValidationError)
             else str(mistake)
         )
-        print(f"weir: {words}", file=sys.stderr)
+        print(f"weir: {visible(words)}", file=sys.stderr)
         sys.exit(1)
 
 

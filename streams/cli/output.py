@@ -15,7 +15,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -27,12 +26,13 @@ from rich.progress import (
 from rich.table import Table
 
 from schemas.money import money_text
+from streams.cli.terminal import PlainConsole
 
 WIDTH = None if sys.stdout.isatty() else 160
 """A file or a program that reads is no narrow window."""
 
-out = Console(highlight=False, width=WIDTH)
-err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
+out = PlainConsole(width=WIDTH)
+err = PlainConsole(stderr=True, width=None if sys.stderr.isatty() else 160)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ def progress(what: str, total: int | None = None) -> Iterator[Any]:
     """A progress bar on stderr; yields `update(done, words=None)`."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -15,7 +15,7 @@ from schemas.definitions.base import Definition
 from schemas.definitions.kinds import Agent, Tenant, Tool
 from schemas.definitions.prompts import Alias, Prompt, PromptUse
 from schemas.definitions.tools import AgentTarget
-from streams.definitions import checks_patterns, checks_people, checks_routes
+from streams.definitions import checks_patterns, checks_people, checks_routes, yaml_files
 
 TOOLS_MAX = 128
 
@@ -60,8 +60,8 @@ def line_of(node: yaml.Node, where: tuple[str | int, ...]) -> int:
 def line_in(text: str, where: tuple[str | int, ...]) -> int | None:
     """The same in a text; None where it cannot be read as YAML, as JSON with tabs in it cannot."""
     try:
-        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError:
+        root = yaml_files.compose(text)
+    except (yaml.YAMLError, ValueError):
         return None
     return None if root is None else line_of(root, where)
 

@@ -24,7 +24,7 @@ from schemas.definitions.kinds import KINDS, Agent, Model, Route, Tenant, Tool
 from schemas.definitions.tools import FILLED_IN, TARGET_FIELDS
 from schemas.events.knowledge import DocumentPublished
 from streams.config import settings
-from streams.definitions import checks, checks_patterns, output_models, tool_files
+from streams.definitions import checks, checks_patterns, output_models, tool_files, yaml_files
 from streams.definitions.checks import Source, line_of
 from streams.engine.client import now
 from streams.engine.errors import UserError
@@ -152,11 +152,11 @@ def _read(path: Path, kind: str, services_port: str, mistakes: list[str]) -> Sou
             raise OSError(
                 f"{path.stat().st_size:,} bytes, at most {FILE_BYTES_MAX:,}: is it a definition?"
             )
-        text = path.read_text(encoding="utf-8").replace(SERVICES_PORT, services_port)
-        root = yaml.compose(text, yaml.SafeLoader)
+        text = yaml_files.read_text(path).replace(SERVICES_PORT, services_port)
+        root = yaml_files.compose(text)
         if _nodes(root, {}) > NODES_MAX:
             raise ValueError(f"with its aliases it has more than {NODES_MAX:,} values: write less")
-        fields = yaml.safe_load(text)
+        fields = yaml_files.load(text)
     except OSError as error:
         mistakes.append(f"{path}: {error.strerror or error}: correct or remove it")
         return None

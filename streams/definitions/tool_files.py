@@ -40,6 +40,7 @@ from sinks.redaction import SecretRedactor
 from sinks.tools.kinds.http import PLACEHOLDER
 from sinks.tools.kinds.mcp import McpTools
 from streams.config import names_in, secret, settings
+from streams.definitions import yaml_files
 from streams.definitions.checks import Source, line_in
 from streams.ports.kafka_tools import is_service_topic
 
@@ -307,7 +308,7 @@ def _text_of(spec: str, path: Path) -> tuple[str, str]:
                 f"{file} has more than {SPEC_BYTES_MAX:,} bytes: leave out what is not needed",
                 "spec",
             )
-        return str(file), file.read_text(encoding="utf-8")
+        return str(file), yaml_files.read_text(file)
     except (CallError, OSError, UnicodeDecodeError) as error:
         raise ToolFileError(
             f"the document {spec!r} cannot be read ({error}): correct the path, from this file's "
@@ -320,7 +321,7 @@ def _text_of(spec: str, path: Path) -> tuple[str, str]:
 async def _fetched(url: str) -> str:
     async with httpx.AsyncClient() as http:
         reply = await request(http, OutgoingRequest("GET", url, {}), SPEC_S, SPEC_BYTES_MAX)
-    return reply.body.decode("utf-8")
+    return yaml_files.decoded(reply.body)
 
 
 @lru_cache(maxsize=8)
@@ -329,7 +330,7 @@ def _document(where: str, text: str) -> Any:
     try:
         if text.lstrip().startswith("{"):
             return json.loads(text)  # a hundred times faster than as YAML
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return yaml_files.load(text)
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1 if mark else getattr(error, 'lineno', '?')}"

@@ -21,6 +21,7 @@ from streams.config import Settings
 from streams.docs.commands import COMMANDS
 from streams.engine.monitoring import metric_names
 from streams.engine.shapes import Call, Each, Fold, Kinds, Step, Window, calls, kinds, stages
+from streams.engine.sinks.retention import usual_archive_days
 from streams.topology import FROM_SERVICES, PIPELINE, SINKS
 
 Pipeline = tuple[Step, ...]
@@ -209,6 +210,7 @@ def topics_rows(settings: Settings) -> list[dict[str, Any]]:
             "key": topic.key,
             "partitions": topic.partitions,
             "retention": "for ever" if topic.retention is None else f"{topic.retention.days} days",
+            "archived": _archived(topic),
             "cleanup": topic.config()["cleanup.policy"],
             "owner": topic.owner,
             "personal data": "yes" if topic.personal else "no",
@@ -223,6 +225,12 @@ def _names(by_class: dict[type[Event], list[str]], topic: Topic, otherwise: str)
     """Who is named for any class of a topic, each once."""
     found = dict.fromkeys(name for kind in topic.events for name in by_class.get(kind, ()))
     return ", ".join(found) or otherwise
+
+
+def _archived(topic: Topic) -> str:
+    """How long the archive keeps the classes of a topic where their tenant says nothing."""
+    days = sorted({usual_archive_days(kind) for kind in topic.events})
+    return " or ".join(f"{each} days" if each else "no" for each in days)
 
 
 def topics_table(settings: Settings | None = None) -> str:

@@ -181,11 +181,11 @@ def is_fatal(error: KafkaError) -> bool:
     return error.fatal() or error.code() == KafkaError._FATAL
 
 
-def patiently(ask: Callable[[], T], beat: Callable[[], None]) -> T:
+def patiently(ask: Callable[[], T], beat: Callable[[], None], patience_s: float = PATIENCE_S) -> T:
     """The broker's answer, asked again while it is away or still busy with a dead twin's
     transaction.
     """
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while True:
         beat()
         try:

@@ -46,13 +46,16 @@ class Worker:
         port: int | None = None,
         ids: Ids | None = None,
         follows: bool = True,
+        joins_bodies: bool = True,
         silence_s: float = SILENCE_S,
     ):
         self.name, self.stopping, self.metrics = name, threading.Event(), Metrics()
         self._heart = Heart(silence_s, starting_s=STARTING_S)
         self._ready = False
         ids = ids or Registry(settings, self.beat)
-        self.codec = Codec(ids, ObjectStore(settings.object_store()) if follows else None)
+        self.codec = Codec(
+            ids, ObjectStore(settings.object_store()) if follows and joins_bodies else None
+        )
         self._outward = Outward(settings, name) if settings.otlp_endpoint else None
         self.metrics.send_to(self._outward)
         self._definitions = Follower(settings, Codec(ids), self.beat) if follows else None

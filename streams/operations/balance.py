@@ -23,7 +23,7 @@ from streams.engine import kafka
 from streams.engine.dead_letters import read_all
 from streams.engine.errors import UserError
 from streams.engine.shapes import kinds
-from streams.engine.sinks.batches import read_metadata
+from streams.engine.sinks.offset_commits import is_of_another
 from streams.operations.figures import percentile
 from streams.topology import SINKS
 
@@ -257,7 +257,7 @@ def written_to(settings: Settings, ids: dict[str, str]) -> dict[tuple[str, int],
         ]
         return {
             (each.topic, each.partition): 0
-            if read_metadata(each.metadata).is_of_another(ids[each.topic])
+            if is_of_another(each, ids[each.topic])
             else max(0, each.offset)
             for each in asking.committed(places, timeout=ANSWER_S)
         }
@@ -286,7 +286,7 @@ def earlier_offsets(settings: Settings, answer_s: float = ANSWER_S) -> list[tupl
                 {
                     (f"sink-{sink}", each.topic)
                     for each in asking.committed(places, timeout=answer_s)
-                    if read_metadata(each.metadata).is_of_another(ids[each.topic])
+                    if is_of_another(each, ids[each.topic])
                 }
             )
         finally:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from schemas.events.base import Event
+from sinks.spec import sink_specs
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.shapes import calls, inputs, kinds, stages
-from streams.engine.sinks.batches import read_metadata
-from streams.topology import PIPELINE, SINKS
+from streams.engine.sinks.offset_commits import is_of_another
+from streams.topology import PIPELINE
 
 ANSWER_S = 10
 
@@ -31,7 +32,7 @@ def consumers() -> dict[str, list[str]]:
         f"stage-{key}": inputs(steps, PIPELINE) for key, steps in stages(PIPELINE).items()
     }
     read["calls"] = [kind for step in calls(PIPELINE) for kind in kinds(step.reads)]
-    read |= {f"sink-{sink}": kinds(reads) for sink, reads in SINKS.items()}
+    read |= {f"sink-{name}": spec.events for name, spec in sink_specs().items()}
     return {name: sorted({kind.topic() for kind in those}) for name, those in read.items()}
 
 
@@ -82,7 +83,7 @@ def _begin_anew(settings: Settings, reader: Consumer, committed: list[TopicParti
     """
     ids = kafka.topic_ids(kafka.admin(settings), {each.topic for each in committed}, ANSWER_S)
     for each in committed:
-        if read_metadata(each.metadata).is_of_another(ids.get(each.topic, "")):
+        if is_of_another(each, ids.get(each.topic, "")):
             each.offset = reader.get_watermark_offsets(each, timeout=ANSWER_S)[0]
 
 

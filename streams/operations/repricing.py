@@ -26,6 +26,7 @@ from schemas.definitions.prices import Price
 from schemas.events.base import Value
 from schemas.events.values import Tokens
 from schemas.wire.codec import first_error
+from streams.definitions import yaml_files
 from streams.engine.errors import UserError
 
 KINDS = tuple(Tokens.model_fields)
@@ -68,7 +69,7 @@ class RepricedLine:
 def read(path: Path) -> PriceList:
     """The prices in a file. A UserError says what is wrong with it."""
     try:
-        return PriceList.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        return PriceList.model_validate(yaml_files.load(yaml_files.read_text(path)) or {})
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no YAML: {str(error).splitlines()[0]}: correct it") from error
     except ValidationError as error:

@@ -60,8 +60,12 @@ DOMAINS = (
 )
 PIPELINE: tuple[Step, ...] = tuple(step for domain in DOMAINS for step in domain.STEPS)
 
-SINKS: dict[str, Kinds] = {name: reduce(or_, spec.events) for name, spec in sink_specs().items()}
-"""The events of each sink, as the sinks declare them (`sinks/<system>/spec.py`)."""
+SINKS: dict[str, Kinds] = {
+    name: reduce(or_, spec.events) for name, spec in sink_specs().items() if not spec.takes_all
+}
+"""The events of each sink, as the sinks declare them (`sinks/<system>/spec.py`); the archive, which
+takes all, is not among them.
+"""
 
 VALIDATED = (written(PIPELINE) | {DeadLettered}) - {*kinds(FROM_SERVICES)}
 """The classes that nobody outside writes: their records were validated when they were made."""

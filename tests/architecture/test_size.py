@@ -53,7 +53,6 @@ def test_class_names_are_unique() -> None:
 
 KNOWN_LONG: set[str] = {
     "tests/sinks/clickhouse/test_queries.py",
-    "tests/streams/definitions/test_folder.py",
 }
 KNOWN_LONG_FUNCTIONS: set[str] = {
     "tests/sinks/clickhouse/test_queries_overview.py:ask",
@@ -62,10 +61,8 @@ KNOWN_LONG_FUNCTIONS: set[str] = {
     "tests/streams/ports/test_kafka_tools.py:test_a_service_answers_over_kafka",
 }
 KNOWN_TWICE: set[str] = {
-    "Conversation",
     "Ledger",
     "Limits",
-    "Line",
     "Parts",
     "Place",
     "Reader",

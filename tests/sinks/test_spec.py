@@ -31,6 +31,12 @@ class Shelf:
     def greatest_offsets(self, kind, partition):
         return {}
 
+    def group_of(self, kind):
+        return kind.__name__
+
+    def joined(self, prepared):
+        return prepared[0]
+
     def accepts_encoded(self, kind):
         return False
 
@@ -59,7 +65,9 @@ def shelf(tmp_path: Path):
 
 def test_a_new_folder_is_a_sink_with_a_worker_of_its_own(shelf):
     settings = Settings(clickhouse_database="d")
-    sink = sink_spec("shelf").make(SinkContext(settings, lambda _tenant: 1))
+    sink = sink_spec("shelf").make(
+        SinkContext(settings, lambda _tenant: 1, lambda _kind, _tenant: 1)
+    )
     sink.write([{"id": 1}], "token")
     assert (sink.name, vars(sink)["rows"]) == ("shelf", [{"id": 1}])
     assert "sink-shelf-0" in {service.name for service in workers(settings)}
@@ -74,5 +82,7 @@ def test_a_sink_is_enabled_by_its_settings():
 
 
 def test_an_unknown_sink_is_an_error():
-    with pytest.raises(ValueError, match="no sink 'shelf': it is one of clickhouse, otlp, qdrant"):
+    with pytest.raises(
+        ValueError, match="no sink 'shelf': it is one of archive, clickhouse, otlp, qdrant"
+    ):
         sink_spec("shelf")

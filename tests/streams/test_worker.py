@@ -40,7 +40,7 @@ def test_every_sink_of_the_topology_is_made_by_its_name(name):
 
 
 def test_a_sink_that_there_is_not_is_an_error_and_no_other_sink():
-    with pytest.raises(ValueError, match="no sink 'clickhaus': it is one of clickhouse, "):
+    with pytest.raises(ValueError, match="no sink 'clickhaus': it is one of archive, clickhouse, "):
         sink_of(Settings(), "clickhaus")
 
 

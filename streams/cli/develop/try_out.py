@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from schemas.events.agent.runs import RequestRefused, RunFinished
 from schemas.events.base import Event
@@ -58,7 +59,7 @@ def try_(
         recorder.pipeline if record else PIPELINE,
     )
     try:
-        err.print(f"[dim]{file.stem} for {desk.tenant}, in memory; an empty line ends it[/dim]")
+        err.print(f"{file.stem} for {desk.tenant}, in memory; an empty line ends it", style="dim")
         for text in message or spoken():
             ended = talk.outcome(said_to(desk, text))
             if ended is not None:
@@ -122,9 +123,10 @@ class TryOutConversation:
         ]
         if not ended:
             err.print(
-                "[dim]the run waits: for a person, an event or time (/approve, /deny, /signal "
+                "the run waits: for a person, an event or time (/approve, /deny, /signal "
                 "NAME PAYLOAD, /later "
-                "SECONDS)[/dim]"
+                "SECONDS)",
+                style="dim",
             )
             return None
         last = ended[0]  # answers to its questions have the same end, at no cost of their own
@@ -149,7 +151,7 @@ def spoken() -> Any:
     """What a person types, until an empty line or the end of input."""
     while True:
         try:
-            text = err.input("[bold]you>[/bold] " if sys.stdin.isatty() else "").strip()
+            text = err.input(Text("you> ", style="bold") if sys.stdin.isatty() else "").strip()
         except (EOFError, KeyboardInterrupt):
             return
         if not text:

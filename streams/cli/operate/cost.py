@@ -182,8 +182,8 @@ def month_budgets() -> dict[str, Decimal]:
         known = definitions_in_force()
     except (UserError, KafkaException, RuntimeError, ConnectionError, httpx.HTTPError) as error:
         err.print(
-            "[dim]without budgets: the definitions could not be read "
-            f"({type(error).__name__})[/dim]"
+            f"without budgets: the definitions could not be read ({type(error).__name__})",
+            style="dim",
         )
         return {}
     return {

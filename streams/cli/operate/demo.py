@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
-import yaml
+from rich.text import Text
 
 from schemas.events.agent.runs import AgentRequested, RequestRefused, RunFinished
 from schemas.events.base import Event
@@ -16,6 +16,7 @@ from streams.cli.operate.stack import print_ports, start_with_progress
 from streams.cli.output import AsJson, err, out, progress, say_json, short, table
 from streams.cli.runs.ask import show_event
 from streams.config import settings
+from streams.definitions import yaml_files
 from streams.engine.client import Client, Watch, request
 from streams.engine.errors import UserError
 from streams.lab.replay.run_history import session_events
@@ -70,9 +71,8 @@ def show_company(began: float) -> dict[str, Any]:
     codec = codec_of(settings())
     company = load(app.COMPANY)
     apply_and_wait(settings(), company)
-    asked = [
-        request(**fields) for fields in yaml.safe_load((app.COMPANY / "requests.yaml").read_text())
-    ]
+    texts = yaml_files.read_text(app.COMPANY / "requests.yaml")
+    asked = [request(**fields) for fields in yaml_files.load(texts)]
     events: Counter[str] = Counter()
     first_answer: list[float] = []
 
@@ -84,7 +84,8 @@ def show_company(began: float) -> dict[str, Any]:
         events[type(event).__name__] += 1
         show_event(event, asked[0].id)
 
-    err.print(f"[bold]The events of one run, as they happen[/bold] ({short(asked[0].text, 80)})")
+    title = ("The events of one run, as they happen", "bold")
+    err.print(Text.assemble(title, f" ({short(asked[0].text, 80)})"))
     with (
         Client(settings(), codec, heard) as client,
         Watch(settings(), codec, session_events(), count),
@@ -195,7 +196,7 @@ def await_rows(runs: set[UUID], timeout_s: float = 20) -> dict[str, int]:
 
 
 def print_sql() -> None:
-    err.print("[bold]Look further[/bold]")
+    err.print("Look further", style="bold")
     for words in (
         './weir query "SELECT tenant, agent, sum(cost_usd) AS cost FROM token_usage GROUP BY ALL"',
         "./weir query --named                  # ready queries",

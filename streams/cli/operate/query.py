@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from confluent_kafka import TopicPartition
+from rich.text import Text
 
 from sinks.clickhouse.queries.catalogue import QUERIES
 from streams.cli.output import ROOT, AsJson, err, out, say_json, table
@@ -62,7 +63,7 @@ def list_queries(as_json: bool) -> None:
             ]
         )
     for ready in QUERIES:
-        out.print(f"[bold]{ready.name}[/bold]  {ready.purpose}")
+        out.print(Text.assemble((ready.name, "bold"), f"  {ready.purpose}"))
         out.print(f"  {ready.example}", markup=False, soft_wrap=True)
         out.print(re.sub(r"^", "    ", ready.sql.strip(), flags=re.M), markup=False)
 
@@ -102,4 +103,4 @@ def schema(
             f"{', '.join(sorted(p.stem for p in path.parent.glob('*.avsc')))}"
         )
     out.print(path.read_text(), markup=False, soft_wrap=True)
-    err.print(f"[dim]{path.name} in schemas/avro[/dim]")
+    err.print(f"{path.name} in schemas/avro", style="dim")

@@ -7,6 +7,7 @@ from typing import Annotated
 from uuid import UUID, uuid4
 
 import typer
+from rich.text import Text
 
 from schemas.events.agent.approvals import UserAsked
 from schemas.events.agent.runs import RequestRefused, RunFinished
@@ -95,9 +96,11 @@ def show_event(event: Event, run: UUID) -> None:
         exclude={"id", "at", "tenant", "cause", "session", "run", "agent", "agent_version"},
     )
     err.print(
-        f"  [dim]{event.at:%H:%M:%S.%f}[/dim] [bold]{type(event).__name__:<16}[/bold] "
-        f"{short(str(facts), 150)}",
-        markup=True,
+        Text.assemble(
+            (f"  {event.at:%H:%M:%S.%f} ", "dim"),
+            (f"{type(event).__name__:<16} ", "bold"),
+            short(str(facts), 150),
+        ),
         soft_wrap=True,
     )
 
@@ -119,17 +122,19 @@ def print_outcome(outcome: Event, answer: bool = True) -> None:
                     f"its last text, which is no answer: {short(outcome.answer, 300)}", markup=False
                 )
             err.print(
-                f"[dim]run {outcome.run} {outcome.outcome} in {outcome.wait_ms} ms, "
+                f"run {outcome.run} {outcome.outcome} in {outcome.wait_ms} ms, "
                 f"{outcome.model_calls} model and "
                 f"{outcome.tool_calls} tool calls, "
-                f"{spent(outcome.cost_usd, outcome.total.total_cost_usd)}[/dim]"
+                f"{spent(outcome.cost_usd, outcome.total.total_cost_usd)}",
+                style="dim",
             )
         case UserAsked():
             choice = f" ({' | '.join(outcome.options)})" if outcome.options else ""
             out.print(f"{outcome.question}{choice}", markup=False)
             err.print(
-                f"[dim]run {outcome.run} waits for the answer: `./weir send` it with --session "
-                f"{outcome.session}[/dim]"
+                f"run {outcome.run} waits for the answer: `./weir send` it with --session "
+                f"{outcome.session}",
+                style="dim",
             )
         case RequestRefused():
             out.print(f"refused: {outcome.reason}. {outcome.detail}", markup=False)

@@ -201,6 +201,6 @@ def print_fork(past: list[Event], then: RunFinished | None, made: Fork) -> None:
         err.print(f"calls without a recorded result: {', '.join(made.unrecorded)}", markup=False)
     booked = f", booked as usage of run {made.id}" if made.cost_usd or made.unpriced else ""
     err.print(
-        f"[dim]replayed steps: {made.replayed}; the others cost {usd(made.cost_usd)} "
-        f"now{booked}[/dim]"
+        f"replayed steps: {made.replayed}; the others cost {usd(made.cost_usd)} now{booked}",
+        style="dim",
     )

@@ -7,6 +7,7 @@ from uuid import UUID
 from schemas.events.base import Event
 from schemas.events.model_chunks import ModelChunk
 from streams.cli.output import err
+from streams.cli.terminal import visible
 from streams.engine.follow_run import Piece, Reader
 
 
@@ -26,8 +27,8 @@ class Screen:
             self.end_line()
             if self.text and self._to:
                 err.print(
-                    f"[dim]step {piece.place.step}, attempt {piece.place.attempt}: it begins "
-                    "anew[/dim]"
+                    f"step {piece.place.step}, attempt {piece.place.attempt}: it begins anew",
+                    style="dim",
                 )
             self.text = ""
             self.attempts = self.attempts + 1
@@ -50,7 +51,7 @@ class Screen:
 
     def _say(self, text: str) -> None:
         if self._to and text:
-            self._to.write(text)
+            self._to.write(visible(text))
             self._to.flush()
             self._within = not text.endswith("\n")
 

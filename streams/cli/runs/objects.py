@@ -53,13 +53,17 @@ def show(
         str, typer.Argument(help="As an event, ./weir runs show or ClickHouse name it.")
     ],
 ) -> None:
-    """Write one body to standard output, as it was put."""
+    """Write one body to standard output, as it was put; a terminal obeys nothing in it."""
     try:
-        sys.stdout.buffer.write(store().get(key))
+        body = store().get(key)
     except NoBody as missing:
         raise UserError(
             f"{missing}: it was removed, or never put. `./weir objects` tells what is kept"
         ) from missing
+    if sys.stdout.isatty():
+        out.print(body.decode("utf-8", "replace"), soft_wrap=True)
+    else:
+        sys.stdout.buffer.write(body)
 
 
 @objects.command()

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
+from rich.text import Text
 
 from streams.cli.output import AsJson, out, say_json, short, table
 from streams.cli.runs import approvals, forks, run_story
@@ -96,10 +97,13 @@ def print_run(
     run: dict[str, Any], spans: list[dict[str, Any]], verdicts: list[dict[str, Any]]
 ) -> None:
     out.print(
-        f"[bold]{run['agent']}[/bold]@{run['agent_version']} for {run['tenant']}, session "
-        f"{run['session']}: "
-        f"[bold]{run['outcome']}[/bold] {run['reason']} in {run['wait_ms']} ms, "
-        f"{spent(run['cost_usd'], run['total_cost_usd'])}"
+        Text.assemble(
+            (str(run["agent"]), "bold"),
+            f"@{run['agent_version']} for {run['tenant']}, session {run['session']}: ",
+            (str(run["outcome"]), "bold"),
+            f" {run['reason']} in {run['wait_ms']} ms, ",
+            spent(run["cost_usd"], run["total_cost_usd"]),
+        )
     )
     out.print(f"Q: {run['question']}", markup=False)
     out.print(f"A: {run['answer']}", markup=False)

@@ -4,7 +4,6 @@ from collections import defaultdict
 from difflib import unified_diff
 from typing import Any
 
-import yaml
 from fastapi.responses import HTMLResponse
 
 from schemas.definitions.base import Definition
@@ -15,6 +14,7 @@ from streams.console.queries import (
     PageQuery,
 )
 from streams.console.request import PageRequestOf
+from streams.definitions import yaml_files
 
 QUERIES: dict[str, PageQuery] = {}
 
@@ -45,7 +45,7 @@ def histories(definitions: Definitions, tenant: str) -> dict[str, dict[str, list
             tenant and not (own.get((kind, name), True) and _for(tenant, kind, name, body))
         ):
             continue
-        text = yaml.safe_dump(
+        text = yaml_files.dump(
             body.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True
         )
         old = before.get((kind, name))

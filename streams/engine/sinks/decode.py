@@ -104,11 +104,13 @@ class Reader:
         return self._sink.prepare(
             EncodedBatch(
                 kind,
-                messages[0].partition(),
+                [m.partition() for m in messages],
                 [m.offset() for m in messages],
                 list(map(seq_of, messages)),
                 values,
                 topic_id,
+                [m.value() for m in messages],
+                [m.key() or b"" for m in messages],
             )
         )
 
@@ -131,11 +133,13 @@ class Reader:
         return self._sink.prepare(
             Batch(
                 kind,
-                good[0][0].partition(),
+                [m.partition() for m, _ in good],
                 [m.offset() for m, _ in good],
                 [seq_of(m) for m, _ in good],
                 [fields for _, fields in good],
                 topic_id,
+                [m.value() for m, _ in good],
+                [m.key() or b"" for m, _ in good],
             )
         )
 
@@ -191,6 +195,16 @@ class Reader:
                 f"event time {_moment(at_ms)} is older than rows are kept "
                 f"({self._kept_ms / DAY_MS:.0f} days)",
             )
+
+
+def is_wanted(types: RecordTypes, message: Message) -> bool:
+    """Whether a record is of a class that the sink takes. One of no class becomes a dead letter,
+    when it is decoded.
+    """
+    try:
+        return types.of(message) is not None
+    except ForeignType:
+        return True
 
 
 def sorted_by_class(

@@ -1,8 +1,8 @@
-"""The offset commits of a sink worker: what is about to be written, and what has been.
+"""The offset commits of a sink worker: what it is about to write, and how far it has written.
 
-An offset commit says of which topic it is, by its id, and one of two things of a partition: "these
-records are being written" (the offset of the first, and the range as metadata), or "all before this
-offset is written". What it says is certain before anything is inserted.
+A partition's commit says of which topic it is, by its id, and one of two things: "this batch is being written" (the offset of the
+partition's first record, and the batch's ranges as metadata), or "all before this offset is
+written". What it says is certain before anything is inserted.
 """
 
 import logging
@@ -17,7 +17,15 @@ from schemas.wire.codec import headers_of
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.dead_letters import ShareLimit, letter
-from streams.engine.sinks.batches import Lane, Place, metadata_of
+from streams.engine.sinks.batches import (
+    BatchRanges,
+    Committed,
+    Lane,
+    Partition,
+    SinkBatch,
+    committed_in,
+    metadata_of,
+)
 from streams.engine.sinks.decode import Bad
 from streams.engine.transactions import Aborted, Transactions
 
@@ -30,7 +38,7 @@ NOT_A_MEMBER_NOW = {
 }
 
 
-class Ledger:
+class OffsetCommits:
     """Offset commits of one worker, with dead letters in the same transaction where there are any."""
 
     def __init__(self, settings: Settings, name: str, slot: int, worker: Any, consumer: Consumer):
@@ -42,32 +50,43 @@ class Ledger:
         """First of all: a dead twin's transaction would keep the committed offsets back."""
         self._transactions.init()
 
-    def committed(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """The committed offsets with their metadata. Raises after a minute without an answer."""
+    def committed(self, partitions: Iterable[Partition]) -> dict[Partition, Committed]:
+        """What is committed of partitions, whoever owns them. Raises TimeoutError after a minute
+        without an answer, and RangeLostError for metadata of another program.
+        """
+        asked = [TopicPartition(*place) for place in partitions]
+        if not asked:
+            return {}
         deadline = time.monotonic() + COMMITTED_S
         while True:
             self._worker.beat()
             try:
-                found = self._consumer.committed(partitions, timeout=5)
+                found = self._consumer.committed(asked, timeout=5)
                 if not any(each.error for each in found):
-                    return found
+                    return {
+                        (each.topic, each.partition): committed_in(
+                            (each.topic, each.partition), each.offset, each.metadata
+                        )
+                        for each in found
+                    }
                 why = next(each.error for each in found if each.error).str()
             except KafkaException as error:
                 why = error.args[0].str()
             if time.monotonic() > deadline:
                 raise TimeoutError(
-                    f"the broker did not tell the offsets of {self._name} for {COMMITTED_S:.0f} s: "
-                    f"{why}"
+                    f"the broker did not answer for the offsets of {self._name} within "
+                    f"{COMMITTED_S:.0f} s: {why}"
                 )
             log.warning("committed offsets: %s", why)
 
-    def record(self, lanes: Iterable[Lane]) -> set[Place]:
-        """One commit of what these lanes are about to write, or have written.
+    def record(self, batch: SinkBatch | None, lanes: Iterable[Lane]) -> set[Partition]:
+        """One commit of the batch that is about to be written, and of how far lanes are stored.
 
-        Returns the places that are committed for certain; of the others the same must be said
+        Returns the partitions that are committed for certain; of the others the same must be said
         again. Raises KafkaException where another worker has taken this one's place.
         """
-        offsets = [offset_of(lane) for lane in lanes]
+        offsets = [] if batch is None else offsets_of(batch.recorded)
+        offsets += [_position_of(lane) for lane in lanes]
         if not offsets:
             return set()
         try:
@@ -82,28 +101,32 @@ class Ledger:
             if error.args[0].code() not in NOT_A_MEMBER_NOW:
                 time.sleep(0.2)
             return set()
-        return {(each.topic, each.partition) for each in done if each.error is None}
+        return {(each.topic, each.partition) for each in done or () if each.error is None}
 
-    def record_with_letters(self, lane: Lane, bad: list[Bad]) -> bool:
-        """The cut's range and its dead letters in one transaction; whether it was committed.
+    def record_with_letters(self, batch: SinkBatch) -> bool:
+        """The batch's ranges and its dead letters in one transaction; whether it was committed.
 
-        Raises Lost where nobody can say: then the worker has to end, and its successor asks the
-        broker.
+        Raises Lost where nobody can say: then the worker has to end, and its successor reads the
+        commits.
         """
         metrics, now = self._worker.metrics, datetime.now(UTC)
+        bad: list[Bad] = batch.bad
+        first = bad[0]
         log.warning(
-            "%s[%d]: %d of %d records go to the dead letters, first offset %d: %s: %s",
-            lane.topic,
-            lane.partition,
+            "%d of %d records become dead letters, the first is %s[%d] at %d: %s: %s",
             len(bad),
-            len(lane.cut.messages),
-            bad[0].message.offset(),
-            bad[0].reason,
-            bad[0].detail,
+            batch.rows,
+            first.message.topic(),
+            first.message.partition(),
+            first.message.offset(),
+            first.reason,
+            first.detail,
         )
         self._transactions.begin()
         for each in bad:
-            event = letter(each.message, each.reason, each.detail, self._name, now, lane.topic_id)
+            place = each.message.topic(), each.message.partition()
+            topic_id = batch.recorded.ranges[place].topic_id
+            event = letter(each.message, each.reason, each.detail, self._name, now, topic_id)
             self._transactions.produce(
                 self._settings.prefix + event.topic(),
                 self._worker.codec.encode(event),
@@ -111,7 +134,7 @@ class Ledger:
                 headers_of(event),
             )
         try:
-            self._transactions.commit([offset_of(lane)], self._consumer)
+            self._transactions.commit(offsets_of(batch.recorded), self._consumer)
         except Aborted as error:
             log.warning("dead letters, to be tried again: %s", error)
             self._transactions.abort()
@@ -120,24 +143,33 @@ class Ledger:
             metrics.count("weir_dead_letters", consumer=self._name, reason=each.reason)
         return True
 
-    def check_share(self, lane: Lane, bad: list[Bad]) -> None:
+    def check_share(self, batch: SinkBatch) -> None:
         """Raises SystemExit with a sentence, before anything is recorded, where too many records
         are bad.
         """
-        dead = {each.message.offset() for each in bad}
-        for message in lane.cut.messages if dead else lane.cut.messages[-200:]:
-            self._limit.add(message.offset() in dead)
+        dead = {
+            (each.message.topic(), each.message.partition(), each.message.offset())
+            for each in batch.bad
+        }
+        messages = [message for each in batch.messages.values() for message in each]
+        for message in messages if dead else messages[-200:]:
+            self._limit.add((message.topic(), message.partition(), message.offset()) in dead)
             if self._limit.exceeded:
-                last = bad[-1]
+                last = batch.bad[-1]
                 raise SystemExit(self._limit.sentence(self._name, f"{last.reason}: {last.detail}"))
 
 
-def offset_of(lane: Lane) -> TopicPartition:
-    """What a commit says of a lane: the first offset of its cut with the range, or how far rows are
-    stored.
-    """
-    if lane.cut:
-        return TopicPartition(
-            lane.topic, lane.partition, lane.cut.range.first, lane.cut.range.metadata()
-        )
+def is_of_another(commit: TopicPartition, topic_id: str) -> bool:
+    """Whether a commit is of another topic of the same name than the one with this id."""
+    place = commit.topic, commit.partition
+    return committed_in(place, commit.offset, commit.metadata).is_of_another(topic_id)
+
+
+def offsets_of(batch: BatchRanges) -> list[TopicPartition]:
+    """What a commit says of the partitions of a batch: the first offset, with all ranges."""
+    metadata = batch.metadata()
+    return [TopicPartition(*place, one.first, metadata) for place, one in batch.ranges.items()]
+
+
+def _position_of(lane: Lane) -> TopicPartition:
     return TopicPartition(lane.topic, lane.partition, lane.written_to, metadata_of(lane.topic_id))

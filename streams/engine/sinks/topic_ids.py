@@ -85,6 +85,13 @@ class Topics:
         self._known |= found
         return found
 
+    def present(self, names: Iterable[str]) -> dict[str, str]:
+        """The ids as they are now of those topics that there are. Waits for the broker."""
+        wanted = set(names)
+        return kafka.patiently(
+            lambda: kafka.topic_ids(self._client, wanted, ASKED_S), self._worker.beat
+        )
+
     def are_the_same(self, names: Iterable[str]) -> bool:
         """Whether that is certain; False where the broker does not tell now. Raises SystemExit with
         a sentence where one was made anew.

@@ -71,7 +71,7 @@ def bodies_of(*events: Event) -> EncodedBatch:
     same = batch_of(*events)
     return EncodedBatch(
         same.kind,
-        same.partition,
+        same.partitions,
         same.offsets,
         same.seqs,
         [CODEC.encode(e)[HEAD.size :] for e in events],

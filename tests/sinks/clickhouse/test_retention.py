@@ -16,7 +16,7 @@ from schemas.wire.codec import HEAD, Codec, LocalIds
 from sinks.base import EncodedBatch
 from sinks.clickhouse.retention import days_of, tenant_of
 from sinks.clickhouse.sink import ClickHouseSink
-from streams.engine.sinks.worker import retention_of
+from streams.engine.sinks.retention import retention_of
 
 CODEC = Codec(LocalIds(event_classes()))
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -46,7 +46,9 @@ def used(tenant: str, days_ago: float, nth: int = 0) -> TokensUsed:
 
 def bodies_of(*events: TokensUsed) -> EncodedBatch:
     values = [CODEC.encode(event)[HEAD.size :] for event in events]
-    return EncodedBatch(TokensUsed, 0, [*range(len(values))], [0] * len(values), values)
+    return EncodedBatch(
+        TokensUsed, [0] * len(values), [*range(len(values))], [0] * len(values), values
+    )
 
 
 @pytest.mark.parametrize("kind", landed_classes(), ids=lambda kind: kind.__name__)

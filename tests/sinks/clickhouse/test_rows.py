@@ -38,7 +38,7 @@ def batch_of(*events: Event, partition: int = 3, first: int = 100) -> Batch:
     offsets = list(range(first, first + len(events)))
     return Batch(
         type(events[0]),
-        partition,
+        [partition] * len(events),
         offsets,
         [2 * offset for offset in offsets],
         [plain_of(e) for e in events],
@@ -118,7 +118,7 @@ def test_money_is_exact_to_the_last_decimal():
 def test_a_value_that_no_column_holds_is_refused(broken):
     fields = plain_of(used()) | broken
     with pytest.raises((ValueError, OverflowError)):
-        column_batch(Batch(TokensUsed, 0, [0], [0], [fields]))
+        column_batch(Batch(TokensUsed, [0], [0], [0], [fields]))
 
 
 def test_the_epoch_changes_with_the_way_rows_are_made():

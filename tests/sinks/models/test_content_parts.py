@@ -34,7 +34,7 @@ def bodies_of(nth: int) -> EncodedBatch:
         provider="p",
         tokens=Tokens(input_tokens=1),
     )
-    return EncodedBatch(TokensUsed, 0, [nth], [nth], [CODEC.encode(event)[HEAD.size :]])
+    return EncodedBatch(TokensUsed, [0], [nth], [nth], [CODEC.encode(event)[HEAD.size :]])
 
 
 @pytest.mark.engine

@@ -59,7 +59,7 @@ class Collector:
 def batch_of(*events: SpanEnded) -> Batch:
     return Batch(
         SpanEnded,
-        0,
+        [0] * len(events),
         list(range(len(events))),
         [0] * len(events),
         [plain_of(event) for event in events],

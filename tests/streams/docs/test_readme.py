@@ -106,6 +106,7 @@ def test_every_topic_has_a_row_with_its_readers():
         "key": "tenant",
         "partitions": 1,
         "retention": "390 days",
+        "archived": "390 days",
         "cleanup": "delete",
         "owner": "agent-platform, finance",
         "personal data": "yes",

@@ -199,7 +199,7 @@ def test_a_row_deleted_by_hand_and_one_landed_twice_are_told(
             for _ in range(4)
         )
     )
-    place = {"number": batch.partition, "first": batch.offsets[0]}
+    place = {"number": batch.partitions[0], "first": batch.offsets[0]}
     ledger._waiting = {(USED, place["number"]): {offset: NOON_MS for offset in batch.offsets}}
     for token in ("once", "again"):
         sink.write(sink.prepare(batch), token)

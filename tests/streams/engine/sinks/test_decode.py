@@ -166,10 +166,10 @@ def test_a_batch_without_a_bad_record_is_not_read_at_all():
         TokensUsed, "id", [good(number=7, has=[("weir_seq", b"5")]), good(number=9)]
     )
     assert isinstance(prepared, AvroRows) and not bad
-    assert (prepared.bodies.offsets, prepared.bodies.seqs, prepared.bodies.partition) == (
+    assert (prepared.bodies.offsets, prepared.bodies.seqs, prepared.bodies.partitions) == (
         [7, 9],
         [5, 0],
-        2,
+        [2, 2],
     )
 
 

@@ -301,7 +301,7 @@ def test_without_offsets_and_with_rows_it_does_not_begin_again(bed):
         kafka.admin(at.settings), [at.settings.prefix + TokensUsed.topic()]
     ).values()
     for partition in range(PARTITIONS):
-        batch = Batch(TokensUsed, partition, [0], [0], [plain_of(event)], topic_id)
+        batch = Batch(TokensUsed, [partition], [0], [0], [plain_of(event)], topic_id)
         sink.write(sink.prepare(batch), f"{partition}")
     before = figures(at)
     at.publish(event)

@@ -85,7 +85,7 @@ def test_our_own_spans_mean_the_same_when_they_come_back(app, link):
         for latest in (False, True):
             sink = OtlpSink(url, {"weir-tenant": "fernweh"}, latest, content=True, http=http)
             sink.write(
-                sink.prepare(Batch(SpanEnded, 0, [], [], [plain_of(each) for each in ours])), ""
+                sink.prepare(Batch(SpanEnded, [], [], [], [plain_of(each) for each in ours])), ""
             )
             theirs = [translated(each, link.current_definitions())[0] for each in link.taken]
             link.taken.clear()
