@@ -107,13 +107,12 @@ def _value(kind: Any, name: str, known: dict[str, list[dict[str, Any]]]) -> list
             "elif n: raise Unsure",
             "else: x = None",
         ]
-    if isinstance(kind, str):
-        kind = {"type": kind}
-    what = kind.get("logicalType", kind["type"])
+    parts: dict[str, Any] = {"type": kind} if isinstance(kind, str) else kind
+    what = parts.get("logicalType", parts["type"])
     if what in PIECES:
         return PIECES[what]
     if what == "array":
-        return _block("[]", name, [*_value(kind["items"], name + "i", known), f"{name}.append(x)"])
+        return _block("[]", name, [*_value(parts["items"], name + "i", known), f"{name}.append(x)"])
     if what == "map":
         return _block(
             "{}",
@@ -121,7 +120,7 @@ def _value(kind: Any, name: str, known: dict[str, list[dict[str, Any]]]) -> list
             [
                 *PIECES["string"],
                 f"{name}k = x",
-                *_value(kind["values"], name + "i", known),
+                *_value(parts["values"], name + "i", known),
                 f"{name}[{name}k] = x",
             ],
         )

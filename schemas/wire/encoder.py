@@ -152,18 +152,17 @@ def _value(kind: Any, within: str, known: dict[str, list[dict[str, Any]]]) -> li
             "    add(b'\\2')",
             *(f"    {line}" for line in _value(kind[1], within, known)),
         ]
-    if isinstance(kind, str):
-        kind = {"type": kind}
-    what = kind.get("logicalType", kind["type"])
+    parts: dict[str, Any] = {"type": kind} if isinstance(kind, str) else kind
+    what = parts.get("logicalType", parts["type"])
     if what in PIECES:
         return [f"add({PIECES[what]})"]
     each = f"{within}each"
     if what == "array":
         inner = [f"for {each} in x:", f"    x = {each}"]
-        return _block([*inner, *(f"    {line}" for line in _value(kind["items"], each, known))])
+        return _block([*inner, *(f"    {line}" for line in _value(parts["items"], each, known))])
     if what == "map":
         inner = [f"for {each}, x in x.items():", f"    add(text({each}))"]
-        return _block([*inner, *(f"    {line}" for line in _value(kind["values"], each, known))])
+        return _block([*inner, *(f"    {line}" for line in _value(parts["values"], each, known))])
     return [f"{each} = x", *_record(kind, each, known)]
 
 
