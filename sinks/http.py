@@ -19,7 +19,6 @@ import aiohttp
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
-from schemas.events.values import Tokens
 from sinks.runtime import now_utc
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
@@ -51,11 +50,8 @@ class CallError(Exception):
     """A call failed. `reason` is a short name, `detail` one sentence for people.
 
     `retryable`: the same call may succeed later. `uncertain`: it may have been carried out although
-    it failed. `partial`: a part of the answer was published already. `tokens` are what the provider
-    reported that it took nevertheless.
+    it failed. `partial`: a part of the answer was published already.
     """
-
-    tokens: Tokens | None = None
 
     def __init__(
         self,
