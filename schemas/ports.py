@@ -20,7 +20,8 @@ RUN_OVER = "the run that asked is over, so nobody waits for the answer"
 @dataclass(frozen=True)
 class Tried:
     """One request to one endpoint, as it ended: `reason` is empty where it answered. `unsure` where
-    it may be on the bill although nobody knows what it took.
+    it may be on the bill although nobody knows what it took. `tokens` are what the provider has
+    reported, all of it where `usage_known`.
     """
 
     endpoint: str
@@ -32,6 +33,7 @@ class Tried:
     unsure: bool = False
     wasted: bool = False
     hedge: bool = False
+    usage_known: bool = True
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
-from schemas.events.values import Tokens
+from sinks.charsets import text_of
 from sinks.runtime import now_utc
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
@@ -51,11 +51,8 @@ class CallError(Exception):
     """A call failed. `reason` is a short name, `detail` one sentence for people.
 
     `retryable`: the same call may succeed later. `uncertain`: it may have been carried out although
-    it failed. `partial`: a part of the answer was published already. `tokens` are what the provider
-    reported that it took nevertheless.
+    it failed. `partial`: a part of the answer was published already.
     """
-
-    tokens: Tokens | None = None
 
     def __init__(
         self,
@@ -102,6 +99,11 @@ class HttpReply:
     def content_type(self) -> str:
         """The media type, without its parameters."""
         return content_type(self.headers)
+
+    @property
+    def text(self) -> str:
+        """The body in the charset that it declares."""
+        return text_of(self.body, self.headers.get("content-type", ""))
 
 
 def http_client(at_once: int, reuse: bool = True) -> HttpxAiohttpClient:
@@ -212,7 +214,8 @@ def _transport_error(error: Exception) -> CallError:
 def _status_error(answer: httpx.Response, body: bytes) -> CallError:
     """The CallError of a status from 300 on."""
     status = answer.status_code
-    words = body[:DETAIL_CHARS].decode("utf-8", "replace").strip() or answer.reason_phrase
+    text = text_of(body, answer.headers.get("content-type", ""))
+    words = text.strip()[:DETAIL_CHARS] or answer.reason_phrase
     return CallError(
         f"http_{status}",
         f"status {status}: {words}{SECRET_HINT if status == 401 else ''}",

@@ -241,10 +241,12 @@ def counted(session: Active, answer: ModelAnswer) -> Active:
     usage = session.run.usage
     tokens = usage.tokens
     cost_usd = usage.cost_usd
+    estimated_usd = usage.estimated_usd
     unpriced = True
     if not isinstance(answer, ModelFailed):
         tokens = add_tokens(tokens, answer.tokens)
         cost_usd = add_cost(cost_usd, answer.cost_usd)
+        estimated_usd = add_cost(estimated_usd, answer.estimated_usd)
         unpriced = answer.cost_usd is None
     usage = RunUsage(
         model=answer.model or usage.model,
@@ -253,6 +255,7 @@ def counted(session: Active, answer: ModelAnswer) -> Active:
         tokens=add_tokens(tokens, answer.wasted_tokens),
         cost_usd=add_cost(cost_usd, answer.wasted_usd),
         unpriced_calls=usage.unpriced_calls + unpriced,
+        estimated_usd=estimated_usd,
         sub_agents=usage.sub_agents,
     )
     return replace(session, run=replace(session.run, usage=usage))

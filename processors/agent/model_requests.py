@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from processors.agent.calls import human_input
@@ -12,7 +13,7 @@ from processors.agent.conversation.structured_output import instruction, schema_
 from processors.agent.decisions import AskModel, Decided
 from processors.agent.plan_and_critique import StageQuestion, answers_next, stage_question
 from processors.agent.run_end import end_run
-from processors.agent.state import Active, ActiveRun, agent_of
+from processors.agent.state import Active, ActiveRun, RunUsage, agent_of
 from processors.common.text import ms_between
 from processors.prompts import render
 from processors.usage.metering import add_cost
@@ -158,6 +159,12 @@ def ask_again(session: Active, at: datetime, definitions: Definitions) -> Decide
     return ask(replace(session, run=run), at, definitions)
 
 
+def _spent_usd(usage: RunUsage) -> Decimal:
+    """What counts towards the limit: what is known, and what is estimated of the rest."""
+    known = add_cost(usage.cost_usd, usage.sub_agents.total_cost_usd)
+    return add_cost(known, usage.estimated_usd)
+
+
 def limit_reached(agent: Agent, run: ActiveRun) -> tuple[str, str] | None:
     """The limit that forbids another step, and a sentence on it. It is asked before a step only, so
     an answer that is there is never thrown away.
@@ -167,7 +174,7 @@ def limit_reached(agent: Agent, run: ActiveRun) -> tuple[str, str] | None:
     values = {
         "steps": (run.step - run.asides, limits.steps),
         "tokens": (usage.tokens.input_tokens + usage.tokens.output_tokens, limits.tokens),
-        "cost_usd": (add_cost(usage.cost_usd, usage.sub_agents.total_cost_usd), limits.cost_usd),
+        "cost_usd": (_spent_usd(usage), limits.cost_usd),
     }
     for name, (value, limit) in values.items():
         if value >= limit:

@@ -54,7 +54,11 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class RunUsage:
-    """What a run used so far. `sub_agents` is what the agents used that it asked."""
+    """What a run used so far. `sub_agents` is what the agents used that it asked.
+
+    `estimated_usd` is what calls may have cost whose usage nobody reported: no cost, but it counts
+    towards limits.
+    """
 
     model: str = ""
     model_calls: int = 0
@@ -63,6 +67,7 @@ class RunUsage:
     cost_usd: Decimal = Decimal(0)
     unpriced_calls: int = 0
     sub_agents: Took = NOTHING_TAKEN
+    estimated_usd: Decimal = Decimal(0)
 
     @property
     def known_cost_usd(self) -> Decimal | None:

@@ -1,9 +1,12 @@
 """What is a model asked, and what does its answer mean? The asking is a port's work."""
 
+from decimal import Decimal
+
 from processors.common.text import clean, label, ms_between
 from processors.models.response_cache import kept
-from processors.models.routing import Chosen, choose, unrouted
+from processors.models.routing import Chosen, chars_of, choose, unrouted
 from processors.usage.attempts import made_of, moves, waste_of
+from processors.usage.estimates import estimated_tokens
 from processors.usage.prices import price_with_and_without_cache
 from schemas.definitions.kinds import Definitions, Model
 from schemas.events.agent.models import ModelAsked, ModelFailed, ModelResponded
@@ -84,19 +87,18 @@ def tell(
 def _responded(
     asked: ModelAsked, answer: ChatAnswer, definitions: Definitions, common: dict
 ) -> ModelResponded:
-    cost_usd, uncached_usd = price_with_and_without_cache(
-        definitions.model(answer.endpoint),
-        answer.provider,
-        answer.response_model,
-        answer.tokens,
-        answer.started_at,
-        answer.service_tier,
-    )
+    cost_usd, uncached_usd = _priced(answer, answer.tokens, definitions)
+    estimated_usd = None
+    if not answer.usage_known:
+        tokens = estimated_tokens(chars_of(asked), answer)
+        estimated_usd, _ = _priced(answer, tokens, definitions)
+        cost_usd = uncached_usd = None
     attempts = made_of(answer.tried, answer.started_at, definitions, cost_usd)
     took = {
         "tokens": answer.tokens,
         "cost_usd": cost_usd,
         "uncached_usd": uncached_usd,
+        "estimated_usd": estimated_usd,
         "unrouted_usd": unrouted(asked, answer, cost_usd, definitions),
     }
     if answer.cache_hit:
@@ -123,6 +125,20 @@ def _responded(
         **waste_of(attempts),
         **took,
         **common,
+    )
+
+
+def _priced(
+    answer: ChatAnswer, tokens: Tokens, definitions: Definitions
+) -> tuple[Decimal | None, Decimal | None]:
+    """What so many tokens cost at the model that answered, and without its provider's cache."""
+    return price_with_and_without_cache(
+        definitions.model(answer.endpoint),
+        answer.provider,
+        answer.response_model,
+        tokens,
+        answer.started_at,
+        answer.service_tier,
     )
 
 

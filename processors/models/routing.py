@@ -59,11 +59,16 @@ def needs_of(asked: ModelAsked) -> frozenset[Need]:
 
 def tokens_in(asked: ModelAsked) -> Tokens:
     """What the question is thought to take: a token has about four characters."""
-    tools = sum(len(tool.name + tool.description + tool.parameters) for tool in asked.tools)
-    chars = asked.follows_chars + chars_in(asked.messages) + tools
     return Tokens(
-        input_tokens=chars // CHARS_A_TOKEN, output_tokens=asked.max_output_tokens or OUTPUT_TOKENS
+        input_tokens=chars_of(asked) // CHARS_A_TOKEN,
+        output_tokens=asked.max_output_tokens or OUTPUT_TOKENS,
     )
+
+
+def chars_of(asked: ModelAsked) -> int:
+    """The characters of a question, with its tools and the conversation that it follows."""
+    tools = sum(len(tool.name + tool.description + tool.parameters) for tool in asked.tools)
+    return asked.follows_chars + chars_in(asked.messages) + tools
 
 
 def unrouted(

@@ -3,7 +3,7 @@
 Calendar months and days in UTC, by the time of the calls. Both are added up for every tenant, so
 that a budget that is applied in the middle of a month knows what went before. What other
 applications told of the tenant's calls is added up beside it, and counts unless the budget says
-otherwise. Calls whose price nobody knows add nothing.
+otherwise. Calls whose usage nobody reported add their estimate, calls without any price nothing.
 
 A hard stop is at admission: runs that were admitted before go on, and what they cost is known when
 a call of theirs has ended. So a burst overspends by what its runs still take; what each may take is
@@ -76,7 +76,8 @@ def _add(spent: Spent, period: str, used: TokensUsed) -> Spent:
     if period < spent.period:
         return spent
     now = spent if period == spent.period else Spent(period)
-    usd = (used.cost_usd if used.charged_usd is None else used.charged_usd) or Decimal(0)
+    known = used.cost_usd if used.charged_usd is None else used.charged_usd
+    usd = (used.estimated_usd if known is None else known) or Decimal(0)
     into = "usd" if used.source == "weir" else "foreign_usd"
     return replace(now, **{into: min(EXACT.add(getattr(now, into), usd), COST_MAX_USD)})
 

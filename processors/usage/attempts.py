@@ -104,4 +104,6 @@ def _cost(
         return None if one.unsure else Decimal(0)
     if not one.wasted:
         return answer_usd
+    if not one.usage_known:
+        return None
     return price(definitions.model(one.endpoint), one.provider, "", one.tokens, at)

@@ -13,7 +13,7 @@ from schemas.definitions.kinds import Definitions, Tenant
 from schemas.events.agent.models import ModelFailed, ModelResponded
 from schemas.events.agent.runs import RunFinished, RunSettled
 from schemas.events.usage import TokensUsed, UsageTotalled
-from schemas.events.values import Charge, Tokens, Took
+from schemas.events.values import Attempt, Charge, Tokens, Took
 
 __all__ = [
     "add",
@@ -65,12 +65,20 @@ def meter(said: ModelResponded | ModelFailed, definitions: Definitions) -> list[
             saved_usd=None,
             uncached_usd=one.cost_usd,
             unrouted_usd=None,
+            estimated_usd=_estimated(one, said.started_at, definitions),
         )
         for nth, one in enumerate(said.attempts_made, 1)
         if one.wasted and one.tokens != Tokens()
     ]
     tenant = definitions.tenant(said.tenant)
     return [_at_contract(one, tenant, definitions) for one in used]
+
+
+def _estimated(one: Attempt, at: datetime, definitions: Definitions) -> Decimal | None:
+    """The least that an attempt cost of which only a part of its tokens was reported."""
+    if one.cost_usd is not None:
+        return None
+    return price(definitions.model(one.model), one.provider, "", one.tokens, at)
 
 
 def _at_contract(used: TokensUsed, tenant: Tenant | None, definitions: Definitions) -> TokensUsed:

@@ -17,7 +17,8 @@ class TokensUsed(Event):
     that rate. `source` says who made the call: Weir, or an application that told of it, in the
     conventions named there. `unrouted_usd` is what it would have cost at the dearest model of its
     `route`. `wasted` where its answer was not used; `cache_hit` where no model was asked, and so
-    much was saved.
+    much was saved. `estimated_usd` is what the call may have cost whose usage nobody reported: it
+    counts towards hard budgets, and is no cost.
     """
 
     family: ClassVar[str] = "usage"
@@ -48,6 +49,7 @@ class TokensUsed(Event):
     saved_input_tokens: Count = 0
     saved_output_tokens: Count = 0
     saved_usd: Money | None = None
+    estimated_usd: Money | None = None
 
 
 class UsageTotalled(Event):

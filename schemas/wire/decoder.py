@@ -80,15 +80,13 @@ def reader_of(kind: type[Event]) -> Read:
     return made["read"]
 
 
-def _record(
-    schema: dict[str, Any] | str, name: str, known: dict[str, list[dict[str, Any]]]
-) -> list[str]:
+def _record(schema: dict[str, Any], name: str, known: dict[str, list[dict[str, Any]]]) -> list[str]:
     """A record's own name stands for its fields where it comes a second time in a schema."""
-    if isinstance(schema, dict):
+    if "fields" in schema:
         known[f"{schema['namespace']}.{schema['name']}"] = schema["fields"]
         fields = schema["fields"]
     else:
-        fields = known[schema]
+        fields = known[schema["type"]]
     lines, pairs = [], []
     for number, field in enumerate(fields):
         own = f"{name}_{number}"

@@ -127,15 +127,13 @@ def writer_of(kind: type[Event]) -> Write:
     return made["write"]
 
 
-def _record(
-    schema: dict[str, Any] | str, name: str, known: dict[str, list[dict[str, Any]]]
-) -> list[str]:
+def _record(schema: dict[str, Any], name: str, known: dict[str, list[dict[str, Any]]]) -> list[str]:
     """A record's own name stands for its fields where it comes a second time in a schema."""
-    if isinstance(schema, dict):
+    if "fields" in schema:
         known[f"{schema['namespace']}.{schema['name']}"] = schema["fields"]
         fields = schema["fields"]
     else:
-        fields = known[schema]
+        fields = known[schema["type"]]
     own = f"{name}_"
     lines = [f"{own} = {name}.__dict__"]
     for field in fields:

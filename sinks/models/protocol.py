@@ -2,8 +2,8 @@
 
 from typing import Any, Protocol
 
-from schemas.events.values import Tokens
 from schemas.ports import ChatQuestion, Endpoint
+from schemas.vendors.usage import ReportedUsage
 
 
 class StreamAccumulator(Protocol):
@@ -28,8 +28,8 @@ class StreamAccumulator(Protocol):
         """The reply as it would have come in one piece."""
         ...
 
-    def tokens(self) -> Tokens | None:
-        """What the provider has reported that it took so far; None where it has not."""
+    def usage(self) -> ReportedUsage:
+        """What the provider has reported so far that the answer took."""
         ...
 
 

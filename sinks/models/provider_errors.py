@@ -6,8 +6,10 @@ An error with an HTTP status of its own is judged by that; inside a stream, or w
 
 from typing import Any
 
+from schemas.vendors.usage import UNKNOWN, ReportedUsage
 from sinks.http import CallError, preview
 
+USAGE = "usage"
 FINAL = {
     "invalid_request_error",
     "authentication_error",
@@ -70,3 +72,16 @@ def reported_error(body: dict[str, Any]) -> CallError | None:
         told = {"code": status["status_code"], "message": status.get("status_msg")}
         return provider_error(told)
     return None
+
+
+def attach_usage(error: BaseException, usage: ReportedUsage) -> None:
+    """Writes to an error, or to a cancellation, what the provider had reported until then: it will
+    be on the bill.
+    """
+    if usage.reported and not attached_usage(error).reported:
+        error.__dict__[USAGE] = usage
+
+
+def attached_usage(error: BaseException) -> ReportedUsage:
+    """What the provider had reported when a call failed or was cancelled."""
+    return error.__dict__.get(USAGE, UNKNOWN)

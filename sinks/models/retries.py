@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from schemas.events.values import Tokens
 from schemas.ports import ChatQuestion, Endpoint, Tried
+from schemas.vendors.usage import NO_TOKENS, UNKNOWN, ReportedUsage
 from sinks.circuit_breaker import CircuitBreakers, OnTransition
 from sinks.http import CallError
 from sinks.models.latency import LatencyTracker
+from sinks.models.provider_errors import attached_usage
 from sinks.models.request_state import RequestState, may_be_billed
 from sinks.models.sse import OnText
 from sinks.runtime import Runtime
@@ -77,19 +78,22 @@ class Retries:
         reason = "cancelled"
         uncertain = True
         good: bool | None = None
-        tokens: Tokens | None = None
+        usage = UNKNOWN
         try:
             on_text = state.listener(endpoint, self._listener_of(state.question, nth))
             answer = await self._send(endpoint, state.question, left_s, on_text)
             reason = ""
             good = True
-            tokens = answer["tokens"]
+            usage = reported_in(answer)
             return answer, nth
         except CallError as error:
             reason = error.reason
-            tokens = error.tokens
+            usage = attached_usage(error)
             uncertain = may_be_billed(error)
             good = endpoint_healthy(error, endpoint, left_s)
+            raise
+        except asyncio.CancelledError as error:
+            usage = attached_usage(error)
             raise
         finally:
             took_s = clock() - began
@@ -98,7 +102,14 @@ class Retries:
                 self.latency.note(endpoint.name, took_s, clock())
             after_ms = round((began - state.began) * 1000)
             ended = Tried(endpoint.name, endpoint.provider, reason, after_ms, round(took_s * 1000))
-            state.end(nth, replace(ended, tokens=tokens, unsure=uncertain, hedge=hedge))
+            ended = replace(
+                ended,
+                tokens=usage.tokens if usage.reported else None,
+                usage_known=usage.known,
+                unsure=uncertain,
+                hedge=hedge,
+            )
+            state.end(nth, ended)
             if self._runtime.meter:
                 self._runtime.meter.count(
                     "weir_model_attempts", model=endpoint.name, outcome=reason or "answered"
@@ -116,6 +127,13 @@ class Retries:
             f"{endpoint.name} failed too often and is not called for {wait_s:.0f} s: the table "
             "`attempts` shows why; name a `fallback` of another provider",
         )
+
+
+def reported_in(answer: dict[str, Any]) -> ReportedUsage:
+    """The usage that an answer has."""
+    tokens = answer["tokens"]
+    known = answer.get("usage_known", True)
+    return ReportedUsage(tokens, known, known or tokens != NO_TOKENS)
 
 
 def endpoint_healthy(error: CallError, endpoint: Endpoint, left_s: float) -> bool | None:

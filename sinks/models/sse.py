@@ -26,6 +26,7 @@ from sinks.http import (
     read_reply,
 )
 from sinks.models.protocol import ModelProtocol, StreamAccumulator
+from sinks.models.provider_errors import attach_usage
 
 DONE = "[DONE]"
 LINE_END = re.compile(rb"\r\n|\n|\r(?=.)", re.S)
@@ -71,7 +72,10 @@ async def read_stream(
         return protocol.answer_of(reading.stream.body()), reading.first_ms
     except CallError as error:
         error.partial = reading.published
-        error.tokens = error.tokens or reading.stream.tokens()
+        attach_usage(error, reading.stream.usage())
+        raise
+    except asyncio.CancelledError as error:
+        attach_usage(error, reading.stream.usage())
         raise
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import httpx2
 
 from schemas.definitions.tools import McpServer
+from sinks.charsets import text_of
 from sinks.http import DETAIL_CHARS, RETRIED_STATUS, CallError
 from sinks.tools import mcp_relay
 from sinks.tools.mcp_answers import (
@@ -257,7 +258,8 @@ class ErrorReportingTransport(httpx2.AsyncBaseTransport):
             return answer
         if answer.status_code < 400:
             return await _addressed(request, answer)
-        words = (await _beginning(answer)).decode("utf-8", "replace").strip()
+        kind = answer.headers.get("content-type", "")
+        words = text_of(await _beginning(answer), kind).strip()
         return _refusal(request, answer.status_code, words)
 
     async def aclose(self) -> None:

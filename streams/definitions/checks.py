@@ -78,7 +78,7 @@ def _twice(sources: list[Source]) -> Iterator[str]:
 
 
 def _dangling(sources: list[Source]) -> Iterator[str]:
-    """References of agents to what the folder does not define."""
+    """References to what the folder does not define."""
     defined = names_of(sources)
     for source in sources:
         target = source.definition.target if isinstance(source.definition, Tool) else None
@@ -98,6 +98,10 @@ def _dangling(sources: list[Source]) -> Iterator[str]:
                 "contract",
                 "currency",
             )
+    yield from _dangling_of_agents(sources, defined)
+
+
+def _dangling_of_agents(sources: list[Source], defined: set[tuple[str, str]]) -> Iterator[str]:
     for source in sources:
         agent = source.definition
         if not isinstance(agent, Agent):

@@ -321,7 +321,7 @@ def _text_of(spec: str, path: Path) -> tuple[str, str]:
 async def _fetched(url: str) -> str:
     async with httpx.AsyncClient() as http:
         reply = await request(http, OutgoingRequest("GET", url, {}), SPEC_S, SPEC_BYTES_MAX)
-    return yaml_files.decoded(reply.body)
+    return reply.text
 
 
 @lru_cache(maxsize=8)

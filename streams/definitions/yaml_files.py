@@ -6,12 +6,13 @@ JSON could not write as it stands (01067, a postcode) stays the text that it is,
 name of a field.
 """
 
-import codecs
 import re
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from sinks.charsets import MARKS
 
 TAG = "tag:yaml.org,2002:"
 CORE = (
@@ -27,14 +28,8 @@ CORE = (
     ("merge", r"<<", "<"),
 )
 """The core schema of YAML 1.2, and `<<` of 1.1, which files of definitions use."""
-MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-"""Byte-order marks; that of UTF-32 begins with that of UTF-16."""
+FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""PyYAML may have been built without the faster one."""
 
 
 def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
@@ -47,7 +42,7 @@ def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
     return found
 
 
-class CoreLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class CoreLoader(FastLoader):
     """Reads YAML 1.2's core schema."""
 
     yaml_implicit_resolvers = _resolvers()
@@ -99,7 +94,7 @@ def decoded(content: bytes) -> str:
     """The text of a file: UTF-8, or what its byte-order mark says. Raises UnicodeDecodeError."""
     for mark, encoding in MARKS:
         if content.startswith(mark):
-            return content.decode(encoding).removeprefix("\ufeff")
+            return content[len(mark) :].decode(encoding)
     return content.decode("utf-8")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from schemas.events.values import Message
-from schemas.ports import ChatAnswer, ChatQuestion, Endpoint, Failure
+from schemas.ports import RUN_OVER, ChatAnswer, ChatQuestion, Endpoint, Failure
 from sinks.models.attempt import http_sender
 from sinks.models.client import ModelClient
 from sinks.runtime import Runtime
@@ -74,8 +74,11 @@ def ask(
     stream: bool,
     messages: tuple[Message, ...] = (Message(role="user", content="Where is it?"),),
     heard: list[str] | None = None,
+    give_up_s: float | None = None,
 ) -> ChatAnswer | Failure:
-    """What the client of models makes of the provider's answer, with a fallback behind it."""
+    """What the client of models makes of the provider's answer, with a fallback behind it. The run
+    is over after `give_up_s`.
+    """
 
     async def no_pause(_seconds: float) -> None:
         pass
@@ -90,6 +93,10 @@ def ask(
     async def run() -> ChatAnswer | Failure:
         async with httpx.AsyncClient(transport=httpx.MockTransport(provider)) as http:
             client = ModelClient(http_sender(http, str), Runtime(sleep=no_pause), listener_of)
-            return await client(question)
+            asking = asyncio.ensure_future(client(question))
+            if give_up_s is not None:
+                loop = asyncio.get_running_loop()
+                loop.call_later(give_up_s, asking.cancel, RUN_OVER)
+            return await asking
 
     return asyncio.run(run())

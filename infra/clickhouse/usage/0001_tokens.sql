@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS token_usage
     saved_input_tokens UInt64 COMMENT 'Input tokens that the cache hit saved',
     saved_output_tokens UInt64 COMMENT 'Output tokens that the cache hit saved',
     saved_usd Nullable(Decimal(38, 12)) COMMENT 'US dollars that the cache hit saved; NULL: none, or nobody knows the price',
+    estimated_usd Nullable(Decimal(38, 12)) COMMENT 'What the call may have cost in US dollars where nobody reported its usage; NULL: its cost is known, or its price is not',
     charged_usd Nullable(Decimal(38, 12)) COMMENT 'What the tenant pays for it by its contract, in US dollars; NULL: nobody knows the price',
     charged Nullable(Decimal(38, 12)) COMMENT 'The same in the currency of the contract, at the rate of the day; NULL: price or rate unknown',
     currency LowCardinality(String) DEFAULT 'USD' COMMENT 'Currency of the contract',

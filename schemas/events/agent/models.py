@@ -47,7 +47,8 @@ class ModelResponded(RunEvent):
     `wasted_tokens`, `wasted_usd`. A cache hit took nothing: `saved` and `saved_usd` are what the
     answer took when a model gave it. `uncached_usd` is what the same call would have cost had
     nothing been read from or written to a cache, and `unrouted_usd` what its tokens would have cost
-    at the dearest model of its route; none where no route chose.
+    at the dearest model of its route; none where no route chose. `estimated_usd` is what a call may
+    have cost whose usage its provider did not report: then `cost_usd` is unknown.
     """
 
     family: ClassVar[str] = FAMILY
@@ -77,6 +78,7 @@ class ModelResponded(RunEvent):
     uncached_usd: Money | None = None
     unrouted_usd: Money | None = None
     bodies: str = ""
+    estimated_usd: Money | None = None
 
 
 class ModelFailed(RunEvent):
@@ -111,6 +113,7 @@ class ResponseCleared(RunEvent):
     wasted_tokens: Tokens = Tokens()
     wasted_usd: Money | None = None
     bodies: str = ""
+    estimated_usd: Money | None = None
 
 
 class ResponseBlocked(RunEvent):
@@ -124,3 +127,4 @@ class ResponseBlocked(RunEvent):
     cost_usd: Money | None = None
     wasted_tokens: Tokens = Tokens()
     wasted_usd: Money | None = None
+    estimated_usd: Money | None = None

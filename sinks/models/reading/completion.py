@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from schemas.events.values import Tokens, ToolRequest
-from schemas.vendors.usage import UNKNOWN, larger, usage_of
+from schemas.events.values import ToolRequest
+from schemas.vendors.usage import UNKNOWN, ReportedUsage, larger, usage_of
 from sinks.http import CallError, preview
-from sinks.models.provider_errors import provider_error, reported_error
+from sinks.models.provider_errors import attach_usage, provider_error, reported_error
 from sinks.models.reading.answer import ReadAnswer
 from sinks.models.reading.endings import OPENAI
 from sinks.models.reading.tool_calls import CallParts
@@ -33,7 +33,7 @@ def answer_of(said: Any) -> dict[str, Any]:
         words = f"not a chat completion ({type(error).__name__}: {error}): {preview(said)}"
         raise CallError("bad_answer", words[:500]) from error
     except CallError as error:
-        error.tokens = usage.tokens if usage.reported else None
+        attach_usage(error, usage)
         raise
 
 
@@ -127,15 +127,15 @@ class CompletionStream:
         thought = delta.get("reasoning_content") or delta.get("reasoning")
         return shown if text or thought or calls else None
 
-    def tokens(self) -> Tokens | None:
-        return self._usage.tokens if self._usage.reported else None
+    def usage(self) -> ReportedUsage:
+        return self._usage
 
     def body(self) -> dict[str, Any]:
         message = {"content": self._text.whole() or None, "tool_calls": self._calls.body()}
         choice = {"message": message, "finish_reason": self._finish_reason, "error": self._error}
         return {
             "model": self._model,
-            "usage": self._usage,
+            "usage": self.usage(),
             "service_tier": self._service_tier,
             "choices": [choice],
         }

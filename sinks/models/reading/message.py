@@ -4,10 +4,10 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from schemas.events.values import Tokens, ToolRequest
-from schemas.vendors.usage import UNKNOWN, larger, usage_of
+from schemas.events.values import ToolRequest
+from schemas.vendors.usage import UNKNOWN, ReportedUsage, larger, usage_of
 from sinks.http import CallError, preview
-from sinks.models.provider_errors import provider_error, reported_error
+from sinks.models.provider_errors import attach_usage, provider_error, reported_error
 from sinks.models.reading.answer import ReadAnswer
 from sinks.models.reading.completion import DONE, READING_FAILS, error_in
 from sinks.models.reading.endings import ANTHROPIC
@@ -42,7 +42,7 @@ def answer_of(said: Any) -> dict[str, Any]:
         words = f"not a message ({type(error).__name__}: {error}): {preview(said)}"
         raise CallError("bad_answer", words[:500]) from error
     except CallError as error:
-        error.tokens = usage.tokens if usage.reported else None
+        attach_usage(error, usage)
         raise
 
 
@@ -228,15 +228,14 @@ class MessageStream:
         self._is_output_told = self._is_output_told or (is_output_told and usage.reported)
         self._usage = larger(self._usage, usage)
 
-    def tokens(self) -> Tokens | None:
-        return self._usage.tokens if self._usage.reported else None
+    def usage(self) -> ReportedUsage:
+        return replace(self._usage, known=self._usage.known and self._is_output_told)
 
     def body(self) -> dict[str, Any]:
-        usage = replace(self._usage, known=self._usage.known and self._is_output_told)
         return {
             "model": self._model,
             "content": [block.body() for block in self._blocks],
             "stop_reason": self._stop_reason,
-            "usage": usage,
+            "usage": self.usage(),
             "service_tier": self._service_tier,
         }

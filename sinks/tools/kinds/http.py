@@ -160,7 +160,7 @@ def with_query(url: str, query: list[tuple[str, str]]) -> str:
 
 
 def result_text(reply: HttpReply, chars_max: int) -> str:
-    """The result as text, exactly as received. Raises CallError where it is none that a model
+    """The result as text, in the charset that it declares. Raises CallError where it is none that a model
     should read.
     """
     kind = reply.content_type
@@ -169,4 +169,4 @@ def result_text(reply: HttpReply, chars_max: int) -> str:
             "bad_content_type",
             f"the tool answered {reply.status} with {kind}: it should be JSON or plain text",
         )
-    return check_length(reply.body.decode("utf-8", "replace"), chars_max)
+    return check_length(reply.text, chars_max)

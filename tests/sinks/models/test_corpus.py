@@ -78,3 +78,17 @@ def test_a_whole_message(case: dict[str, Any]) -> None:
     body = json.dumps(case["input"]).encode()
     provider = Provider([body], "application/json")
     check(case, ask(provider, "anthropic", stream=False), provider)
+
+
+TOLD = {"usage": {"input_tokens": 900, "cache_read_input_tokens": 100, "output_tokens": 1}}
+
+
+def test_what_a_cancelled_attempt_had_reported_is_booked() -> None:
+    """The run that asked is over in the middle of a stream whose input was reported already."""
+    begun = {"type": "message_start", "message": {"model": "c-1", "content": [], **TOLD}}
+    provider = Provider([as_stream([begun])], STREAM, then="open")
+    said = ask(provider, "anthropic", stream=True, give_up_s=0.05)
+    assert isinstance(said, Failure) and said.reason == "run_over"
+    (attempt,) = said.tried
+    assert attempt.reason == "cancelled" and attempt.unsure and not attempt.usage_known
+    assert attempt.tokens is not None and attempt.tokens.input_tokens == 1_000
