@@ -18,7 +18,13 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import uuid4
 
-from schemas.wire.large_bodies import BODY_BYTES_MAX, NoBody, StoreAway, digest_in, folder_of
+from schemas.wire.large_bodies import (
+    BODY_BYTES_MAX,
+    MissingBodyError,
+    ObjectStoreError,
+    digest_in,
+    folder_of,
+)
 
 FRESH = timedelta(days=1)
 USER = re.compile("//[^/@]*@")
@@ -56,7 +62,7 @@ class ObjectStore:
         try:
             system, root = url_to_fs(self._url)
         except (ImportError, ValueError) as error:
-            raise StoreAway(
+            raise ObjectStoreError(
                 f"WEIR_OBJECTS {self.name!r} cannot be used: {error}. Give a folder, or install "
                 "what fsspec "
                 "needs for it"
@@ -64,7 +70,7 @@ class ObjectStore:
         return system, root.rstrip("/")
 
     def put(self, key: str, data: bytes) -> None:
-        """Returns when the object is stored. Raises StoreAway."""
+        """Returns when the object is stored. Raises ObjectStoreError."""
         if time.monotonic() - self._seen.get(key, -SEEN_S) < SEEN_S:
             return
         system, root = self._root
@@ -79,8 +85,8 @@ class ObjectStore:
         self._seen[key] = time.monotonic()
 
     def get(self, key: str, bytes_max: int = BODY_BYTES_MAX) -> bytes:
-        """The content of an object. Raises NoBody where it is gone, changed or larger than
-        `bytes_max`, and StoreAway.
+        """The content of an object. Raises MissingBodyError where it is gone, changed or larger
+        than `bytes_max`, and ObjectStoreError.
         """
         system, root = self._root
         try:
@@ -90,15 +96,17 @@ class ObjectStore:
                 else b""
             )
         except (FileNotFoundError, IsADirectoryError) as error:
-            raise NoBody(f"there is no object {key}") from error
+            raise MissingBodyError(f"there is no object {key}") from error
         except Exception as error:
             raise self._away(error) from error
         if hashlib.sha256(data).hexdigest() != digest_in(key):
-            raise NoBody(f"{key} is not what was put there, or has more than {bytes_max:,} bytes")
+            raise MissingBodyError(
+                f"{key} is not what was put there, or has more than {bytes_max:,} bytes"
+            )
         return data
 
     def list_objects(self, tenant: str = "") -> Iterator[StoredObject]:
-        """All objects, or one tenant's. Raises StoreAway."""
+        """All objects, or one tenant's. Raises ObjectStoreError."""
         system, root = self._root
         try:
             system.invalidate_cache()
@@ -113,7 +121,7 @@ class ObjectStore:
             raise self._away(error) from error
 
     def remove(self, found: list[StoredObject]) -> None:
-        """Removes objects; one that is gone already is no error. Raises StoreAway."""
+        """Removes objects; one that is gone already is no error. Raises ObjectStoreError."""
         system, root = self._root
         self._seen.clear()
         for one in found:
@@ -147,10 +155,10 @@ class ObjectStore:
         system.pipe_file(beside, data)
         system.mv(beside, path)
 
-    def _away(self, error: Exception) -> StoreAway:
-        if isinstance(error, StoreAway):
+    def _away(self, error: Exception) -> ObjectStoreError:
+        if isinstance(error, ObjectStoreError):
             return error
-        return StoreAway(
+        return ObjectStoreError(
             f"the object store {self.name} cannot be asked ({type(error).__name__}: {error}): see "
             "WEIR_OBJECTS, and that the place is there and may be written"
         )

@@ -33,7 +33,7 @@ from processors.agent.state import (
     agent_of,
     with_results,
 )
-from processors.common.json_schema import Unfit
+from processors.common.json_schema import InvalidValueError
 from processors.common.text import cut
 from processors.usage.metering import add_cost, add_tokens, add_took
 from schemas.definitions.kinds import Agent, Definitions
@@ -110,7 +110,7 @@ def _answer(
     agent = agent_of(run, definitions)
     try:
         return end_run(session, "completed", detail=detail, answer=read_output(agent, text))
-    except Unfit as unfit:
+    except InvalidValueError as unfit:
         if run.repairs >= agent.output_repairs:
             wrong = _unfit_after(run.repairs, unfit)
             return end_run(session, "failed", "bad_output", wrong, text)
@@ -118,7 +118,7 @@ def _answer(
         return ask(_with(repairing, user_says(complaint(unfit))), at, definitions)
 
 
-def _unfit_after(repairs: int, unfit: Unfit) -> str:
+def _unfit_after(repairs: int, unfit: InvalidValueError) -> str:
     wrong = cut(str(unfit), ERROR_CHARS)
     return f"the answer does not fit the agent's output schema, after {repairs} repairs: {wrong}"
 
@@ -165,7 +165,7 @@ def go_on_with_results(session: Active, at: datetime, definitions: Definitions) 
         return ask(session, at, definitions)
     try:
         answer = read_output(agent_of(run, definitions), last.content)
-    except Unfit as unfit:
+    except InvalidValueError as unfit:
         return end_run(session, "failed", "bad_output", _unfit_after(0, unfit), last.content)
     return end_run(session, "completed", "tool", f"ended by tool {last.tool!r}", answer, last.whole)
 

@@ -31,7 +31,7 @@ def ask(session: Active, at: datetime, definitions: Definitions) -> Decided:
         return end_run(session, "stopped", *reached)
     try:
         system = render.system_text(agent, run.prompt_version, run.request, definitions)
-    except render.Unrendered as wrong:
+    except render.RenderError as wrong:
         return end_run(session, "failed", "prompt_unfit", str(wrong))
     own = stage_question(run, agent, system, definitions)
     if own:

@@ -30,7 +30,7 @@ from processors.agent.modes import LoopMode, Mode, PendingSignal, PlanMode, Work
 from schemas.definitions.kinds import Agent, Definitions
 from schemas.events.agent.models import ModelFailed, ResponseBlocked, ResponseCleared
 from schemas.events.agent.runs import RequestCleared, ResultCleared, ToolFailed, ToolUncertain
-from schemas.events.base import BY_KIND, Unprocessable
+from schemas.events.base import BY_KIND, UnprocessableError
 from schemas.events.values import Message, Tokens, Took
 
 RUNS_REMEMBERED = 20
@@ -290,7 +290,9 @@ def agent_of(run: ActiveRun, definitions: Definitions) -> Agent:
     version = run.request.agent_version
     agent = definitions.agent(name, version)
     if agent is None:
-        raise Unprocessable(f"version {version} of agent {name!r} is not defined: apply it again")
+        raise UnprocessableError(
+            f"version {version} of agent {name!r} is not defined: apply it again"
+        )
     return agent
 
 

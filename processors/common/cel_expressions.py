@@ -59,7 +59,7 @@ _STEPS = re.compile(_STEP)
 _NODE = re.compile(r"""\bnodes(?:\.([A-Za-z_]\w*)|\["([^"\\]*)"\]|\['([^'\\]*)'\])""")
 
 
-class BadExpression(Exception):
+class ExpressionError(Exception):
     """The expression cannot be used, or has no value here; the message says why and what to do."""
 
 
@@ -67,7 +67,7 @@ def wrong_with(expression: str) -> str | None:
     """Why an expression cannot be used; None where it can."""
     try:
         program = _compiled(expression)
-    except BadExpression as bad:
+    except ExpressionError as bad:
         return str(bad)
     own = {found[2] for found in _PLAIN.finditer(expression)}
     unknown = [name for name in program.variables() if name not in {*NAMES, *own}]
@@ -84,14 +84,14 @@ def wrong_with(expression: str) -> str | None:
 
 
 def value_of(expression: str, knows: Mapping[str, Any]) -> Any:
-    """The value, as JSON has it. Raises BadExpression."""
+    """The value, as JSON has it. Raises ExpressionError."""
     program = _compiled(expression)
     walks = [found[1] for found in _PLAIN.finditer(expression)]
     for path in walks:
         _walkable(path, _at(path, knows), ITEMS_MAX[len(walks)])
     value = _json_of(_run(lambda: program.execute(dict(knows))))
     if len(compact(value)) > VALUE_CHARS_MAX:
-        raise BadExpression(
+        raise ExpressionError(
             f"its value has more than {VALUE_CHARS_MAX:,} characters: take a part of it"
         )
     return value
@@ -106,23 +106,23 @@ def nodes_in(expression: str) -> Iterator[str]:
 @lru_cache(maxsize=2_000)
 def _compiled(expression: str) -> Any:
     if not expression.strip():
-        raise BadExpression("it is empty: write an expression")
+        raise ExpressionError("it is empty: write an expression")
     if len(expression) > EXPRESSION_CHARS_MAX:
-        raise BadExpression(
+        raise ExpressionError(
             f"it has {len(expression):,} characters, at most {EXPRESSION_CHARS_MAX:,} are allowed"
         )
     found, plain = len(_MACRO.findall(expression)), _PLAIN.findall(expression)
     if found != len(plain):
-        raise BadExpression(
+        raise ExpressionError(
             "map, filter, all, exists and exists_one are to stand right behind a list of the "
             "input or of a node, as in input.json.items.exists(i, i.price > 10)"
         )
     if found > MACROS_MAX:
-        raise BadExpression(
+        raise ExpressionError(
             f"it walks {found} lists, at most {MACROS_MAX} are allowed: use a node for a part of it"
         )
     if any(own in NAMES for _, own in plain):
-        raise BadExpression("an element needs a name of its own, not `input` or `nodes`")
+        raise ExpressionError("an element needs a name of its own, not `input` or `nodes`")
     import cel
 
     return _run(lambda: cel.compile(expression))
@@ -135,11 +135,11 @@ def _run(work: Any) -> Any:
     except (KeyboardInterrupt, SystemExit):
         raise
     except KeyError as error:
-        raise BadExpression(
+        raise ExpressionError(
             f"there is no {cut(str(error), DETAIL_CHARS)}: ask for it with has() first"
         ) from error
     except BaseException as error:
-        raise BadExpression(cut(" ".join(str(error).split()), DETAIL_CHARS)) from error
+        raise ExpressionError(cut(" ".join(str(error).split()), DETAIL_CHARS)) from error
 
 
 def _at(path: str, knows: Mapping[str, Any]) -> Any:
@@ -156,9 +156,9 @@ def _at(path: str, knows: Mapping[str, Any]) -> Any:
 
 def _walkable(path: str, value: Any, items_max: int) -> None:
     if isinstance(value, Mapping):
-        raise BadExpression(f"{path} is an object, whose members have no order: walk a list")
+        raise ExpressionError(f"{path} is an object, whose members have no order: walk a list")
     if isinstance(value, list) and len(value) > items_max:
-        raise BadExpression(
+        raise ExpressionError(
             f"{path} has {len(value):,} elements, at most {items_max:,} can be walked here"
         )
 
@@ -173,6 +173,6 @@ def _json_of(value: Any) -> Any:
             return [_json_of(one) for one in value]
         case dict() if all(isinstance(key, str) for key in value):
             return {key: _json_of(one) for key, one in sorted(value.items())}
-    raise BadExpression(
+    raise ExpressionError(
         f"its value is a {type(value).__name__}, which JSON does not have: make a text of it"
     )

@@ -17,30 +17,32 @@ ERRORS_MAX = 50
 _REMOTE_REFERENCE = re.compile(r'"\$(?:ref|dynamicRef)":\s*"(?!#)')
 
 
-class Unfit(Exception):
+class InvalidValueError(Exception):
     """The arguments cannot be used; the message tells the model what to change."""
 
 
 def read_arguments(tool: Tool, arguments: str) -> dict[str, Any]:
-    """The arguments as an object that the tool's schema accepts. Raises Unfit."""
+    """The arguments as an object that the tool's schema accepts. Raises InvalidValueError."""
     value = read_json(arguments)
     wrong = violations(tool.parameters, value, most=1)
     if wrong:
-        raise Unfit(wrong[0])
+        raise InvalidValueError(wrong[0])
     return value
 
 
 def read_json(arguments: str) -> dict[str, Any]:
-    """The arguments as an object, whatever is in it. Raises Unfit."""
+    """The arguments as an object, whatever is in it. Raises InvalidValueError."""
     try:
         value = json.loads(arguments or "{}", parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
-        raise Unfit(
+        raise InvalidValueError(
             f"the arguments are not valid JSON ({cut(str(error), DETAIL_CHARS)}): write one JSON "
             "object"
         ) from error
     if not isinstance(value, dict):
-        raise Unfit(f"the arguments are a JSON {type(value).__name__}: write one JSON object")
+        raise InvalidValueError(
+            f"the arguments are a JSON {type(value).__name__}: write one JSON object"
+        )
     return value
 
 
@@ -82,7 +84,7 @@ def violations(schema: dict[str, Any], value: Any, most: int = 5) -> list[str]:
         )
         errors.sort(key=relevance, reverse=True)
         best = best_match(errors)
-    except Unfit as unfit:
+    except InvalidValueError as unfit:
         return [str(unfit)]
     except Exception as error:  # a schema or a value can make the library raise nearly anything, e.g. on huge numbers
         return [
@@ -108,7 +110,7 @@ def _validator(schema: str) -> jsonschema.Draft202012Validator:
     made = json.loads(schema)
     wrong = schema_error(made)
     if wrong:
-        raise Unfit(f"the schema cannot be used: {wrong}")
+        raise InvalidValueError(f"the schema cannot be used: {wrong}")
     return jsonschema.Draft202012Validator(made)
 
 

@@ -15,7 +15,7 @@ from jinja2 import TemplateError, meta
 
 from processors.common.text import CHARS_A_TOKEN, cut
 from processors.prompts import sandbox
-from processors.prompts.sandbox import Unrendered
+from processors.prompts.sandbox import RenderError
 from schemas.definitions.kinds import Agent, Definitions
 from schemas.definitions.prompts import PROD, Prompt, PromptTest, PromptUse
 from schemas.events.agent.runs import RequestCleared
@@ -28,7 +28,7 @@ ALWAYS = ("tenant", "agent", "user", "date")
 
 
 def render(prompt: Prompt, given: Mapping[str, Any]) -> dict[str, str]:
-    """Each part of the prompt, rendered. Raises Unrendered."""
+    """Each part of the prompt, rendered. Raises RenderError."""
     values = {
         name: variable.default
         for name, variable in prompt.variables.items()
@@ -49,7 +49,7 @@ def _rendered(part: str, text: str, values: Mapping[str, Any]) -> str:
         for piece in sandbox.template(text).generate(values):
             chars += len(piece)
             if chars > CHARS_MAX:
-                raise Unrendered(
+                raise RenderError(
                     f"the part {part!r} is longer than {CHARS_MAX:,} characters: shorten it"
                 )
             made.append(piece)
@@ -61,7 +61,7 @@ def _rendered(part: str, text: str, values: Mapping[str, Any]) -> str:
             if str(error).startswith("the part ")
             else f"the part {part!r} cannot be rendered: {error}"
         )
-        raise Unrendered(cut(why, 400)) from error
+        raise RenderError(cut(why, 400)) from error
     return said
 
 
@@ -76,7 +76,7 @@ def _typed(name: str, kind: str, value: Any) -> Any:
             else float(value)
         )
     except (KeyError, ValueError) as error:
-        raise Unrendered(
+        raise RenderError(
             f"the variable {name!r} should be a {kind}, it is {cut(str(value), 40)!r}"
         ) from error
 
@@ -123,13 +123,13 @@ def version_for(use: str | PromptUse, run: UUID, definitions: Definitions) -> in
 def system_text(
     agent: Agent, version: int | None, request: RequestCleared, definitions: Definitions
 ) -> str:
-    """The system message of a run. Raises Unrendered."""
+    """The system message of a run. Raises RenderError."""
     use = agent.prompt
     if isinstance(use, str):
         return use
     prompt = None if version is None else definitions.prompt(use.use, version)
     if prompt is None:
-        raise Unrendered(
+        raise RenderError(
             f"there is no version {version or use.alias!r} of prompt {use.use!r}: apply it, or "
             "correct the "
             f"alias"
@@ -153,7 +153,7 @@ def mistakes(prompt: Prompt) -> list[str]:
             sandbox.template(text)
             named |= meta.find_undeclared_variables(sandbox.parsed(text))
         except (
-            Unrendered,
+            RenderError,
             TemplateError,
             RecursionError,
         ) as wrong:  # the last two: what only compiling it shows
@@ -165,7 +165,7 @@ def mistakes(prompt: Prompt) -> list[str]:
     for name, variable in prompt.variables.items():
         try:
             _typed(name, variable.type, variable.default if variable.default is not None else 0)
-        except Unrendered as wrong:
+        except RenderError as wrong:
             found += [str(wrong)] if variable.default is not None else []
     return found
 
@@ -180,7 +180,7 @@ def failures(prompt: Prompt, test: PromptTest) -> list[str]:
         ]
     try:
         text = joined(render(prompt, {name: "" for name in ALWAYS} | test.given))
-    except Unrendered as wrong:
+    except RenderError as wrong:
         return [str(wrong)]
     found = [f"it does not say {words!r}" for words in test.contains if words not in text]
     found += [f"it says {words!r}" for words in test.lacks if words in text]

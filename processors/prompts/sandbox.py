@@ -98,26 +98,26 @@ WORDS = {
 }
 
 
-class Unrendered(Exception):
+class RenderError(Exception):
     """A prompt that cannot be made of what was given; a sentence says what is missing or wrong."""
 
 
 def bounded(turns: Any) -> Any:
-    """What a loop goes over. Raises Unrendered above a thousand turns."""
+    """What a loop goes over. Raises RenderError above a thousand turns."""
     made = turns if hasattr(turns, "__len__") else list(turns)
     if len(made) > LOOP_MAX:
-        raise Unrendered(f"a loop has more than {LOOP_MAX} turns: loop over less")
+        raise RenderError(f"a loop has more than {LOOP_MAX} turns: loop over less")
     return made
 
 
 def _take(context: Context, steps: int) -> None:
-    """Counts the steps of one rendering, which has a context of its own. Raises Unrendered above a
+    """Counts the steps of one rendering, which has a context of its own. Raises RenderError above a
     million.
     """
     taken = getattr(context, "steps", 0) + steps
     setattr(context, "steps", taken)  # noqa: B010  the class of the library does not declare it
     if taken > STEPS_MAX:
-        raise Unrendered(
+        raise RenderError(
             f"it takes more than {STEPS_MAX:,} steps: loop over less, or do less in a loop"
         )
 
@@ -145,7 +145,7 @@ def _replaced(text: str, old: str, new: str) -> str:
     """Jinja's `replace`, unless the text would become a giant."""
     text, old, new = str(text), str(old), str(new)
     if len(text) + (text.count(old) * len(new)) > TEXT_CHARS_MAX:
-        raise Unrendered(f"`replace` makes more than {TEXT_CHARS_MAX:,} characters: replace less")
+        raise RenderError(f"`replace` makes more than {TEXT_CHARS_MAX:,} characters: replace less")
     return text.replace(old, new)
 
 
@@ -153,7 +153,7 @@ def _joined(parts: Any, by: str = "") -> str:
     """Jinja's `join`, unless the text would become a giant."""
     texts = [str(part) for part in parts]
     if sum(map(len, texts)) + len(texts) * len(str(by)) > TEXT_CHARS_MAX:
-        raise Unrendered(f"`join` makes more than {TEXT_CHARS_MAX:,} characters: join less")
+        raise RenderError(f"`join` makes more than {TEXT_CHARS_MAX:,} characters: join less")
     return str(by).join(texts)
 
 
@@ -184,7 +184,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         elif operator == "**" or not (
             isinstance(left, int | float) and isinstance(right, int | float)
         ):
-            raise Unrendered(f"{operator!r} is for numbers here, and powers are not: write it out")
+            raise RenderError(f"{operator!r} is for numbers here, and powers are not: write it out")
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Context, method: Any, *args: Any, **more: Any) -> Any:
@@ -277,18 +277,18 @@ def refused(parsed: nodes.Template) -> list[str]:
 
 
 def parsed(text: str) -> nodes.Template:
-    """A template's tree. Raises Unrendered."""
+    """A template's tree. Raises RenderError."""
     try:
         return SANDBOX.parse(text)
     except (TemplateError, RecursionError) as error:
-        raise Unrendered(f"it is no template: {error}: correct it") from error
+        raise RenderError(f"it is no template: {error}: correct it") from error
 
 
 @lru_cache(maxsize=500)
 def template(text: str) -> Template:
-    """A template that may be rendered. Raises Unrendered."""
+    """A template that may be rendered. Raises RenderError."""
     tree = parsed(text)
     wrong = refused(tree)
     if wrong:
-        raise Unrendered("; ".join(wrong))
+        raise RenderError("; ".join(wrong))
     return SANDBOX.from_string(_Counted().visit(tree))

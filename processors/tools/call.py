@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from processors.common.json_schema import Unfit, read_arguments, result_error
+from processors.common.json_schema import InvalidValueError, read_arguments, result_error
 from processors.common.text import clean, label, ms_between
 from processors.tools.truncate import shortened
 from processors.usage.attempts import moves
@@ -32,7 +32,7 @@ def ask(called: ToolCalled, definitions: Definitions) -> ToolQuestion | Impossib
         )
     try:
         arguments = read_arguments(tool, called.arguments)
-    except Unfit as unfit:
+    except InvalidValueError as unfit:
         return Impossible("invalid_arguments", str(unfit))
     return ToolQuestion(
         called.tool,

@@ -14,7 +14,7 @@ from typing import Any
 from processors.tools.provider_schemas import (
     ARGUMENT,
     DESCRIPTION_CHARS,
-    Unresolvable,
+    UnresolvableReferenceError,
     Writer,
     free_name,
 )
@@ -51,7 +51,7 @@ PLAIN = {"type", "properties", "required", "description", "title", "additionalPr
 MIXED = ("allOf", "anyOf", "oneOf", "not", "patternProperties")
 
 
-class BadSpec(Exception):
+class OpenApiError(Exception):
     """What is wrong with a document, and where in it."""
 
     def __init__(self, sentence: str, *where: str | int):
@@ -82,7 +82,7 @@ class Spec(Writer):
         version = document.get("openapi") if isinstance(document, dict) else None
         if not str(version).startswith("3."):
             older = isinstance(document, dict) and "swagger" in document
-            raise BadSpec(
+            raise OpenApiError(
                 "this is Swagger 2.0: convert it to OpenAPI 3"
                 if older
                 else "this is no OpenAPI 3 document: its top has no `openapi: 3.…`"
@@ -90,7 +90,7 @@ class Spec(Writer):
 
     def operation(self, name: str) -> Operation:
         """The operation of that operationId, or of a method and path, e.g. `GET /orders/{id}`.
-        Raises BadSpec.
+        Raises OpenApiError.
         """
         path, method = self._find(name)
         item = self._whole(self._document["paths"][path], "paths", path)
@@ -123,12 +123,14 @@ class Spec(Writer):
         )
 
     def asked_with_key(self, name: str) -> str:
-        """The address of a second operation, `{key}` in place of its one parameter. Raises BadSpec."""
+        """The address of a second operation, `{key}` in place of its one parameter. Raises
+        OpenApiError.
+        """
         found = self.operation(name)
         needed = [*found.parameters["required"]] or [*found.parameters["properties"]][:1]
         where = found.places[needed[0]].where if needed else ""
         if found.method != "GET" or len(needed) != 1 or where not in ("path", "query"):
-            raise BadSpec(
+            raise OpenApiError(
                 f"operation {name!r} cannot be asked with our key alone: it should be a GET with "
                 "one parameter "
                 "that must be given, in its path or its query",
@@ -153,7 +155,9 @@ class Spec(Writer):
         if name in known:
             return known[name]
         some = ", ".join(sorted(known)[:20]) or "none"
-        raise BadSpec(f"there is no operation {name!r} (there are: {some}): correct it", "paths")
+        raise OpenApiError(
+            f"there is no operation {name!r} (there are: {some}): correct it", "paths"
+        )
 
     def _parameters(
         self, item: dict[str, Any], own: dict[str, Any], at: tuple[str | int, ...]
@@ -167,7 +171,7 @@ class Spec(Writer):
                 where = (*above, "parameters", nth)
                 parameter = self._whole(parameter, *where)
                 if parameter.get("in") not in STYLES or not isinstance(parameter.get("name"), str):
-                    raise BadSpec(
+                    raise OpenApiError(
                         "a parameter needs a `name` and an `in` of path, query, header or cookie",
                         *where,
                     )
@@ -190,7 +194,7 @@ class Spec(Writer):
             schema = {"description": parameter["description"]} | schema
         style = "json" if media is not None else parameter.get("style", STYLES[kind][0])
         if style not in (*STYLES[kind], "json"):
-            raise BadSpec(
+            raise OpenApiError(
                 f"style {style!r} of {kind} parameter {name!r} is not known here: use "
                 f"{' or '.join(STYLES[kind])}",
                 *where,
@@ -225,7 +229,7 @@ class Spec(Writer):
         content = body.get("content") or {}
         said = next((kind for kind in content if is_json(kind)), FORM if FORM in content else None)
         if said is None:
-            raise BadSpec(
+            raise OpenApiError(
                 f"its body is {', '.join(content) or 'nothing'}: JSON and forms can be sent",
                 *where,
                 "content",
@@ -263,8 +267,8 @@ class Spec(Writer):
     def _schema(self, holder: dict[str, Any], where: tuple[str | int, ...]) -> dict[str, Any]:
         try:
             made = self.write(holder.get("schema", {}))
-        except Unresolvable as error:
-            raise BadSpec(str(error), *where) from error
+        except UnresolvableReferenceError as error:
+            raise OpenApiError(str(error), *where) from error
         return made if isinstance(made, dict) else {}
 
     def _whole(self, value: Any, *where: str | int) -> dict[str, Any]:
@@ -276,9 +280,9 @@ class Spec(Writer):
                 return value
             try:
                 value = self.found(str(value["$ref"]))
-            except Unresolvable as error:
-                raise BadSpec(str(error), *where) from error
-        raise BadSpec("an object should stand here", *where)
+            except UnresolvableReferenceError as error:
+                raise OpenApiError(str(error), *where) from error
+        raise OpenApiError("an object should stand here", *where)
 
     def _server(self, item: dict[str, Any], own: dict[str, Any]) -> str:
         if self._given:
@@ -297,7 +301,7 @@ class Spec(Writer):
             return url.rstrip("/")
         origin = re.match("https?://[^/]+", self._base)
         if not origin:
-            raise BadSpec(
+            raise OpenApiError(
                 f"its server is {url!r}, which is no whole address: give the tool a `url`, the "
                 "part before "
                 "the path",

@@ -57,7 +57,7 @@ NODES_MAX = 20_000
 Path = tuple[str | int, ...]
 
 
-class Unresolvable(Exception):
+class UnresolvableReferenceError(Exception):
     """A `$ref` that leads nowhere, or a schema that would become too large."""
 
 
@@ -124,7 +124,7 @@ def parts(schema: Any, path: Path = ()) -> Iterator[tuple[Path, dict[str, Any]]]
 
 
 def written(schema: dict[str, Any]) -> dict[str, Any]:
-    """A tool's parameters as providers take them. Raises Unresolvable."""
+    """A tool's parameters as providers take them. Raises UnresolvableReferenceError."""
     made = Writer(schema).write(
         {name: value for name, value in schema.items() if name not in ("$defs", "definitions")}
     )
@@ -177,7 +177,7 @@ class Writer:
             return schema
         self._nodes += 1
         if self._nodes > NODES_MAX:
-            raise Unresolvable(
+            raise UnresolvableReferenceError(
                 f"it has more than {NODES_MAX:,} parts once its references are followed: leave "
                 "some out"
             )
@@ -231,9 +231,9 @@ class Writer:
         return made
 
     def found(self, reference: str) -> Any:
-        """What a reference into the document points at. Raises Unresolvable."""
+        """What a reference into the document points at. Raises UnresolvableReferenceError."""
         if not reference.startswith("#"):
-            raise Unresolvable(
+            raise UnresolvableReferenceError(
                 f"$ref {reference!r} points out of the document, and nothing is fetched from "
                 "elsewhere: "
                 "bundle it into one file"
@@ -245,7 +245,7 @@ class Writer:
             try:
                 at = at[int(step)] if isinstance(at, list) else at[step]
             except (KeyError, TypeError, ValueError, IndexError) as error:
-                raise Unresolvable(
+                raise UnresolvableReferenceError(
                     f"$ref {reference!r} points at nothing in the document: correct it"
                 ) from error
         return at

@@ -32,7 +32,7 @@ from processors.tracing.messages import DETAILS, Said, as_text, messages_at, mes
 from processors.usage.metering import charged
 from processors.usage.prices import price_with_and_without_cache
 from schemas.definitions.kinds import Definitions
-from schemas.events.base import Unprocessable, derived_id
+from schemas.events.base import UnprocessableError, derived_id
 from schemas.events.tracing import SpanEnded, SpanReceived, TraceRested
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Charge
@@ -74,8 +74,8 @@ def _next_rest(at: datetime) -> datetime:
 
 
 def translated(span: SpanReceived, definitions: Definitions) -> list[SpanEnded | TokensUsed]:
-    """Out of what it says and the prices: a replay says the same. Raises Unprocessable for what is
-    no JSON.
+    """Out of what it says and the prices: a replay says the same. Raises UnprocessableError for
+    what is no JSON.
     """
     attributes, events = _object(span.attributes, "attributes"), _events(span)
     for event in events:
@@ -242,7 +242,7 @@ def _resource(text: str) -> tuple[str, Attributes]:
 def _object(text: str, name: str) -> Attributes:
     found = _json(text, name)
     if not isinstance(found, dict):
-        raise Unprocessable(f"{name} should be a JSON object, it is {text[:100]!r}")
+        raise UnprocessableError(f"{name} should be a JSON object, it is {text[:100]!r}")
     return found
 
 
@@ -253,7 +253,9 @@ def _events(span: SpanReceived) -> list[Attributes]:
     if not isinstance(found, list) or not all(
         isinstance(each, dict) and isinstance(each.get("attributes") or {}, dict) for each in found
     ):
-        raise Unprocessable(f"events should be a JSON list of objects, it is {span.events[:100]!r}")
+        raise UnprocessableError(
+            f"events should be a JSON list of objects, it is {span.events[:100]!r}"
+        )
     return found
 
 
@@ -265,4 +267,4 @@ def _json(text: str, name: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unprocessable(f"{name} is not JSON: {error}") from error
+        raise UnprocessableError(f"{name} is not JSON: {error}") from error

@@ -60,7 +60,7 @@ Personal = Annotated[str, PERSONAL]
 E = TypeVar("E", bound="Event")
 
 
-class Unprocessable(Exception):
+class UnprocessableError(Exception):
     """The only exception that a processor raises: this event can never be processed. It becomes a
     dead letter.
     """

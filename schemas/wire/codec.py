@@ -27,15 +27,15 @@ from schemas.wire.encoder import Write, id_text, writer_of
 from schemas.wire.large_bodies import (
     EVENT_BYTES_MAX,
     MISSING,
-    NoBody,
+    MissingBodyError,
     Objects,
-    StoreAway,
+    ObjectStoreError,
     joined,
     parted,
 )
-from schemas.wire.logical_types import Fields, Unreadable, from_plain, plain_schema_of
+from schemas.wire.logical_types import Fields, LogicalTypeError, from_plain, plain_schema_of
 from schemas.wire.record_types import TYPE, type_name
-from schemas.wire.writer_schemas import NotReadable, Registered, writer_schema_of
+from schemas.wire.writer_schemas import Registered, UnreadableSchemaError, writer_schema_of
 
 HEAD = struct.Struct(">bI")
 E = TypeVar("E", bound=Event)
@@ -44,7 +44,7 @@ CE_VERSION = ("ce_specversion", b"1.0")
 DETAIL_CHARS = 500
 
 
-class Undecodable(Exception):
+class DecodeError(Exception):
     """A record that is no event of its topic. `reason` is one of DeadLettered's; `event` is what
     can be read of it.
     """
@@ -100,13 +100,13 @@ class Codec:
         self._ids, self._objects = ids, objects
         self._own: dict[type[Event], tuple[bytes, Write]] = {}
         self._writers: dict[tuple[type[Event], int], Any] = {}
-        """The writer's schema by class and id: None for the class's own, a NotReadable where it
-        cannot be used.
+        """The writer's schema by class and id: None for the class's own, a UnreadableSchemaError
+        where it cannot be used.
         """
 
     def encode(self, event: Event) -> bytes:
         """The event as a record's value. Text that UTF-8 cannot hold is repaired, never refused.
-        Raises StoreAway.
+        Raises ObjectStoreError.
         """
         kind = type(event)
         own = self._own.get(kind)
@@ -123,14 +123,14 @@ class Codec:
         return value
 
     def decode(self, kind: type[E], value: bytes | None, key: bytes | None = None) -> E:
-        """The event in a record's value. Raises Undecodable, with the reason that a dead letter
-        gives, and StoreAway.
+        """The event in a record's value. Raises DecodeError, with the reason that a dead letter
+        gives, and ObjectStoreError.
 
         Whatever the bytes and the schema of their id are, nothing else is raised, but for what the
         registry raises while it is away.
         """
         if value is None or len(value) < HEAD.size or value[0] != 0:
-            raise Undecodable(
+            raise DecodeError(
                 "not_avro", "the value does not begin with a zero byte and a schema id"
             )
         writer = self._writer(kind, int.from_bytes(value[1 : HEAD.size], "big"))
@@ -138,42 +138,42 @@ class Codec:
             event = _event(kind, value, writer)
             if key is not None and key != event.partition_key().encode():
                 wanted = event.partition_key()
-                raise Undecodable("wrong_key", f"the key should be {wanted!r}, it is {key[:200]!r}")
-        except Undecodable:
+                raise DecodeError("wrong_key", f"the key should be {wanted!r}, it is {key[:200]!r}")
+        except DecodeError:
             raise
         except (
             Exception
         ) as error:  # whatever foreign bytes set off must not end the worker that reads them
-            raise Undecodable(
+            raise DecodeError(
                 "invalid", f"{type(error).__name__}: {error}"[:DETAIL_CHARS]
             ) from error
         if self._objects is None or not getattr(event, "bodies", ""):
             return event
         try:
             return joined(event, self._objects.get)
-        except StoreAway:
+        except ObjectStoreError:
             raise
-        except NoBody as missing:
-            raise Undecodable(MISSING, f"{missing}", event) from missing
+        except MissingBodyError as missing:
+            raise DecodeError(MISSING, f"{missing}", event) from missing
 
     def is_own(self, kind: type[Event], schema_id: int) -> bool:
-        """Whether a schema is the class's own, as it is now. Raises Undecodable where it is of
+        """Whether a schema is the class's own, as it is now. Raises DecodeError where it is of
         something else.
         """
         return self._writer(kind, schema_id) is None
 
     def _writer(self, kind: type[Event], schema_id: int) -> Any:
-        """The writer's schema; None where it is the class's own. Raises Undecodable, and what the
+        """The writer's schema; None where it is the class's own. Raises DecodeError, and what the
         registry raises.
         """
         if (kind, schema_id) not in self._writers:
             found = self._ids.schema_with(schema_id)
             if found is None:
-                raise Undecodable("unknown_schema", f"the registry has no schema {schema_id}")
+                raise DecodeError("unknown_schema", f"the registry has no schema {schema_id}")
             self._writers[kind, schema_id] = _usable(kind, found)
         known = self._writers[kind, schema_id]
-        if isinstance(known, NotReadable):
-            raise Undecodable("unknown_schema", f"schema {schema_id} {known}")
+        if isinstance(known, UnreadableSchemaError):
+            raise DecodeError("unknown_schema", f"schema {schema_id} {known}")
         return known
 
 
@@ -181,7 +181,7 @@ def _usable(kind: type[Event], found: Registered) -> Any:
     """The writer's schema, None for the class's own, or why it cannot be used."""
     try:
         return writer_schema_of(kind, found)
-    except NotReadable as why:
+    except UnreadableSchemaError as why:
         return why
 
 
@@ -192,7 +192,7 @@ def _event(kind: type[E], value: bytes, writer: Any) -> E:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        raise Undecodable("invalid", first_error(error)) from error
+        raise DecodeError("invalid", first_error(error)) from error
 
 
 def _read_fast(kind: type[Event], value: bytes) -> Fields | None:
@@ -216,21 +216,21 @@ def _read(kind: type[Event], value: bytes, writer: Any) -> Fields:
         )
     except SchemaResolutionError as error:  # its message holds both schemas whole
         schema_id = int.from_bytes(value[1 : HEAD.size], "big")
-        raise Undecodable(
+        raise DecodeError(
             "unknown_schema",
             f"schema {schema_id} is another {kind.__name__}: a field has another type, "
             "or one without a default is missing",
         ) from error
     except Exception as error:  # fastavro raises whatever its C code meets in foreign bytes
-        raise Undecodable("not_avro", f"{type(error).__name__}: {error}"[:DETAIL_CHARS]) from error
+        raise DecodeError("not_avro", f"{type(error).__name__}: {error}"[:DETAIL_CHARS]) from error
     if body.tell() != len(value):
-        raise Undecodable(
+        raise DecodeError(
             "not_avro", f"{len(value) - body.tell()} bytes are left over after the event"
         )
     try:
         return from_plain(kind, cast(Fields, fields))
-    except Unreadable as error:
-        raise Undecodable("invalid", str(error)) from error
+    except LogicalTypeError as error:
+        raise DecodeError("invalid", str(error)) from error
 
 
 def first_error(error: ValidationError) -> str:
@@ -283,10 +283,10 @@ def to_json(event: Event) -> str:
 
 
 def from_json(kind: type[Event], text: str) -> Event:
-    """An event out of JSON, as in `schemas/examples`. Raises Undecodable with a sentence."""
+    """An event out of JSON, as in `schemas/examples`. Raises DecodeError with a sentence."""
     try:
         return kind.model_validate(json.loads(text))
     except ValidationError as error:
-        raise Undecodable("invalid", first_error(error)) from error
+        raise DecodeError("invalid", first_error(error)) from error
     except json.JSONDecodeError as error:
-        raise Undecodable("invalid", f"not JSON: {error}") from error
+        raise DecodeError("invalid", f"not JSON: {error}") from error

@@ -21,23 +21,23 @@ Read = Callable[[bytes, int], tuple[Fields, int]]
 VARINT_SHIFT_MAX = 63
 
 
-class Unsure(ValueError):
+class FastReadError(ValueError):
     """Bytes that may be wrong."""
 
 
 def long_at(value: bytes, place: int) -> tuple[int, int]:
-    """A number before zigzag, and the place behind it. Raises Unsure beyond 64 bits, IndexError at
-    the end.
+    """A number before zigzag, and the place behind it. Raises FastReadError beyond 64 bits,
+    IndexError at the end.
     """
     number = shift = 0
     while (byte := value[place]) > 127:
         number |= (byte & 127) << shift
         place, shift = place + 1, shift + 7
         if shift > VARINT_SHIFT_MAX:
-            raise Unsure("a number of more than 64 bits")
+            raise FastReadError("a number of more than 64 bits")
     number |= byte << shift
     if number >> 64:
-        raise Unsure("a number of more than 64 bits")
+        raise FastReadError("a number of more than 64 bits")
     return number, place + 1
 
 
@@ -57,7 +57,7 @@ PIECES = {
 }
 NAMES: dict[str, Any] = {
     "long_at": long_at,
-    "Unsure": Unsure,
+    "Unsure": FastReadError,
     "moment": moment,
     "money": money_from_bytes,
     "double": struct.Struct("<d").unpack_from,

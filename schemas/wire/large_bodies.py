@@ -30,11 +30,11 @@ MISSING = "body_missing"
 """Why an event is a dead letter, or a call failed, whose body is kept nowhere any more."""
 
 
-class NoBody(Exception):
+class MissingBodyError(Exception):
     """What is kept nowhere, or is not what was put: no second look helps."""
 
 
-class StoreAway(ConnectionError):
+class ObjectStoreError(ConnectionError):
     """The object store cannot be asked now. The sentence says what to do."""
 
 
@@ -42,11 +42,11 @@ class Objects(Protocol):
     """Where bodies are kept, by what they hold: to put one twice does no harm."""
 
     def put(self, key: str, data: bytes) -> None:
-        """Returns when it is stored. Raises StoreAway."""
+        """Returns when it is stored. Raises ObjectStoreError."""
         ...
 
     def get(self, key: str, bytes_max: int = BODY_BYTES_MAX) -> bytes:
-        """What was put. Raises NoBody, StoreAway."""
+        """What was put. Raises MissingBodyError, ObjectStoreError."""
         ...
 
 
@@ -86,7 +86,7 @@ def stored_of(event: Event) -> str:
 
 
 def parted(event: E, put: Callable[[str, bytes], None]) -> E:
-    """The event with its long fields put elsewhere. Raises StoreAway."""
+    """The event with its long fields put elsewhere. Raises ObjectStoreError."""
     bodies = json.loads(stored_of(event) or "{}")
     short: dict[str, Any] = {}
     for name in sorted(type(event).model_fields.keys() - OWN - bodies.keys()):
@@ -110,7 +110,7 @@ def parted(event: E, put: Callable[[str, bytes], None]) -> E:
 
 
 def joined(event: E, get: Callable[[str], bytes]) -> E:
-    """The event with its long fields as they were. Raises NoBody, StoreAway."""
+    """The event with its long fields as they were. Raises MissingBodyError, ObjectStoreError."""
     try:
         named = json.loads(stored_of(event))
         fields = {name: _value(event, name, key, get) for name, key in named.items()}
@@ -121,7 +121,7 @@ def joined(event: E, get: Callable[[str], bytes]) -> E:
         RecursionError,
         AttributeError,
     ) as error:  # pydantic's is a ValueError too
-        raise NoBody(
+        raise MissingBodyError(
             f"bodies {stored_of(event)[:200]!r} do not make the event whole: {error}"[:500]
         ) from error
 
@@ -134,7 +134,7 @@ def _value(event: Event, name: str, key: Any, get: Callable[[str], bytes]) -> An
         or not isinstance(key, str)
         or key != key_of(event.tenant, digest_in(key))
     ):
-        raise NoBody(
+        raise MissingBodyError(
             f"{name!r} of a {type(event).__name__} of {event.tenant} is not kept under {key!r}"
         )
     text = get(key).decode("utf-8", "replace")

@@ -25,7 +25,7 @@ SCALE, BYTES_MAX = MONEY["scale"], 16
 EXACT = Context(prec=MONEY["precision"] + SCALE)
 
 
-class Unreadable(ValueError):
+class LogicalTypeError(ValueError):
     """Plain values that no event can have."""
 
 
@@ -38,8 +38,8 @@ def plain_schema_of(kind: type[Event]) -> Any:
 
 
 def from_plain(kind: type[Event], fields: Fields) -> Fields:
-    """The fields for the class's validation, changed in place. Raises Unreadable where a value is
-    out of all range.
+    """The fields for the class's validation, changed in place. Raises LogicalTypeError where a
+    value is out of all range.
     """
     return _from_record(fields, _readers_of(kind))
 
@@ -61,7 +61,7 @@ def _without_logical_types(schema: Any) -> Any:
 
 def money_from_bytes(units: bytes) -> Decimal:
     if len(units) > BYTES_MAX:
-        raise Unreadable(
+        raise LogicalTypeError(
             f"an amount of {len(units)} bytes; {MONEY['precision']} digits fit into {BYTES_MAX}"
         )
     return Decimal(int.from_bytes(units, "big", signed=True)).scaleb(-SCALE, EXACT)
@@ -71,7 +71,7 @@ def moment(at_ms: int) -> datetime:
     try:
         return EPOCH + at_ms * MILLISECOND
     except OverflowError as error:
-        raise Unreadable(f"a moment {at_ms} ms from 1970, which no calendar has") from error
+        raise LogicalTypeError(f"a moment {at_ms} ms from 1970, which no calendar has") from error
 
 
 def _from_record(fields: Fields, readers: tuple[tuple[str, Convert], ...]) -> Fields:

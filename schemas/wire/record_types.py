@@ -25,7 +25,7 @@ class Record(Protocol):
     def headers(self) -> Any: ...
 
 
-class ForeignType(ValueError):
+class UnknownRecordTypeError(ValueError):
     """A record in a shared log that names no class of that log: none of Weir's workers wrote it."""
 
 
@@ -70,7 +70,7 @@ class RecordTypes:
 
     def of(self, record: Record) -> type[Event] | None:
         """The class of a record; None where it is one that this reader does not want. Raises
-        ForeignType.
+        UnknownRecordTypeError.
         """
         return self.at(record.topic() or "", record.headers)
 
@@ -84,7 +84,7 @@ class RecordTypes:
         name = type_of(headers())
         found = self._wanted.get((topic, name))
         if found is None and (topic, name) not in self._known:
-            raise ForeignType(
+            raise UnknownRecordTypeError(
                 f"the header {TYPE} is {name[:200]!r}, which is no class of {topic}: only Weir's "
                 f"own workers write there"
             )

@@ -33,24 +33,29 @@ PASSED_OVER = [
     "    begun = p",
     "    while v[p] > 127: p += 1",
     "    p += 1",
-    "    if p - begun > 8: raise Unfit",
+    "    if p - begun > 8: raise InvalidRecordError",
 ]
 LINES = {
-    "string": [*NUMBER, "if n & 1: raise Unfit", "end = p + (n >> 1)", "text(v[p:end]); p = end"],
-    "uuid": ["if v[p] != 72: raise Unfit", "identity(v[p + 1:p + 37]); p += 37"],
-    "long": ["n = v[p]; p += 1", "if n & 1: raise Unfit", *PASSED_OVER],
+    "string": [
+        *NUMBER,
+        "if n & 1: raise InvalidRecordError",
+        "end = p + (n >> 1)",
+        "text(v[p:end]); p = end",
+    ],
+    "uuid": ["if v[p] != 72: raise InvalidRecordError", "identity(v[p + 1:p + 37]); p += 37"],
+    "long": ["n = v[p]; p += 1", "if n & 1: raise InvalidRecordError", *PASSED_OVER],
     "timestamp-millis": ["n = v[p]; p += 1", *PASSED_OVER],
-    "boolean": ["if v[p] > 1: raise Unfit", "p += 1"],
+    "boolean": ["if v[p] > 1: raise InvalidRecordError", "p += 1"],
     "double": ["p += 8"],
     "decimal": [
         "n = v[p]",
-        f"if n & 1 or not 0 < n <= {2 * MONEY_BYTES_MAX}: raise Unfit",
+        f"if n & 1 or not 0 < n <= {2 * MONEY_BYTES_MAX}: raise InvalidRecordError",
         "p += 1 + (n >> 1)",
     ],
 }
 
 
-class Unfit(ValueError):
+class InvalidRecordError(ValueError):
     """A value that a walk does not let through. Reading it says why, if there is a reason."""
 
 
@@ -58,8 +63,8 @@ class Unfit(ValueError):
 def walk_of(kind: type[Event]) -> Walk | None:
     """The class's walk; None for a class with a field that no walk goes over (an array, a map).
 
-    A walk raises Unfit or IndexError (TypeError for no value). Texts and ids are to be checked
-    together, with `check`.
+    A walk raises InvalidRecordError or IndexError (TypeError for no value). Texts and ids are to be
+    checked together, with `check`.
     """
     steps = _record(schema_of(kind)["fields"])
     if steps is None:
@@ -67,22 +72,22 @@ def walk_of(kind: type[Event]) -> Walk | None:
     lines = [
         "def walk(v, p, text, identity):",
         *(f"    {line}" for line in steps),
-        "    if p != len(v): raise Unfit",
+        "    if p != len(v): raise InvalidRecordError",
         "    return (at >> 1) ^ -(at & 1)",
     ]
-    made: dict[str, Any] = {"rest": _rest, "Unfit": Unfit}
+    made: dict[str, Any] = {"rest": _rest, "InvalidRecordError": InvalidRecordError}
     exec(compile("\n".join(lines), f"<walk of {kind.__name__}>", "exec"), made)
     return made["walk"]
 
 
 def check(texts: list[bytes], ids: list[bytes]) -> None:
-    """Of many values at once. Raises UnicodeDecodeError or Unfit."""
+    """Of many values at once. Raises UnicodeDecodeError or InvalidRecordError."""
     b"\n".join(texts).decode()  # the line ends keep two halves of a character apart
     joined, dashes = b"".join(ids), b"-" * len(ids)
     if joined.translate(None, HEX) != 4 * dashes or any(
         joined[place::36] != dashes for place in DASHES
     ):
-        raise Unfit("an id is no UUID in small letters")
+        raise InvalidRecordError("an id is no UUID in small letters")
 
 
 def _record(fields: list[dict[str, Any]]) -> list[str] | None:
@@ -102,7 +107,7 @@ def _field(kind: Any) -> list[str] | None:
             "n = v[p]; p += 1",
             "if n == 2:",
             *(f"    {line}" for line in inner),
-            "elif n: raise Unfit",
+            "elif n: raise InvalidRecordError",
         ]
     if isinstance(kind, dict) and kind["type"] == "record":
         return _record(kind["fields"])
@@ -118,8 +123,8 @@ def _rest(value: bytes, number: int, place: int) -> tuple[int, int]:
         number |= (byte & 127) << shift
         place, shift = place + 1, shift + 7
         if shift > VARINT_SHIFT_MAX:
-            raise Unfit("a number of more than 64 bits")
+            raise InvalidRecordError("a number of more than 64 bits")
     number |= byte << shift
     if number >> 64:
-        raise Unfit("a number of more than 64 bits")
+        raise InvalidRecordError("a number of more than 64 bits")
     return number, place + 1

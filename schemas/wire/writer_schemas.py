@@ -2,8 +2,8 @@
 of it.
 
 A registry holds whatever anybody registered, and a record may name any id. `writer_schema_of`
-accepts an Avro record with the event's name and raises NotReadable, with a sentence for the dead
-letter, for everything else.
+accepts an Avro record with the event's name and raises UnreadableSchemaError, with a sentence for
+the dead letter, for everything else.
 
 fastavro reads in C without a limit on depth or work. A schema that contains itself lets a short
 record overflow the stack, values that take no bytes let it run for hours, and so does a decimal of
@@ -30,7 +30,7 @@ WORDS = 200
 OPEN = -1
 
 
-class NotReadable(Exception):
+class UnreadableSchemaError(Exception):
     """A schema that Weir does not read events with. The message goes on after "schema 7 "."""
 
 
@@ -48,12 +48,14 @@ class Registered:
 
 def writer_schema_of(kind: type[Event], found: Registered) -> Any:
     """The schema for fastavro, without logical types; None where it is the class's own. Raises
-    NotReadable.
+    UnreadableSchemaError.
     """
     if found.type != AVRO:
-        raise NotReadable(f"is {NAMES.get(found.type, found.type[:WORDS])}, not Avro")
+        raise UnreadableSchemaError(f"is {NAMES.get(found.type, found.type[:WORDS])}, not Avro")
     if found.missing:
-        raise NotReadable(f"refers to {found.missing[:WORDS]}, which the registry does not have")
+        raise UnreadableSchemaError(
+            f"refers to {found.missing[:WORDS]}, which the registry does not have"
+        )
     *others, schema = [_json(text) for text in (*found.references, found.text)]
     _check_name(kind, schema)
     if schema == schema_of(kind):
@@ -64,25 +66,29 @@ def writer_schema_of(kind: type[Event], found: Registered) -> Any:
             fastavro.parse_schema(_plain(other), named_schemas=named)
         parsed = fastavro.parse_schema(_plain(schema), named_schemas=named)
         _depth(parsed, named, {})
-    except NotReadable:
+    except UnreadableSchemaError:
         raise
     except Exception as error:  # fastavro raises whatever it meets in a schema that is none
-        raise NotReadable(f"is not valid Avro: {type(error).__name__}: {error}"[:WORDS]) from error
+        raise UnreadableSchemaError(
+            f"is not valid Avro: {type(error).__name__}: {error}"[:WORDS]
+        ) from error
     return parsed
 
 
 def _json(text: str) -> Any:
     if len(text) > CHARS_MAX:
-        raise NotReadable(f"has {len(text)} characters; Weir reads up to {CHARS_MAX}")
+        raise UnreadableSchemaError(f"has {len(text)} characters; Weir reads up to {CHARS_MAX}")
     try:
         schema = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise NotReadable(f"is no JSON, so it is not valid Avro: {error}"[:WORDS]) from error
+        raise UnreadableSchemaError(
+            f"is no JSON, so it is not valid Avro: {error}"[:WORDS]
+        ) from error
     level = [schema]
     for _ in range(JSON_DEPTH_MAX):
         level = [child for value in level for child in _children(value)]
     if level:
-        raise NotReadable(f"is nested more than {JSON_DEPTH_MAX} levels deep")
+        raise UnreadableSchemaError(f"is nested more than {JSON_DEPTH_MAX} levels deep")
     return schema
 
 
@@ -96,17 +102,19 @@ def _children(value: Any) -> Iterator[Any]:
 def _check_name(kind: type[Event], schema: Any) -> None:
     if not isinstance(schema, dict) or schema.get("type") != "record":
         what = schema.get("type") if isinstance(schema, dict) else schema
-        raise NotReadable(
+        raise UnreadableSchemaError(
             "is not an Avro record but "
             f"{'a union' if isinstance(what, list) else repr(what)[:WORDS]}"
         )
     name = schema.get("name")
     if not isinstance(name, str) or name.split(".")[-1] != kind.__name__:
-        raise NotReadable(f"is of {str(name)[:WORDS]}, not {kind.__name__}")
+        raise UnreadableSchemaError(f"is of {str(name)[:WORDS]}, not {kind.__name__}")
 
 
 def _plain(schema: Any) -> Any:
-    """The schema without logical types. Raises NotReadable for those that events do not have."""
+    """The schema without logical types. Raises UnreadableSchemaError for those that events do not
+    have.
+    """
     if isinstance(schema, list):
         return [_plain(branch) for branch in schema]
     if not isinstance(schema, dict):
@@ -119,7 +127,7 @@ def _plain(schema: Any) -> Any:
             if logical == MONEY["logicalType"]
             else ""
         )
-        raise NotReadable(
+        raise UnreadableSchemaError(
             f"has the logical type {str(logical)[:WORDS]}{scale}; events have uuid, "
             "timestamp-millis and "
             f"decimal of scale {MONEY['scale']}"
@@ -141,7 +149,7 @@ def _depth(
     """How deep the values of a parsed schema nest. `known` has the depth of each named type that
     was met.
 
-    Raises NotReadable where that has no end, and where a value takes no bytes.
+    Raises UnreadableSchemaError where that has no end, and where a value takes no bytes.
     """
     if isinstance(schema, list):
         return max((_depth(branch, named, known, True) for branch in schema), default=0)
@@ -150,13 +158,15 @@ def _depth(
         return _depth(what, named, known, optional)
     if what in PRIMITIVE:
         if what == "null" and not optional:
-            raise NotReadable("has a value that takes no bytes: null is allowed in a union only")
+            raise UnreadableSchemaError(
+                "has a value that takes no bytes: null is allowed in a union only"
+            )
         return 0
     if not isinstance(schema, dict):
         if what not in known:
             _depth(named[what], named, known)
         if known[what] == OPEN:
-            raise NotReadable(
+            raise UnreadableSchemaError(
                 f"has a type that contains itself, {what[:WORDS]}: Weir does not read values "
                 "without end"
             )
@@ -175,10 +185,10 @@ def _depth_of_complex(
     else:
         inner = [0]
     if not inner or (what == "fixed" and schema["size"] < 1):
-        raise NotReadable(f"has a value that takes no bytes: {schema['name'][:WORDS]}")
+        raise UnreadableSchemaError(f"has a value that takes no bytes: {schema['name'][:WORDS]}")
     depth = 1 + max(inner)
     if depth > VALUE_DEPTH_MAX:
-        raise NotReadable(f"has values that nest more than {VALUE_DEPTH_MAX} levels deep")
+        raise UnreadableSchemaError(f"has values that nest more than {VALUE_DEPTH_MAX} levels deep")
     if "name" in schema:
         known[schema["name"]] = depth
     return depth

@@ -29,7 +29,7 @@ from streams.console.request import (
     page_request,
 )
 from streams.engine import dead_letters
-from streams.engine.schema_registry import Registry, RegistryAway
+from streams.engine.schema_registry import Registry, RegistryUnavailableError
 from streams.gateway.auth import KEY_FORM as KEY
 from streams.gateway.errors import ProblemError
 from streams.gateway.routes import approvals
@@ -234,7 +234,7 @@ async def read_kafka(read: Callable[[], Any]) -> Any:
     """What a thread reads from Kafka. Raises ProblemError 503 where that is down."""
     try:
         return await asyncio.to_thread(read)
-    except (ConnectionError, KafkaException, RegistryAway) as error:
+    except (ConnectionError, KafkaException, RegistryUnavailableError) as error:
         raise ProblemError(
             503,
             "kafka_away",

@@ -16,10 +16,10 @@ import httpx
 import yaml
 
 from processors.common.json_schema import schema_error
-from processors.tools.openapi import BadSpec, Spec
+from processors.tools.openapi import OpenApiError, Spec
 from processors.tools.provider_schemas import (
     DESCRIPTION_CHARS,
-    Unresolvable,
+    UnresolvableReferenceError,
     name_error,
     provider_errors,
     renamed,
@@ -267,7 +267,7 @@ def _of_operation(tool: Tool, target: OpenApiTarget, path: Path) -> Tool:
         second = tool.reconcile
         if second and second.operation:
             second = second.model_copy(update={"url": spec.asked_with_key(second.operation)})
-    except BadSpec as error:
+    except OpenApiError as error:
         at = f"{where}, line {line}" if (line := line_in(text, error.where)) else where
         raise ToolFileError(
             f"operation {target.operation!r}: {at}: {error}", "operation"
@@ -352,7 +352,7 @@ def _acceptable(tool: Tool) -> Tool:
         )
     try:
         parameters = written(tool.parameters)
-    except Unresolvable as error:
+    except UnresolvableReferenceError as error:
         raise ToolFileError(f"parameters: {error}", "parameters") from error
     wrong = schema_error(parameters)
     if wrong:

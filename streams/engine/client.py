@@ -17,9 +17,9 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from schemas.events.agent.approvals import UserAsked
 from schemas.events.agent.runs import AgentRequested, RequestRefused, RunFinished
 from schemas.events.base import Event
-from schemas.wire.codec import Codec, Undecodable, headers_of
-from schemas.wire.large_bodies import StoreAway
-from schemas.wire.record_types import ForeignType, RecordTypes
+from schemas.wire.codec import Codec, DecodeError, headers_of
+from schemas.wire.large_bodies import ObjectStoreError
+from schemas.wire.record_types import RecordTypes, UnknownRecordTypeError
 from streams.config import Settings
 from streams.engine import kafka
 
@@ -112,9 +112,9 @@ class Watch:
         try:
             kind = self._types.of(message)
             return kind and self._codec.decode(kind, message.value())
-        except ForeignType:
+        except UnknownRecordTypeError:
             return None
-        except (Undecodable, StoreAway) as error:
+        except (DecodeError, ObjectStoreError) as error:
             return getattr(error, "event", None)
 
     def __enter__(self) -> "Watch":

@@ -18,7 +18,7 @@ from confluent_kafka import Message
 
 from schemas.events.base import Event
 from schemas.events.operations import DeadLettered, Reason
-from schemas.wire.codec import Codec, Headers, Undecodable, headers_of
+from schemas.wire.codec import Codec, DecodeError, Headers, headers_of
 from streams.config import Settings
 from streams.engine.kafka import admin, create_topics, high_watermark, producer, read_to
 from streams.engine.stages.changelog import topic as changelog
@@ -224,7 +224,7 @@ def read_all(settings: Settings, codec: Codec) -> list[DeadLettered]:
     ):
         try:
             found.append(codec.decode(DeadLettered, message.value(), message.key()))
-        except Undecodable as error:
+        except DecodeError as error:
             log.warning(
                 "%s:%d:%d is no dead letter: %s", name, message.partition(), message.offset(), error
             )
@@ -235,8 +235,8 @@ def replay(settings: Settings, letters: Iterable[DeadLettered], again: bool = Fa
     """Puts the original records back on their topics, each once; returns how many.
 
     Those given back before are left alone, unless `again`. A letter that has no record (of a timer
-    or a window, or one too large to be kept) cannot go back and is passed over. Raises Aborted or
-    Lost; then none of the last batch of 500 was given back.
+    or a window, or one too large to be kept) cannot go back and is passed over. Raises AbortedError
+    or LostError; then none of the last batch of 500 was given back.
     """
     create_topics(settings, [MARKS])
     maker = Transactions(producer(settings, "deadletters-replay"))

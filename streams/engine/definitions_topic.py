@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from schemas.definitions.base import Definition
 from schemas.definitions.kinds import KINDS, Agent, DefinitionApplied, Definitions
 from schemas.definitions.prompts import Alias, PromptUse
-from schemas.wire.codec import Codec, Undecodable, headers_of
+from schemas.wire.codec import Codec, DecodeError, headers_of
 from streams.config import Settings
 from streams.engine.kafka import consumer, high_watermark, offset_of, producer
 
@@ -111,7 +111,7 @@ class Follower:
         try:
             change = self._codec.decode(DefinitionApplied, message.value(), message.key())
             Definitions().having([change])
-        except (Undecodable, ValidationError) as error:
+        except (DecodeError, ValidationError) as error:
             log.error(
                 "definition at offset %s of %s left out: %s", message.offset(), self._topic, error
             )

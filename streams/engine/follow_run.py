@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 from schemas.events.agent.runs import RequestRefused, RunFinished
 from schemas.events.base import Event, milliseconds
 from schemas.events.model_chunks import ModelChunk
-from schemas.wire.codec import Codec, Undecodable
+from schemas.wire.codec import Codec, DecodeError
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.client import OUTCOMES, now, places
@@ -118,7 +118,7 @@ def follow(
                     continue
                 try:
                     event = codec.decode(kind, message.value())
-                except Undecodable:
+                except DecodeError:
                     continue  # not ours to judge: the pipeline has made a dead letter of it
                 piece = reader.take(event) if isinstance(event, ModelChunk) else None
                 if piece is not None:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from schemas.definitions.kinds import Definitions
-from schemas.events.base import Event, Unprocessable
+from schemas.events.base import Event, UnprocessableError
 from schemas.events.operations import DeadLettered
 from schemas.ports import ChatQuestion, Failure, Impossible
 from schemas.wire.codec import to_json
@@ -211,6 +211,6 @@ async def _awaited(answer: Any) -> Any:
 
 
 def _why(error: Exception) -> tuple[str, str]:
-    if isinstance(error, Unprocessable):
+    if isinstance(error, UnprocessableError):
         return "unprocessable", str(error)
     return "error", f"{type(error).__name__}: {error}"

@@ -36,11 +36,11 @@ AT_ONCE = 4
 T = TypeVar("T")
 
 
-class RegistryAway(Exception):
+class RegistryUnavailableError(Exception):
     """The registry did not answer for as long as it was waited for."""
 
 
-class NotRegistered(Exception):
+class NotRegisteredError(Exception):
     """An event class whose schema was never registered here: deployment was not run with this
     version.
     """
@@ -50,8 +50,8 @@ class Registry:
     """Ids of schemas, as `schemas.wire.codec.Ids`. Safe for threads; `beat` is called while it is
     waited for.
 
-    Raises RegistryAway after `patience_s` without an answer, NotRegistered for a class that
-    deployment left out.
+    Raises RegistryUnavailableError after `patience_s` without an answer, NotRegisteredError for a
+    class that deployment left out.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Registry:
             if known is None:
                 found = self._ask(lambda: self._client.lookup_schema(subject, avro(schema)))
                 if found is None:
-                    raise NotRegistered(
+                    raise NotRegisteredError(
                         f"the registry has no {kind.__name__} of this version under {subject}: run "
                         f"`weir deploy`, which registers the schemas, and start this worker again"
                     )
@@ -232,7 +232,7 @@ class Registry:
                     raise
                 why = f"{type(error).__name__}: {error}"
             if time.monotonic() > deadline:
-                raise RegistryAway(
+                raise RegistryUnavailableError(
                     f"the schema registry at {self._settings.registry()} did not answer for "
                     f"{self._patience_s:.0f} s ({why}): start it, or set WEIR_REGISTRY_URL"
                 )

@@ -1,9 +1,9 @@
 """The end of a worker's transaction: committed, aborted, or the process ends with it.
 
-Only three things can become of it. What the client calls abortable raises Aborted: the caller
+Only three things can become of it. What the client calls abortable raises AbortedError: the caller
 aborts and reads its state back. What can be tried again is, a bounded number of times. Everything
-else raises Lost: the process ends and its supervisor starts a new one, whose `init_transactions`
-aborts what is open. No call here beats the watchdog's heart: one that hangs
+else raises LostError: the process ends and its supervisor starts a new one, whose
+`init_transactions` aborts what is open. No call here beats the watchdog's heart: one that hangs
 (`send_offsets_to_transaction` was seen to, for 48 s, after a broker's restart) is ended by it.
 """
 
@@ -31,15 +31,15 @@ FLUSH_S = 3.0
 SLOW_S = 1.0
 
 
-class Aborted(Exception):
+class AbortedError(Exception):
     """The transaction cannot be committed; aborting it makes the producer whole again."""
 
 
-class Lost(Exception):
+class LostError(Exception):
     """This producer can do nothing more, or another has taken its place: the process has to end."""
 
 
-class TooLarge(Exception):
+class RecordTooLargeError(Exception):
     """A record that no broker would take."""
 
 
@@ -73,8 +73,8 @@ class Transactions:
         headers: list[tuple[str, Any]] | None = None,
         partition: int = -1,
     ) -> None:
-        """Adds a record. A full queue is waited for. Raises TooLarge for what the broker would
-        refuse.
+        """Adds a record. A full queue is waited for. Raises RecordTooLargeError for what the broker
+        would refuse.
         """
         while True:
             try:
@@ -84,8 +84,10 @@ class Transactions:
                 self._producer.poll(0.01)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                    raise TooLarge(f"a record for {topic} has {len(value or b'')} bytes") from error
-                raise Lost(f"produce to {topic}: {error.args[0].str()}") from error
+                    raise RecordTooLargeError(
+                        f"a record for {topic} has {len(value or b'')} bytes"
+                    ) from error
+                raise LostError(f"produce to {topic}: {error.args[0].str()}") from error
 
     def commit(self, positions: list[TopicPartition], consumer: Consumer) -> None:
         """Offsets and records together. Refuses a consumer that is no member of its group now.
@@ -94,7 +96,7 @@ class Transactions:
         """
         member = consumer.consumer_group_metadata()
         if generation(member) < 0:
-            raise Aborted("this consumer is not a member of its group now")
+            raise AbortedError("this consumer is not a member of its group now")
         self._call(
             "send_offsets", self._producer.send_offsets_to_transaction, positions, member, CALL_S
         )
@@ -110,7 +112,7 @@ class Transactions:
             log.info("first commit after_s=%.2f", time.monotonic() - self._began)
 
     def abort(self) -> None:
-        """Ends the transaction, if one is open. Raises Lost where even that fails."""
+        """Ends the transaction, if one is open. Raises LostError where even that fails."""
         if not self._is_open:
             return
         self._is_open = False
@@ -120,8 +122,8 @@ class Transactions:
             self._producer.flush(FLUSH_S)
         try:
             self._call("abort", self._producer.abort_transaction, CALL_S)
-        except Aborted as error:
-            raise Lost(f"abort: {error}") from error
+        except AbortedError as error:
+            raise LostError(f"abort: {error}") from error
 
     def _call(self, what: str, function: Callable[..., None], *args: Any) -> None:
         for _ in range(TRIES):
@@ -135,11 +137,11 @@ class Transactions:
                 error = caught.args[0]
                 log.warning("transaction %s: %s %s", what, error.name(), error.str())
                 if error.fatal():
-                    raise Lost(f"{what}: {error.str()}") from caught
+                    raise LostError(f"{what}: {error.str()}") from caught
                 if error.txn_requires_abort():
                     self._failed = True
-                    raise Aborted(f"{what}: {error.str()}") from caught
+                    raise AbortedError(f"{what}: {error.str()}") from caught
                 if not error.retriable():
-                    raise Lost(f"{what}: {error.str()}") from caught
+                    raise LostError(f"{what}: {error.str()}") from caught
             time.sleep(PAUSE_S)
-        raise Lost(f"{what}: tried {TRIES} times")
+        raise LostError(f"{what}: tried {TRIES} times")

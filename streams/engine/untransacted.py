@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from streams.engine.transactions import Lost
+from streams.engine.transactions import LostError
 
 GAP_S = 0.15
 PATIENCE_S = 30.0
@@ -55,7 +55,7 @@ class Untransacted:
         try:
             consumer.commit(offsets=positions, asynchronous=False)
         except KafkaException as error:
-            raise Lost(f"commit: {error.args[0].str()}") from error
+            raise LostError(f"commit: {error.args[0].str()}") from error
 
     def abort(self) -> None:
         """What is written stays written: that is the point."""
@@ -63,4 +63,4 @@ class Untransacted:
 
     def _flush(self) -> None:
         if self._producer.flush(PATIENCE_S):
-            raise Lost("Kafka did not take the records in time")
+            raise LostError("Kafka did not take the records in time")

@@ -16,7 +16,7 @@ from streams.config import Settings
 from streams.engine.monitoring.telemetry import Metrics
 from streams.gateway import limits
 from streams.gateway.errors import ProblemError
-from streams.gateway.kafka_link import Away, Link
+from streams.gateway.kafka_link import KafkaUnavailableError, Link
 
 Rows = list[dict[str, Any]]
 ReadRows = Callable[[str, dict[str, Any]], Rows]
@@ -56,7 +56,7 @@ class Gateway:
         """Returns when Kafka has the events. Raises ProblemError 503."""
         try:
             await self.link.publish(*events)
-        except Away as error:
+        except KafkaUnavailableError as error:
             raise ProblemError(503, "kafka_away", str(error), retry_after_s=2) from error
 
 

@@ -39,14 +39,14 @@ from schemas.events.agent.runs import (
 from schemas.events.base import Event, milliseconds
 from schemas.events.guardrails import VerdictReached
 from schemas.events.model_chunks import ModelChunk
-from schemas.wire.codec import Codec, Undecodable, headers_of
-from schemas.wire.large_bodies import StoreAway
-from schemas.wire.record_types import ForeignType, RecordTypes
+from schemas.wire.codec import Codec, DecodeError, headers_of
+from schemas.wire.large_bodies import ObjectStoreError
+from schemas.wire.record_types import RecordTypes, UnknownRecordTypeError
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.client import now, places
 from streams.engine.monitoring.telemetry import Metrics
-from streams.engine.schema_registry import RegistryAway
+from streams.engine.schema_registry import RegistryUnavailableError
 from streams.gateway.runs.recent_runs import RecentRuns, SessionRecord
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ REMEMBERED = timedelta(minutes=10)
 BATCH = 1_000
 
 
-class Away(Exception):
+class KafkaUnavailableError(Exception):
     """Kafka did not take it. The sentence says what to do."""
 
 
@@ -89,8 +89,8 @@ class Link(Protocol):
     recent_runs: RecentRuns
 
     async def publish(self, *events: Event) -> None:
-        """Returns when all replicas have the events. Raises Away, with nothing more to come of
-        them.
+        """Returns when all replicas have the events. Raises KafkaUnavailableError, with nothing
+        more to come of them.
         """
 
     def current_definitions(self) -> Definitions:
@@ -155,10 +155,12 @@ class KafkaLink:
                 headers=headers_of(event, getattr(event, "traceparent", None)),
                 on_delivery=taken.tell,
             )
-        except StoreAway as away:
-            taken.settle(Away(f"{away}; ask again, with the same Idempotency-Key"))
+        except ObjectStoreError as away:
+            taken.settle(KafkaUnavailableError(f"{away}; ask again, with the same Idempotency-Key"))
         except BufferError:
-            taken.settle(Away("too much waits for Kafka already: ask again in a moment"))
+            taken.settle(
+                KafkaUnavailableError("too much waits for Kafka already: ask again in a moment")
+            )
         except KafkaException as error:
             taken.tell(error.args[0], None)
 
@@ -178,14 +180,14 @@ class KafkaLink:
         """The record with its class; None where callers are told nothing of it."""
         try:
             kind = self._types.of(record)
-        except ForeignType:  # the stage or the sink worker makes a dead letter of it
+        except UnknownRecordTypeError:  # the stage or the sink worker makes a dead letter of it
             return None
         return kind and SessionRecord(kind, record.key() or b"", record.value() or b"")
 
     def _decoded(self, heard: SessionRecord) -> Event | None:
         try:
             return self._codec.decode(heard.kind, heard.value)
-        except (Undecodable, StoreAway, RegistryAway) as error:
+        except (DecodeError, ObjectStoreError, RegistryUnavailableError) as error:
             log.warning("a %s is not whole: %s", heard.kind.__name__, error)
             return getattr(error, "event", None)
 
@@ -215,10 +217,12 @@ class Taken:
             self.settle(None)
             return
         self.settle(
-            Away(f"Kafka did not take it ({error.str()}): ask again, with the same Idempotency-Key")
+            KafkaUnavailableError(
+                f"Kafka did not take it ({error.str()}): ask again, with the same Idempotency-Key"
+            )
         )
 
-    def settle(self, error: Away | None) -> None:
+    def settle(self, error: KafkaUnavailableError | None) -> None:
         with self._lock:
             self._left -= 1
             self._error = self._error or error

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from schemas.wire.large_bodies import NoBody, StoreAway
+from schemas.wire.large_bodies import MissingBodyError, ObjectStoreError
 from streams.gateway.context import Gateway
 from streams.gateway.errors import ProblemError
 
@@ -13,13 +13,13 @@ async def stored_body(gateway: Gateway, key: str) -> bytes:
     """A body. Raises ProblemError 404 or 503."""
     try:
         return await asyncio.to_thread(gateway.objects.get, key)
-    except NoBody as missing:
+    except MissingBodyError as missing:
         raise ProblemError(
             404,
             "no_object",
             f"{missing}: it was removed with the events that named it, or is another tenant's",
         ) from missing
-    except StoreAway as away:
+    except ObjectStoreError as away:
         raise ProblemError(503, "objects_away", f"{away}", retry_after_s=2) from away
 
 

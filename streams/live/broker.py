@@ -22,7 +22,7 @@ from faust.transport.drivers import aiokafka as driver
 from mode.services import WaitResults
 
 from schemas.events.base import Event
-from schemas.wire.codec import Codec, Undecodable
+from schemas.wire.codec import Codec, DecodeError
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.kafka import patiently
@@ -144,7 +144,7 @@ class CommittedTransport(driver.Transport):
 
 
 class EventSchema(faust.Schema):
-    """Our codec in Faust. A record that is no event comes through as its Undecodable: Faust's own
+    """Our codec in Faust. A record that is no event comes through as its DecodeError: Faust's own
     way to report it is to stop the app, and the stage that reads the topic has its dead letter
     already.
     """
@@ -156,10 +156,10 @@ class EventSchema(faust.Schema):
     def loads_key(self, app: Any, message: Any, **_: Any) -> bytes | None:
         return message.key
 
-    def loads_value(self, app: Any, message: Any, **_: Any) -> Event | Undecodable:
+    def loads_value(self, app: Any, message: Any, **_: Any) -> Event | DecodeError:
         try:
             return self._codec.decode(self._kind, message.value)
-        except Undecodable as error:
+        except DecodeError as error:
             return error
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import faust
 
 from schemas.events.base import Event
-from schemas.wire.codec import Codec, Undecodable
+from schemas.wire.codec import Codec, DecodeError
 from streams.config import Settings
 from streams.engine.shapes import kinds
 from streams.live.broker import (
@@ -91,9 +91,9 @@ class View:
         self.table, self.lag = LiveTable(), Lag()
         self.undecodable = self.events = 0
 
-    def take(self, event: Event | Undecodable, place: Any, timestamp_s: float) -> None:
+    def take(self, event: Event | DecodeError, place: Any, timestamp_s: float) -> None:
         self.lag.read(place, timestamp_s, time.time())
-        if isinstance(event, Undecodable):
+        if isinstance(event, DecodeError):
             self.undecodable += 1
         else:
             self.events += 1

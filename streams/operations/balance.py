@@ -17,7 +17,7 @@ from confluent_kafka import OFFSET_INVALID, KafkaError, Message, TopicPartition
 
 from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
-from schemas.wire.record_types import ForeignType, RecordTypes
+from schemas.wire.record_types import RecordTypes, UnknownRecordTypeError
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.dead_letters import read_all
@@ -237,7 +237,7 @@ def lands(types: RecordTypes, message: Message) -> bool:
     """Whether a record is to be written, or to become a dead letter because it is of no class."""
     try:
         return types.of(message) is not None
-    except ForeignType:
+    except UnknownRecordTypeError:
         return True
 
 

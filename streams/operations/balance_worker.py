@@ -22,7 +22,7 @@ from typing import Any
 from confluent_kafka import KafkaError
 
 from schemas.events.operations import DeadLettered
-from schemas.wire.codec import Undecodable
+from schemas.wire.codec import DecodeError
 from schemas.wire.record_types import RecordTypes
 from sinks.clickhouse.connection import append_rows
 from streams.config import Settings
@@ -206,7 +206,7 @@ class Ledger:
         if topic == self._letters_topic:
             try:
                 letter = self._codec.decode(DeadLettered, value)
-            except Undecodable:
+            except DecodeError:
                 return  # it is on its way to the dead letters itself
             if is_of(letter, self._ids):
                 self._dead.add((letter.topic_name, letter.partition, letter.offset))

@@ -16,8 +16,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.catalogue import archived_classes, event_classes
 from schemas.events.base import Event
-from schemas.wire.codec import Codec, Undecodable
-from schemas.wire.record_types import ForeignType, RecordTypes
+from schemas.wire.codec import Codec, DecodeError
+from schemas.wire.record_types import RecordTypes, UnknownRecordTypeError
 from sinks.clickhouse.connection import connect
 from streams.config import Settings
 from streams.engine import kafka
@@ -217,7 +217,7 @@ class ArchiveAndLog:
     ) -> dict[Place, Positioned]:
         try:
             kind = types.of(message)
-        except ForeignType:
+        except UnknownRecordTypeError:
             return {}  # its dead letter tells of it
         if kind is None:
             return {}
@@ -234,7 +234,7 @@ def decoded(codec: Codec, kind: type[Event], value: bytes | None) -> list[Event]
     """The event, or none where its dead letter tells of it; where a body is missing, what is left."""
     try:
         return [codec.decode(kind, value)]
-    except Undecodable as error:
+    except DecodeError as error:
         return [error.event] if error.event else []
 
 

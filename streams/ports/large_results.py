@@ -14,7 +14,7 @@ from datetime import datetime
 from processors.tools.call import broken
 from processors.tools.truncate import shortened
 from schemas.ports import Failure, ToolAnswer, ToolQuestion
-from schemas.wire.large_bodies import Objects, StoreAway, body_of
+from schemas.wire.large_bodies import Objects, ObjectStoreError, body_of
 from sinks.runtime import now_utc
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class LargeResults:
         try:
             self._objects.put(body.key, data)
         except (
-            StoreAway
+            ObjectStoreError
         ) as away:  # the call is done, and the model can go on with what it sees of it
             log.error("a result of %s is not kept: %s", question.tool, away)
             body = None

@@ -66,5 +66,4 @@ KNOWN_TWICE: set[str] = {
     "Parts",
     "Place",
     "Reader",
-    "Unfit",
 }

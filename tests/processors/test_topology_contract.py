@@ -1,5 +1,5 @@
-"""Does no valid event make a processor raise anything but Unprocessable, and do all examples say
-what they said before?
+"""Does no valid event make a processor raise anything but UnprocessableError, and do all examples
+say what they said before?
 
 `tests/golden/STEP/EVENT-EXAMPLE.json` is what each step says to each example of `schemas/examples`,
 from its first state. `python -m tests.processors.test_topology_contract` writes them anew; the
@@ -24,7 +24,7 @@ from processors.agent.conversation.messages import user_says
 from processors.agent.state import Active, ActiveRun, Session
 from schemas.definitions.kinds import Definitions
 from schemas.events.agent.runs import RunFinished
-from schemas.events.base import Event, Unprocessable
+from schemas.events.base import Event, UnprocessableError
 from schemas.events.values import Tokens
 from schemas.events.webhooks import WebhookAnswer
 from schemas.ports import ChatAnswer, Failure, Impossible, SearchAnswer, ToolAnswer, Uncertain
@@ -144,7 +144,7 @@ def test_any_valid_event_is_taken_or_unprocessable(kind, data):
             for known in (knowing(event), Definitions()):
                 try:
                     said = results(step, event, known)
-                except Unprocessable:
+                except UnprocessableError:
                     continue
                 assert all(type(one) in kinds(step.writes) for one in said)
                 assert isinstance(step.by, Call) or len({one.id for one in said}) == len(said)

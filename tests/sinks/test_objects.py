@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from schemas.wire.large_bodies import NoBody, StoreAway, body_of, folder_of, key_of
+from schemas.wire.large_bodies import MissingBodyError, ObjectStoreError, body_of, folder_of, key_of
 from sinks.objects import ObjectStore
 
 
@@ -32,14 +32,14 @@ def test_what_was_put_comes_back_and_is_kept_once(store):
 
 def test_what_is_gone_changed_or_too_large_is_said_so(store):
     body = put(store)
-    with pytest.raises(NoBody, match="more than 5 bytes"):
+    with pytest.raises(MissingBodyError, match="more than 5 bytes"):
         store.get(body.key, bytes_max=5)
     system, root = store._root
     system.pipe_file(f"{root}/{body.key}", b"something else")
-    with pytest.raises(NoBody, match="is not what was put there"):
+    with pytest.raises(MissingBodyError, match="is not what was put there"):
         store.get(body.key)
     store.remove([*store.list_objects()])
-    with pytest.raises(NoBody, match="there is no object"):
+    with pytest.raises(MissingBodyError, match="there is no object"):
         store.get(body.key)
     store.remove([*store.list_objects()])
     assert [*store.list_objects()] == [*store.list_objects("acme")] == []
@@ -78,7 +78,7 @@ def test_a_tenant_has_a_folder_of_its_own_whatever_its_name_is(store, tenant):
 
 @pytest.mark.parametrize("key", ["../secret", "/etc/passwd", "tenant=a/../../x"])
 def test_a_key_leads_nowhere_else(store, key):
-    with pytest.raises(NoBody):
+    with pytest.raises(MissingBodyError):
         store.get(key)
 
 
@@ -86,11 +86,11 @@ def test_a_key_leads_nowhere_else(store, key):
     "url, words", [("s4://bucket", "WEIR_OBJECTS"), ("/proc/objects", "cannot be asked")]
 )
 def test_a_store_that_cannot_be_used_says_so(url, words):
-    with pytest.raises(StoreAway, match=words):
+    with pytest.raises(ObjectStoreError, match=words):
         put(ObjectStore(url))
 
 
 def test_a_password_in_its_address_is_not_told():
-    with pytest.raises(StoreAway) as away:
+    with pytest.raises(ObjectStoreError) as away:
         put(ObjectStore("s4://mara:sesame@bucket/x"))
     assert "sesame" not in str(away.value) and "bucket" in str(away.value)

@@ -20,7 +20,7 @@ from sinks.http import http_client
 from streams.config import settings
 from streams.engine.stages.buffer import Buffer
 from streams.engine.stages.worker import Stage
-from streams.engine.transactions import Aborted
+from streams.engine.transactions import AbortedError
 from streams.engine.worker import Worker, execute, start_logging
 from tests.support.toy_talk import TALK, Said, Words
 
@@ -75,7 +75,7 @@ class Faulty(Stage):
         if self._dice.random() < self._faults.kill:
             os.kill(os.getpid(), signal.SIGKILL)
         if self._dice.random() < self._faults.abort:
-            raise Aborted("on purpose")
+            raise AbortedError("on purpose")
 
     def _abort(self, why: str) -> None:
         if self._faults.reload:

@@ -18,7 +18,7 @@ from schemas.events.agent.runs import (
     RunSettled,
     Woke,
 )
-from schemas.events.base import Unprocessable
+from schemas.events.base import UnprocessableError
 from schemas.events.usage import TokensUsed, UsageTotalled
 from schemas.events.values import Tokens
 from streams.engine.shapes import Each, Fold, Step, Tumbling, Window
@@ -47,7 +47,7 @@ def count(
 ) -> tuple[Seen, list[RequestAdmitted | TokensUsed]]:
     text = getattr(event, "text", "")
     if text == "unprocessable":
-        raise Unprocessable("nobody can")
+        raise UnprocessableError("nobody can")
     if text == "error":
         raise ZeroDivisionError("a mistake in a step")
     if text == "huge state":

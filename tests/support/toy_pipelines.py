@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from schemas.events.base import Event, Instant, SessionEvent, Unprocessable
+from schemas.events.base import Event, Instant, SessionEvent, UnprocessableError
 from streams.engine.shapes import Fold, Step, Window
 
 # A multiple of 1 to 12 ms since 1970, so that windows of these sizes begin at it.
@@ -79,7 +79,7 @@ def count(state: Count, event: Ping | Rang) -> tuple[Count | None, list[Counted]
 def double(event: Counted) -> Iterator[Doubled]:
     """Reads what `count` says, after it: a poison here must undo what `count` did."""
     if event.total % 13 == 0 and event.total:
-        raise Unprocessable("unlucky")
+        raise UnprocessableError("unlucky")
     yield event.then(Doubled, total=2 * event.total)
 
 

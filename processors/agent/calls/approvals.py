@@ -29,13 +29,13 @@ from processors.agent.modes import WorkflowMode
 from processors.agent.run_end import end_run
 from processors.agent.state import Active, ActiveRun, Session, agent_of
 from processors.agent.workflow import run as workflow
-from processors.common.json_schema import Unfit, read_arguments
+from processors.common.json_schema import InvalidValueError, read_arguments
 from processors.common.text import clean
 from schemas.definitions.kinds import Definitions, Tool
 from schemas.definitions.limits import Approval
 from schemas.events.agent.approvals import ApprovalDecided
 from schemas.events.agent.runs import RequestCleared
-from schemas.events.base import Unprocessable
+from schemas.events.base import UnprocessableError
 from schemas.events.values import ToolRequest
 
 REFUSAL_OF_STATUS: dict[str, ApprovalRefusal] = {"expired": "expired", "cancelled": "run_over"}
@@ -99,7 +99,7 @@ def _tool_of(
     """The tool of a call, in the run's version, and who must agree to it."""
     tool = definitions.tool(pending.tool, run.tool_versions.get(pending.tool, 0))
     if tool is None or tool.approval is None:
-        raise Unprocessable(f"tool {pending.tool!r} is not defined as it was: apply it again")
+        raise UnprocessableError(f"tool {pending.tool!r} is not defined as it was: apply it again")
     return tool, tool.approval
 
 
@@ -120,7 +120,7 @@ def _refusal(
         return RefuseApproval("no_override", detail)
     try:
         read_arguments(tool, decision.arguments)
-    except Unfit as unfit:
+    except InvalidValueError as unfit:
         return RefuseApproval("bad_arguments", str(unfit))
     return None
 
@@ -143,7 +143,7 @@ def _call(
     request = ToolRequest(id=pending.call, name=pending.tool, arguments=arguments)
     try:
         made = make_call(run, request, tool, asked, definitions)
-    except Unfit as unfit:
+    except InvalidValueError as unfit:
         error = error_result(NOT_CALLED, str(unfit))
         return go_on(_answered(session, pending, error), decision.at, definitions)
     awaiting = AwaitingSubAgent if isinstance(made, AskSubAgent) else AwaitingTool

@@ -22,8 +22,8 @@ from processors.agent.decisions import (
     ResolveApproval,
 )
 from processors.agent.state import Active, ActiveRun, Phase, Session
-from processors.common.cel_expressions import BadExpression, value_of
-from processors.common.json_schema import Unfit, read_json
+from processors.common.cel_expressions import ExpressionError, value_of
+from processors.common.json_schema import InvalidValueError, read_json
 from processors.common.text import clean
 from schemas.definitions.kinds import Agent
 from schemas.definitions.limits import Approval
@@ -53,7 +53,7 @@ def needs_approval(approval: Approval, arguments: dict[str, Any]) -> bool:
         return True
     try:
         return value_of(approval.when, {"input": arguments}) is not False
-    except BadExpression:
+    except ExpressionError:
         return True
 
 
@@ -81,14 +81,16 @@ def question_of(
     at: datetime,
     before: Sequence[CallDecision],
 ) -> AskUser:
-    """Ask the user. Raises Unfit where there is no question, or one too many."""
+    """Ask the user. Raises InvalidValueError where there is no question, or one too many."""
     arguments = read_json(request.arguments)
     question = arguments.get("question")
     if not isinstance(question, str) or not question.strip():
-        raise Unfit("a question to the user needs a text `question`")
+        raise InvalidValueError("a question to the user needs a text `question`")
     options = _options(arguments)
     if any(isinstance(one, AskUser) for one in before):
-        raise Unfit("the user is asked something else already: ask one question at a time")
+        raise InvalidValueError(
+            "the user is asked something else already: ask one question at a time"
+        )
     return AskUser(
         of=run.request,
         step=run.step,
@@ -104,7 +106,7 @@ def _options(arguments: dict[str, Any]) -> tuple[str, ...]:
     options = arguments.get("options") or []
     wrong = not isinstance(options, list) or len(options) > OPTIONS_MAX
     if wrong or not all(isinstance(one, str) for one in options):
-        raise Unfit(f"`options` is a list of at most {OPTIONS_MAX} texts")
+        raise InvalidValueError(f"`options` is a list of at most {OPTIONS_MAX} texts")
     return tuple(clean(one) for one in options)
 
 

@@ -23,7 +23,7 @@ from processors.agent.decisions import (
     ReportWaiting,
 )
 from processors.agent.state import Active, ActiveRun, Session, agent_of
-from processors.common.json_schema import Unfit
+from processors.common.json_schema import InvalidValueError
 from processors.common.text import clean, label, ms_between
 from processors.tracing.spans import root_span
 from schemas.definitions.kinds import Definitions
@@ -44,12 +44,12 @@ REPORTS_KNOWN = 20
 def ask_sub_agent(
     run: ActiveRun, request: ToolRequest, agent: str, text: str, definitions: Definitions
 ) -> AskSubAgent:
-    """Ask a sub-agent. Raises Unfit where the agent's limits.depth forbids another one."""
+    """Ask a sub-agent. Raises InvalidValueError where the agent's limits.depth forbids another one."""
     asking = agent_of(run, definitions)
     asked = run.request
     depth = 1 + (asked.parent.depth if asked.parent else 0)
     if depth > asking.limits.depth:
-        raise Unfit(
+        raise InvalidValueError(
             f"agents stand {depth - 1} deep already, which is limits.depth of agent "
             f"{asking.name!r}: do it without another agent"
         )

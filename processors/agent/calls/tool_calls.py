@@ -27,7 +27,7 @@ from processors.agent.decisions import (
 )
 from processors.agent.progress import DECLINED, must_stop, same_call
 from processors.agent.state import ActiveRun, agent_of
-from processors.common.json_schema import Unfit, read_arguments
+from processors.common.json_schema import InvalidValueError, read_arguments
 from processors.common.text import clean, compact
 from schemas.definitions.kinds import Definitions, Tool
 from schemas.definitions.tools import AgentTarget, SearchTarget
@@ -84,7 +84,7 @@ def plan_calls(
             continue
         try:
             decision = call_of(run, request, decisions, at, definitions)
-        except Unfit as unfit:
+        except InvalidValueError as unfit:
             error = error_result(NOT_CALLED, str(unfit))
             pending.append(AnsweredCall(request.id, request.name, error))
             continue
@@ -124,8 +124,8 @@ def call_of(
     definitions: Definitions,
 ) -> CallDecision:
     """What a request for a call becomes: the call, or a question to people where it needs their
-    approval or is one. `before` is what was decided in this turn already. Raises Unfit, with what
-    to change.
+    approval or is one. `before` is what was decided in this turn already. Raises InvalidValueError,
+    with what to change.
     """
     agent = agent_of(run, definitions)
     if request.name == human_input.ASK_USER and agent.ask_user:
@@ -134,7 +134,7 @@ def call_of(
     tool = None if version is None else definitions.tool(request.name, version)
     if tool is None:
         known = ", ".join(run.tool_versions) or "none"
-        raise Unfit(f"there is no tool of this name; the tools are: {known}")
+        raise InvalidValueError(f"there is no tool of this name; the tools are: {known}")
     arguments = read_arguments(tool, request.arguments)
     if tool.approval and human_input.needs_approval(tool.approval, arguments):
         return human_input.approval_of(run, request, tool.approval, at)
@@ -145,12 +145,14 @@ def call_of(
 def make_call(
     run: ActiveRun, request: ToolRequest, tool: Tool, asked: int, definitions: Definitions
 ) -> ToolDecision:
-    """The call of a tool. `asked` sub-agents were asked in this turn already. Raises Unfit."""
+    """The call of a tool. `asked` sub-agents were asked in this turn already. Raises
+    InvalidValueError.
+    """
     arguments = read_arguments(tool, request.arguments)
     if isinstance(tool.target, AgentTarget):
         wrong = subagents.too_many(run, asked, definitions)
         if wrong:
-            raise Unfit(wrong)
+            raise InvalidValueError(wrong)
         task = arguments.get("task")
         text = task if isinstance(task, str) else compact(arguments)
         return subagents.ask_sub_agent(run, request, tool.target.agent, text, definitions)
@@ -171,7 +173,7 @@ def make_call(
 def _search(run: ActiveRun, request: ToolRequest, arguments: dict[str, Any]) -> SearchKnowledge:
     query = arguments.get("query")
     if not isinstance(query, str) or not query.strip():
-        raise Unfit("a search needs a text `query`")
+        raise InvalidValueError("a search needs a text `query`")
     limit = arguments.get("limit")
     if not isinstance(limit, int | float) or limit != limit:  # NaN is not equal to itself
         limit = PASSAGES

@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any
 
-from processors.common.json_schema import Unfit, no_constant, violations
+from processors.common.json_schema import InvalidValueError, no_constant, violations
 from processors.common.text import clean, cut
 from schemas.definitions.kinds import Agent
 
@@ -39,19 +39,19 @@ def instruction(agent: Agent) -> str:
 
 
 def read_output(agent: Agent, text: str) -> str:
-    """The answer as canonical JSON, or as it is where the agent promises nothing. Raises Unfit with
-    what is wrong.
+    """The answer as canonical JSON, or as it is where the agent promises nothing. Raises
+    InvalidValueError with what is wrong.
     """
     if agent.output is None:
         return text
     value = _value_in(text)
     wrong = violations(agent.output, value)
     if wrong:
-        raise Unfit("\n".join(wrong))
+        raise InvalidValueError("\n".join(wrong))
     return clean(json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False))
 
 
-def complaint(unfit: Unfit) -> str:
+def complaint(unfit: InvalidValueError) -> str:
     """What the model reads of an answer that does not fit."""
     return (
         f"Your answer could not be used:\n{cut(str(unfit), ERROR_CHARS)}\n"
@@ -68,15 +68,15 @@ def _value_in(text: str) -> Any:
         inside, wrong = _decoded(blocks[0])
         if wrong is None:
             return inside
-        raise Unfit(f"the JSON in the fenced block is not valid: {wrong}")
+        raise InvalidValueError(f"the JSON in the fenced block is not valid: {wrong}")
     objects = _objects_in(text)
     if len(objects) == 1:
         return objects[0]
     if len(objects) > 1 or blocks:
-        raise Unfit(
+        raise InvalidValueError(
             f"there are {max(len(objects), len(blocks))} JSON values in the answer: write one"
         )
-    raise Unfit(f"the answer is not valid JSON: {error}")
+    raise InvalidValueError(f"the answer is not valid JSON: {error}")
 
 
 def _decoded(text: str) -> tuple[Any, str | None]:

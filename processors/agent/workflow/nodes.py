@@ -33,17 +33,17 @@ from processors.agent.modes import NodeCompensation, NodeState, WorkflowMode
 from processors.agent.state import ActiveRun, CallResult, ModelAnswer, agent_of
 from processors.agent.workflow.graph import usable
 from processors.agent.workflow.node_calls import call_of_node, compensation_call
-from processors.common.cel_expressions import BadExpression, value_of
-from processors.common.json_schema import Unfit
+from processors.common.cel_expressions import ExpressionError, value_of
+from processors.common.json_schema import InvalidValueError
 from processors.common.text import clean, compact, cut
 from processors.prompts.render import system_text
-from processors.prompts.sandbox import Unrendered
+from processors.prompts.sandbox import RenderError
 from schemas.definitions.kinds import Definitions
 from schemas.definitions.patterns import Edge, Node, Workflow
 from schemas.definitions.tools import SearchTarget
 from schemas.events.agent.models import ModelFailed, ResponseBlocked, ResponseCleared
 from schemas.events.agent.runs import ResultCleared, ToolFailed, ToolUncertain
-from schemas.events.base import Unprocessable
+from schemas.events.base import UnprocessableError
 from schemas.events.values import Message, ToolRequest
 
 DETAIL_CHARS = 1_000
@@ -89,7 +89,7 @@ def workflow_of(run: ActiveRun, definitions: Definitions) -> Workflow:
     """The graph that a run follows."""
     agent = agent_of(run, definitions)
     if agent.workflow is None:
-        raise Unprocessable(f"agent {agent.name!r} has no workflow any more: apply it again")
+        raise UnprocessableError(f"agent {agent.name!r} has no workflow any more: apply it again")
     return agent.workflow
 
 
@@ -108,7 +108,7 @@ def start_node(
     at: datetime,
     definitions: Definitions,
 ) -> NodeCall | NodeWait | NodeChoice:
-    """Begin a node. `before` is what was decided in this turn already. Raises BadExpression,
+    """Begin a node. `before` is what was decided in this turn already. Raises ExpressionError,
     NotBegunError and LimitReachedError.
     """
     match node.kind:
@@ -137,7 +137,7 @@ def start_node(
         else:
             request = ToolRequest(id=call, name=name, arguments="{}")
             decision = _ask_sub_agent(run, node, request, earlier, definitions)
-    except Unfit as unfit:
+    except InvalidValueError as unfit:
         raise NotBegunError(f"not_called: {unfit}") from unfit
     pending = pending_for(decision, node.tool or name, at)
     run = counting(_pending(run, pending), isinstance(decision, ToolDecision))
@@ -157,7 +157,7 @@ def _chosen(run: ActiveRun, name: str, node: Node) -> tuple[Edge, ...]:
         value = valued(case.when, known(run))
         if not isinstance(value, bool):
             shown = cut(compact(value), 100)
-            raise BadExpression(f"the condition {case.when!r} is {shown}, neither true nor false")
+            raise ExpressionError(f"the condition {case.when!r} is {shown}, neither true nor false")
         if value and usable(mode, name, case.next):
             return case.next
     return node.otherwise if usable(mode, name, node.otherwise) else ()
@@ -171,7 +171,7 @@ def _call_tool(
     at: datetime,
     definitions: Definitions,
 ) -> CallDecision:
-    """The call of a node's tool. Raises Unfit."""
+    """The call of a node's tool. Raises InvalidValueError."""
     arguments = compact(filled(node.arguments, known(run)))
     request = ToolRequest(id=call, name=node.tool or "", arguments=arguments)
     return call_of(run, request, earlier, at, definitions)
@@ -184,12 +184,12 @@ def _ask_sub_agent(
     earlier: Sequence[CallDecision],
     definitions: Definitions,
 ) -> AskSubAgent:
-    """The request to a node's agent. Raises Unfit."""
+    """The request to a node's agent. Raises InvalidValueError."""
     task = text_of(valued(node.task or "input.text", known(run)))
     asked = sum(isinstance(one, AskSubAgent) for one in earlier)
     wrong = subagents.too_many(run, asked, definitions)
     if wrong:
-        raise Unfit(wrong)
+        raise InvalidValueError(wrong)
     return subagents.ask_sub_agent(run, request, node.agent or "", task, definitions)
 
 
@@ -201,7 +201,7 @@ def _ask_model(
     prompt = text_of(valued(node.prompt or "input.text", known(run)))
     try:
         system = system_text(agent, run.prompt_version, run.request, definitions)
-    except Unrendered as wrong:
+    except RenderError as wrong:
         raise NotBegunError(f"prompt_unfit: {wrong}") from wrong
     if node.system is not None:
         system = node.system
@@ -273,7 +273,7 @@ def compensation_of(
     if node.compensate:
         try:
             arguments = compact(filled(node.compensate.arguments, known(run)))
-        except BadExpression as bad:
+        except ExpressionError as bad:
             wrong = cut(str(bad), DETAIL_CHARS)
             return NodeCompensation(
                 name, impossible=f"the arguments of its compensation have no value: {wrong}"
@@ -305,7 +305,7 @@ def compensate(
     request = ToolRequest(id=call, name=compensation.tool, arguments=compensation.arguments)
     try:
         decision = call_of(run, request, (), at, definitions)
-    except Unfit as unfit:
+    except InvalidValueError as unfit:
         raise NotBegunError(f"not_called: {cut(str(unfit), DETAIL_CHARS)}") from unfit
     run = replace(run, pending=(pending_for(decision, compensation.tool, at),))
     run = counting(run, isinstance(decision, ToolDecision))
@@ -334,11 +334,11 @@ def known(run: ActiveRun) -> dict[str, Any]:
 
 
 def valued(expression: str, knows: Mapping[str, Any]) -> Any:
-    """The value of an expression. Raises BadExpression, with the expression."""
+    """The value of an expression. Raises ExpressionError, with the expression."""
     try:
         return value_of(expression, knows)
-    except BadExpression as bad:
-        raise BadExpression(f"{cut(expression, 200)!r}: {bad}") from bad
+    except ExpressionError as bad:
+        raise ExpressionError(f"{cut(expression, 200)!r}: {bad}") from bad
 
 
 def filled(value: Any, knows: Mapping[str, Any]) -> Any:

@@ -22,8 +22,8 @@ from processors.agent.workflow import nodes, signals
 from processors.agent.workflow.graph import begin, end, entered, settle, usable
 from processors.agent.workflow.node_calls import is_compensation, node_of
 from processors.agent.workflow.nodes import DETAIL_CHARS, mode_of, workflow_of
-from processors.common.cel_expressions import BadExpression
-from processors.common.json_schema import Unfit
+from processors.common.cel_expressions import ExpressionError
+from processors.common.json_schema import InvalidValueError
 from processors.common.text import cut
 from schemas.definitions.kinds import Definitions
 from schemas.events.agent.runs import ToolUncertain
@@ -157,7 +157,7 @@ def _begin_node(
     session = _with(session, begin(mode_of(session.run), name, NodeState("open")))
     try:
         started = nodes.start_node(session.run, name, workflow.nodes[name], before, at, definitions)
-    except BadExpression as bad:
+    except ExpressionError as bad:
         return _failed(session, definitions, name, f"bad_expression: {bad}"), ()
     except nodes.NotBegunError as no:
         return _failed(session, definitions, name, str(no)), ()
@@ -232,9 +232,9 @@ def _rest(session: Active, at: datetime, definitions: Definitions) -> Decided:
         return session, ()
     try:
         answer = read_output(agent_of(run, definitions), _answer(run, definitions))
-    except BadExpression as bad:
+    except ExpressionError as bad:
         return _no_answer(session, "bad_expression", bad, at, definitions)
-    except Unfit as unfit:
+    except InvalidValueError as unfit:
         return _no_answer(session, "bad_output", unfit, at, definitions)
     answered = Message(role="assistant", content=answer)
     session = replace(session, messages=(*session.messages, answered))
@@ -242,7 +242,7 @@ def _rest(session: Active, at: datetime, definitions: Definitions) -> Decided:
 
 
 def _answer(run: ActiveRun, definitions: Definitions) -> str:
-    """The workflow's answer. Raises BadExpression."""
+    """The workflow's answer. Raises ExpressionError."""
     expression = workflow_of(run, definitions).answer
     if expression is None:
         mode = mode_of(run)

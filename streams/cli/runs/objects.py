@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from schemas.events.base import MONTH
-from schemas.wire.large_bodies import NoBody
+from schemas.wire.large_bodies import MissingBodyError
 from sinks.objects import ObjectStore, StoredObject
 from streams.cli.output import AsJson, err, out, say_json, table
 from streams.config import settings
@@ -56,7 +56,7 @@ def show(
     """Write one body to standard output, as it was put; a terminal obeys nothing in it."""
     try:
         body = store().get(key)
-    except NoBody as missing:
+    except MissingBodyError as missing:
         raise UserError(
             f"{missing}: it was removed, or never put. `./weir objects` tells what is kept"
         ) from missing

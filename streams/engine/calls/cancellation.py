@@ -21,8 +21,8 @@ from schemas.events.agent.base import RunEvent
 from schemas.events.agent.runs import RunFinished
 from schemas.events.base import Event
 from schemas.ports import RUN_OVER, Failure
-from schemas.wire.codec import Codec, Undecodable
-from schemas.wire.large_bodies import StoreAway
+from schemas.wire.codec import Codec, DecodeError
+from schemas.wire.large_bodies import ObjectStoreError
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.client import ends
@@ -115,7 +115,7 @@ class Hearing:
     def _hear(self, message: Any) -> None:
         try:
             ended = self._codec.decode(RunFinished, message.value(), message.key())
-        except (Undecodable, StoreAway) as error:
+        except (DecodeError, ObjectStoreError) as error:
             ended = getattr(error, "event", None)
             log.info("the end of a run is not whole: %s", error)
         if ended is not None:

@@ -20,10 +20,10 @@ from uuid import UUID
 from confluent_kafka import Message
 
 from schemas.definitions.kinds import Definitions
-from schemas.events.base import Event, Unprocessable
+from schemas.events.base import Event, UnprocessableError
 from schemas.events.operations import Reason
 from schemas.ports import ChatQuestion, Failure, Uncertain
-from schemas.wire.codec import Undecodable
+from schemas.wire.codec import DecodeError
 from streams.engine.calls.asking import Port, Report, answer_of
 from streams.engine.calls.cancellation import Endings
 from streams.engine.calls.offset_tracker import Tracker
@@ -283,7 +283,7 @@ class Lanes:
         return task
 
 
-def unreadable(step: Step, error: Undecodable, definitions: Definitions) -> Outcome:
+def unreadable(step: Step, error: DecodeError, definitions: Definitions) -> Outcome:
     """Of a question that cannot be read. Where all but its body can, whoever asked is told so and
     need not wait.
     """
@@ -309,7 +309,7 @@ async def _dead(error: Exception) -> Outcome:
 
 
 def _outcome_of(error: Exception) -> Outcome:
-    if isinstance(error, Unprocessable):
+    if isinstance(error, UnprocessableError):
         return Outcome(dead=("unprocessable", str(error)))
     log.error("a question could not be processed", exc_info=error)
     return Outcome(dead=("error", f"{type(error).__name__}: {error}"))

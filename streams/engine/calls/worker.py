@@ -20,8 +20,8 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 
 from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
-from schemas.wire.codec import Headers, Undecodable, headers_of, trace_of, traceparent_of
-from schemas.wire.large_bodies import StoreAway
+from schemas.wire.codec import DecodeError, Headers, headers_of, trace_of, traceparent_of
+from schemas.wire.large_bodies import ObjectStoreError
 from schemas.wire.record_types import event_name
 from schemas.wire.topics import MESSAGE_BYTES_MAX
 from streams.config import Settings
@@ -44,7 +44,7 @@ from streams.engine.calls.lease import Lease
 from streams.engine.calls.pacing import wait_s
 from streams.engine.dead_letters import ShareLimit, letter
 from streams.engine.shapes import Step, kinds
-from streams.engine.transactions import Aborted, Lost, Transactions
+from streams.engine.transactions import AbortedError, LostError, Transactions
 from streams.engine.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class Calls:
                 self._pump(0)
             self._worker.ready(False)
             self._drain(hold.parts.values(), DRAIN_S)
-        except Lost as error:
+        except LostError as error:
             self._worker.end(str(error))
         hold.drop(hold.parts.values())
         self._consumer.close()
@@ -178,7 +178,7 @@ class Calls:
         offset = message.offset()
         try:
             event = self._worker.codec.decode(kind, message.value(), message.key())
-        except Undecodable as error:
+        except DecodeError as error:
             self._note(Finished(part, offset, unreadable(part.step, error, self._definitions)))
             return []
         return [Question(part, offset, event, started=offset in part.tracker.started, again=again)]
@@ -186,7 +186,7 @@ class Calls:
     def _heed(self, message: Message) -> None:
         error = message.error()
         if kafka.is_fatal(error):
-            raise Lost(f"consumer: {error.str()}")
+            raise LostError(f"consumer: {error.str()}")
         log.warning("consumer: %s %s", error.name(), error.str())
 
     def _pump(self, wait_s: float) -> None:
@@ -220,7 +220,7 @@ class Calls:
         message, dead = done.part.records[done.offset], done.outcome.dead
         try:
             records = [self._record(event, message) for event in done.outcome.events]
-        except StoreAway:
+        except ObjectStoreError:
             raise
         except (
             Exception
@@ -262,8 +262,8 @@ class Calls:
         )
 
     def _commit(self) -> None:
-        """One transaction with all that is finished. Aborted, it is tried again for what is still
-        held.
+        """One transaction with all that is finished. AbortedError, it is tried again for what is
+        still held.
         """
         self._finished = [one for one in self._finished if one[0].part.live]
         marks, self._marks = self._grantable(self._marks)
@@ -286,7 +286,7 @@ class Calls:
             self._transactions.commit(
                 [position(part, *change) for part, change in touched.items()], self._consumer
             )
-        except Aborted as error:
+        except AbortedError as error:
             log.warning("transaction aborted worker=%s why=%s", NAME, error)
             self._transactions.abort()
             self._worker.metrics.count("weir_transactions", consumer=NAME, outcome="aborted")
@@ -349,7 +349,7 @@ class Calls:
             except BufferError:
                 self._producer.poll(0.01)
             except KafkaException as error:
-                raise Lost(f"produce to {topic}: {error.args[0].str()}") from error
+                raise LostError(f"produce to {topic}: {error.args[0].str()}") from error
 
     def _drain(self, parts: Iterable[Part], at_most_s: float) -> None:
         """Begins nothing more of these partitions, and lets what runs come to its end and be

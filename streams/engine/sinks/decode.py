@@ -16,14 +16,14 @@ from typing import Any
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from schemas.events.base import Event
-from schemas.wire.codec import HEAD, Codec, Undecodable
+from schemas.wire.codec import HEAD, Codec, DecodeError
 from schemas.wire.plain_values import Plain, plain_of, plain_of_value
-from schemas.wire.record_types import ForeignType, RecordTypes
-from schemas.wire.validator import Unfit, check, walk_of
+from schemas.wire.record_types import RecordTypes, UnknownRecordTypeError
+from schemas.wire.validator import InvalidRecordError, check, walk_of
 from sinks.base import Batch, EncodedBatch, Sink
 from streams.engine.sinks.batches import ClassRows
 
-UNWALKABLE = (Undecodable, Unfit, IndexError, TypeError, UnicodeDecodeError)
+UNWALKABLE = (DecodeError, InvalidRecordError, IndexError, TypeError, UnicodeDecodeError)
 UNSTORABLE = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 SEQ_DIGITS_MAX = 18
 DAY_MS = 86_400_000
@@ -152,7 +152,7 @@ class Reader:
                 fields = self._fields(kind, message, validate)
                 self._check_age(fields["at"], message)
                 good.append((message, fields))
-            except Undecodable as error:
+            except DecodeError as error:
                 bad.append(Bad(message, error.reason, error.detail))
         return good, bad
 
@@ -162,12 +162,12 @@ class Reader:
             try:
                 return plain_of_value(kind, value)
             except Exception as error:  # fastavro raises whatever its C code meets in foreign bytes
-                raise Undecodable("not_avro", f"{type(error).__name__}: {error}") from error
+                raise DecodeError("not_avro", f"{type(error).__name__}: {error}") from error
         return plain_of(self._codec.decode(kind, value, message.key()))
 
     def _written_with_our_schema(self, kind: type[Event], value: bytes | None) -> bool:
         if value is None or len(value) < HEAD.size or value[0] != 0:
-            raise Undecodable(
+            raise DecodeError(
                 "not_avro", "the value does not begin with a zero byte and a schema id"
             )
         at = kind, value[: HEAD.size]
@@ -185,12 +185,12 @@ class Reader:
             earliest_ms = max(written_ms - self._kept_ms, earliest_ms)
             latest_ms = min(written_ms + DAY_MS, latest_ms)
         if at_ms > latest_ms:
-            raise Undecodable(
+            raise DecodeError(
                 "future",
                 f"event time {_moment(at_ms)} is more than a day after the record was written",
             )
         if at_ms < earliest_ms:
-            raise Undecodable(
+            raise DecodeError(
                 "expired",
                 f"event time {_moment(at_ms)} is older than rows are kept "
                 f"({self._kept_ms / DAY_MS:.0f} days)",
@@ -203,7 +203,7 @@ def is_wanted(types: RecordTypes, message: Message) -> bool:
     """
     try:
         return types.of(message) is not None
-    except ForeignType:
+    except UnknownRecordTypeError:
         return True
 
 
@@ -216,7 +216,7 @@ def sorted_by_class(
     for message in messages:
         try:
             kind = types.of(message)
-        except ForeignType as error:
+        except UnknownRecordTypeError as error:
             bad.append(Bad(message, "unknown_schema", str(error)))
             continue
         if kind is not None:

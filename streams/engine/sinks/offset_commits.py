@@ -1,8 +1,8 @@
 """The offset commits of a sink worker: what it is about to write, and how far it has written.
 
-A partition's commit says of which topic it is, by its id, and one of two things: "this batch is being written" (the offset of the
-partition's first record, and the batch's ranges as metadata), or "all before this offset is
-written". What it says is certain before anything is inserted.
+A partition's commit says of which topic it is, by its id, and one of two things: "this batch is
+being written" (the offset of the partition's first record, and the batch's ranges as metadata), or
+"all before this offset is written". What it says is certain before anything is inserted.
 """
 
 import logging
@@ -27,7 +27,7 @@ from streams.engine.sinks.batches import (
     metadata_of,
 )
 from streams.engine.sinks.decode import Bad
-from streams.engine.transactions import Aborted, Transactions
+from streams.engine.transactions import AbortedError, Transactions
 
 log = logging.getLogger(__name__)
 COMMITTED_S = 60.0
@@ -106,8 +106,8 @@ class OffsetCommits:
     def record_with_letters(self, batch: SinkBatch) -> bool:
         """The batch's ranges and its dead letters in one transaction; whether it was committed.
 
-        Raises Lost where nobody can say: then the worker has to end, and its successor reads the
-        commits.
+        Raises LostError where nobody can say: then the worker has to end, and its successor reads
+        the commits.
         """
         metrics, now = self._worker.metrics, datetime.now(UTC)
         bad: list[Bad] = batch.bad
@@ -135,7 +135,7 @@ class OffsetCommits:
             )
         try:
             self._transactions.commit(offsets_of(batch.recorded), self._consumer)
-        except Aborted as error:
+        except AbortedError as error:
             log.warning("dead letters, to be tried again: %s", error)
             self._transactions.abort()
             return False

@@ -11,7 +11,7 @@ from streams.engine import kafka
 from streams.engine.stages.assignment import Ownership
 from streams.engine.stages.partition import Partition
 from streams.engine.stages.processor import Taker, now_utc
-from streams.engine.transactions import Lost
+from streams.engine.transactions import LostError
 from streams.engine.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Intake:
             if partition is not None:
                 partition.ends[message.topic()] = message.offset()
         elif kafka.is_fatal(error):
-            raise Lost(f"consumer: {error.str()}")
+            raise LostError(f"consumer: {error.str()}")
         else:
             log.warning("consumer: %s %s", error.name(), error.str())
 

@@ -20,25 +20,25 @@ from confluent_kafka import Message
 
 from schemas.definitions.kinds import Definitions
 from schemas.events.agent.runs import RequestRefused, RunFinished
-from schemas.events.base import Event, Unprocessable
+from schemas.events.base import Event, UnprocessableError
 from schemas.events.operations import DeadLettered, Reason
 from schemas.wire.codec import (
     Codec,
+    DecodeError,
     Headers,
-    Undecodable,
     headers_of,
     to_json,
     trace_of,
     traceparent_of,
 )
-from schemas.wire.large_bodies import StoreAway
-from schemas.wire.record_types import ForeignType, RecordTypes
+from schemas.wire.large_bodies import ObjectStoreError
+from schemas.wire.record_types import RecordTypes, UnknownRecordTypeError
 from streams.config import Settings
 from streams.engine import dead_letters
 from streams.engine.calls.in_flight import CallKey
 from streams.engine.calls.stage_calls import UnaskableError
 from streams.engine.monitoring.telemetry import Metrics
-from streams.engine.schema_registry import NotRegistered, RegistryAway
+from streams.engine.schema_registry import NotRegisteredError, RegistryUnavailableError
 from streams.engine.shapes import Fold, SessionGap, Step, Window, inputs
 from streams.engine.stages.core import Core, Failed
 from streams.engine.stages.open_calls import OpenQuestion
@@ -63,7 +63,7 @@ Origin = Message | CallKey | None
 """What records follow from: a record, the answer to a call, or a timer (None)."""
 
 
-class Unwritable(Exception):
+class UnwritableError(Exception):
     """What followed from a record or an answer cannot be written: that becomes a dead letter."""
 
     def __init__(self, origin: Origin, why: str):
@@ -156,7 +156,8 @@ class Taker:
         now: datetime,
         until: float = math.inf,
     ) -> list[list[Record]]:
-        """What follows from each record, a dead letter where it cannot be taken. Raises Unwritable.
+        """What follows from each record, a dead letter where it cannot be taken. Raises
+        UnwritableError.
 
         Takes the first, and others until `time.perf_counter()` has reached `until`.
         """
@@ -183,9 +184,9 @@ class Taker:
             if kind is None:
                 return None
             return self._codec.decode(kind, message.value(), message.key() or b"")
-        except ForeignType as error:
+        except UnknownRecordTypeError as error:
             return "unknown_schema", str(error)
-        except Undecodable as error:
+        except DecodeError as error:
             return error.reason, error.detail
 
     def _taken(
@@ -205,7 +206,7 @@ class Taker:
         if refusal is None:
             try:
                 made = core.take(event)
-            except Unprocessable as error:
+            except UnprocessableError as error:
                 refusal = "unprocessable", str(error)
             except (
                 Exception
@@ -222,7 +223,7 @@ class Taker:
         self, partition: Partition, call: OpenQuestion, answer: Any, now: datetime
     ) -> list[Record]:
         """What follows from the answer to an open question, a dead letter where nothing can be told
-        of it. Raises Unwritable.
+        of it. Raises UnwritableError.
         """
         core = partition.core
         partition.is_busy()
@@ -247,10 +248,10 @@ class Taker:
         number = b"%d" % core.seq
         try:
             records = [self._record(event, call.trace, number) for event in made]
-        except (NotRegistered, RegistryAway, StoreAway):
+        except (NotRegisteredError, RegistryUnavailableError, ObjectStoreError):
             raise
         except Exception as error:  # whatever an encoder meets in a value that an answer brought
-            raise Unwritable(call.key, f"{type(error).__name__}: {error}") from error
+            raise UnwritableError(call.key, f"{type(error).__name__}: {error}") from error
         return records + self._failures(core.drain_failed(), partition, core.seq, now)
 
     def _written(
@@ -265,10 +266,10 @@ class Taker:
             if late:
                 records += [self._late(message, step, event, now) for step, event in late]
             return records + self._failures(failed, partition, seq, now) if failed else records
-        except (NotRegistered, RegistryAway, StoreAway):
+        except (NotRegisteredError, RegistryUnavailableError, ObjectStoreError):
             raise
         except Exception as error:  # whatever an encoder meets in a value that a step made
-            raise Unwritable(
+            raise UnwritableError(
                 message, f"what follows from it cannot be written: {type(error).__name__}: {error}"
             ) from error
 
@@ -303,7 +304,7 @@ class Taker:
             to_json(call.event),
             partition.number,
             partition.core.seq,
-            "unprocessable" if isinstance(error, Unprocessable) else "error",
+            "unprocessable" if isinstance(error, UnprocessableError) else "error",
             f"{type(error).__name__}: {error}",
             f"{self._name}/{call.step.name}",
             now,
@@ -379,7 +380,7 @@ class Taker:
                     each.subject,
                     partition.number,
                     seq,
-                    "unprocessable" if isinstance(each.error, Unprocessable) else "error",
+                    "unprocessable" if isinstance(each.error, UnprocessableError) else "error",
                     f"{type(each.error).__name__}: {each.error}",
                     f"{self._name}/{each.step}",
                     now,

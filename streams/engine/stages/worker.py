@@ -40,8 +40,8 @@ from streams.engine.stages.buffer import HOLD_S, Buffer, positions
 from streams.engine.stages.changelog import PLACE, topic
 from streams.engine.stages.intake import Intake, partitions_of
 from streams.engine.stages.partition import Partition
-from streams.engine.stages.processor import Origin, Record, Taker, Unwritable, now_utc
-from streams.engine.transactions import Aborted, Lost, TooLarge, Transactions
+from streams.engine.stages.processor import Origin, Record, Taker, UnwritableError, now_utc
+from streams.engine.transactions import AbortedError, LostError, RecordTooLargeError, Transactions
 from streams.engine.untransacted import Untransacted
 from streams.engine.worker import Worker
 
@@ -59,7 +59,7 @@ DRAIN_S = 10.0
 LOOP_SILENT_S = 30.0
 
 
-class Refused(Exception):
+class TransactionRefusedError(Exception):
     """What follows from `origin` cannot be written; None where one cannot tell from what."""
 
     def __init__(self, origin: Origin, why: Exception):
@@ -134,7 +134,7 @@ class Stage:
             while not self._worker.stopping.is_set():
                 self._round()
             self._drain()
-        except Lost as error:
+        except LostError as error:
             self._worker.end(str(error))
         self._worker.ready(False)
         self._consumer.close()
@@ -155,7 +155,7 @@ class Stage:
         """One poll, what it brought, what was answered meanwhile, and the commit if it is due."""
         self._worker.beat()
         if self._calls.silent_s > LOOP_SILENT_S:
-            raise Lost(f"the loop that makes calls has stood still for {LOOP_SILENT_S:.0f} s")
+            raise LostError(f"the loop that makes calls has stood still for {LOOP_SILENT_S:.0f} s")
         self._intake.pace(len(self._calls), self._draining)
         messages = self._intake.poll(self._wait_s(), self._transactions.settle)
         self._taker.use(self._worker.current_definitions)
@@ -169,9 +169,9 @@ class Stage:
             self._hear()
             if self._buffer.due_in(time.monotonic()) == 0:
                 self._commit()
-        except Aborted as error:
+        except AbortedError as error:
             self._abort(f"{error}")
-        except (Refused, Unwritable) as error:
+        except (TransactionRefusedError, UnwritableError) as error:
             units = len(self._buffer.origins)
             self._abort(f"{error}")
             self._single_out(error, units)
@@ -199,7 +199,7 @@ class Stage:
         return min(waits) if self._calls.done.empty() else 0.0
 
     def _take(self, messages: list[Message]) -> int:
-        """Takes the first of the messages, and more; returns how many. Raises Unwritable."""
+        """Takes the first of the messages, and more; returns how many. Raises UnwritableError."""
         some = messages[: 1 if self._careful else TOGETHER]
         until = time.perf_counter() + TRANSACTION_S
         taken = self._taker.take(self._ownership.held, some, now_utc(), until)
@@ -279,14 +279,16 @@ class Stage:
             self._commit()
 
     def _commit(self) -> None:
-        """One transaction with all that the buffer holds. Raises Aborted, Refused, Lost."""
+        """One transaction with all that the buffer holds. Raises AbortedError,
+        TransactionRefusedError, LostError.
+        """
         buffer, began = self._buffer, time.perf_counter()
         self._transactions.begin()
         for (name, value, key, headers), origin in buffer.records:
             try:
                 self._transactions.produce(name, value, key, headers)
-            except TooLarge as error:
-                raise Refused(origin, error) from error
+            except RecordTooLargeError as error:
+                raise TransactionRefusedError(origin, error) from error
         self._write_state(buffer)
         self._transactions.commit(
             positions(buffer.touched.values(), self._settings.control == "offsets"), self._consumer
@@ -314,8 +316,12 @@ class Stage:
                 self._transactions.produce(
                     self._changelog, partition.place.to_json(), PLACE, partition=number
                 )
-        except (TooLarge, TypeError, ValueError) as error:  # too large, or a state that has no JSON
-            raise Refused(buffer.sole_origin, error) from error
+        except (
+            RecordTooLargeError,
+            TypeError,
+            ValueError,
+        ) as error:  # too large, or a state that has no JSON
+            raise TransactionRefusedError(buffer.sole_origin, error) from error
         self._worker.metrics.count(
             "weir_state_records_written", count + len(buffer.touched), consumer=self.name
         )
@@ -347,14 +353,14 @@ class Stage:
             for call in partition.core.open_calls():
                 self._calls.ask(number, call, again=True)
 
-    def _single_out(self, error: Refused | Unwritable, units: int) -> None:
+    def _single_out(self, error: TransactionRefusedError | UnwritableError, units: int) -> None:
         """The record becomes a dead letter when it comes again; an unknown one is looked for one by
         one.
         """
         if error.origin is not None:
             self._taker.refuse(error.origin, str(error))
         elif self._careful or units <= 1:
-            raise Lost(f"what follows from a timer cannot be written: {error}")
+            raise LostError(f"what follows from a timer cannot be written: {error}")
         else:
             self._careful = units
 

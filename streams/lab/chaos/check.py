@@ -13,8 +13,8 @@ from schemas.events.base import Event
 from schemas.events.knowledge import ChunkPrepared, ChunkRetired
 from schemas.events.operations import DeadLettered
 from schemas.events.usage import TokensUsed, UsageTotalled
-from schemas.wire.codec import Codec, Undecodable
-from schemas.wire.record_types import ForeignType, RecordTypes
+from schemas.wire.codec import Codec, DecodeError
+from schemas.wire.record_types import RecordTypes, UnknownRecordTypeError
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.shapes import kinds
@@ -97,7 +97,7 @@ def readable(codec: Codec, types: RecordTypes, message: Message) -> list[Event]:
     try:
         kind = types.of(message)
         return [codec.decode(kind, message.value() or b"")] if kind else []
-    except (Undecodable, ForeignType):
+    except (DecodeError, UnknownRecordTypeError):
         return []
 
 

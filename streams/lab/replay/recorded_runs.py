@@ -21,7 +21,7 @@ from processors.agent.state import Session, new_session
 from schemas.catalogue import event_classes
 from schemas.definitions.kinds import Definitions, read_body
 from schemas.events.base import Event
-from schemas.wire.codec import Undecodable, from_json, to_json
+from schemas.wire.codec import DecodeError, from_json, to_json
 from streams.engine.errors import UserError
 from streams.engine.shapes import Fold, Step
 
@@ -194,7 +194,7 @@ def _read(path: Path, nth: int, written: dict[str, Any]) -> AgentInput:
         )
     try:
         event = from_json(kind, json.dumps(fields))
-    except Undecodable as error:
+    except DecodeError as error:
         raise HistoryError(f"{path}, line {nth}: {name} can no longer be read: {error}") from error
     if not isinstance(event, AgentInput):
         raise HistoryError(

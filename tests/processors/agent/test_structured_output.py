@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from processors.agent.conversation.structured_output import read_output
 from processors.agent.machine import advance
 from processors.agent.state import Idle
-from processors.common.json_schema import Unfit
+from processors.common.json_schema import InvalidValueError
 from schemas.events.agent.models import ModelAsked
 from schemas.events.agent.runs import RunFinished
 from tests.support.processors import AGENT, call, cleared, company, heard, told
@@ -67,7 +67,7 @@ def test_json_is_found_in_its_wrapping_and_written_canonically(text):
     ],
 )
 def test_what_does_not_fit_is_said(text, words):
-    with pytest.raises(Unfit) as raised:
+    with pytest.raises(InvalidValueError) as raised:
         read_output(STRICT, text)
     assert words in str(raised.value)
 

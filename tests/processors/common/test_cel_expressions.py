@@ -4,7 +4,7 @@ differ in a replay?
 
 import pytest
 
-from processors.common.cel_expressions import BadExpression, nodes_in, value_of, wrong_with
+from processors.common.cel_expressions import ExpressionError, nodes_in, value_of, wrong_with
 
 JSON = {"people": 3, "items": [{"price": 4.5}, {"price": 12.0}], "by": {"a": 1, "b": 2}}
 KNOWS = {
@@ -80,7 +80,9 @@ def test_what_may_not_be_written_is_refused_before_it_runs(expression, words):
     ],
 )
 def test_what_has_no_value_here_says_why(expression, words):
-    with pytest.raises(BadExpression, match="(?s)" + words.replace("(", r"\(").replace(")", r"\)")):
+    with pytest.raises(
+        ExpressionError, match="(?s)" + words.replace("(", r"\(").replace(")", r"\)")
+    ):
         value_of(expression, KNOWS)
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from processors.prompts.render import failures, joined, mistakes, render, version_for
-from processors.prompts.sandbox import Unrendered
+from processors.prompts.sandbox import RenderError
 from schemas.definitions.kinds import Definitions
 from schemas.definitions.prompts import Alias, Prompt, PromptTest, PromptUse, Variable
 
@@ -74,7 +74,7 @@ def test_what_cannot_be_rendered_is_a_sentence(template, given, says):
     prompt = Prompt(
         name="p", task=template, variables={"shop": Variable(), "many": Variable(type="number")}
     )
-    with pytest.raises(Unrendered, match=says):
+    with pytest.raises(RenderError, match=says):
         render(prompt, given)
 
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_rendered_is_a_sentence(template, given, says):
     ],
 )
 def test_no_template_makes_a_giant_holds_a_worker_up_or_draws_lots(template):
-    with pytest.raises(Unrendered, match="the part 'task'"):
+    with pytest.raises(RenderError, match="the part 'task'"):
         render(Prompt(name="p", task=template), {"tenant": "x" * 2_000})
     mistakes(Prompt(name="p", task=template))
 
@@ -137,7 +137,7 @@ def test_a_test_that_gives_what_nobody_declared_fails():
 
 
 def test_only_declared_values_reach_a_template():
-    with pytest.raises(Unrendered, match="'secret' is undefined"):
+    with pytest.raises(RenderError, match="'secret' is undefined"):
         render(Prompt(name="p", task="{{ secret }}"), {"secret": "of another"})
     assert render(Prompt(name="p", task="{{ tenant }}"), {"tenant": "acme"}) == {"task": "acme"}
 

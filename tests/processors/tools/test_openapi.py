@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import jsonschema
 import pytest
 
-from processors.tools.openapi import BadSpec, Spec
+from processors.tools.openapi import OpenApiError, Spec
 from processors.tools.provider_schemas import provider_errors
 
 ORDER = {
@@ -193,7 +193,7 @@ def test_where_the_server_is(servers, base, given, url):
 def test_a_second_operation_is_asked_with_the_key():
     assert Spec(SHOP).asked_with_key("order") == "https://eu.shop/api/orders/{key}"
     assert Spec(SHOP).asked_with_key("find") == "https://eu.shop/api/notes?key={key}"
-    with pytest.raises(BadSpec, match="our key alone"):
+    with pytest.raises(OpenApiError, match="our key alone"):
         Spec(SHOP).asked_with_key("change")
 
 
@@ -234,7 +234,7 @@ def changed(**operation):
     ],
 )
 def test_what_cannot_be_used_is_told_with_its_place(document, words, where):
-    with pytest.raises(BadSpec, match=words) as told:
+    with pytest.raises(OpenApiError, match=words) as told:
         Spec(document).operation("a")
     assert told.value.where == where
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from processors.common.json_schema import schema_error
 from processors.tools.provider_schemas import (
-    Unresolvable,
+    UnresolvableReferenceError,
     name_error,
     provider_errors,
     renamed,
@@ -101,7 +101,7 @@ def test_a_loose_schema_is_written_as_providers_take_it(loose, strict):
     ],
 )
 def test_what_cannot_be_written_is_said(schema, words):
-    with pytest.raises(Unresolvable, match=words):
+    with pytest.raises(UnresolvableReferenceError, match=words):
         written(schema)
 
 

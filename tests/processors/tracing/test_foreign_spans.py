@@ -25,7 +25,7 @@ from processors.tracing.foreign_spans import (
     translated,
 )
 from schemas.definitions.kinds import Definitions
-from schemas.events.base import Unprocessable
+from schemas.events.base import UnprocessableError
 from schemas.events.tracing import SpanEnded, SpanReceived, TraceRested
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens
@@ -325,7 +325,7 @@ def test_a_trace_of_ten_thousand_spans_is_taken_span_by_span(monkeypatch):
     ids=str,
 )
 def test_what_is_no_json_is_a_dead_letter(broken):
-    with pytest.raises(Unprocessable, match=next(iter(broken))):
+    with pytest.raises(UnprocessableError, match=next(iter(broken))):
         translated(span().model_copy(update=broken), BOOK)
 
 

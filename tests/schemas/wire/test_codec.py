@@ -22,8 +22,8 @@ from schemas.events.base import Event, derived_id, milliseconds
 from schemas.wire.avro_schema import parsed_schema_of, schema_of
 from schemas.wire.codec import (
     Codec,
+    DecodeError,
     LocalIds,
-    Undecodable,
     from_json,
     headers_of,
     to_json,
@@ -121,7 +121,7 @@ def test_a_number_beyond_avro_is_refused():
 def only_undecodable(kind: type[Event], value: bytes | None, key: bytes | None = None) -> None:
     try:
         event = CODEC.decode(kind, value, key)
-    except Undecodable as error:
+    except DecodeError as error:
         assert (
             error.reason in ("not_avro", "unknown_schema", "invalid", "wrong_key") and error.detail
         )
@@ -213,13 +213,13 @@ def _bare(kind):
     ],
 )
 def test_bad_records(kind, value, reason, says):
-    with pytest.raises(Undecodable) as caught:
+    with pytest.raises(DecodeError) as caught:
         CODEC.decode(kind, value)
     assert caught.value.reason == reason and says in caught.value.detail
 
 
 def test_a_wrong_key():
-    with pytest.raises(Undecodable, match="wrong_key: the key should be 'acme', it is b'else'"):
+    with pytest.raises(DecodeError, match="wrong_key: the key should be 'acme', it is b'else'"):
         CODEC.decode(RunSettled, CODEC.encode(SETTLED), b"else")
 
 

@@ -13,8 +13,8 @@ from schemas.catalogue import event_classes
 from schemas.events.agent.models import ModelAsked
 from schemas.events.agent.runs import AgentRequested, RequestAdmitted, RunFinished
 from schemas.events.values import Message
-from schemas.wire.codec import Codec, LocalIds, Undecodable
-from schemas.wire.large_bodies import EVENT_BYTES_MAX, NoBody, key_of
+from schemas.wire.codec import Codec, DecodeError, LocalIds
+from schemas.wire.large_bodies import EVENT_BYTES_MAX, MissingBodyError, key_of
 
 AT, RUN = datetime(2026, 11, 26, tzinfo=UTC), UUID(int=7)
 LONG = "Where is order A-1001? " * 20_000
@@ -28,7 +28,7 @@ class Shelf(dict):
 
     def get(self, key, bytes_max=0):
         if key not in self:
-            raise NoBody(f"there is no object {key}")
+            raise MissingBodyError(f"there is no object {key}")
         return self[key]
 
 
@@ -99,7 +99,7 @@ def test_a_small_event_is_as_it_was(codec, shelf):
 def test_what_does_not_come_back_is_told_with_what_is_left_of_the_event(codec, shelf):
     value = codec.encode(asked())
     shelf.clear()
-    with pytest.raises(Undecodable, match="body_missing: there is no object") as told:
+    with pytest.raises(DecodeError, match="body_missing: there is no object") as told:
         codec.decode(AgentRequested, value)
     assert told.value.event.id == RUN
 
@@ -119,7 +119,7 @@ def test_what_does_not_come_back_is_told_with_what_is_left_of_the_event(codec, s
 )
 def test_an_event_reaches_nothing_that_is_not_its_own(codec, shelf, bodies):
     shelf[key_of("other", "0" * 64)] = shelf[key_of("acme", "0" * 64)] = b"a secret of somebody's"
-    with pytest.raises(Undecodable, match="body_missing"):
+    with pytest.raises(DecodeError, match="body_missing"):
         codec.decode(AgentRequested, codec.encode(asked("short", bodies=bodies)))
 
 

@@ -7,7 +7,7 @@ import pytest
 from schemas.events.agent.runs import RequestCleared, RunFinished
 from schemas.events.guardrails import VerdictReached
 from schemas.events.tracing import SpanEnded
-from schemas.wire.record_types import ForeignType, RecordTypes, event_name, type_name
+from schemas.wire.record_types import RecordTypes, UnknownRecordTypeError, event_name, type_name
 
 LOG = "p." + SpanEnded.topic()
 
@@ -48,7 +48,7 @@ def test_a_topic_of_one_class_says_which_it_is_whatever_the_header_says(header):
     "header", [None, b"", b"anything", b"\xff", b"weir.agent.RunFinished", b"SpanEnded"]
 )
 def test_a_record_in_a_shared_log_that_names_no_class_of_it_is_foreign(header):
-    with pytest.raises(ForeignType, match="no class of"):
+    with pytest.raises(UnknownRecordTypeError, match="no class of"):
         TYPES.of(Record(LOG, header))
 
 

@@ -10,7 +10,7 @@ from schemas.catalogue import event_classes
 from schemas.wire.avro_schema import schema_of
 from schemas.wire.codec import HEAD, Codec, LocalIds, from_json
 from schemas.wire.plain_values import plain_of_value
-from schemas.wire.validator import Unfit, check, walk_of
+from schemas.wire.validator import InvalidRecordError, check, walk_of
 
 EXAMPLES = Path(__file__).parents[3] / "schemas" / "examples"
 CODEC = Codec(LocalIds(event_classes()))
@@ -21,7 +21,7 @@ WALKED = [
     for path in sorted((EXAMPLES / kind.__name__).glob("*.json"))
 ]
 VALUES = [(kind, CODEC.encode(from_json(kind, path.read_text()))) for kind, path in WALKED]
-REFUSED = (Unfit, IndexError, UnicodeDecodeError)
+REFUSED = (InvalidRecordError, IndexError, UnicodeDecodeError)
 
 
 def walked(kind, value: bytes) -> int:

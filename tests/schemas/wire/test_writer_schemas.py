@@ -1,4 +1,4 @@
-"""A record may name any schema of its registry: it becomes an event or an Undecodable, and nothing
+"""A record may name any schema of its registry: it becomes an event or an DecodeError, and nothing
 else happens.
 """
 
@@ -18,8 +18,8 @@ from schemas.events.agent.runs import AgentRequested, ToolReturned
 from schemas.events.base import Event
 from schemas.wire import topics  # noqa: F401  knows every event class
 from schemas.wire.avro_schema import MONEY, schema_of
-from schemas.wire.codec import HEAD, Codec, LocalIds, Undecodable
-from schemas.wire.writer_schemas import NotReadable, Registered, writer_schema_of
+from schemas.wire.codec import HEAD, Codec, DecodeError, LocalIds
+from schemas.wire.writer_schemas import Registered, UnreadableSchemaError, writer_schema_of
 
 CLASSES = event_classes()
 OWN = schema_of(AgentRequested)
@@ -136,9 +136,9 @@ DEEP = Registered(json.dumps(OWN | {"namespace": "", "fields": DOUBLING}))
 def test_what_a_dead_letter_says(found, said):
     codec = Codec(OneSchema(found))
     for _ in range(2):
-        with pytest.raises(Undecodable, match=f"unknown_schema: {said}") as caught:
+        with pytest.raises(DecodeError, match=f"unknown_schema: {said}") as caught:
             codec.decode(AgentRequested, HEAD.pack(0, 7) + b"\x02a")
-        with pytest.raises(Undecodable, match="unknown_schema"):
+        with pytest.raises(DecodeError, match="unknown_schema"):
             codec.is_own(AgentRequested, 7)
     assert len(caught.value.detail) < 500
 
@@ -146,7 +146,7 @@ def test_what_a_dead_letter_says(found, said):
 def test_another_schema_of_the_same_name_is_told_in_short():
     other = Registered(json.dumps(OWN | {"fields": [{"name": "tenant", "type": "long"}]}))
     with pytest.raises(
-        Undecodable, match="unknown_schema: schema 7 is another AgentRequested"
+        DecodeError, match="unknown_schema: schema 7 is another AgentRequested"
     ) as caught:
         decode(other, b"\x02")
     assert len(caught.value.detail) < 200
@@ -217,7 +217,7 @@ def test_a_decimal_of_a_megabyte_ends_at_once():
     found = Registered(json.dumps(schema | {"fields": [money, *rest]}))
     length = io.BytesIO()
     fastavro.schemaless_writer(length, fastavro.parse_schema("long"), 1_000_000)
-    with pytest.raises(Undecodable):
+    with pytest.raises(DecodeError):
         decode(found, b"\x02" + length.getvalue() + b"\x71" * 1_000_000, kind)
 
 
@@ -300,7 +300,7 @@ def test_no_schema_and_no_bytes_raise_anything_else(found, body, schema_id):
         assert isinstance(
             codec.decode(AgentRequested, struct.pack(">BI", 0, schema_id) + body), AgentRequested
         )
-    except Undecodable as error:
+    except DecodeError as error:
         assert error.detail and len(error.detail) < 700
 
 
@@ -310,7 +310,7 @@ def test_what_fastavro_writes_with_an_accepted_schema_is_read_or_refused(text, d
     """Values that fit the schema go further into the reader than bytes at random."""
     try:
         schema = writer_schema_of(AgentRequested, Registered(text))
-    except NotReadable:
+    except UnreadableSchemaError:
         return
     from fastavro.utils import generate_one
 
@@ -324,7 +324,7 @@ def test_what_fastavro_writes_with_an_accepted_schema_is_read_or_refused(text, d
     for body in (out.getvalue(), out.getvalue()[:cut]):
         try:
             decode(Registered(text), body)
-        except Undecodable as error:
+        except DecodeError as error:
             assert error.detail
 
 

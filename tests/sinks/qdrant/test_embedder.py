@@ -103,7 +103,10 @@ def measured(folder: Path, url: str, collection: str) -> tuple[float, float]:
             for chunk in part
         ]
         sink.write(
-            sink.prepare(Batch(ChunkPrepared, [0] * len(part), [*range(len(part))], [1] * len(part), fields)), ""
+            sink.prepare(
+                Batch(ChunkPrepared, [0] * len(part), [*range(len(part))], [1] * len(part), fields)
+            ),
+            "",
         )
     return asyncio.run(scores(Search(url, "", collection, EMBEDDER), queries, wanted))
 

@@ -29,7 +29,13 @@ def prepared(*chunks: tuple[int, str, int, str], tenant: str = "acme") -> Batch:
         plain_of(ChunkPrepared(**about(tenant, document, nth), text=text, title="Help", digest="d"))
         for _, document, nth, text in chunks
     ]
-    return Batch(ChunkPrepared, [0] * len(chunks), list(range(len(chunks))), [seq for seq, *_ in chunks], fields)
+    return Batch(
+        ChunkPrepared,
+        [0] * len(chunks),
+        list(range(len(chunks))),
+        [seq for seq, *_ in chunks],
+        fields,
+    )
 
 
 def retired(seq: int, document: str, nth: int) -> Batch:

@@ -11,13 +11,13 @@ import pytest
 from schemas.catalogue import event_classes
 from schemas.events.agent.runs import AgentRequested
 from schemas.wire.avro_schema import schema_of
-from schemas.wire.codec import HEAD, Codec, LocalIds, Undecodable
+from schemas.wire.codec import HEAD, Codec, DecodeError, LocalIds
 from schemas.wire.writer_schemas import Registered
 from streams.config import Settings
 from streams.engine.schema_registry import (
-    NotRegistered,
+    NotRegisteredError,
     Registry,
-    RegistryAway,
+    RegistryUnavailableError,
     canonical,
     register_all,
     subject_of,
@@ -110,7 +110,7 @@ def test_a_registry_that_is_away_is_waited_for(tmp_path):
 
 def test_one_that_never_answers_is_no_unknown_schema(tmp_path):
     registry = Registry(Settings(home=tmp_path, registry_url="http://127.0.0.1:9"), patience_s=0.3)
-    with pytest.raises(RegistryAway, match="WEIR_REGISTRY_URL"):
+    with pytest.raises(RegistryUnavailableError, match="WEIR_REGISTRY_URL"):
         Codec(registry).decode(AgentRequested, b"\x00\x00\x00\x00\x07rest")
 
 
@@ -119,13 +119,13 @@ def test_an_unknown_id_is_asked_for_once_in_a_while(tmp_path):
     with serving(table) as url:
         codec = Codec(Registry(Settings(home=tmp_path, registry_url=url)))
         for _ in range(5):
-            with pytest.raises(Undecodable, match="unknown_schema"):
+            with pytest.raises(DecodeError, match="unknown_schema"):
                 codec.decode(AgentRequested, b"\x00\x00\x00\x00\x07rest")
         assert len(table.paths) == 1
 
 
 def test_a_class_that_was_never_registered_says_what_to_do(tmp_path):
-    with serving(Asked({})) as url, pytest.raises(NotRegistered, match="weir deploy"):
+    with serving(Asked({})) as url, pytest.raises(NotRegisteredError, match="weir deploy"):
         Registry(Settings(home=tmp_path, registry_url=url)).id_of(AgentRequested)
 
 
@@ -237,7 +237,7 @@ def test_foreign_schemas_of_the_real_one_are_told_by_their_kind(engines, tmp_pat
         for said, schema_id in ids.items():
             if said:
                 with pytest.raises(
-                    Undecodable, match=f"unknown_schema: schema {schema_id} is {said}"
+                    DecodeError, match=f"unknown_schema: schema {schema_id} is {said}"
                 ):
                     codec.decode(AgentRequested, HEAD.pack(0, schema_id) + body)
         assert codec.decode(AgentRequested, HEAD.pack(0, ids[""]) + body + bytes([14])) == event
@@ -279,7 +279,7 @@ def test_references_in_a_circle_have_an_end(tmp_path):
     with serving(table) as url:
         codec = Codec(Registry(Settings(home=tmp_path, registry_url=url)))
         with pytest.raises(
-            Undecodable, match="unknown_schema: schema 7 is not valid Avro: UnknownType"
+            DecodeError, match="unknown_schema: schema 7 is not valid Avro: UnknownType"
         ):
             codec.decode(AgentRequested, HEAD.pack(0, 7))
 

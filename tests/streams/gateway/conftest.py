@@ -21,7 +21,7 @@ from sinks.tools.runner import ToolRunner
 from streams.config import Settings
 from streams.definitions import folder
 from streams.engine.in_memory import Local
-from streams.gateway.kafka_link import TOLD, Away
+from streams.gateway.kafka_link import TOLD, KafkaUnavailableError
 from streams.gateway.runs.recent_runs import RecentRuns, SessionRecord
 from streams.http_app import application
 from streams.topology import PIPELINE
@@ -61,7 +61,7 @@ class LocalLink:
 
     async def publish(self, *events) -> None:
         if self.away:
-            raise Away(self.away)
+            raise KafkaUnavailableError(self.away)
         for event in events:
             self._codec.encode(event)  # as Kafka gets it
         self.taken += events

@@ -12,7 +12,7 @@ from streams.config import Settings
 from streams.engine.client import request
 from streams.engine.monitoring.telemetry import Metrics
 from streams.gateway import kafka_link as linked
-from streams.gateway.kafka_link import Away, KafkaLink
+from streams.gateway.kafka_link import KafkaLink, KafkaUnavailableError
 
 
 def test_kafka_away_is_said_within_the_time_and_nothing_is_left_to_be_sent_later(
@@ -28,7 +28,7 @@ def test_kafka_away_is_said_within_the_time_and_nothing_is_left_to_be_sent_later
     async def within():
         link = KafkaLink(settings, Codec(LocalIds(event_classes())), Definitions, Metrics())
         began = time.monotonic()
-        with pytest.raises(Away, match="same Idempotency-Key"):
+        with pytest.raises(KafkaUnavailableError, match="same Idempotency-Key"):
             await link.publish(request("t", "a", "one"), request("t", "a", "two"))
         took, left = time.monotonic() - began, await asyncio.to_thread(link._producer.flush, 2)
         await asyncio.to_thread(link.close)
@@ -47,5 +47,5 @@ def test_of_records_that_go_together_the_caller_hears_once_and_only_when_somethi
         await taken.all
 
     asyncio.run(told(None, None))
-    with pytest.raises(Away, match="first"):
-        asyncio.run(told(Away("first"), Away("second"), None))
+    with pytest.raises(KafkaUnavailableError, match="first"):
+        asyncio.run(told(KafkaUnavailableError("first"), KafkaUnavailableError("second"), None))

@@ -22,7 +22,7 @@ from schemas.catalogue import event_classes
 from schemas.events.agent.runs import RunFinished
 from schemas.events.base import Event
 from schemas.events.operations import LiveFigures
-from schemas.wire.codec import Codec, LocalIds, Undecodable, headers_of
+from schemas.wire.codec import Codec, DecodeError, LocalIds, headers_of
 from schemas.wire.topics import topics
 from streams.config import Settings
 from streams.engine import kafka
@@ -188,7 +188,7 @@ def test_a_record_that_is_no_event_comes_through_as_such():
         value, key = b"not avro", b"k"
 
     assert isinstance(
-        broker.EventSchema(RunFinished, codec()).loads_value(None, Message), Undecodable
+        broker.EventSchema(RunFinished, codec()).loads_value(None, Message), DecodeError
     )
 
 

@@ -25,7 +25,7 @@ from schemas.events.agent.runs import (
 from schemas.events.values import Tokens, ToolRequest
 from schemas.ports import ChatAnswer, ToolQuestion
 from schemas.wire.codec import Codec, LocalIds
-from schemas.wire.large_bodies import EVENT_BYTES_MAX, StoreAway
+from schemas.wire.large_bodies import EVENT_BYTES_MAX, ObjectStoreError
 from sinks.objects import ObjectStore
 from sinks.tools.kinds import ToolContext
 from sinks.tools.runner import ToolRunner
@@ -42,7 +42,7 @@ MIDDLING, LARGE = ("[" + ",".join([ROWS[1:-1]] * times) + "]" for times in (400,
 
 class Broken:
     def put(self, key, data):
-        raise StoreAway("the object store is away")
+        raise ObjectStoreError("the object store is away")
 
 
 def played(objects, *changed, text="All orders?", result=MIDDLING, **tool):

@@ -16,7 +16,7 @@ from schemas.events.agent.models import ModelAsked
 from schemas.events.agent.runs import ToolCalled, ToolFailed, ToolReturned
 from schemas.events.values import Tokens
 from schemas.ports import ChatAnswer, ChatQuestion, ToolAnswer
-from schemas.wire.codec import Undecodable
+from schemas.wire.codec import DecodeError
 from streams.engine.calls.dispatcher import Lanes, Part, Question, unreadable
 from streams.engine.calls.offset_tracker import Tracker
 from streams.engine.monitoring.telemetry import Metrics
@@ -203,7 +203,7 @@ def test_the_model_nodes_of_a_workflow_are_in_flight_together():
 def test_whoever_asked_is_told_that_a_body_is_gone_and_need_not_wait():
     step = next(step for step in PIPELINE if step.name == "use_tool")
     [failed] = unreadable(
-        step, Undecodable("body_missing", "there is no object", called(1)), Definitions()
+        step, DecodeError("body_missing", "there is no object", called(1)), Definitions()
     ).events
     assert (type(failed), failed.reason, failed.detail, failed.call) == (
         ToolFailed,
@@ -211,7 +211,7 @@ def test_whoever_asked_is_told_that_a_body_is_gone_and_need_not_wait():
         "there is no object",
         "c1",
     )
-    assert unreadable(step, Undecodable("not_avro", "what?"), Definitions()).dead == (
+    assert unreadable(step, DecodeError("not_avro", "what?"), Definitions()).dead == (
         "not_avro",
         "not_avro: what?",
     )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.engine.sinks.budget import LastBatch, InsertPace, due_at
+from streams.engine.sinks.budget import InsertPace, LastBatch, due_at
 
 PACE = InsertPace(age_min_s=0.5, age_max_s=3.0, inserts_per_s=4.0)
 

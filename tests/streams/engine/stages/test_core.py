@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.definitions.kinds import Definitions, Tool
-from schemas.events.base import Unprocessable
+from schemas.events.base import UnprocessableError
 from streams.engine.shapes import Call, Each, Fold, SessionGap, Step, Tumbling
 from streams.engine.stages.core import Core
 from tests.support.toy_pipelines import (
@@ -58,7 +58,7 @@ def do(core: Core, number: int, act) -> list:
         return core.pass_time(at(value))
     try:
         return core.take(ping(number, **value))
-    except Unprocessable as error:
+    except UnprocessableError as error:
         return [str(error)]
 
 
@@ -125,7 +125,7 @@ def test_a_poison_leaves_no_trace(given_pings):
         event = ping(number, ms, n, session, sleep_ms=n)
         try:
             heard = core.take(event)
-        except Unprocessable:
+        except UnprocessableError:
             assert core.seq == clean.seq and core.drain_late() == []
             continue
         assert heard == clean.take(event)
@@ -289,7 +289,7 @@ def test_a_window_that_spoke_is_gone_also_when_the_next_event_is_undone():
     core.take(ping(1, 0, n=1))
     changelog.update(core.changes())
     assert Grouped in map(type, core.take(ping(2, 50, n=1, session="other")))
-    with pytest.raises(Unprocessable):
+    with pytest.raises(UnprocessableError):
         core.take(ping(3, 51, n=12))
     changelog.update(core.changes())
     assert [changelog[key] for key in changelog if b'"window","group","acme/s1"' in key] == [None]

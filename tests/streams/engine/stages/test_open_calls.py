@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.events.agent.models import ModelAsked, ModelFailed, ModelResponded
-from schemas.events.base import Unprocessable
+from schemas.events.base import UnprocessableError
 from schemas.events.values import Message
 from schemas.ports import Failure, Impossible, Uncertain
 from streams.engine.shapes import Call, Each, Step
@@ -132,25 +132,25 @@ def test_a_part_that_is_missing_is_never_taken_for_an_empty_state() -> None:
 
 
 def poisoned(event: ModelAsked) -> list[ModelFailed]:
-    raise Unprocessable("unlucky")
+    raise UnprocessableError("unlucky")
 
 
 def test_a_unit_of_work_that_fails_asks_nothing() -> None:
     core = Core((*TALK, Step("poison", Each(poisoned))))
-    with pytest.raises(Unprocessable):
+    with pytest.raises(UnprocessableError):
         core.take(request("s", 1))
     assert core.drain_asked() == [] and core.open_calls() == [] and core.changes() == []
 
 
 def unlucky(event: ModelResponded) -> list[ModelFailed]:
-    raise Unprocessable("unlucky")
+    raise UnprocessableError("unlucky")
 
 
 def test_an_answer_that_cannot_be_taken_leaves_its_question_open() -> None:
     core = Core((*TALK, Step("unlucky", Each(unlucky))))
     core.take(request("s", 1))
     [call] = core.drain_asked()
-    with pytest.raises(Unprocessable):
+    with pytest.raises(UnprocessableError):
         core.answer(call.key, said(call))
     assert core.open_calls() == [call]
     core.give_up(call.key)

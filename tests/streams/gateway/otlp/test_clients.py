@@ -20,7 +20,7 @@ from streams.config import Settings
 from streams.engine.client import request
 from streams.engine.in_memory import Local
 from streams.engine.monitoring.telemetry import GENAI, Metrics, Outward
-from streams.gateway.kafka_link import Away
+from streams.gateway.kafka_link import KafkaUnavailableError
 from streams.topology import PIPELINE
 from tests.support.otlp_exports import CHAT, served
 
@@ -58,7 +58,7 @@ def test_an_exporter_told_to_come_again_does(app, link, monkeypatch):
     async def away_at_first(*events):
         tries.append(events)
         if len(tries) == 1:
-            raise Away("Kafka did not take it: ask again")
+            raise KafkaUnavailableError("Kafka did not take it: ask again")
         await publish(*events)
 
     monkeypatch.setattr(link, "publish", away_at_first)

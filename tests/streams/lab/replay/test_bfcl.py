@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from infra.embedded.scripted import recorded
-from processors.common.json_schema import Unfit, read_arguments
+from processors.common.json_schema import InvalidValueError, read_arguments
 from schemas.definitions.kinds import Agent, Definitions, Tool
 from schemas.events.agent.runs import AgentRequested
 from schemas.events.operations import DeadLettered
@@ -109,7 +109,7 @@ def test_a_case_becomes_a_step_a_call_and_its_tools_have_their_schemas(tmp_path)
 def test_a_call_that_breaks_its_schema_is_found(tmp_path):
     [talk] = recorded_in(tmp_path, CASE | {"ground_truth": [["mv('a', 7)"], []]})
     [tool] = [d for d in recording.definitions([talk], "http://x") if isinstance(d, Tool)]
-    with pytest.raises(Unfit, match="destination: 7 is not of type 'string'"):
+    with pytest.raises(InvalidValueError, match="destination: 7 is not of type 'string'"):
         read_arguments(tool, talk.messages[2].tool_calls[0].arguments)
 
 
