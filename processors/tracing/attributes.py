@@ -8,11 +8,19 @@ from processors.tracing.conventions import DIALECTS, MAKERS, OPENAI, OTEL, PLAIN
 from processors.tracing.messages import as_text, opened
 from schemas.events.tracing import Operation
 from schemas.events.values import Tokens
+from schemas.vendors.usage import held_to_total, whole_count
+from schemas.vendors.usage import usage_of as usage_of_vendor
 
-TOKENS_MAX = 100_000_000
-"""Of one call and kind: ten times the largest context that any model has. More is a mistake of
-whoever counted.
-"""
+TOTALS = (
+    "gen_ai.usage.total_tokens",
+    "llm.token_count.total",
+    "ai.usage.totalTokens",
+    "llm.usage.total_tokens",
+    "usage.total_tokens",
+    "openai.usage.total_tokens",
+)
+METADATA = ("ai.response.providerMetadata", "ai.result.providerMetadata")
+"""Where the AI SDK keeps what a provider said beyond the SDK's own words."""
 COUNTED = tuple(Tokens.model_fields)
 OPERATIONS = frozenset(Operation.__args__)  # type: ignore[attr-defined]
 NAMES = {
@@ -139,30 +147,63 @@ def usage_of(find: Finder) -> Usage:
         name = find.name(column)
         if name is None:
             continue
-        count = _whole(find.attributes[name])
+        count = whole_count(find.attributes[name])
         if count is None:
             wrong.append(column)
         else:
             find.used.add(name)
             counts[column] = count
-    if not wrong:
-        cached = counts.get("cached_input_tokens", 0) + counts.get("cache_write_tokens", 0)
-        if cached > counts.get("input_tokens", 0):
-            counts["input_tokens"] = counts.get("input_tokens", 0) + cached
-        if (reasoned := counts.get("reasoning_tokens", 0)) > counts.get("output_tokens", 0):
-            counts["output_tokens"] = counts.get("output_tokens", 0) + reasoned
-    return Usage(Tokens(**counts), bool(counts or wrong), tuple(wrong))
+    if wrong:
+        return Usage(Tokens(**counts), True, tuple(wrong))
+    return _completed(find, counts)
 
 
-def _whole(given: Any) -> int | None:
-    """A count as applications write it: a number, or its text. None for what cannot be one."""
-    if isinstance(given, bool) or (isinstance(given, float) and not given.is_integer()):
-        return None
-    try:
-        count = int(given)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return count if 0 <= count <= TOKENS_MAX else None
+def _completed(find: Finder, counts: dict[str, int]) -> Usage:
+    """The counts with what the provider itself says in an SDK's metadata, held to the total."""
+    metadata = _metadata(find)
+    told = usage_of_vendor(metadata.get("usage"))
+    if told.known:
+        return Usage(told.tokens.model_copy(update=_media(counts)), True)
+    total = whole_count(next((find.attributes[n] for n in TOTALS if n in find.attributes), None))
+    if metadata and not counts.get("cache_write_tokens"):
+        counts = _with_metadata(counts, metadata)
+    caches = counts.get("cached_input_tokens", 0) + counts.get("cache_write_tokens", 0)
+    reasoning = counts.get("reasoning_tokens", 0)
+    known = bool(counts)
+    input_tokens, output_tokens = held_to_total(
+        counts.get("input_tokens", 0), counts.get("output_tokens", 0), total, caches, reasoning
+    )
+    counts |= {"input_tokens": input_tokens or 0, "output_tokens": output_tokens or 0}
+    return Usage(Tokens(**counts), known) if known else Usage()
+
+
+def _with_metadata(counts: dict[str, int], metadata: Attributes) -> dict[str, int]:
+    """The counts with what metadata add: what stands beside the input there is part of ours."""
+    flat = {**metadata, **metadata.get("usage", {}), "usage": None}
+    flat |= {"inputTokens": counts.get("input_tokens"), "outputTokens": counts.get("output_tokens")}
+    found = usage_of_vendor(flat).tokens.model_dump()
+    added = {name: n for name, n in found.items() if n and not counts.get(name)}
+    grown = max(counts.get("input_tokens", 0), found["input_tokens"])
+    return {**counts, **added, "input_tokens": grown} if added else counts
+
+
+def _media(counts: dict[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if "audio" in name or "image" in name}
+
+
+def _metadata(find: Finder) -> Attributes:
+    """What an SDK keeps of the provider's own answer: the first provider's part, its usage an
+    object.
+    """
+    given = next((find.attributes[name] for name in METADATA if name in find.attributes), None)
+    value = opened(given)
+    parts = (
+        [one for one in value.values() if isinstance(one, dict)] if isinstance(value, dict) else []
+    )
+    if not parts:
+        return {}
+    usage = parts[0].get("usage")
+    return {**parts[0], "usage": usage if isinstance(usage, dict) else {}}
 
 
 def finish_of(find: Finder, events: list[Attributes]) -> str:

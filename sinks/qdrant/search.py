@@ -21,6 +21,7 @@ from schemas.events.agent.runs import Passage
 from schemas.ports import Failure, SearchAnswer, SearchQuestion
 from sinks.qdrant.embedder import Embedder, SparseVector
 from sinks.qdrant.sink import DENSE, SPARSE
+from sinks.redaction import MASK, without_keys
 from sinks.runtime import now_utc
 
 RRF_K = 2
@@ -45,6 +46,7 @@ class Search:
             url=url, api_key=key or None, timeout=timeout_s, check_compatibility=False
         )
         self._collection = collection
+        self._key = key
         self._embedder = embedder or Embedder()
         self._now = now
 
@@ -59,14 +61,14 @@ class Search:
         except UnexpectedResponse as error:
             return Failure(
                 f"http_{error.status_code}",
-                f"Qdrant refused the search: {str(error)[:500]}",
+                f"Qdrant refused the search: {self._told(error)}",
                 started_at,
                 self._now(),
             )
         except (ResponseHandlingException, ApiException, OSError) as error:
             return Failure(
                 "unavailable",
-                f"Qdrant does not answer: {str(error)[:500]}",
+                f"Qdrant does not answer: {self._told(error)}",
                 started_at,
                 self._now(),
             )
@@ -75,6 +77,11 @@ class Search:
 
     async def close(self) -> None:
         await self._client.close()
+
+    def _told(self, error: Exception) -> str:
+        """What is told of an error: not the key, which a proxy may repeat."""
+        text = str(error)
+        return without_keys(text.replace(self._key, MASK) if self._key else text)[:500]
 
     def _vectors(self, text: str) -> tuple[list[float], SparseVector]:
         [dense] = self._embedder.dense([text])

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.tracing import foreign_spans
-from processors.tracing.attributes import TOKENS_MAX
 from processors.tracing.conventions import DIALECTS
 from processors.tracing.foreign_spans import (
     RESTS_AFTER,
@@ -29,6 +28,7 @@ from schemas.events.base import UnprocessableError
 from schemas.events.tracing import SpanEnded, SpanReceived, TraceRested
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Tokens
+from schemas.vendors.usage import TOKENS_MAX
 from tests.support.processors import NOON, TENANT, at, company, ident
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

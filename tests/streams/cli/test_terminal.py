@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
+from typer.testing import CliRunner
 
 from streams.cli import output
+from streams.cli.main import application
 from streams.cli.runs import ask, live_text
 from streams.cli.runs.runs import print_run
 from streams.cli.terminal import PlainConsole, visible
+from streams.definitions.folder import DefinitionsError
 from tests.support.processors import of_run
 
 FOREIGN = [
@@ -131,6 +134,18 @@ def test_a_run_is_shown_with_its_words(screen):
     shown = screen.getvalue()
     assert "session s[/x]: completed" in shown and "[/a]@1 for [red]" in shown
     assert shown.count("see [/docs] and [red] ␛[31mred :heart:") == 2
+
+
+def test_a_folder_with_brackets_in_its_name_is_checked(tmp_path):
+    folder = tmp_path / "(a file)[" / "x]"
+    folder.mkdir(parents=True)
+    result = CliRunner().invoke(application("check"), ["check", str(folder)])
+    assert isinstance(result.exception, DefinitionsError)
+    (folder / "tenants").mkdir()
+    (folder / "tenants" / "acme.yaml").write_text("description: '[/x]'\n")
+    result = CliRunner().invoke(application("check"), ["check", str(folder)])
+    assert result.exit_code == 0, result.exception
+    assert "(a file)[/x]" in result.stderr.replace("\n", "")
 
 
 def test_only_the_terminal_module_makes_consoles_and_nothing_turns_markup_on():
