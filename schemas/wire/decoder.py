@@ -122,7 +122,7 @@ def _value(kind: Any, name: str, known: dict[str, list[dict[str, Any]]]) -> list
                 f"{name}[{name}k] = x",
             ],
         )
-    return _record(kind, name, known)
+    return _record(parts, name, known)
 
 
 def _block(empty: str, name: str, lines: list[str]) -> list[str]:

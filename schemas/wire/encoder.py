@@ -161,7 +161,7 @@ def _value(kind: Any, within: str, known: dict[str, list[dict[str, Any]]]) -> li
     if what == "map":
         inner = [f"for {each}, x in x.items():", f"    add(text({each}))"]
         return _block([*inner, *(f"    {line}" for line in _value(parts["values"], each, known))])
-    return [f"{each} = x", *_record(kind, each, known)]
+    return [f"{each} = x", *_record(parts, each, known)]
 
 
 def _block(lines: list[str]) -> list[str]:
