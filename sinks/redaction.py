@@ -39,19 +39,36 @@ def without_keys(text: str) -> str:
     return _SHAPE.sub(MASK, text)
 
 
-class SecretRedactor:
-    """Resolves references to secrets, and replaces the secrets by their references in texts."""
+class KnownSecrets:
+    """Resolves references to secrets and remembers every form in which each may be repeated.
+
+    One for all ports of a process: what a tool says may repeat the key of a model.
+    """
 
     def __init__(self, secret: Callable[[str], str]):
         self._secret = secret
-        self._references: dict[str, str] = {}
+        self.references: dict[str, str] = {}
 
     def __call__(self, reference: str) -> str:
         value = self._secret(reference)
         for form in (value, json.dumps(value)[1:-1], quote(value, safe=""), html.escape(value)):
             if len(value) >= CHARS_MIN:
-                self._references[form] = reference
+                self.references[form] = reference
         return value
+
+
+class SecretRedactor:
+    """Resolves the references of one call, and replaces its secrets by their references in texts,
+    with all others that are known and no ordinary words.
+    """
+
+    def __init__(self, secret: Callable[[str], str]):
+        self._known = secret if isinstance(secret, KnownSecrets) else KnownSecrets(secret)
+        self._own: set[str] = set()
+
+    def __call__(self, reference: str) -> str:
+        self._own.add(reference)
+        return self._known(reference)
 
     def redact(self, text: str) -> str:
         """The text without the secrets that were resolved. Longer ones go first: one may contain
@@ -96,7 +113,12 @@ class SecretRedactor:
         return pass_on
 
     def _longest_first(self) -> list[tuple[str, str]]:
-        return sorted(self._references.items(), key=lambda item: -len(item[0]))
+        mine = [
+            (value, reference)
+            for value, reference in self._known.references.items()
+            if reference in self._own or is_key(value)
+        ]
+        return sorted(mine, key=lambda item: -len(item[0]))
 
 
 def is_key(value: str) -> bool:

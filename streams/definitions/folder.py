@@ -227,6 +227,8 @@ def _sentence(path: Path, root: yaml.Node, kind: str, error: ErrorDetails) -> st
         return f"{at}: unknown key {name!r}: correct or remove it{rest}"
     if error["type"] == "missing":
         return f"{at}: {name!r} is missing: add it"
+    if error["type"] == "string_type" and isinstance(error.get("input"), int | float):
+        return f"{at}: {name}: it is a number and has to be a text: put it in quotes"
     if SECRET_PARTS & set(loc):
         return (
             f"{at}: {name}: what is secret is not written here: write env:NAME, and export "

@@ -14,6 +14,7 @@ from sinks.models.client import ModelClient, no_listener
 from sinks.models.response_cache import ResponseCache
 from sinks.models.retries import ListenerOf
 from sinks.objects import ObjectStore
+from sinks.redaction import KnownSecrets
 from sinks.runtime import DEFAULT_RUNTIME, Runtime
 from sinks.tools.kinds import ToolContext
 from sinks.tools.runner import ToolRunner
@@ -39,22 +40,25 @@ def ports(settings: Settings, worker: Worker | None = None, wanted: Collection[s
     """
     most = settings.calls_at_once + SPARE_CONNECTIONS
     http = http_client(most, True)
+    known = KnownSecrets(secret)
     made: dict[str, Callable[[], Callable[[Any], Awaitable[Any]]]] = {
-        "chat": lambda: Remembering(chat_port(settings, http, worker)),
-        "tool": lambda: tool_port(settings, http, http_client(most, False), worker),
+        "chat": lambda: Remembering(chat_port(settings, http, worker, known)),
+        "tool": lambda: tool_port(settings, http, http_client(most, False), worker, known=known),
         "search": lambda: LazySearch(settings),
         "webhook": lambda: WebhookSender(http, secret),
     }
     return {name: made[name]() for name in wanted}
 
 
-def chat_port(settings: Settings, http: httpx.AsyncClient, worker: Worker | None) -> ModelClient:
+def chat_port(
+    settings: Settings, http: httpx.AsyncClient, worker: Worker | None, known: KnownSecrets
+) -> ModelClient:
     """Models, with the cache of their answers."""
     listener_of = no_listener
     if worker:
         listener_of = ChunkPublisher(ChunkProducer(settings, worker.codec, worker.metrics))
     return ModelClient(
-        http_sender(http, secret),
+        http_sender(http, known),
         runtime_of(worker),
         listener_of,
         ResponseCache(settings.responses()),
@@ -72,11 +76,12 @@ def ports_over(
     """The ports that need no engine beside them. `objects` is the URL of another object store than
     that of the settings.
     """
-    sender = http_sender(http, secret)
+    known = KnownSecrets(secret)
+    sender = http_sender(http, known)
     chat = ModelClient(sender, listener_of=listener_of, check_answer=wrong_with)
     return {
         "chat": Remembering(chat),
-        "tool": tool_port(settings, http, fresh, objects=objects),
+        "tool": tool_port(settings, http, fresh, objects=objects, known=known),
     }
 
 
@@ -86,6 +91,7 @@ def tool_port(
     fresh: httpx.AsyncClient | None = None,
     worker: Worker | None = None,
     objects: str = "",
+    known: KnownSecrets | None = None,
 ) -> ToolRunner:
     """Every kind of tools that the settings allow."""
     context = ToolContext(
@@ -96,7 +102,7 @@ def tool_port(
     )
     return ToolRunner(
         context,
-        secret,
+        known or secret,
         runtime_of(worker),
         LargeResults(ObjectStore(objects or settings.object_store())),
         {"kafka": KafkaTools(settings)},

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.redaction import SecretRedactor, without_keys
+from sinks.redaction import KnownSecrets, SecretRedactor, without_keys
 
 KEY = "pk-9f3c2d71aa5e4b"
 SECRETS = {"env:PEAK_KEY": KEY, "env:LOCAL": "ollama", "env:ODD": 'a"b<c>/1234567'}
@@ -40,6 +40,16 @@ def redactor() -> SecretRedactor:
 )
 def test_a_refusal_names_the_secret_and_never_shows_it(text, right):
     assert redactor().redact_refusal(text) == right
+
+
+def test_a_secret_of_another_call_is_replaced_unless_it_is_an_ordinary_word():
+    known = KnownSecrets(SECRETS.__getitem__)
+    for reference in SECRETS:
+        SecretRedactor(known)(reference)
+    other = SecretRedactor(known)
+    assert other.redact(f"{KEY} and ollama") == "env:PEAK_KEY and ollama"
+    other("env:LOCAL")
+    assert other.redact(f"{KEY} and ollama") == "env:PEAK_KEY and env:LOCAL"
 
 
 def test_a_model_may_say_a_word_that_is_used_as_a_key():

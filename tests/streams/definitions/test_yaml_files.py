@@ -146,6 +146,11 @@ def test_a_text_that_looks_like_a_value_is_quoted(text):
     assert yaml_files.load(written) == [text] == yaml.safe_load(written)
 
 
+def test_a_number_where_a_text_has_to_be_is_told(tmp_path):
+    with pytest.raises(folder.DefinitionsError, match=r"x-version.*put it in quotes"):
+        load(tmp_path, "url: http://tools/look\nheaders: {x-version: 1.10}\n")
+
+
 def test_a_schema_that_json_cannot_hold_is_told():
     assert "JSON cannot" in (schema_error({"default": object()}) or "")
     assert "JSON cannot" in (schema_error({"default": float("nan")}) or "")
