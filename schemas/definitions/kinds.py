@@ -46,7 +46,7 @@ class Tenant(Definition):
     at once: one that waits for people or for a time only is not counted. `retention_days` is how
     long ClickHouse keeps the rows that land from now on; without it the setting WEIR_RETENTION_DAYS
     holds. `archive_days` is the same for the archive of all events, whose classes have their own
-    usual time; with `legal_hold` nothing of the tenant leaves the archive.
+    usual time; with `legal_hold` nothing of the tenant that lands from then on leaves the archive.
     """
 
     kind: ClassVar[str] = "tenant"

@@ -183,7 +183,7 @@ class Lane:
 
     def add(self, message: Message, now: float) -> bool:
         """Takes a record; False where it comes again, or another has its offset: then it is left."""
-        offset = _offset(message)
+        offset = offset_of(message)
         if offset <= self.newest:
             return False
         self.newest = offset
@@ -195,7 +195,7 @@ class Lane:
 
     def pass_over(self, message: Message, now: float) -> bool:
         """A record of a class that the sink does not want; False as `add`."""
-        offset = _offset(message)
+        offset = offset_of(message)
         if offset <= self.newest:
             return False
         self.newest = offset
@@ -283,7 +283,7 @@ def next_batch(lanes: Iterable[Lane], limits: Limits, epoch: str, now: float) ->
     if not messages:
         return None
     ranges = {
-        place: Range(_offset(taken[0]), _offset(taken[-1]), ids[place])
+        place: Range(offset_of(taken[0]), offset_of(taken[-1]), ids[place])
         for place, taken in messages.items()
     }
     return SinkBatch(BatchRanges(ranges, epoch), messages)
@@ -295,7 +295,7 @@ def replayed(recorded: BatchRanges, messages: Mapping[Partition, list[Message]])
     """
     for place, found in messages.items():
         one = recorded.ranges[place]
-        if not found or _offset(found[0]) != one.first or _offset(found[-1]) != one.last:
+        if not found or offset_of(found[0]) != one.first or offset_of(found[-1]) != one.last:
             raise RangeLostError(
                 f"{place[0]}[{place[1]}]: records {one.first} to {one.last} were being written when "
                 "a worker stopped, and are gone from the topic. Compare kafka_offset in the tables "
@@ -304,7 +304,16 @@ def replayed(recorded: BatchRanges, messages: Mapping[Partition, list[Message]])
     return SinkBatch(recorded, dict(messages), is_recorded=True)
 
 
-def _offset(message: Message) -> int:
+def partition_of(message: Message) -> Partition:
+    """Topic and partition of a record that was read."""
+    topic = message.topic()
+    partition = message.partition()
+    assert topic is not None and partition is not None, "a record that was read has a place"
+    return topic, partition
+
+
+def offset_of(message: Message) -> int:
+    """The offset of a record that was read."""
     offset = message.offset()
     assert offset is not None, "a record that was read has an offset"
     return offset

@@ -4,6 +4,10 @@ An insert costs ClickHouse the same for one row and for a thousand (13 to 46 ms 
 by the table's columns and views), so only their number counts. A quiet stack writes as soon as the
 shortest age has passed; the busier it is, the more classes each batch has, and the longer it waits
 for the next, up to the longest age, which holds whatever the budget says.
+
+Four kinds of events at 20 a second each, on a busy machine of two cores: at 8 inserts a second
+ClickHouse took 8.7 ms of processor time for one of each kind, at 4 it took 4.3 ms, at 2 it took
+3.6 ms. So 4 is the usual budget. At rest an event could be queried after 0.8 s (p50) and 0.9 s.
 """
 
 from dataclasses import dataclass, replace

@@ -89,11 +89,18 @@ class Reader:
         """
         if not messages or kind not in self._ours or not self._sink.accepts_encoded(kind):
             return None
-        walk, texts, ids, values, begin = walk_of(kind), [], [], [], HEAD.size
-        text, identity = texts.append, ids.append
+        walk = walk_of(kind)
+        if walk is None:
+            return None
+        texts: list[bytes] = []
+        ids: list[bytes] = []
+        values: list[bytes] = []
+        begin = HEAD.size
+        text = texts.append
+        identity = ids.append
         try:
             for message in messages:
-                value = message.value()
+                value = message.value() or b""
                 if not self._written_with_our_schema(kind, value):
                     return None
                 self._check_age(walk(value, begin, text, identity), message)
@@ -104,12 +111,12 @@ class Reader:
         return self._sink.prepare(
             EncodedBatch(
                 kind,
-                [m.partition() for m in messages],
-                [m.offset() for m in messages],
+                [m.partition() or 0 for m in messages],
+                [m.offset() or 0 for m in messages],
                 list(map(seq_of, messages)),
                 values,
                 topic_id,
-                [m.value() for m in messages],
+                [m.value() or b"" for m in messages],
                 [m.key() or b"" for m in messages],
             )
         )
@@ -133,12 +140,12 @@ class Reader:
         return self._sink.prepare(
             Batch(
                 kind,
-                [m.partition() for m, _ in good],
-                [m.offset() for m, _ in good],
+                [m.partition() or 0 for m, _ in good],
+                [m.offset() or 0 for m, _ in good],
                 [seq_of(m) for m, _ in good],
                 [fields for _, fields in good],
                 topic_id,
-                [m.value() for m, _ in good],
+                [m.value() or b"" for m, _ in good],
                 [m.key() or b"" for m, _ in good],
             )
         )
@@ -157,13 +164,13 @@ class Reader:
         return good, bad
 
     def _fields(self, kind: type[Event], message: Message, validate: bool) -> Plain:
-        value = message.value()
+        value = message.value() or b""
         if not validate and kind in self._ours and self._written_with_our_schema(kind, value):
             try:
                 return plain_of_value(kind, value)
             except Exception as error:  # fastavro raises whatever its C code meets in foreign bytes
                 raise DecodeError("not_avro", f"{type(error).__name__}: {error}") from error
-        return plain_of(self._codec.decode(kind, value, message.key()))
+        return plain_of(self._codec.decode(kind, message.value(), message.key()))
 
     def _written_with_our_schema(self, kind: type[Event], value: bytes | None) -> bool:
         if value is None or len(value) < HEAD.size or value[0] != 0:

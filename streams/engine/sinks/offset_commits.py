@@ -25,6 +25,7 @@ from streams.engine.sinks.batches import (
     SinkBatch,
     committed_in,
     metadata_of,
+    partition_of,
 )
 from streams.engine.sinks.decode import Bad
 from streams.engine.transactions import AbortedError, Transactions
@@ -124,8 +125,7 @@ class OffsetCommits:
         )
         self._transactions.begin()
         for each in bad:
-            place = each.message.topic(), each.message.partition()
-            topic_id = batch.recorded.ranges[place].topic_id
+            topic_id = batch.recorded.ranges[partition_of(each.message)].topic_id
             event = letter(each.message, each.reason, each.detail, self._name, now, topic_id)
             self._transactions.produce(
                 self._settings.prefix + event.topic(),

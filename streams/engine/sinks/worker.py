@@ -35,6 +35,7 @@ from streams.engine.sinks.batches import (
     Partition,
     SinkBatch,
     next_batch,
+    partition_of,
     replayed,
 )
 from streams.engine.sinks.budget import InsertPace, LastBatch, due_at
@@ -167,7 +168,7 @@ class SinkWorker:
             (self._consumer.resume, self._paused - wanted),
         ):
             if places:
-                change([TopicPartition(*place) for place in places])
+                change([TopicPartition(topic, number) for topic, number in places])
         self._paused = wanted
 
     def _take(self, messages: list[Message]) -> None:
@@ -176,7 +177,7 @@ class SinkWorker:
         for message in messages:
             error = message.error()
             if error is None:
-                lane = lanes.get((message.topic(), message.partition()))
+                lane = lanes.get(partition_of(message))
                 if lane and not (lane.add if is_wanted(self._types, message) else lane.pass_over)(
                     message, now
                 ):
