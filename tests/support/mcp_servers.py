@@ -86,8 +86,8 @@ class FaultyNetwork(httpx2.AsyncBaseTransport):
 
     `call` and `list` are replies to `tools/call` and `tools/list`; `old_session` is the reply to
     every request of a session but the newest, and the session of the first call is forgotten after
-    it. A reply is `{"result"}`, `{"error"}`, `{"status", "type", "body"}` or `"hang"`. `calls` are
-    the calls that were carried out.
+    it. A reply is `{"result"}`, `{"error"}`, `{"status", "type", "body"}`, `"hang"` or `"lost"`.
+    `calls` are the calls that were carried out.
     """
 
     def __init__(self, case: dict, streamed: bool = False):
@@ -134,6 +134,8 @@ class FaultyNetwork(httpx2.AsyncBaseTransport):
     async def _answer(self, request, said, reply):
         if reply == "hang":
             await asyncio.Event().wait()
+        if reply == "lost":
+            raise httpx2.ReadError("cut")
         return self._reply(request, said, reply)
 
     def _reply(self, request, said, reply, headers=None):
