@@ -80,9 +80,9 @@ def screen_response(
     said: ModelResponded, definitions: Definitions
 ) -> list[VerdictReached | ResponseCleared | ResponseBlocked]:
     """What a model says: its words, and every text in the names and arguments of its tool calls,
-    which stay valid names and JSON.
+    which stay valid names and JSON. What only the model's provider reads again stays as it is.
     """
-    calls = [request.model_dump() for request in said.tool_calls]
+    calls = [request.model_dump(exclude={"opaque"}) for request in said.tool_calls]
     texts = (said.content or "", *texts_of_message(calls))
     seen = _screen(said, "response", texts, definitions)
     if seen.blocked_by:
@@ -93,7 +93,7 @@ def screen_response(
     content = None if said.content is None else seen.texts[0]
     new_calls = replaced_in_message(calls, dict(zip(texts, seen.texts, strict=True)))
     told = tuple(
-        request if new == old else ToolRequest.model_validate(new)
+        request if new == old else ToolRequest.model_validate({**new, "opaque": request.opaque})
         for request, old, new in zip(said.tool_calls, calls, new_calls, strict=True)
     )
     return [*seen.verdicts, said.then(ResponseCleared, content=content, tool_calls=told)]

@@ -15,11 +15,16 @@ Effect = Literal["pure", "idempotent", "reconcilable", "once"]
 
 
 class ToolRequest(Value):
-    """A model's wish to call a tool. `arguments` is JSON text, exactly as the model wrote it."""
+    """A model's wish to call a tool. `arguments` is JSON text, exactly as the model wrote it.
+
+    `opaque` is what its provider sent with it and wants back as it came: signatures and thoughts, as
+    JSON, with the name of who understands them.
+    """
 
     id: str
     name: str
     arguments: str
+    opaque: Personal = ""
 
 
 class Body(Value):

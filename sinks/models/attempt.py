@@ -10,6 +10,7 @@ from schemas.ports import ChatQuestion, Endpoint
 from sinks.http import CallError, OutgoingRequest, Secret, context_headers, request, resolve_secrets
 from sinks.models.protocols import protocol_of
 from sinks.models.reading.call_ids import with_distinct_ids
+from sinks.models.reading.returned import made_by
 from sinks.models.retries import Send
 from sinks.models.sse import OnText, StreamTimeouts, answer_in, read_stream
 from sinks.redaction import SecretRedactor
@@ -33,7 +34,8 @@ def http_sender(http: httpx.AsyncClient, secret: Secret) -> Send:
             error.tell(hidden.redact_refusal(error.detail))
             raise
         calls = with_distinct_ids(answer["tool_calls"], question.messages, question.idempotency_key)
-        return hidden.redact_answer(answer | {"tool_calls": calls})
+        returned = tuple(made_by(call, endpoint) for call in calls)
+        return hidden.redact_answer(answer | {"tool_calls": returned})
 
     async def answered(
         endpoint: Endpoint,

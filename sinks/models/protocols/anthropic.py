@@ -14,6 +14,7 @@ from typing import Any
 from schemas.events.values import Message
 from schemas.ports import ChatQuestion, Endpoint
 from sinks.models.reading.message import MessageStream, answer_of
+from sinks.models.reading.returned import beside_message
 from sinks.models.strict_schema import strict_form
 
 VERSION = "2023-06-01"
@@ -47,7 +48,7 @@ def request_body(endpoint: Endpoint, question: ChatQuestion) -> dict[str, Any]:
     ]
     body: dict[str, Any] = {
         "model": endpoint.upstream,
-        "messages": messages_body(rest),
+        "messages": messages_body(rest, endpoint),
         "max_tokens": question.max_output_tokens or MAX_TOKENS,
     }
     if tools:
@@ -61,7 +62,7 @@ def request_body(endpoint: Endpoint, question: ChatQuestion) -> dict[str, Any]:
     if question.user is not None:
         body["metadata"] = {"user_id": question.user}
     strict = (
-        strict_form(json.loads(question.output_schema))
+        strict_form(json.loads(question.output_schema), circles=False)
         if question.output_schema and endpoint.json_schema
         else None
     )
@@ -76,12 +77,12 @@ def _is_system(message: Message) -> bool:
     return message.role == "system"
 
 
-def messages_body(messages: Any) -> list[dict[str, Any]]:
+def messages_body(messages: Any, endpoint: Endpoint) -> list[dict[str, Any]]:
     """Messages of the user and the assistant in turn: neighbours of one role are one message."""
     made: list[dict[str, Any]] = []
     for message in messages:
         role = "assistant" if message.role == "assistant" else "user"
-        blocks = blocks_of(message)
+        blocks = blocks_of(message, endpoint)
         if blocks and made and made[-1]["role"] == role:
             made[-1]["content"] += blocks
         elif blocks:
@@ -89,7 +90,7 @@ def messages_body(messages: Any) -> list[dict[str, Any]]:
     return made
 
 
-def blocks_of(message: Message) -> list[dict[str, Any]]:
+def blocks_of(message: Message, endpoint: Endpoint) -> list[dict[str, Any]]:
     """A message's blocks; an empty text is none, as the protocol refuses it."""
     if message.role == "tool":
         return [
@@ -100,7 +101,8 @@ def blocks_of(message: Message) -> list[dict[str, Any]]:
             }
         ]
     text = [{"type": "text", "text": message.content}] if (message.content or "").strip() else []
-    return text + [
+    thoughts = beside_message(message, endpoint).get("thoughts", [])
+    return [*thoughts, *text] + [
         {
             "type": "tool_use",
             "id": tool_id(call.id),

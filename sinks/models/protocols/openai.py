@@ -6,6 +6,7 @@ from typing import Any
 from schemas.events.values import Message
 from schemas.ports import ChatQuestion, Endpoint
 from sinks.models.reading.completion import CompletionStream, answer_of
+from sinks.models.reading.returned import beside_call, beside_message
 from sinks.models.strict_schema import strict_form
 
 
@@ -17,7 +18,7 @@ def request_body(endpoint: Endpoint, question: ChatQuestion) -> dict[str, Any]:
     """The request. A setting that is not given is left out."""
     body: dict[str, Any] = {
         "model": endpoint.upstream,
-        "messages": [message_body(m) for m in question.messages],
+        "messages": [message_body(m, endpoint) for m in question.messages],
     }
     if question.tools:
         body["tools"] = [
@@ -63,7 +64,8 @@ def response_format(schema: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def message_body(message: Message) -> dict[str, Any]:
+def message_body(message: Message, endpoint: Endpoint) -> dict[str, Any]:
+    """A message, with what this endpoint sent beside it and wants back."""
     body: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
         body["tool_calls"] = [
@@ -71,9 +73,11 @@ def message_body(message: Message) -> dict[str, Any]:
                 "id": call.id,
                 "type": "function",
                 "function": {"name": call.name, "arguments": call.arguments},
+                **beside_call(call, endpoint),
             }
             for call in message.tool_calls
         ]
+        body |= beside_message(message, endpoint)
     if message.tool_call_id is not None:
         body["tool_call_id"] = message.tool_call_id
     if message.name is not None:

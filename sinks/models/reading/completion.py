@@ -9,7 +9,8 @@ from sinks.http import CallError, preview
 from sinks.models.provider_errors import attach_usage, provider_error, reported_error
 from sinks.models.reading.answer import ReadAnswer
 from sinks.models.reading.endings import OPENAI
-from sinks.models.reading.tool_calls import CallParts
+from sinks.models.reading.returned import ReasoningDetails, with_returned
+from sinks.models.reading.tool_calls import CallParts, extra_of
 from sinks.models.reading.values import (
     TextParts,
     arguments_of,
@@ -17,9 +18,11 @@ from sinks.models.reading.values import (
     mapping_of,
     name_of,
     text_of,
+    whole_text,
 )
 
 DONE = "[DONE]"
+RETURNED = ("reasoning_content", "reasoning_details", "extra_content")
 READING_FAILS = (KeyError, IndexError, TypeError, AttributeError, ValueError)
 """What reading raises where a body is not in the protocol."""
 
@@ -49,7 +52,9 @@ def _answer_of(said: Any) -> dict[str, Any]:
     read = ReadAnswer(
         model=name_of(body.get("model")),
         content=text_of(message.get("content")) or text_of(message.get("refusal")),
-        calls=tuple(map(call_of, calls_in(message))),
+        calls=with_returned(
+            map(call_of, calls_in(message)), map(extra_of, calls_in(message)), reasoning_of(message)
+        ),
         ended=choice.get("finish_reason"),
         usage=usage_of(body.get("usage")),
         service_tier=body.get("service_tier"),
@@ -71,7 +76,16 @@ def call_of(call: dict[str, Any]) -> ToolRequest:
     if not name:
         raise TypeError("a call without the name of its tool")
     arguments = arguments_of(function.get("arguments"))
-    return ToolRequest(id=name_of(call.get("id")), name=name, arguments=arguments or "{}")
+    return ToolRequest(
+        id=whole_text(name_of(call.get("id"))),
+        name=whole_text(name),
+        arguments=whole_text(arguments or "{}"),
+    )
+
+
+def reasoning_of(message: dict[str, Any]) -> dict[str, Any]:
+    """What came beside a message and its provider wants back."""
+    return {name: message[name] for name in RETURNED if message.get(name)}
 
 
 class CompletionStream:
@@ -89,6 +103,9 @@ class CompletionStream:
         self._text = TextParts()
         self._calls = CallParts()
         self._text_size = 0
+        self._reasoning = TextParts()
+        self._details = ReasoningDetails()
+        self._extra: dict[str, Any] = {}
 
     @property
     def finished(self) -> bool:
@@ -124,14 +141,25 @@ class CompletionStream:
         text = text_of(delta.get("content")) or text_of(delta.get("refusal"))
         self._text_size += len(text)
         shown = self._text.add(text) if text else ""
-        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        thought = text_of(delta.get("reasoning_content"))
+        self._reasoning.add(thought)
+        for part in items_of(delta.get("reasoning_details")):
+            self._details.add(mapping_of(part))
+        self._extra |= mapping_of(delta.get("extra_content"))
+        thought = thought or delta.get("reasoning") or delta.get("reasoning_details")
         return shown if text or thought or calls else None
 
     def usage(self) -> ReportedUsage:
         return self._usage
 
     def body(self) -> dict[str, Any]:
-        message = {"content": self._text.whole() or None, "tool_calls": self._calls.body()}
+        message = {
+            "content": self._text.whole() or None,
+            "tool_calls": self._calls.body(),
+            "reasoning_content": self._reasoning.whole(),
+            "reasoning_details": self._details.whole(),
+            "extra_content": self._extra,
+        }
         choice = {"message": message, "finish_reason": self._finish_reason, "error": self._error}
         return {
             "model": self._model,

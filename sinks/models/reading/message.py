@@ -11,6 +11,7 @@ from sinks.models.provider_errors import attach_usage, provider_error, reported_
 from sinks.models.reading.answer import ReadAnswer
 from sinks.models.reading.completion import DONE, READING_FAILS, error_in
 from sinks.models.reading.endings import ANTHROPIC
+from sinks.models.reading.returned import with_returned
 from sinks.models.reading.tool_calls import OpenCall
 from sinks.models.reading.values import (
     TextParts,
@@ -21,6 +22,7 @@ from sinks.models.reading.values import (
     mapping_of,
     name_of,
     text_of,
+    whole_text,
 )
 
 THINKING = ("thinking", "redacted_thinking")
@@ -52,12 +54,16 @@ def _answer_of(said: Any) -> dict[str, Any]:
     if reported:
         raise reported
     blocks = blocks_in(body["content"])
+    used = [block for block in blocks if block.get("type") == "tool_use"]
+    thoughts = [block for block in blocks if block.get("type") in THINKING]
     usage = body.get("usage")
     tier = usage.get("service_tier") if isinstance(usage, dict) else body.get("service_tier")
     read = ReadAnswer(
         model=name_of(body.get("model")),
         content="".join(text_of(block.get("text")) for block in blocks if is_text(block)),
-        calls=tuple(call_of(block) for block in blocks if block.get("type") == "tool_use"),
+        calls=with_returned(
+            map(call_of, used), [{}] * len(used), {"thoughts": thoughts} if thoughts else {}
+        ),
         ended=body.get("stop_reason"),
         usage=usage_of(usage),
         service_tier=tier,
@@ -84,7 +90,11 @@ def call_of(block: dict[str, Any]) -> ToolRequest:
     if not name:
         raise TypeError("a call without the name of its tool")
     arguments = arguments_of(block.get("input"))
-    return ToolRequest(id=name_of(block.get("id")), name=name, arguments=arguments or "{}")
+    return ToolRequest(
+        id=whole_text(name_of(block.get("id"))),
+        name=whole_text(name),
+        arguments=whole_text(arguments or "{}"),
+    )
 
 
 class OpenBlock:

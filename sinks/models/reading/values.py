@@ -81,6 +81,11 @@ def joined(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def whole_text(text: str) -> str:
+    """The text as it can be encoded: halves of characters are joined or replaced."""
+    return text if text.isascii() else joined(text)
+
+
 class TextParts:
     """A text that comes in parts. Half a character waits for its other half."""
 
@@ -96,8 +101,7 @@ class TextParts:
         if text and HIGH_SURROGATES[0] <= text[-1] <= HIGH_SURROGATES[1]:
             self._half = text[-1]
             text = text[:-1]
-        return text if text.isascii() else joined(text)
+        return whole_text(text)
 
     def whole(self) -> str:
-        text = "".join(self._parts)
-        return text if text.isascii() else joined(text)
+        return whole_text("".join(self._parts))

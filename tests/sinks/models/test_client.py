@@ -255,7 +255,8 @@ def test_an_answer_cut_off_before_its_first_word_is_an_answer():
 
 
 def test_text_that_is_no_unicode_can_be_sent():
-    assert json.dumps(message_body(Message(role="user", content="\ud83d half"))).encode()
+    message = Message(role="user", content="\ud83d half")
+    assert json.dumps(message_body(message, Endpoint("m", "openai", "http://m", "u"))).encode()
 
 
 @pytest.mark.parametrize(

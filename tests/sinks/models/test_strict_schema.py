@@ -61,7 +61,7 @@ def test_what_a_provider_takes(schema, form):
         closed(a={"type": "object", "properties": {"b": TEXT}}),
         {"anyOf": [closed(a=TEXT), closed(b=TEXT)]},
         closed(a={"not": TEXT}),
-        closed(a=TEXT) | {"$defs": {"A": {}}},
+        closed(a={"$ref": "#/$defs/A"}) | {"$defs": {"A": {}}},
     ],
 )
 def test_with_what_nobody_can_be_strict(schema):
@@ -74,3 +74,40 @@ def test_a_pydantic_model_that_forbids_more_is_one():
         "title": "Pieces",
         "type": "integer",
     }
+
+
+def ref(name):
+    return {"$ref": f"#/$defs/{name}"}
+
+
+PART = closed(name=TEXT, parts={"type": "array", "items": ref("Part")})
+TREE = closed(root=ref("Part")) | {"$defs": {"Part": PART}}
+OLDER = {"$ref": "#/definitions/X"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "form", "without_circles"),
+    [
+        (TREE, TREE, None),
+        (closed(next={"$ref": "#"}), closed(next={"$ref": "#"}), None),
+        (
+            closed(a=ref("A")) | {"$defs": {"A": closed(b=ref("B")), "B": closed(a=ref("A"))}},
+            closed(a=ref("A")) | {"$defs": {"A": closed(b=ref("B")), "B": closed(a=ref("A"))}},
+            None,
+        ),
+        (closed(a=ref("A")) | {"$defs": {"A": ref("A")}}, None, None),
+        (closed(a=ref("A")) | {"$defs": {"A": ref("B"), "B": ref("A")}}, None, None),
+        (
+            closed(a=OLDER) | {"definitions": {"X": TEXT}},
+            closed(a=ref("X")) | {"$defs": {"X": TEXT}},
+            closed(a=ref("X")) | {"$defs": {"X": TEXT}},
+        ),
+        (closed(a=TEXT) | {"$defs": {"Part": PART}}, closed(a=TEXT), closed(a=TEXT)),
+        (closed(a=ref("Gone")), None, None),
+        (closed(a={"$ref": "#/properties/b"}, b=TEXT), None, None),
+        (closed(a={"$ref": "https://x.test/s.json"}), None, None),
+    ],
+)
+def test_references_are_sent_with_what_they_name(schema, form, without_circles):
+    assert strict_form(schema) == form
+    assert strict_form(schema, circles=False) == without_circles

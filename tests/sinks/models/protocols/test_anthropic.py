@@ -109,6 +109,18 @@ def test_a_schema_is_held_to_where_it_can_be():
     )
 
 
+def test_a_schema_that_contains_itself_is_not_sent():
+    part = {
+        "type": "object",
+        "properties": {"parts": {"type": "array", "items": {"$ref": "#/$defs/Part"}}},
+        "required": ["parts"],
+        "additionalProperties": False,
+    }
+    tree = {**part, "$defs": {"Part": part}}
+    asked = replace(QUESTION, output_schema=json.dumps(tree))
+    assert "output_config" not in request_body(replace(ENDPOINT, json_schema=True), asked)
+
+
 @pytest.mark.parametrize("known", ["functions.look:0", "", "ü", "x" * 65, "\ud83d"])
 def test_a_call_of_another_provider_keeps_a_name(known):
     assert tool_id(known) == tool_id(known) != tool_id(known + "y") and len(tool_id(known)) <= 64
@@ -152,7 +164,14 @@ def test_an_answer_is_read_whole():
         "content": "I look.",
         "finish_reason": "tool_calls",
         "service_tier": "priority",
-        "tool_calls": (ToolRequest(id="toolu_1", name="look", arguments='{"order": "Ä-1"}'),),
+        "tool_calls": (
+            ToolRequest(
+                id="toolu_1",
+                name="look",
+                arguments='{"order": "Ä-1"}',
+                opaque=json.dumps({"message": {"thoughts": SAID["content"][:1]}}),
+            ),
+        ),
         "tokens": TOKENS,
         "usage_known": True,
     }
@@ -233,7 +252,10 @@ def test_a_stream_adds_up_to_the_same_answer():
         },
         {"type": "ping"},
         *block(
-            0, {"type": "thinking", "thinking": ""}, {"type": "thinking_delta", "thinking": "hm"}
+            0,
+            {"type": "thinking", "thinking": ""},
+            {"type": "thinking_delta", "thinking": "hm"},
+            {"type": "signature_delta", "signature": "s"},
         ),
         *block(
             1,
@@ -257,7 +279,7 @@ def test_a_stream_adds_up_to_the_same_answer():
     )
     said = answer_of(stream.body())
     assert (
-        stream.over and [text for text in texts if text] == ["I ", "look."] and texts.count("") == 3
+        stream.over and [text for text in texts if text] == ["I ", "look."] and texts.count("") == 4
     )
     none = ToolRequest(id="toolu_2", name="list", arguments="{}")
     assert said == answer_of(SAID) | {"tool_calls": (*answer_of(SAID)["tool_calls"], none)}
