@@ -6,7 +6,6 @@ fails, and answers from the results. `critique` drafts, has the draft criticised
 until the critique is content or the rounds are used up.
 """
 
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +14,8 @@ from processors.agent.conversation.structured_output import instruction
 from processors.agent.modes import CritiqueMode, LoopMode, Mode, PlanMode, WorkflowMode
 from processors.agent.state import Active, ActiveRun
 from processors.agent.workflow.graph import tools_in
+from processors.common.json_schema import InvalidValueError
+from processors.common.model_json import value_in, without_thoughts
 from processors.common.text import cut
 from schemas.definitions.kinds import Agent, Definitions
 from schemas.definitions.patterns import Critique, Plan
@@ -223,6 +224,7 @@ def _done(session: Active, mode: PlanMode, text: str, plan: Plan) -> PatternTurn
     already.
     """
     step, *rest = mode.steps
+    text = without_thoughts(text)
     if not text.lstrip().startswith(FAILED):
         mode = replace(
             mode,
@@ -280,13 +282,9 @@ def _criticised(session: Active, mode: CritiqueMode, text: str, critique: Critiq
 
 
 def _object_in(text: str) -> dict[str, Any] | None:
-    """The object from the first brace of a text to its last: models like to write something around
-    their JSON.
-    """
-    first = text.find("{")
-    last = text.rfind("}")
+    """The object that a model answers; None where there is none, or which one is not clear."""
     try:
-        value = json.loads(text[first : last + 1])
-    except (ValueError, RecursionError):
+        value = value_in(text)
+    except InvalidValueError:
         return None
     return value if isinstance(value, dict) else None

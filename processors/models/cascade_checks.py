@@ -1,17 +1,15 @@
-"""Checks whether a cheap model's answer is good enough, or the next model of the cascade is called."""
+"""Checks whether a cheap model's answer is good enough, or the next of the cascade is called."""
 
-import json
-import re
 from typing import Any
 
-from processors.common.json_schema import violations
+from processors.common.json_schema import InvalidValueError, violations
+from processors.common.model_json import value_in
 from processors.common.text import cut
 from schemas.definitions.routes import Check
 from schemas.ports import ChatAnswer
 
 UNFINISHED = ("length", "content_filter")
 PART_CHARS = 80
-_FENCE = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 
 
 def wrong_with(check: Check, answer: ChatAnswer) -> str | None:
@@ -40,9 +38,8 @@ def wrong_with(check: Check, answer: ChatAnswer) -> str | None:
 
 
 def _no_json(schema: dict[str, Any], text: str) -> str | None:
-    fenced = _FENCE.fullmatch(text)
     try:
-        value = json.loads(fenced[1] if fenced else text)
-    except (ValueError, RecursionError) as error:
+        value = value_in(text)
+    except InvalidValueError as error:
         return f"the answer is no JSON ({cut(str(error), PART_CHARS)})"
     return next(iter(violations(schema, value, most=1)), None)
