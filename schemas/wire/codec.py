@@ -21,6 +21,7 @@ from fastavro.read import SchemaResolutionError
 from pydantic import ValidationError
 
 from schemas.events.base import Event
+from schemas.events.operations import Reason
 from schemas.wire.avro_schema import schema_of
 from schemas.wire.decoder import reader_of
 from schemas.wire.encoder import Write, id_text, writer_of
@@ -49,9 +50,11 @@ class DecodeError(Exception):
     can be read of it.
     """
 
-    def __init__(self, reason: str, detail: str, event: Event | None = None):
+    def __init__(self, reason: Reason, detail: str, event: Event | None = None):
         super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail, self.event = reason, detail, event
+        self.reason: Reason = reason
+        self.detail = detail
+        self.event = event
 
 
 class Ids(Protocol):

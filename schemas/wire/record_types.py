@@ -14,7 +14,7 @@ from schemas.catalogue import event_classes
 from schemas.events.base import Event
 
 TYPE = "ce_type"
-RecordHeaders = Iterable[tuple[str, bytes | None]] | None
+RecordHeaders = Iterable[tuple[str, str | bytes | None]] | None
 
 
 class Record(Protocol):
@@ -39,7 +39,7 @@ def type_of(headers: RecordHeaders) -> str:
     """What the header `ce_type` says; empty where there is none."""
     for name, value in headers or ():
         if name == TYPE and value:
-            return value.decode("utf-8", "replace")
+            return value if isinstance(value, str) else value.decode("utf-8", "replace")
     return ""
 
 

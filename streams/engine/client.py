@@ -36,7 +36,10 @@ def request(tenant: str, agent: str, text: str, **fields: Any) -> AgentRequested
 
 
 class Publisher:
-    """Publishes events from outside the pipeline. `flush` returns when all are on Kafka, or raises."""
+    """Publishes events from outside the pipeline.
+
+    `flush` returns when all are on Kafka, or raises.
+    """
 
     def __init__(self, settings: Settings, codec: Codec):
         self._settings, self._codec = settings, codec

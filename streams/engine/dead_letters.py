@@ -11,6 +11,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,17 +35,28 @@ MARKS = changelog("deadletters", 1)
 BATCH = 500
 
 
-def letter(
-    message: Message, reason: Reason, detail: str, consumer: str, now: datetime, topic_id: str = ""
-) -> DeadLettered:
-    """The dead letter of a record. `consumer` names who could not take it: a stage, a step of it, a
-    sink. With the `topic_id`, where it is known, the letter of another record at the same place of
-    a topic made anew is another.
+@dataclass(frozen=True)
+class Rejection:
+    """Why something becomes a dead letter, and when.
+
+    `consumer` names who could not take it: a stage, a step of it, a sink.
+    """
+
+    reason: Reason
+    detail: str
+    consumer: str
+    at: datetime
+
+
+def letter(message: Message, rejection: Rejection, topic_id: str = "") -> DeadLettered:
+    """The dead letter of a record. With the `topic_id`, where it is known, the letter of another
+    record at the same place of a topic made anew is another.
 
     A value of more than 7 MiB would make a letter that no broker takes: it stays where it stands,
     and `detail` says so.
     """
     source = f"{message.topic()}:{message.partition()}:{message.offset()}"
+    detail = rejection.detail
     value = message.value()
     if value is not None and len(value) > VALUE_BYTES_MAX:
         detail = (
@@ -53,10 +65,10 @@ def letter(
         )
         value = None
     return DeadLettered.about(
-        consumer,
+        rejection.consumer,
         source,
         *filter(None, [topic_id]),
-        at=now,
+        at=rejection.at,
         tenant=tenant_of(message.key()),
         source=source[:200],
         topic_name=message.topic(),
@@ -66,30 +78,24 @@ def letter(
         record_key=message.key(),
         record_value=value,
         headers=as_text(message.headers()),
-        consumer=consumer,
-        reason=reason,
+        consumer=rejection.consumer,
+        reason=rejection.reason,
         detail=readable(detail),
     )
 
 
 def letter_about(
-    event: Event,
-    value: bytes,
-    message: Message,
-    reason: Reason,
-    detail: str,
-    consumer: str,
-    now: datetime,
+    event: Event, value: bytes, message: Message, rejection: Rejection
 ) -> DeadLettered:
     """The dead letter of an event that a stage made of `message` itself, so that it stood nowhere
     yet.
     """
     source = f"{message.topic()}:{message.partition()}:{message.offset()}"
     return DeadLettered.about(
-        consumer,
+        rejection.consumer,
         source,
         event.id,
-        at=now,
+        at=rejection.at,
         tenant=event.tenant,
         source=source[:200],
         topic_name=event.topic(),
@@ -98,30 +104,22 @@ def letter_about(
         record_key=event.partition_key().encode(),
         record_value=value,
         headers=as_text(headers_of(event)),
-        consumer=consumer,
-        reason=reason,
-        detail=readable(detail),
+        consumer=rejection.consumer,
+        reason=rejection.reason,
+        detail=readable(rejection.detail),
     )
 
 
 def letter_of_timer(
-    key: str,
-    place: str,
-    subject: str,
-    partition: int,
-    turn: int,
-    reason: Reason,
-    detail: str,
-    consumer: str,
-    now: datetime,
+    key: str, place: str, subject: str, partition: int, turn: int, rejection: Rejection
 ) -> DeadLettered:
     """The dead letter of a timer or a window that raised: no record caused it, so it has no topic
     to go back to.
     """
-    source = f"{consumer}:{key}:{place}"
+    source = f"{rejection.consumer}:{key}:{place}"
     return DeadLettered.about(
         source,
-        at=now,
+        at=rejection.at,
         tenant=key.partition("/")[0] or UNKNOWN,
         source=source[:200],
         topic_name="",
@@ -129,9 +127,9 @@ def letter_of_timer(
         offset=turn,
         record_key=key.encode(),
         record_value=subject.encode(),
-        consumer=consumer,
-        reason=reason,
-        detail=readable(detail),
+        consumer=rejection.consumer,
+        reason=rejection.reason,
+        detail=readable(rejection.detail),
     )
 
 

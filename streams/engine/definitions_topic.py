@@ -40,7 +40,10 @@ class Follower:
         self._thread.start()
 
     def current_definitions(self) -> Definitions:
-        """The newest snapshot. Waits for the first one; raises what kept the topic from being read."""
+        """The newest snapshot. Waits for the first one.
+
+        Raises RuntimeError where the topic cannot be read any further.
+        """
         if not self._loaded.is_set():
             while not self._loaded.wait(1.0):
                 self._beat()

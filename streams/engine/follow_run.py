@@ -75,7 +75,9 @@ class Reader:
         self._ended = False
 
     def take(self, chunk: ModelChunk) -> Piece | None:
-        """What a chunk adds for this reader; None where it is of another run or attempt, or known."""
+        """What a chunk adds for this reader; None where it is of another run or attempt, or
+        known.
+        """
         attempt = Place(chunk.step, chunk.started_at, chunk.attempt)
         mine = replace(self._place, offset=0)
         if chunk.run != self._run or attempt < mine:

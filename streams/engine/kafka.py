@@ -14,7 +14,7 @@ import logging
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from confluent_kafka import (
     Consumer,
@@ -28,6 +28,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from schemas.wire.codec import Headers
 from streams.config import Settings
 
 log = logging.getLogger(__name__)
@@ -118,6 +119,11 @@ def partition_of(message: Message) -> tuple[str, int]:
     partition = message.partition()
     assert topic is not None and partition is not None
     return topic, partition
+
+
+def record_headers(message: Message) -> Headers | None:
+    """The headers of a record. A message of a consumer has them as pairs."""
+    return cast("Headers | None", message.headers())
 
 
 def admin(settings: Settings) -> AdminClient:
@@ -248,10 +254,11 @@ def read_to(
         while not done:
             beat()
             for message in reader.consume(10_000, 0.05):
-                offset = offset_of(message)
-                if error := message.error():
-                    done = done or (error.code() == KafkaError._PARTITION_EOF and offset >= end)
+                if error := message.error():  # only the end of a partition has an offset for sure
+                    at_end = error.code() == KafkaError._PARTITION_EOF
+                    done = done or (at_end and offset_of(message) >= end)
                     continue
+                offset = offset_of(message)
                 if offset < end:
                     yield message
                 done = done or offset + 1 >= end

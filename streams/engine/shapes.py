@@ -165,9 +165,9 @@ class Call(Generic[E, Q, A, Out]):
     `ask(event) -> request | Impossible`; the port turns a request into a result, a failure being a
     result too; `tell(event, result) -> events`. The requests of one key are made one after the
     other, unless they are not `ordered`. `hints` is the event that a port sends while a request is
-    under way: at most once and outside of the transaction, for whoever reads along. A call is `repeatable` if making it
-    twice harms nobody: the stage of its key makes it then, and makes it again after a crash. All
-    others are made by the call runner.
+    under way: at most once and outside of the transaction, for whoever reads along. A call is
+    `repeatable` if making it twice harms nobody: the stage of its key makes it then, and makes it
+    again after a crash. All others are made by the call runner.
     """
 
     ask: Callable[[E], Q | Impossible] | Callable[[E, Definitions], Q | Impossible]

@@ -154,7 +154,9 @@ def start_logging() -> None:
 
 
 def execute(worker: Worker, run: Any) -> None:
-    """Runs to the end, to SIGTERM, or to an error; a worker that fails ends at once and says why."""
+    """Runs to the end, to SIGTERM, or to an error; a worker that fails ends at once, with the
+    reason in its log.
+    """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stopping.set())
     gc.collect()

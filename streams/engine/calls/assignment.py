@@ -112,9 +112,9 @@ class Holding:
     def put_back_new(self, parts: Iterable[Part]) -> None:
         self.new = [part for part in parts if part.new and part.live]
 
-    def open_record(self, part: Part, message: Message) -> None:
+    def open_record(self, part: Part, offset: int, message: Message) -> None:
         """A question's record is kept until its answer is committed: a dead letter needs it."""
-        part.records[message.offset()] = message
+        part.records[offset] = message
         self.open += 1
         self.open_bytes += len(message)
 
@@ -180,9 +180,10 @@ class Holding:
     def _learn(self, part: Part, found: set[int], ends: dict[Position, int]) -> None:
         if part.new and found:
             raise RuntimeError(
-                f"the offsets of the group are gone, but {part.topic} partition {part.partition} has {len(found)} "
-                f"answers: beginning at the earliest question would ask again what was answered. Commit the group's "
-                f"offsets for it anew (kafka-consumer-groups --reset-offsets), or use another WEIR_PREFIX"
+                f"the offsets of the group are gone, but {part.topic} partition {part.partition} "
+                f"has {len(found)} answers: beginning at the earliest question would ask again "
+                "what was answered. Commit the group's offsets for it anew "
+                "(kafka-consumer-groups --reset-offsets), or use another WEIR_PREFIX"
             )
         part.tracker.learn(found)
         for position, nth in self.answer_places(part).items():
@@ -208,6 +209,6 @@ def check_topics(settings: Settings, steps: tuple[Step, ...], worker: Worker) ->
         counts = {name: len(there[name].partitions) for name in names}
         if len(set(counts.values())) != 1:
             raise SystemExit(
-                f"questions and answers must have one partition count, {step.name} has {counts}: create "
-                f"the topics anew under another WEIR_PREFIX"
+                f"questions and answers must have one partition count, {step.name} has {counts}: "
+                "create the topics anew under another WEIR_PREFIX"
             )

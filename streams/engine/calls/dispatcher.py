@@ -162,7 +162,7 @@ class Lanes:
     def _dispatch(self, questions: list[Question]) -> None:
         for question in questions:
             key = question.part.topic, question.event.partition_key()
-            if not question.part.step.by.ordered:
+            if not question.part.step.call.ordered:
                 key = question.part.topic, f"{question.part.partition}@{question.offset}"
             lane = self._lanes.get(key)
             if lane is None:
@@ -178,7 +178,8 @@ class Lanes:
             question.part.running += 1
             try:
                 await self._one(question)
-            except Exception as error:  # a lane that stopped would keep its key for ever: the Kafka thread raises it
+            except Exception as error:
+                # A lane that stopped would keep its key for ever: the Kafka thread raises it.
                 self.done.put(error)
             question.part.running -= 1
             lane.popleft()
@@ -208,7 +209,7 @@ class Lanes:
                 return None
             definitions = self._definitions()
             try:
-                asked = question.part.step.by.run_ask(question.event, definitions)
+                asked: Any = question.part.step.call.run_ask(question.event, definitions)
             except Exception as error:
                 return await self._ended(question, _dead(error))
             if question.started:
@@ -222,7 +223,7 @@ class Lanes:
     def _may_be_asked(self, question: Question) -> bool:
         """Whether of a call that was begun before a crash somebody can say if it happened."""
         try:
-            asked = question.part.step.by.run_ask(question.event, self._definitions())
+            asked = question.part.step.call.run_ask(question.event, self._definitions())
         except Exception as error:
             log.error("what was begun before a crash cannot be asked about", exc_info=error)
             return False
@@ -251,7 +252,7 @@ class Lanes:
         return await granted and self._may_begin() and question.part.live
 
     async def _answer(self, question: Question, asked: Any, definitions: Definitions) -> Outcome:
-        name = question.part.step.by.port
+        name = question.part.step.call.port
         answer = await answer_of(
             name, self._ports[name], question.event, asked, self.endings, self._report
         )
@@ -259,7 +260,7 @@ class Lanes:
 
     async def _told(self, question: Question, answer: Any, definitions: Definitions) -> Outcome:
         try:
-            told = question.part.step.by.run_tell(question.event, answer, definitions)
+            told = question.part.step.call.run_tell(question.event, answer, definitions)
             return Outcome(tuple(told))
         except Exception as error:
             return _outcome_of(error)
@@ -292,7 +293,7 @@ def unreadable(step: Step, error: DecodeError, definitions: Definitions) -> Outc
     at = datetime.now(UTC)
     try:
         failure = Failure(error.reason, error.detail, at, at)
-        return Outcome(tuple(step.by.run_tell(error.event, failure, definitions)))
+        return Outcome(tuple(step.call.run_tell(error.event, failure, definitions)))
     except Exception as raised:
         return _outcome_of(raised)
 

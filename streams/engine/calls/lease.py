@@ -40,7 +40,8 @@ class Lease:
         now = time.monotonic()
         if now - self._tick > self._still_s and not self._over.is_set():
             self._end(
-                f"the process stood still for {now - self._tick:.1f} s: another may have taken its place"
+                f"the process stood still for {now - self._tick:.1f} s: another may have taken "
+                "its place"
             )
         return now
 

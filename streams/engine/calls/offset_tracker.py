@@ -134,7 +134,8 @@ def decode(offset: int, metadata: str) -> tuple[int, set[int], set[int], list[in
     if len(parts) != 5 or parts[0] != "1":
         raise ValueError(
             f"the metadata of the committed offset {offset} was written by something else: "
-            f"{metadata[:60]!r}. Commit the offset again without metadata, or use a new WEIR_PREFIX."
+            f"{metadata[:60]!r}. Commit the offset again without metadata, or use a new "
+            "WEIR_PREFIX."
         )
     unfinished, started = ({offset + n for n in unpack(part)} for part in parts[2:4])
     return offset + int(parts[1]), unfinished, started, [int(n) for n in parts[4].split(",") if n]

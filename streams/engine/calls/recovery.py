@@ -13,7 +13,16 @@ from collections.abc import Callable, Mapping
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streams.config import Settings
-from streams.engine.kafka import ANSWER_S, FETCH_BYTES, RECONNECT, log, patiently
+from streams.engine.kafka import (
+    ANSWER_S,
+    FETCH_BYTES,
+    RECONNECT,
+    log,
+    offset_of,
+    partition_of,
+    patiently,
+    record_headers,
+)
 
 HEADER = "weir_asked"
 PLACE = re.compile(rb"([a-zA-Z0-9._-]{1,249})/([0-9]{1,18})")
@@ -29,9 +38,10 @@ def question_of(message: Message) -> tuple[Position, int] | None:
     """The partition and offset of the question that a record answers; None where it bears no such
     header.
     """
-    for name, value in message.headers() or ():
-        if name == HEADER and value and (found := PLACE.fullmatch(value)):
-            return (found[1].decode(), message.partition()), int(found[2])
+    for name, value in record_headers(message) or ():
+        if name == HEADER and isinstance(value, bytes) and (found := PLACE.fullmatch(value)):
+            _, number = partition_of(message)
+            return (found[1].decode(), number), int(found[2])
     return None
 
 
@@ -64,7 +74,8 @@ class Answers:
 
         Call it after `committed()` of the questions: then no transaction of theirs is open.
         """
-        ends, left = {}, {}
+        ends: dict[Position, int] = {}
+        left: dict[Position, int] = {}
         for position, start in starts.items():
             low, high = patiently(
                 lambda at=position: self._ends.get_watermark_offsets(
@@ -77,20 +88,19 @@ class Answers:
                 left[position] = max(start, low)
         found: dict[Position, set[int]] = defaultdict(set)
         self._reader.assign(
-            [TopicPartition(*position, offset) for position, offset in left.items()]
+            [TopicPartition(topic, number, offset) for (topic, number), offset in left.items()]
         )
         while left:
             self._beat()
             for message in self._reader.consume(5_000, 0.05):
-                position = message.topic(), message.partition()
+                passed = 0
                 if self._is_answer(message):
                     asked = question_of(message)
                     if asked:
                         found[asked[0]].add(asked[1])
-                    passed = message.offset() + 1
-                else:
-                    passed = message.offset()
-                if passed >= ends[position]:
+                    passed = 1
+                position = partition_of(message)
+                if offset_of(message) + passed >= ends[position]:
                     left.pop(position, None)
         self._reader.unassign()
         return found, ends

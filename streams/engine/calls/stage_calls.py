@@ -207,15 +207,16 @@ class StageCalls:
             self.running -= 1
 
     async def _answer(self, call: Asked, again: bool) -> Any:
-        by, now = call.step.by, datetime.now(UTC)
+        by, now = call.step.call, datetime.now(UTC)
         if call.attempt >= ATTEMPTS_MAX:
             detail = f"it was asked {call.attempt} times, and no process lived to hear an answer"
             return Failure("asked_too_often", detail, now, now, call.attempt)
         try:
             asked = by.run_ask(call.event, self._definitions())
             port = self._ports[by.port]
-            if getattr(asked, "effect", "pure") not in REPEATABLE:
-                raise TypeError(f"{call.step.name} asks what must not be repeated: {asked.effect}")
+            effect = getattr(asked, "effect", "pure")
+            if effect not in REPEATABLE:
+                raise TypeError(f"{call.step.name} asks what must not be repeated: {effect}")
         except Exception as error:
             log.exception("a question cannot be made")
             unaskable = UnaskableError(f"{type(error).__name__}: {error}")

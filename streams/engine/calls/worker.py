@@ -16,7 +16,14 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 
 from schemas.events.base import Event
 from schemas.events.operations import DeadLettered
@@ -42,7 +49,7 @@ from streams.engine.calls.dispatcher import (
 )
 from streams.engine.calls.lease import Lease
 from streams.engine.calls.pacing import wait_s
-from streams.engine.dead_letters import ShareLimit, letter
+from streams.engine.dead_letters import Rejection, ShareLimit, letter
 from streams.engine.shapes import Step, kinds
 from streams.engine.transactions import AbortedError, LostError, Transactions
 from streams.engine.worker import Worker
@@ -135,7 +142,7 @@ class Calls:
         hold.close()
 
     def _wait_s(self) -> float:
-        """How long to wait for a record: long at rest, shorter where an answer may come meanwhile."""
+        """How long to wait for a record: long at rest, less where an answer may come meanwhile."""
         if self._finished or self._marks or self._holding.new:
             return max(0.0, self._committed_at + GAP_S - time.monotonic())
         if not self._holding.open:
@@ -143,7 +150,7 @@ class Calls:
         return wait_s(time.monotonic() - self._moved_at)
 
     def _take(self, wait_s: float) -> None:
-        """Waits for questions, reads as many as there is room for, and gives them to their lanes."""
+        """Waits for questions, reads as many as there is room for, and gives them to the lanes."""
         hold = self._holding
         free = 2 * self._settings.calls_at_once - hold.open
         hold.pace(self._consumer, free > 0 and hold.open_bytes < OPEN_BYTES_MAX)
@@ -151,18 +158,20 @@ class Calls:
         first = self._consumer.poll(wait_s)
         more = self._consumer.consume(max(1, min(READ_MAX, free)), 0) if first else []
         for message in (first, *more) if first else ():
-            if message.error() is not None:
-                self._heed(message)
+            error = message.error()
+            if error is not None:
+                self._heed(error)
                 continue
-            part = hold.parts.get((message.topic(), message.partition()))
-            if part is None or message.offset() < part.tracker.next_offset:
+            part = hold.parts.get(kafka.partition_of(message))
+            offset = kafka.offset_of(message)
+            if part is None or offset < part.tracker.next_offset:
                 continue
-            again = message.offset() in part.tracker.left
-            if part.tracker.take(message.offset()):
-                hold.open_record(part, message)
-                questions += self._question(part, message, again)
+            again = offset in part.tracker.left
+            if part.tracker.take(offset):
+                hold.open_record(part, offset, message)
+                questions += self._question(part, offset, message, again)
             else:
-                skipped.append(Place(part.topic, part.partition, message.offset()))
+                skipped.append(Place(part.topic, part.partition, offset))
         if questions:
             self._moved_at = time.monotonic()
             self._lanes.dispatch(questions)
@@ -173,9 +182,8 @@ class Calls:
             self._lag_at = time.monotonic()
             hold.say(self._consumer)
 
-    def _question(self, part: Part, message: Message, again: bool) -> list[Question]:
+    def _question(self, part: Part, offset: int, message: Message, again: bool) -> list[Question]:
         [kind] = kinds(part.step.reads)
-        offset = message.offset()
         try:
             event = self._worker.codec.decode(kind, message.value(), message.key())
         except DecodeError as error:
@@ -183,8 +191,7 @@ class Calls:
             return []
         return [Question(part, offset, event, started=offset in part.tracker.started, again=again)]
 
-    def _heed(self, message: Message) -> None:
-        error = message.error()
+    def _heed(self, error: KafkaError) -> None:
         if kafka.is_fatal(error):
             raise LostError(f"consumer: {error.str()}")
         log.warning("consumer: %s %s", error.name(), error.str())
@@ -218,13 +225,12 @@ class Calls:
         if not done.part.live or done.offset not in done.part.records:
             return
         message, dead = done.part.records[done.offset], done.outcome.dead
+        records: list[Record] = []
         try:
             records = [self._record(event, message) for event in done.outcome.events]
         except ObjectStoreError:
             raise
-        except (
-            Exception
-        ) as error:  # an answer that is no event of its class, or that no broker takes
+        except Exception as error:  # an answer that no class of event, or no broker, takes
             log.exception("an answer cannot be written")
             dead = ("error", f"its answer cannot be written: {type(error).__name__}: {error}")
         if dead:
@@ -237,21 +243,22 @@ class Calls:
     def _record(self, event: Event, message: Message) -> Record:
         value = self._worker.codec.encode(event)
         if len(value) > RECORD_BYTES_MAX:
-            raise ValueError(
-                f"{type(event).__name__} of {len(value)} bytes: a record may have {RECORD_BYTES_MAX}"
-            )
-        headers = headers_of(event, traceparent_of(event, trace_of(message.headers())))
-        headers.append(recovery.header(message.topic(), message.offset()))
+            name = type(event).__name__
+            raise ValueError(f"{name} of {len(value)} bytes: a record may have {RECORD_BYTES_MAX}")
+        topic, number = kafka.partition_of(message)
+        trace = trace_of(kafka.record_headers(message))
+        headers = headers_of(event, traceparent_of(event, trace))
+        headers.append(recovery.header(topic, kafka.offset_of(message)))
         return (
             self._settings.prefix + event.topic(),
             value,
             event.partition_key().encode(),
             headers,
-            message.partition(),
+            number,
         )
 
     def _letter(self, message: Message, reason: Any, detail: str) -> Record:
-        made = letter(message, reason, detail, NAME, datetime.now(UTC))
+        made = letter(message, Rejection(reason, detail, NAME, datetime.now(UTC)))
         self._worker.metrics.count("weir_dead_letters", consumer=NAME, reason=reason)
         return (
             self._settings.prefix + DeadLettered.topic(),
@@ -317,7 +324,7 @@ class Calls:
         metrics.observe("weir_transaction_seconds", seconds, consumer=NAME)
 
     def _grantable(self, marks: list[Mark]) -> tuple[list[Mark], list[Mark]]:
-        """Marks that can be committed now, and those that have to wait until others are answered."""
+        """Marks that can be committed now, and those that wait until others are answered."""
         now: dict[Part, list[Mark]] = {}
         later = []
         for mark in marks:
@@ -334,10 +341,12 @@ class Calls:
         self, part: Part, topic: str, value: bytes, key: bytes, headers: Headers, partition: int
     ) -> None:
         def delivered(error: Any, message: Message) -> None:
-            place = self._holding.answer_places(part).get((topic, message.partition()))
-            if error is None and place is not None:
+            if error is not None:
+                return
+            place = self._holding.answer_places(part).get(kafka.partition_of(message))
+            if place is not None:
                 part.tracker.positions[place] = max(
-                    part.tracker.positions[place], message.offset() + 1
+                    part.tracker.positions[place], kafka.offset_of(message) + 1
                 )
 
         while True:

@@ -16,6 +16,7 @@ from typing import Any
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from schemas.events.base import Event
+from schemas.events.operations import Reason
 from schemas.wire.codec import HEAD, Codec, DecodeError
 from schemas.wire.plain_values import Plain, plain_of, plain_of_value
 from schemas.wire.record_types import RecordTypes, UnknownRecordTypeError
@@ -36,7 +37,7 @@ class Bad:
     """A record for the dead letters, and why."""
 
     message: Message
-    reason: str
+    reason: Reason
     detail: str
 
 

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from schemas.wire.codec import headers_of
 from streams.config import Settings
 from streams.engine import kafka
-from streams.engine.dead_letters import ShareLimit, letter
+from streams.engine.dead_letters import Rejection, ShareLimit, letter
 from streams.engine.sinks.batches import (
     BatchRanges,
     Committed,
@@ -126,7 +126,8 @@ class OffsetCommits:
         self._transactions.begin()
         for each in bad:
             topic_id = batch.recorded.ranges[partition_of(each.message)].topic_id
-            event = letter(each.message, each.reason, each.detail, self._name, now, topic_id)
+            rejection = Rejection(each.reason, each.detail, self._name, now)
+            event = letter(each.message, rejection, topic_id)
             self._transactions.produce(
                 self._settings.prefix + event.topic(),
                 self._worker.codec.encode(event),

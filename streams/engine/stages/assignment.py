@@ -118,15 +118,19 @@ class Ownership:
         numbers = by_topic[self._topics[0]]
         if any(those != numbers for those in by_topic.values()):
             raise RuntimeError(
-                f"the group's assignor split partition numbers: {by_topic}. All members must use the "
-                f"assignor `range` and all topics of a stage must have the same partition count"
+                f"the group's assignor split partition numbers: {by_topic}. All members must use "
+                "the assignor `range` and all topics of a stage must have the same partition count"
             )
         return sorted(numbers)
 
     def _restored(
         self, consumer: Consumer, numbers: Iterable[int], aside: dict[int, Partition]
     ) -> dict[int, Partition]:
-        began, found, left = time.perf_counter(), {}, list(numbers)
+        began = time.perf_counter()
+        left = list(numbers)
+        found: dict[int, Partition] = {}
+        read: dict[int, Partition] = {}
+        committed: dict[int, Place] = {}
         for attempt in range(READS):
             committed = self._committed(consumer, left)
             found |= {
@@ -171,9 +175,10 @@ class Ownership:
     def _ahead(self, partition: Partition, committed: Place) -> Partition:
         if partition.place.turn < committed.turn:
             raise RuntimeError(
-                f"state of {self._name} partition {partition.number} is lost: its changelog ends at turn "
-                f"{partition.place.turn}, the group has committed turn {committed.turn}. Bring the changelog topic "
-                f"back, or delete the group's offsets to compute the state anew from the beginning"
+                f"state of {self._name} partition {partition.number} is lost: its changelog ends "
+                f"at turn {partition.place.turn}, the group has committed turn {committed.turn}. "
+                "Bring the changelog topic back, or delete the group's offsets to compute the "
+                "state anew from the beginning"
             )
         log.warning(
             "the changelog is ahead of the offsets and is the truth partition=%d", partition.number

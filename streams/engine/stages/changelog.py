@@ -19,7 +19,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.wire.topics import MESSAGE_BYTES_MAX
 from streams.config import Settings
-from streams.engine.kafka import ANSWER_S, FETCH_BYTES, PATIENCE_S, RECONNECT, is_fatal, patiently
+from streams.engine.kafka import (
+    ANSWER_S,
+    FETCH_BYTES,
+    PATIENCE_S,
+    RECONNECT,
+    is_fatal,
+    offset_of,
+    patiently,
+)
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +78,8 @@ class Place:
     def committed(cls, positions: Iterable[TopicPartition]) -> "Place":
         """What the group committed: offsets, and the turn out of their metadata."""
         known = [position for position in positions if position.offset >= 0]
-        turns = [
-            int(position.metadata) for position in known if (position.metadata or "").isdigit()
-        ]
+        metadata = [position.metadata or "" for position in known]
+        turns = [int(text) for text in metadata if text.isdigit()]
         return cls(max(turns, default=0), {position.topic: position.offset for position in known})
 
 
@@ -130,24 +137,17 @@ class Restorer:
             first = self._reader.poll(0.1)
             for message in () if first is None else (first, *self._reader.consume(20_000, 0)):
                 partition = message.partition()
-                end = waiting.get(partition)
-                if end is None:
+                if partition is None or (end := waiting.get(partition)) is None:
                     continue
-                reached = message.offset()
-                if message.error() is None and reached < end:
-                    value = message.value()
-                    if value is None:
-                        cells[partition].pop(message.key(), None)
-                    else:
-                        cells[partition][message.key()] = value
+                error = message.error()
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    if is_fatal(error):
+                        raise KafkaException(error)
+                    continue
+                reached = offset_of(message)
+                if error is None and reached < end:
+                    _set(cells[partition], message.key() or b"", message.value())
                     reached += 1
-                elif (
-                    message.error() is not None
-                    and message.error().code() != KafkaError._PARTITION_EOF
-                ):
-                    if is_fatal(message.error()):
-                        raise KafkaException(message.error())
-                    continue
                 if reached >= end:
                     del waiting[partition]
             if waiting and time.monotonic() > deadline:
@@ -168,3 +168,10 @@ class Restorer:
     def close(self) -> None:
         self._ends.close()
         self._reader.close()
+
+
+def _set(cells: dict[bytes, bytes], key: bytes, value: bytes | None) -> None:
+    if value is None:
+        cells.pop(key, None)
+    else:
+        cells[key] = value

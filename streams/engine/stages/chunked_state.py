@@ -8,7 +8,7 @@ are. What changes in an earlier part is written anew from there on. A conversati
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -29,20 +29,31 @@ def _classes_of(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
+@dataclass(frozen=True)
+class GrowingField:
+    """The field of a state class that grows at its end, and how its items are written."""
+
+    name: str
+    items: TypeAdapter
+
+    @classmethod
+    def of(cls, state_class: Any) -> "GrowingField | None":
+        """The field that the class names in `GROWS`; None where it names none."""
+        name = getattr(state_class, "GROWS", None)
+        if name is None:
+            return None
+        return cls(name, TypeAdapter(get_type_hints(state_class, include_extras=True)[name]))
+
+
 class Parts:
     """Of one fold: which items of which key's state are sealed, part by part."""
 
     def __init__(self, kind: Any, adapter: TypeAdapter):
         self._adapter = adapter
         classes = _classes_of(kind)
+        self._growing = GrowingField.of(classes[0])
         # A union writes its members at half the speed of their own classes.
         self._writers = {one: TypeAdapter(one) for one in classes} if len(classes) > 1 else {}
-        self.field: str | None = getattr(classes[0], "GROWS", None)
-        self._items = (
-            TypeAdapter(get_type_hints(classes[0], include_extras=True)[self.field])
-            if self.field
-            else None
-        )
         self._sealed: dict[str, list[tuple]] = {}
         self._unjoined: dict[str, tuple[int, bytes]] = {}
         self._loose: dict[str, dict[int, bytes]] = {}
@@ -51,24 +62,26 @@ class Parts:
         """The records that bring the changelog from what it has of the key to this state; None is
         no state.
         """
-        before = self._sealed.pop(key, []) if self.field else []
+        growing = self._growing
+        before = [] if growing is None else self._sealed.pop(key, [])
         if state is None:
             yield None, None
             yield from ((number, None) for number in range(len(before)))
             return
-        if self.field is None:
+        if growing is None:
             yield None, self._dumped(state)
             return
-        kept, place = self._kept(before, getattr(state, self.field))
-        rest = getattr(state, self.field)[place:]
-        whole = self._dumped(replace(state, **{self.field: rest}) if place else state)
+        items = getattr(state, growing.name)
+        kept, place = self._kept(before, items)
+        rest = items[place:]
+        whole = self._dumped(replace(state, **{growing.name: rest}) if place else state)
         if (
             len(whole) > WHOLE_BYTES
-            and len(sealed := self._items.dump_json(rest)) > WHOLE_BYTES // 2
+            and len(sealed := growing.items.dump_json(rest)) > WHOLE_BYTES // 2
         ):
             yield len(kept), sealed
             kept.append(rest)
-            whole = self._dumped(replace(state, **{self.field: ()}))
+            whole = self._dumped(replace(state, **{growing.name: ()}))
         yield from ((number, None) for number in range(len(kept), len(before)))
         if kept:
             self._sealed[key] = kept
@@ -111,20 +124,16 @@ class Parts:
         (count, text), loose = self._unjoined[key], self._loose.get(key, {})
         if not all(number in loose for number in range(count)):
             return None
+        growing = self._growing
+        if growing is None:
+            raise ValueError(f"the state of {key!r} is stored in parts, and its class has no GROWS")
         del self._unjoined[key]
-        sealed = [self._items.validate_json(loose[number]) for number in range(count)]
+        sealed = [growing.items.validate_json(loose[number]) for number in range(count)]
         self._loose.pop(key, None)
         self._sealed[key] = sealed
         state = self._adapter.validate_json(text)
-        return replace(
-            state,
-            **{
-                self.field: (
-                    *(item for part in sealed for item in part),
-                    *getattr(state, self.field),
-                )
-            },
-        )
+        items = (*(item for part in sealed for item in part), *getattr(state, growing.name))
+        return replace(state, **{growing.name: items})
 
     @property
     def incomplete(self) -> list[str]:

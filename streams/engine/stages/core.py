@@ -30,7 +30,10 @@ Record = tuple[bytes, bytes | None]
 
 @dataclass(frozen=True)
 class Failed:
-    """A timer or a window that raised. `subject` is the wake event, or the window's total, as JSON."""
+    """A timer or a window that raised.
+
+    `subject` is the wake event, or the window's total, as JSON.
+    """
 
     step: str
     key: str
@@ -135,10 +138,13 @@ class Core:
         self._definitions = self._newest()
         noted = self._noted()
         calls = self._calls[key.step]
-        event, step = calls.find(key).event, calls.step
+        call = calls.find(key)
+        if call is None:
+            raise KeyError(f"{key} is not open: ask `waiting` before its answer is taken")
+        event = call.event
         try:
             calls.close(key)
-            told = self._told(step, event, answer)
+            told = self._told(calls.step, event, answer)
             around = [made for made in told if type(made) in self._from_outside]
             queue = [made for made in told if type(made) not in self._from_outside]
             caused = around + self._follow(queue, event.partition_key())
@@ -149,7 +155,7 @@ class Core:
         return caused + self._close_windows()
 
     def _told(self, step: Step, event: Event, answer: Any) -> list[Event]:
-        told = list(step.by.run_tell(event, answer, self._definitions))
+        told = list(step.call.run_tell(event, answer, self._definitions))
         for made in told:
             if type(made) not in self._speaks[step.name]:
                 raise _undeclared(step.name, made)
@@ -232,7 +238,9 @@ class Core:
         return {name: dict(windows.counts) for name, windows in self._windows.items()}
 
     def drain_late(self) -> list[tuple[str, Event]]:
-        """Step and event of every late event since the last call that its window wants a letter of."""
+        """Step and event of every late event since the last call that its window wants a dead
+        letter of.
+        """
         late, self._late = self._late, []
         return late
 
@@ -251,9 +259,9 @@ class Core:
                 continue
             if event.partition_key() != home:
                 raise ValueError(
-                    f"{type(event).__name__} has the key {event.partition_key()!r} and was made of one "
-                    f"with {home!r}: what a stage reads of itself must keep its key; re-key in a "
-                    f"step of its own"
+                    f"{type(event).__name__} has the key {event.partition_key()!r} and was made of "
+                    f"one with {home!r}: what a stage reads of itself must keep its key; re-key in "
+                    "a step of its own"
                 )
             for run, step, may_say in readers:
                 for made in run(event, home):
@@ -349,8 +357,8 @@ class Core:
         lacking += [f"{name} {key}" for name, calls in self._calls.items() for key in calls.join()]
         if lacking:
             raise ValueError(
-                f"the changelog has not all parts of {lacking[0]} ({len(lacking)} states lack some): it was "
-                "changed by hand, or its topic is not compacted but cut off"
+                f"the changelog has not all parts of {lacking[0]} ({len(lacking)} states lack "
+                "some): it was changed by hand, or its topic is not compacted but cut off"
             )
 
 

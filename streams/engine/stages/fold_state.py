@@ -124,6 +124,8 @@ class Folds:
         same in a replay.
         """
         kind = self.fold.wakes
+        if kind is None:
+            raise TypeError(f"{self.name} has no timers: its Fold says no event that `wakes` it")
         tenant, _, rest = key.partition("/")
         fields = {"tenant": tenant, "at": wake_at} | (
             {kind.key: rest} if kind.key != "tenant" else {}

@@ -51,10 +51,12 @@ class Intake:
         fresh, skipped = [], 0
         for message in messages:
             error = message.error()
-            partition = self._ownership.held.get(message.partition())
             if error is not None:
-                self._heed(error, message, partition)
-            elif partition is None or partition.has_seen(message):
+                self._heed(error, message)
+                continue
+            topic, number = kafka.partition_of(message)
+            partition = self._ownership.held.get(number)
+            if partition is None or partition.has_seen(topic, kafka.offset_of(message)):
                 skipped += 1
             else:
                 fresh.append(message)
@@ -72,10 +74,12 @@ class Intake:
         elif own.paused and under_way < READ_AGAIN:
             own.assign(self._consumer)
 
-    def _heed(self, error: KafkaError, message: Message, partition: Partition | None) -> None:
+    def _heed(self, error: KafkaError, message: Message) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
+            topic, number = kafka.partition_of(message)
+            partition = self._ownership.held.get(number)
             if partition is not None:
-                partition.ends[message.topic()] = message.offset()
+                partition.ends[topic] = kafka.offset_of(message)
         elif kafka.is_fatal(error):
             raise LostError(f"consumer: {error.str()}")
         else:
@@ -148,7 +152,7 @@ def partitions_of(
     counts = {name: len(there[name].partitions) for name in (*reads, changelog)}
     if len(set(counts.values())) != 1:
         raise SystemExit(
-            f"the topics of a stage must have one partition count, they have {counts}: a key's records "
-            f"would not meet its state. Create them anew under another WEIR_PREFIX"
+            f"the topics of a stage must have one partition count, they have {counts}: a key's "
+            "records would not meet its state. Create them anew under another WEIR_PREFIX"
         )
     return counts[changelog]

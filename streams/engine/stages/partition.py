@@ -10,6 +10,7 @@ from datetime import datetime
 
 from confluent_kafka import Message
 
+from streams.engine.kafka import offset_of, partition_of
 from streams.engine.stages.changelog import PLACE, Place
 from streams.engine.stages.core import Core
 
@@ -32,13 +33,14 @@ class Partition:
     windows_may_be_open: bool = True
     idle: bool = False
 
-    def has_seen(self, message: Message) -> bool:
-        return message.offset() < self.place.offsets.get(message.topic(), 0)
+    def has_seen(self, topic: str, offset: int) -> bool:
+        """Whether the record at that offset of the topic is taken already."""
+        return offset < self.place.offsets.get(topic, 0)
 
     def pass_over(self, message: Message) -> None:
         """The record is taken: the next one of its topic is due."""
-        topic = message.topic()
-        self.place.offsets[topic] = message.offset() + 1
+        topic, _ = partition_of(message)
+        self.place.offsets[topic] = offset_of(message) + 1
         self.moved.add(topic)
         self.is_busy()
 

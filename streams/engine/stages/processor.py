@@ -37,6 +37,8 @@ from streams.config import Settings
 from streams.engine import dead_letters
 from streams.engine.calls.in_flight import CallKey
 from streams.engine.calls.stage_calls import UnaskableError
+from streams.engine.dead_letters import Rejection
+from streams.engine.kafka import offset_of, partition_of, record_headers
 from streams.engine.monitoring.telemetry import Metrics
 from streams.engine.schema_registry import NotRegisteredError, RegistryUnavailableError
 from streams.engine.shapes import Fold, SessionGap, Step, Window, inputs
@@ -133,18 +135,18 @@ class Taker:
         """From now on this record or answer is a dead letter: what follows from it was tried and
         cannot be written.
         """
-        if not isinstance(origin, CallKey):
-            origin = origin.topic(), origin.partition(), origin.offset()
-        self._refused[origin] = why
+        place = origin if isinstance(origin, CallKey) else _place_of(origin)
+        self._refused[place] = why
 
     def tell(self, metrics: Metrics | None) -> None:
         """What became of the records since the last time, as numbers; of a transaction that was not
         to be, nothing.
         """
-        for reason, count in self.dead.items() if metrics else ():
-            metrics.count("weir_dead_letters", count, consumer=self._name, reason=reason)
-        for outcome, count in self.ended.items() if metrics else ():
-            metrics.count("weir_runs_ended", count, outcome=outcome)
+        if metrics is not None:
+            for reason, count in self.dead.items():
+                metrics.count("weir_dead_letters", count, consumer=self._name, reason=reason)
+            for outcome, count in self.ended.items():
+                metrics.count("weir_runs_ended", count, outcome=outcome)
         self.dead.clear()
         self.ended.clear()
         self.over.clear()
@@ -162,21 +164,22 @@ class Taker:
         Takes the first, and others until `time.perf_counter()` has reached `until`.
         """
         read = [self._read(message) for message in messages]
+        partitions = [held[partition_of(message)[1]] for message in messages]
         latest, oldest = now + self._future, now - self._age
         taken: list[Taken] = []
-        for message, event in zip(messages, read, strict=True):
-            taken.append(self._taken(held[message.partition()], message, event, latest, oldest))
+        for partition, message, event in zip(partitions, messages, read, strict=True):
+            taken.append(self._taken(partition, message, event, latest, oldest))
             if time.perf_counter() >= until:
                 break
         return [
-            self._written(held[message.partition()], message, each, now)
-            for message, each in zip(messages, taken, strict=False)
+            self._written(partition, message, each, now)
+            for partition, message, each in zip(partitions, messages, taken, strict=False)
         ]
 
     def _read(self, message: Message) -> Event | Refusal | None:
-        """The record's event, why it is none, or nothing where its class is not one of this stage."""
+        """The record's event, why it is none, or None where its class is none of this stage's."""
         if self._refused:
-            why = self._refused.get((message.topic(), message.partition(), message.offset()))
+            why = self._refused.get(_place_of(message))
             if why is not None:
                 return "rejected", why
         try:
@@ -201,19 +204,19 @@ class Taker:
         core = partition.core
         if event is None:
             return None, [], core.seq, [], []
-        refusal = event if type(event) is tuple else self._misplaced(event, message, latest, oldest)
         made: list[Event] = []
-        if refusal is None:
+        refusal: Refusal | None
+        if isinstance(event, tuple):
+            refusal = event
+        elif (refusal := self._misplaced(event, message, latest, oldest)) is None:
             try:
                 made = core.take(event)
             except UnprocessableError as error:
                 refusal = "unprocessable", str(error)
-            except (
-                Exception
-            ) as error:  # a processor's mistake: the partition goes on without this record
+            except Exception as error:  # a processor's mistake: the partition goes on without it
                 refusal = "error", f"{type(error).__name__}: {error}"
         self.share.add(refusal is not None)
-        self._ask(partition, trace_of(message.headers()) if made else None)
+        self._ask(partition, trace_of(record_headers(message)) if made else None)
         return refusal, made, core.seq, core.drain_late(), core.drain_failed()
 
     def _ask(self, partition: Partition, trace: str | None) -> None:
@@ -259,9 +262,11 @@ class Taker:
     ) -> list[Record]:
         refusal, made, seq, late, failed = taken
         if refusal is not None:
-            return [self._letter(dead_letters.letter(message, *refusal, self._name, now))]
+            rejection = Rejection(*refusal, self._name, now)
+            return [self._letter(dead_letters.letter(message, rejection))]
         try:
-            number, trace = b"%d" % seq, trace_of(message.headers())
+            number = b"%d" % seq
+            trace = trace_of(record_headers(message))
             records = [self._record(event, trace, number) for event in made]
             if late:
                 records += [self._late(message, step, event, now) for step, event in late]
@@ -277,10 +282,11 @@ class Taker:
         self, event: Event, message: Message, latest: datetime, oldest: datetime
     ) -> Refusal | None:
         """A record on a partition that is not its key's would split the state of the key in two."""
-        home = self._partitioner.of(message.key())
-        if home != message.partition():
+        home = self._partitioner.of(message.key() or b"")
+        number = message.partition()
+        if home != number:
             return "wrong_key", (
-                f"its key belongs on partition {home}, not {message.partition()}: set "
+                f"its key belongs on partition {home}, not {number}: set "
                 f"partitioner=murmur2_random where it is produced"
             )
         if event.at > latest and self._from_outside(message):
@@ -294,21 +300,6 @@ class Taker:
 
     def _from_outside(self, message: Message) -> bool:
         return all(name != SEQ for name, _ in message.headers() or ())
-
-    def _untold(
-        self, partition: Partition, call: OpenQuestion, error: Exception, now: datetime
-    ) -> DeadLettered:
-        return dead_letters.letter_of_timer(
-            call.event.partition_key(),
-            str(call.event.id),
-            to_json(call.event),
-            partition.number,
-            partition.core.seq,
-            "unprocessable" if isinstance(error, UnprocessableError) else "error",
-            f"{type(error).__name__}: {error}",
-            f"{self._name}/{call.step.name}",
-            now,
-        )
 
     def wake(self, partition: Partition, now: datetime) -> list[Record]:
         """What follows from the timers that are due."""
@@ -357,17 +348,9 @@ class Taker:
 
     def _late(self, message: Message, step: str, event: Event, now: datetime) -> Record:
         detail = f"the windows of {step} that its time {event.at.isoformat()} belongs to were over"
-        return self._letter(
-            dead_letters.letter_about(
-                event,
-                self._codec.encode(event),
-                message,
-                "late",
-                detail,
-                f"{self._name}/{step}",
-                now,
-            )
-        )
+        rejection = Rejection("late", detail, f"{self._name}/{step}", now)
+        value = self._codec.encode(event)
+        return self._letter(dead_letters.letter_about(event, value, message, rejection))
 
     def _failures(
         self, failed: list[Failed], partition: Partition, seq: int, now: datetime
@@ -380,10 +363,12 @@ class Taker:
                     each.subject,
                     partition.number,
                     seq,
-                    "unprocessable" if isinstance(each.error, UnprocessableError) else "error",
-                    f"{type(each.error).__name__}: {each.error}",
-                    f"{self._name}/{each.step}",
-                    now,
+                    Rejection(
+                        "unprocessable" if isinstance(each.error, UnprocessableError) else "error",
+                        f"{type(each.error).__name__}: {each.error}",
+                        f"{self._name}/{each.step}",
+                        now,
+                    ),
                 )
             )
             for each in failed
@@ -394,6 +379,10 @@ def span_of(window: Window) -> timedelta:
     """How long after its last event a window may stay open, in event time."""
     length = window.spans.gap if isinstance(window.spans, SessionGap) else window.spans.size
     return length + window.grace
+
+
+def _place_of(message: Message) -> tuple[str, int, int]:
+    return (*partition_of(message), offset_of(message))
 
 
 def now_utc() -> datetime:

@@ -33,7 +33,10 @@ NEVER_MS = milliseconds(NEVER)
 
 
 def length_ms(name: str, length: timedelta, least_ms: int = 1) -> int:
-    """A length in whole milliseconds. Raises ValueError where it is below `least_ms` or not whole."""
+    """A length in whole milliseconds.
+
+    Raises ValueError where it is below `least_ms` or not whole.
+    """
     whole, rest = divmod(length, MILLISECOND)
     if whole < least_ms or rest:
         raise ValueError(
@@ -90,6 +93,7 @@ class Windows:
                     raise ValueError(
                         f"{self.name}: sessions meet, so the window needs merge(total, total)"
                     )
+                self._merge = window.merge
                 return self._add_to_session
         raise TypeError(f"{self.name}: {window.spans!r} is none of Tumbling, Hopping, SessionGap")
 
@@ -132,7 +136,7 @@ class Windows:
             max([at_ms + self._gap_ms, *(e for _, e in joined)]),
         )
         totals = [self._total((key, *old)) for old in joined]
-        before = reduce(window.merge, totals) if totals else window.start()
+        before = reduce(self._merge, totals) if totals else window.start()
         total = window.run_add(before, event, definitions)
         for old in joined:
             if old != span:

@@ -206,8 +206,9 @@ class Stage:
         if self._taker.share.exceeded:
             raise SystemExit(self._taker.share.sentence(self.name, self._taker.last_death))
         for message, records in zip(some, taken, strict=False):
-            self._buffer.count_message(message.topic())
-            self._add(self._ownership.held[message.partition()], records, message)
+            topic_name, number = kafka.partition_of(message)
+            self._buffer.count_message(topic_name)
+            self._add(self._ownership.held[number], records, message)
         self._begin_calls(len(taken))
         return len(taken)
 
@@ -348,7 +349,7 @@ class Stage:
             self._ask_again()
 
     def _ask_again(self) -> None:
-        """Asks every question that has no committed answer: the calls know which they are making."""
+        """Asks every question that has no committed answer: the calls know which they make."""
         for number, partition in self._ownership.held.items():
             for call in partition.core.open_calls():
                 self._calls.ask(number, call, again=True)

@@ -2,6 +2,7 @@
 back each once?
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,7 +13,14 @@ from schemas.events.agent.runs import AgentRequested
 from schemas.events.operations import DeadLettered
 from schemas.wire.codec import HEAD
 from streams.engine import dead_letters
-from streams.engine.dead_letters import ShareLimit, as_headers, as_text, letter, tenant_of
+from streams.engine.dead_letters import (
+    Rejection,
+    ShareLimit,
+    as_headers,
+    as_text,
+    letter,
+    tenant_of,
+)
 from tests.support.stages import asked, toy
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -44,7 +52,8 @@ class Record:
 
 
 def test_a_letter_keeps_the_record_and_its_place():
-    made = letter(Record(), "late", "why", "stage-tenant", NOON)
+    late = Rejection("late", "why", "stage-tenant", NOON)
+    made = letter(Record(), late)
     assert (made.record_key, made.record_value, made.headers) == (b"acme/s1", b"value", {"a": "1"})
     assert (made.source, made.partition, made.offset, made.tenant) == (
         "weir.agent.agent-requested:2:17",
@@ -52,14 +61,12 @@ def test_a_letter_keeps_the_record_and_its_place():
         17,
         "acme",
     )
-    assert letter(Record(), "late", "why", "stage-tenant", NOON).id == made.id, (
-        "the same record is the same letter"
-    )
-    assert letter(Record(), "late", "why", "another", NOON).id != made.id
+    assert letter(Record(), late).id == made.id, "the same record is the same letter"
+    assert letter(Record(), replace(late, consumer="another")).id != made.id
 
 
 def test_a_value_that_fits_in_no_letter_stays_where_it_is():
-    made = letter(Record(value=b"x" * 7_400_000), "invalid", "why", "c", NOON)
+    made = letter(Record(value=b"x" * 7_400_000), Rejection("invalid", "why", "c", NOON))
     assert made.record_value is None
     assert "weir.agent.agent-requested:2:17" in made.detail
 

@@ -2,26 +2,18 @@
 none.
 """
 
-from dataclasses import dataclass
-
 import pytest
+from confluent_kafka import Message
 
 from streams.engine.calls.recovery import header, question_of
 
 
-@dataclass
-class Record:
-    has: list[tuple[str, bytes | None]] | None
-
-    def headers(self) -> list[tuple[str, bytes | None]] | None:
-        return self.has
-
-    def partition(self) -> int:
-        return 3
+def record(headers: list[tuple[str, str | bytes | None]] | None) -> Message:
+    return Message(topic="answers", partition=3, offset=0, headers=headers)
 
 
 def test_it_names_its_question():
-    assert question_of(Record([("x", b"1"), header("weir.agent.model-asked", 17)])) == (
+    assert question_of(record([("x", b"1"), header("weir.agent.model-asked", 17)])) == (
         ("weir.agent.model-asked", 3),
         17,
     )
@@ -43,5 +35,5 @@ def test_it_names_its_question():
     ],
 )
 def test_a_foreign_header_names_none(value):
-    assert question_of(Record([("weir_asked", value)])) is None
-    assert question_of(Record(None)) is None
+    assert question_of(record([("weir_asked", value)])) is None
+    assert question_of(record(None)) is None
