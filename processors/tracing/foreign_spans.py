@@ -29,6 +29,7 @@ from processors.tracing.attributes import (
 )
 from processors.tracing.conventions import MODEL_CALLS, OTEL
 from processors.tracing.messages import DETAILS, Said, as_text, messages_at, messages_of_events
+from processors.tracing.nested_calls import Links
 from processors.usage.metering import charged
 from processors.usage.prices import price_with_and_without_cache
 from schemas.definitions.kinds import Definitions
@@ -36,11 +37,13 @@ from schemas.events.base import UnprocessableError, derived_id
 from schemas.events.tracing import SpanEnded, SpanReceived, TraceRested
 from schemas.events.usage import TokensUsed
 from schemas.events.values import Charge
+from schemas.vendors.usage import NO_TOKENS
 
 TEXT_CHARS = 20_000
 VALUE_CHARS = 10_000
 SEEN_MAX = 20_000
 RESTS_AFTER = timedelta(minutes=5)
+NO_LINKS = Links()
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Seen:
 
     spans: str = ""
     wake_at: datetime | None = None
+    links: Links = NO_LINKS
 
 
 def map_span(
@@ -64,7 +68,26 @@ def map_span(
     if own in state.spans:
         return state, []
     said = translated(event, definitions)
-    return Seen((state.spans + own)[-SEEN_MAX * len(own) :], _next_rest(event.at)), said
+    said, links = _counted_once(state.links, event, said)
+    return Seen((state.spans + own)[-SEEN_MAX * len(own) :], _next_rest(event.at), links), said
+
+
+def _counted_once(
+    links: Links, span: SpanReceived, said: list[SpanEnded | TokensUsed]
+) -> tuple[list[SpanEnded | TokensUsed], Links]:
+    """What a span says, without a model call that another span has told of already: it stays as a
+    step. A tool or an agent between two calls makes them two.
+    """
+    ended = said[0]
+    if not isinstance(ended, SpanEnded):
+        return said, links
+    is_call = len(said) > 1 and ended.tokens != NO_TOKENS
+    if is_call and links.reports_again(span.span, span.parent):
+        step = {"operation": "other", "tokens": NO_TOKENS, "cost_usd": None}
+        return [ended.model_copy(update=step)], links.with_span(span.span, span.parent, False)
+    if is_call or ended.operation == "other":
+        return said, links.with_span(span.span, span.parent, is_call)
+    return said, links
 
 
 def _next_rest(at: datetime) -> datetime:
