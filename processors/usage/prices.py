@@ -218,10 +218,15 @@ def by_book(
 
 @lru_cache(maxsize=10_000)
 def _in_book(provider: str, name: str) -> tuple[Provider, ModelInfo] | None:
-    try:
-        return get_snapshot().find_provider_model(name, None, provider, None)
-    except (LookupError, ValueError):
-        return None
+    """The book's entry of a model. The book knows most names of providers, and writes with a hyphen
+    what OpenTelemetry writes with an underscore (`x_ai`).
+    """
+    for known in dict.fromkeys((provider, provider.strip().lower().replace("_", "-"))):
+        try:
+            return get_snapshot().find_provider_model(name, None, known, None)
+        except (LookupError, ValueError):
+            continue
+    return None
 
 
 @lru_cache(maxsize=1_000)

@@ -245,3 +245,19 @@ def test_a_day_has_one_rate():
             name="EUR",
             rates=(Rate(since=date(2026, 1, 1), usd=1), Rate(since=date(2026, 1, 1), usd=2)),
         )
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        ("grok-4", ("x_ai", "xai", "x-ai", "X_AI")),
+        ("gemini-2.5-flash", ("gcp.gemini", "gcp.vertex_ai", "gemini", "google", "vertex_ai")),
+        ("gpt-4o", ("azure.ai.openai", "azure", "azure_openai")),
+        ("mistral-large-latest", ("mistral_ai", "mistral")),
+        ("kimi-k2-0905-preview", ("moonshot", "moonshotai")),
+    ],
+)
+def test_a_provider_has_one_price_under_all_its_names(model, names):
+    tokens = Tokens(input_tokens=1_000, output_tokens=10)
+    prices = {price(None, name, model, tokens, NOVEMBER) for name in names}
+    assert len(prices) == 1 and None not in prices
