@@ -9,8 +9,9 @@ tenant. So prepared and retired chunks, which come on two topics, may arrive in 
 number of times.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
@@ -99,12 +100,17 @@ class QdrantSink:
         key: str,
         collection: str,
         embedder: Embedder | None = None,
-        numbering: str = "",
+        numbering: Callable[[], str] = str,
     ):
         self._client = client_of(url, key)
         self._collection = collection
         self._embedder = embedder or Embedder()
-        self._numbering = numbering
+        self._ask_numbering = numbering
+
+    @cached_property
+    def _numbering(self) -> str:
+        """The name of the numbering of `seq`; asked for at the first write, as the broker knows it."""
+        return self._ask_numbering()
 
     def accepts_encoded(self, kind: type[Event]) -> bool:
         return False  # what is embedded has to be read

@@ -15,7 +15,7 @@ def make(context: SinkContext) -> Sink:
         settings.qdrant(),
         key,
         settings.qdrant_collection,
-        numbering=context.numbering_of(ChunkPrepared),
+        numbering=lambda: context.numbering_of(ChunkPrepared),
     )
 
 

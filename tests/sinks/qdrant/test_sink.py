@@ -100,7 +100,7 @@ def test_a_stage_that_counts_anew_is_listened_to(sink, qdrant_url, collection):
     same.
     """
     write(sink, prepared((70, "d", 0, "refunds take five days"), (71, "d", 1, "shipping is free")))
-    anew = QdrantSink(qdrant_url, "", collection, EMBEDDER, numbering="another")
+    anew = QdrantSink(qdrant_url, "", collection, EMBEDDER, numbering=lambda: "another")
     write(anew, prepared((3, "d", 0, "refunds take ten days")), retired(4, "d", 1))
     assert stored(qdrant_url, collection) == {("d", 0, "refunds take ten days")}
     write(anew, prepared((2, "d", 0, "too late"), (5, "d", 1, "shipping costs five")))

@@ -136,8 +136,8 @@ def test_what_is_forgotten_is_asked_about_whole_and_no_model_is_asked_twice(seed
 
 def test_summaries_and_questions_that_follow_get_along():
     world, said = play(60, context=Context(tokens=20_000, recent_turns=3, tool_result_chars=3_000))
-    assert only(RunFinished, said)[0].reason == "loop", (
-        "this one forgets what it has read, and reads it again"
+    assert only(RunFinished, said)[0].reason == "steps", (
+        "this one forgets what it has read, and reads it again until its steps are used up"
     )
     assert only(ModelFailed, said) == []
     assert max(sum(len(m.content or "") for m in messages) for messages in world.seen) < 90_000
