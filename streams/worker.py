@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 
 from streams.config import Settings, settings
-from streams.engine.worker import Worker, execute, start_logging
+from streams.engine.worker import Inputs, Worker, execute, start_logging
 
 
 def _stage(settings: Settings, asked: argparse.Namespace, worker: Worker) -> None:
@@ -74,6 +74,8 @@ KINDS: dict[str, tuple[Callable[[Settings, argparse.Namespace, Worker], None], s
 """How each kind of worker is run, and the name of the argument that says which one."""
 WITH_DEFINITIONS = ("stage", "calls", "gateway", "sink")
 """The kinds that follow the definitions."""
+WITH_BODIES = ("stage", "calls", "gateway")
+"""The kinds that read events with their large bodies."""
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -102,8 +104,7 @@ def main(argv: list[str] | None = None) -> None:
         configured,
         "-".join((asked.kind, *which, str(asked.slot))),
         configured.metrics_port if asked.port is None else asked.port,
-        follows=asked.kind in WITH_DEFINITIONS,
-        joins_bodies=asked.kind != "sink",
+        inputs=Inputs(definitions=asked.kind in WITH_DEFINITIONS, bodies=asked.kind in WITH_BODIES),
     )
     run, _ = KINDS[asked.kind]
     execute(worker, lambda: run(configured, asked, worker))

@@ -264,5 +264,4 @@ def _give_back(settings: Settings, maker: Transactions, letters: list[DeadLetter
 
 
 def _records(settings: Settings, topic: str, partition: int) -> Iterable[Any]:
-    first, end = high_watermark(settings, topic, partition)
-    return read_to(settings, topic, partition, first, end)
+    return read_to(settings, topic, partition, high_watermark(settings, topic, partition))

@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -23,6 +24,14 @@ log = logging.getLogger(__name__)
 
 EVERYONE = "weir"
 """The tenant of definitions: they are the installation's."""
+
+
+@dataclass(frozen=True)
+class Authorship:
+    """When a definition was put in force or taken out of it, and by whom."""
+
+    at: datetime
+    author: str
 
 
 class Follower:
@@ -139,15 +148,15 @@ def plan(
 
     A definition that is in force with the same content makes no event.
     """
-    changes, at = [], at or datetime.now(UTC)
+    changes = []
+    by = Authorship(at or datetime.now(UTC), author)
     for definition in wanted:
         body = canonical(definition)
         kind, name = definition.kind, definition.name
         now = current.of_kind(kind, name)
         if now is None or canonical(now) != body:
-            changes.append(
-                applied(kind, name, current.newest.get((kind, name), 0) + 1, body, at, author)
-            )
+            version = current.newest.get((kind, name), 0) + 1
+            changes.append(applied(kind, name, version, body, by))
     return changes
 
 
@@ -196,17 +205,19 @@ def removal(
         raise KeyError(
             f"no {kind} named {name} is in force: `weir apply --list` shows those that are"
         )
-    return applied(kind, name, version, canonical(definition), at, author, removed=True)
+    by = Authorship(at, author)
+    return applied(kind, name, version, canonical(definition), by, removed=True)
 
 
 def applied(
-    kind: str, name: str, version: int, body: str, at: datetime, author: str, removed: bool = False
+    kind: str, name: str, version: int, body: str, by: Authorship, removed: bool = False
 ) -> DefinitionApplied:
+    """The event that puts one version of a definition in force, or takes its name out of it."""
     place = f"{kind}/{name}@{version}"
     return DefinitionApplied.about(
         place,
         removed,
-        at=at,
+        at=by.at,
         tenant=EVERYONE,
         place=place,
         kind=kind,
@@ -214,7 +225,7 @@ def applied(
         version=version,
         body=body,
         digest=hashlib.sha256(body.encode()).hexdigest(),
-        author=author,
+        author=by.author,
         removed=removed,
     )
 

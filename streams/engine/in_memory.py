@@ -15,7 +15,7 @@ from typing import Any
 
 from schemas.definitions.kinds import Definitions
 from schemas.events.base import Event, UnprocessableError
-from schemas.events.operations import DeadLettered
+from schemas.events.operations import DeadLettered, Reason
 from schemas.ports import ChatQuestion, Failure, Impossible
 from schemas.wire.codec import to_json
 from streams.engine.calls.conversation_cache import Conversations
@@ -148,8 +148,7 @@ class Local:
                 to_json(event),
                 event.tenant,
                 event.at,
-                "late",
-                f"the windows of {step} that it belongs to were over",
+                ("late", f"the windows of {step} that it belongs to were over"),
             )
             for step, event in core.drain_late()
         ]
@@ -163,12 +162,12 @@ class Local:
             failed.subject,
             tenant,
             failed.at,
-            *_why(failed.error),
+            _why(failed.error),
         )
 
     def _letter(self, consumer: str, event: Event, error: Exception) -> DeadLettered:
         return self._dead(
-            consumer, event.topic(), to_json(event), event.tenant, event.at, *_why(error)
+            consumer, event.topic(), to_json(event), event.tenant, event.at, _why(error)
         )
 
     def _dead(
@@ -178,13 +177,13 @@ class Local:
         text: str,
         tenant: str,
         at: datetime,
-        reason: str,
-        detail: str,
+        why: tuple[Reason, str],
     ) -> DeadLettered:
-        """There is no record here: the letter's value is the event's JSON, its offset the letter's
-        own number.
+        """There is no record here: the dead letter's value is the event's JSON, its offset the dead
+        letter's own number.
         """
         self._letters += 1
+        reason, detail = why
         return DeadLettered.about(
             "local",
             self._letters,
@@ -210,7 +209,7 @@ async def _awaited(answer: Any) -> Any:
     return await answer
 
 
-def _why(error: Exception) -> tuple[str, str]:
+def _why(error: Exception) -> tuple[Reason, str]:
     if isinstance(error, UnprocessableError):
         return "unprocessable", str(error)
     return "error", f"{type(error).__name__}: {error}"

@@ -223,14 +223,14 @@ def read_to(
     settings: Settings,
     topic: str,
     partition: int,
-    first: int,
-    end: int,
+    bounds: tuple[int, int],
     beat: Callable[[], None] = lambda: None,
     timeout_s: float = 300,
 ) -> Iterator[Message]:
-    """The committed records of a partition from `first` up to `end`, which may be a control
-    record's place.
+    """The committed records of a partition from the first of `bounds` up to its end, as
+    `high_watermark` gives them: the last offset before the end may be a control record's.
     """
+    first, end = bounds
     reader = Consumer(
         settings.kafka_properties()
         | RECONNECT

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from schemas.definitions.kinds import Definitions
@@ -34,6 +35,20 @@ of its time.
 """
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What a worker reads besides its records: the definitions in force, and large bodies out of
+    the object store.
+    """
+
+    definitions: bool
+    bodies: bool
+
+
+ALL_INPUTS = Inputs(definitions=True, bodies=True)
+RECORDS_ONLY = Inputs(definitions=False, bodies=False)
+
+
 class Worker:
     """What a runner needs of its process: its end, its heart, its codec, the definitions, its
     numbers.
@@ -45,20 +60,19 @@ class Worker:
         name: str,
         port: int | None = None,
         ids: Ids | None = None,
-        follows: bool = True,
-        joins_bodies: bool = True,
+        inputs: Inputs = ALL_INPUTS,
         silence_s: float = SILENCE_S,
     ):
         self.name, self.stopping, self.metrics = name, threading.Event(), Metrics()
         self._heart = Heart(silence_s, starting_s=STARTING_S)
         self._ready = False
         ids = ids or Registry(settings, self.beat)
-        self.codec = Codec(
-            ids, ObjectStore(settings.object_store()) if follows and joins_bodies else None
-        )
+        self.codec = Codec(ids, ObjectStore(settings.object_store()) if inputs.bodies else None)
         self._outward = Outward(settings, name) if settings.otlp_endpoint else None
         self.metrics.send_to(self._outward)
-        self._definitions = Follower(settings, Codec(ids), self.beat) if follows else None
+        self._definitions = None
+        if inputs.definitions:
+            self._definitions = Follower(settings, Codec(ids), self.beat)
         self._pages = (
             None
             if port is None

@@ -62,7 +62,7 @@ def _land(
     wanted = set(offsets)
     messages = [
         message
-        for message in kafka.read_to(settings, *place, offsets[0], offsets[-1] + 1)
+        for message in kafka.read_to(settings, *place, (offsets[0], offsets[-1] + 1))
         if message.offset() in wanted
     ]
     inserts, bad = reader.read_all(types, topic_id, messages)

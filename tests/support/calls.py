@@ -183,12 +183,10 @@ class Runners:
         for kind in of:
             name = self.settings.prefix + kind.topic()
             for number in range(PARTITIONS):
-                low, high = kafka.high_watermark(self.settings, name, number)
+                bounds = kafka.high_watermark(self.settings, name, number)
                 found += [
                     self.codec.decode(kind, message.value(), message.key())
-                    for message in kafka.read_to(
-                        self.settings, name, number, low, high, timeout_s=30
-                    )
+                    for message in kafka.read_to(self.settings, name, number, bounds, timeout_s=30)
                 ]
         return found
 

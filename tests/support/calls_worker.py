@@ -12,7 +12,7 @@ from sinks.objects import ObjectStore
 from streams.config import settings
 from streams.engine.calls import worker as runner
 from streams.engine.shapes import Call, Step
-from streams.engine.worker import Worker, execute, start_logging
+from streams.engine.worker import RECORDS_ONLY, Worker, execute, start_logging
 from streams.ports.wiring import ports
 
 STEPS = (
@@ -39,7 +39,9 @@ class Given(Worker):
     """A worker whose definitions are told and not followed."""
 
     def __init__(self, slot: int, url: str):
-        super().__init__(settings(), f"calls-{slot}", ids=LocalIds(event_classes()), follows=False)
+        super().__init__(
+            settings(), f"calls-{slot}", ids=LocalIds(event_classes()), inputs=RECORDS_ONLY
+        )
         self.codec = Codec(LocalIds(event_classes()), ObjectStore(settings().object_store()))
         self._told = defined(url)
 

@@ -11,7 +11,7 @@ from sinks.clickhouse.sink import ClickHouseSink
 from sinks.spec import sink_spec
 from streams.config import settings
 from streams.engine.sinks.worker import SinkWorker, Stored, sink_of
-from streams.engine.worker import Worker, execute, start_logging
+from streams.engine.worker import RECORDS_ONLY, Worker, execute, start_logging
 from streams.topology import VALIDATED
 
 if __name__ == "__main__":
@@ -23,7 +23,9 @@ if __name__ == "__main__":
         sink = ClickHouseSink(
             settings().clickhouse(), settings().clickhouse_database, deduplicate=False
         )
-    worker = Worker(settings(), f"sink-{name}-{slot}", ids=LocalIds(event_classes()), follows=False)
+    worker = Worker(
+        settings(), f"sink-{name}-{slot}", ids=LocalIds(event_classes()), inputs=RECORDS_ONLY
+    )
     execute(
         worker,
         lambda: SinkWorker(

@@ -154,10 +154,10 @@ class Toy:
         types = RecordTypes(self.settings.prefix, [kind])
         found = []
         for number in range(PARTITIONS):
-            low, high = kafka.patiently(
+            bounds = kafka.patiently(
                 lambda n=number: kafka.high_watermark(self.settings, name, n), lambda: None
             )
-            records = kafka.read_to(self.settings, name, number, low, high, timeout_s=30)
+            records = kafka.read_to(self.settings, name, number, bounds, timeout_s=30)
             found += [record for record in records if types.of(record)]
         return found
 

@@ -21,7 +21,7 @@ from streams.config import settings
 from streams.engine.stages.buffer import Buffer
 from streams.engine.stages.worker import Stage
 from streams.engine.transactions import AbortedError
-from streams.engine.worker import Worker, execute, start_logging
+from streams.engine.worker import RECORDS_ONLY, Worker, execute, start_logging
 from tests.support.toy_talk import TALK, Said, Words
 
 SILENCE_S = 40.0
@@ -91,7 +91,7 @@ def main(argv: list[str]) -> None:
     start_logging()
     _, slot, url, faults = argv
     ids = LocalIds(event_classes())
-    worker = Worker(settings(), f"talk-{slot}", ids=ids, follows=False, silence_s=SILENCE_S)
+    worker = Worker(settings(), f"talk-{slot}", ids=ids, inputs=RECORDS_ONLY, silence_s=SILENCE_S)
     worker.codec = Codec(ids)
     http = http_client(600, True)
 

@@ -7,7 +7,7 @@ from schemas.wire.codec import Codec, LocalIds
 from sinks.objects import ObjectStore
 from streams.config import settings
 from streams.engine.stages import worker as stage
-from streams.engine.worker import Worker, execute, start_logging
+from streams.engine.worker import RECORDS_ONLY, Worker, execute, start_logging
 from tests.support.toy import TOY
 
 
@@ -19,7 +19,7 @@ def main(argv: list[str]) -> None:
         f"toy-{key}-{slot}",
         *map(int, port),
         ids=LocalIds(event_classes()),
-        follows=False,
+        inputs=RECORDS_ONLY,
     )
     if settings().objects:
         worker.codec = Codec(LocalIds(event_classes()), ObjectStore(settings().objects))

@@ -173,9 +173,7 @@ def pieces_of(configured: Settings, waiting: list[Delay]) -> dict[str, int]:
 
 
 def records(configured: Settings, topic: str, number: int) -> Iterator[Message]:
-    return kafka.read_to(
-        configured, topic, number, *kafka.high_watermark(configured, topic, number)
-    )
+    return kafka.read_to(configured, topic, number, kafka.high_watermark(configured, topic, number))
 
 
 def measured(configured: Settings, minutes: int) -> tuple[Balance, list[Delay]]:

@@ -216,7 +216,7 @@ class SinkWorker:
                 self._topics.tell_of_another(place[0], one.topic_id, now)
                 continue
             reading = kafka.read_to(
-                self._settings, *place, one.first, one.last + 1, self._worker.beat
+                self._settings, *place, (one.first, one.last + 1), self._worker.beat
             )
             messages[place] = list(reading)
         batch = replayed(recorded, messages)

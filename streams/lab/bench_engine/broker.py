@@ -197,10 +197,9 @@ class TopicExtent:
 def span(settings: Settings, topic: str) -> TopicExtent:
     stamps: list[int] = []
     for partition in range(PARTITIONS):
-        first, end = kafka.high_watermark(settings, topic, partition)
+        bounds = kafka.high_watermark(settings, topic, partition)
         stamps += [
-            message.timestamp()[1]
-            for message in kafka.read_to(settings, topic, partition, first, end)
+            message.timestamp()[1] for message in kafka.read_to(settings, topic, partition, bounds)
         ]
     if not stamps:
         raise MeasurementError(f"nothing was written to {topic}")

@@ -13,7 +13,7 @@ from sinks.spec import sink_spec
 from streams.config import settings
 from streams.engine.sinks.worker import SinkWorker, Stored, sink_of
 from streams.engine.stages import worker as stage
-from streams.engine.worker import Worker, execute, start_logging
+from streams.engine.worker import RECORDS_ONLY, Worker, execute, start_logging
 from streams.lab.bench_engine.workload import WORKS
 from streams.topology import VALIDATED
 
@@ -27,7 +27,7 @@ def main() -> None:
         f"bench-{name}",
         configured.metrics_port,
         ids=LocalIds(event_classes()),
-        follows=False,
+        inputs=RECORDS_ONLY,
     )
     if name == "sink":
         sink = sink_of(configured, "clickhouse", worker)

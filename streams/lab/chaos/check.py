@@ -83,7 +83,7 @@ def read_log(settings: Settings, codec: Codec) -> Log:
         for partition in range(settings.partitions):
             first, end = asking.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
             if first < end:  # a reader for each of hundreds of empty partitions would take long
-                for message in kafka.read_to(settings, topic, partition, first, end):
+                for message in kafka.read_to(settings, topic, partition, (first, end)):
                     for event in readable(codec, types, message):
                         found[type(event)].append((partition, event))
     asking.close()

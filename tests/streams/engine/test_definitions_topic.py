@@ -10,7 +10,13 @@ from schemas.definitions.prompts import Alias, Prompt
 from schemas.wire.codec import Codec, LocalIds
 from schemas.wire.topics import topic_of
 from streams.engine import definitions_topic, kafka
-from streams.engine.definitions_topic import plan, removal, versions_missing
+from streams.engine.definitions_topic import (
+    Authorship,
+    applied,
+    plan,
+    removal,
+    versions_missing,
+)
 from tests.support.stages import toy, until
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -83,7 +89,7 @@ def test_workers_read_all_of_them_and_follow(bootstrap, tmp_path):
         follower = definitions_topic.Follower(bench.settings, Codec(LocalIds(event_classes())))
         now = follower.current_definitions()
         assert now.tenant("acme") == ACME and now.policy("careful") == CAREFUL
-        broken = definitions_topic.applied("tenant", "acme", 9, '{"burst": "many"}', NOON, "")
+        broken = applied("tenant", "acme", 9, '{"burst": "many"}', Authorship(NOON, ""))
         more = plan(now, [ACME.model_copy(update={"burst": 9})], NOON)
         definitions_topic.publish(bench.settings, codec, [broken, *more])
         until(

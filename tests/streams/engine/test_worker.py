@@ -14,7 +14,7 @@ from streams.engine.monitoring.health import HUNG, Heart, Pages
 from streams.engine.monitoring.metric_names import BATCH_BOUNDS
 from streams.engine.monitoring.telemetry import Metrics
 from streams.engine.stages.partition import Partitioner, murmur2
-from streams.engine.worker import Worker
+from streams.engine.worker import RECORDS_ONLY, Worker
 
 
 def page(port: int, path: str) -> tuple[int, str]:
@@ -26,7 +26,7 @@ def page(port: int, path: str) -> tuple[int, str]:
 
 
 def test_the_pages_say_alive_ready_and_numbers(tmp_path):
-    worker = Worker(Settings(home=tmp_path), "w", 0, LocalIds(event_classes()), follows=False)
+    worker = Worker(Settings(home=tmp_path), "w", 0, LocalIds(event_classes()), inputs=RECORDS_ONLY)
     port = worker._pages.port
     assert page(port, "/healthz")[0] == 200
     assert page(port, "/readyz")[0] == 503

@@ -83,8 +83,8 @@ def shelf(monkeypatch):
     monkeypatch.setattr(
         balance_repair.kafka,
         "read_to",
-        lambda settings, topic, partition, first, end: (
-            record(offset, b"none" if offset == 9 else None) for offset in range(first, end)
+        lambda settings, topic, partition, bounds: (
+            record(offset, b"none" if offset == 9 else None) for offset in range(*bounds)
         ),
     )
     return Shelf()
