@@ -19,7 +19,7 @@ from sinks.clickhouse.migrations import make_tables
 from sinks.clickhouse.sink import ClickHouseSink
 from streams import config
 from streams.cli.main import application
-from streams.cli.operate import cost
+from streams.cli.operate import cost, cost_compare
 from streams.engine.errors import UserError
 from streams.operations import invoices, repricing
 from tests.sinks.clickhouse.test_rows import batch_of
@@ -87,7 +87,8 @@ def stored(clickhouse_url: str) -> Iterator[config.Settings]:
 @pytest.fixture
 def says(stored: config.Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """The JSON that `weir cost ...` prints."""
-    monkeypatch.setattr(cost, "settings", lambda: stored)
+    for command in (cost, cost_compare):
+        monkeypatch.setattr(command, "settings", lambda: stored)
 
     def run(*words: object, code: int = 0) -> dict[str, Any]:
         done = CliRunner().invoke(application("cost"), ["cost", *map(str, words), "--json"])
