@@ -114,7 +114,9 @@ class Ways:
 
 @dataclass(frozen=True)
 class Kept:
-    """Where the answer may be kept, and for how long: equal keys are equal questions of one tenant."""
+    """Where the answer may be kept, and for how long: equal keys are equal questions of one
+    tenant.
+    """
 
     tenant: str
     key: str

@@ -53,7 +53,8 @@ def loggers():
     return {name: state(one) for name, one in known.items() if isinstance(one, logging.Logger)}
 
 def state(one):
-    handlers = sum(not isinstance(handler, logging.NullHandler) for handler in one.handlers)  # faust adds one, and it does nothing
+    # faust adds one, and it does nothing
+    handlers = sum(not isinstance(handler, logging.NullHandler) for handler in one.handlers)
     return one.level, handlers, len(one.filters), one.disabled, one.propagate
 
 fresh = (logging.NOTSET, 0, 0, False, True)

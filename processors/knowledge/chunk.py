@@ -76,7 +76,9 @@ def _cut(paragraph: str, size: int) -> Iterator[str]:
 
 
 def _tail(piece: str) -> str:
-    """The last sentences of a piece, at most OVERLAP_CHARS; none where the last sentence is longer."""
+    """The last sentences of a piece, at most OVERLAP_CHARS; none where the last sentence is
+    longer.
+    """
     window = piece[-OVERLAP_CHARS:]
     ends = [match.end() for match in _SENTENCE_END.finditer(window) if match.end() < len(window)]
     return window[ends[0] :].strip() if ends else ""

@@ -28,7 +28,9 @@ class Variable(Value):
 
 
 class PromptTest(Value):
-    """What a prompt made of these values must say, must not say, and may cost. Run by `weir check`."""
+    """What a prompt made of these values must say, must not say, and may cost. Run by `weir
+    check`.
+    """
 
     name: str = ""
     given: dict[str, Given] = {}

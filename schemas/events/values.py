@@ -17,8 +17,8 @@ Effect = Literal["pure", "idempotent", "reconcilable", "once"]
 class ToolRequest(Value):
     """A model's wish to call a tool. `arguments` is JSON text, exactly as the model wrote it.
 
-    `opaque` is what its provider sent with it and wants back as it came: signatures and thoughts, as
-    JSON, with the name of who understands them.
+    `opaque` is what its provider sent with it and wants back as it came: signatures and thoughts,
+    as JSON, with the name of who understands them.
     """
 
     id: str

@@ -31,7 +31,8 @@ EXACTLY_ONCE = {
 }
 GREATEST_OFFSETS = """
 SELECT kafka_topic_id, max(kafka_offset) FROM `{table}`
-WHERE kafka_topic = {{topic:String}} AND kafka_partition = {{partition:UInt32}} GROUP BY kafka_topic_id
+WHERE kafka_topic = {{topic:String}} AND kafka_partition = {{partition:UInt32}}
+    GROUP BY kafka_topic_id
 """
 
 

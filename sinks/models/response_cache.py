@@ -20,7 +20,8 @@ LOCK_S = 0.2
 ROWS_MAX = 100_000
 SWEEP_EVERY = 200
 TABLE = """CREATE TABLE IF NOT EXISTS responses
-(key TEXT PRIMARY KEY, tenant TEXT NOT NULL, expires_at REAL NOT NULL, answer TEXT NOT NULL) WITHOUT ROWID"""
+(key TEXT PRIMARY KEY, tenant TEXT NOT NULL, expires_at REAL NOT NULL,
+    answer TEXT NOT NULL) WITHOUT ROWID"""
 INDEX = "CREATE INDEX IF NOT EXISTS by_expiry ON responses (expires_at)"
 FIELDS = (
     "endpoint",

@@ -109,7 +109,9 @@ class QdrantSink:
 
     @cached_property
     def _numbering(self) -> str:
-        """The name of the numbering of `seq`; asked for at the first write, as the broker knows it."""
+        """The name of the numbering of `seq`; asked for at the first write, as the broker knows
+        it.
+        """
         return self._ask_numbering()
 
     def accepts_encoded(self, kind: type[Event]) -> bool:

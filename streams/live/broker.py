@@ -115,7 +115,9 @@ def tls(properties: dict[str, str]) -> ssl.SSLContext:
 
 
 class CommittedThread(driver.AIOKafkaConsumerThread):
-    """Reads committed records only; Faust does so only together with its own, broken, exactly_once."""
+    """Reads committed records only; Faust does so only together with its own, broken,
+    exactly_once.
+    """
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)

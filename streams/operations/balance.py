@@ -45,7 +45,9 @@ SELECT count() AS times FROM {table} WHERE kafka_topic = {{topic:String}}
 
 @dataclass
 class Minute:
-    """Records of one topic and partition that were produced in one minute, and what became of them."""
+    """Records of one topic and partition that were produced in one minute, and what became of
+    them.
+    """
 
     topic: str
     partition: int

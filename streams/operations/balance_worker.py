@@ -159,7 +159,9 @@ class Ledger:
         self._unsaved: dict[tuple[str, int, datetime], tuple[Minute, int]] = {}
 
     def turn(self) -> Counted:
-        """Counts what has settled since the last turn, keeps it, and returns it with who is behind."""
+        """Counts what has settled since the last turn, keeps it, and returns it with who is
+        behind.
+        """
         ids = ids_of(self._settings, self._types.topics)
         made_anew = tuple(topic for topic, before in self._ids.items() if ids[topic] != before)
         if made_anew:  # as after a restart: what is remembered of offsets is of other records

@@ -29,7 +29,8 @@ from streams.engine.stages.partition import Partitioner
 GROUP = "sink-archive"
 READ_S = 120.0
 ANSWER_S = 10.0
-ROWS = """SELECT type, event, seq, kafka_topic, kafka_topic_id, kafka_partition, kafka_offset FROM events
+ROWS = """SELECT type, event, seq, kafka_topic, kafka_topic_id, kafka_partition, kafka_offset
+    FROM events
 WHERE type IN {{types:Array(String)}} AND {where}
 ORDER BY at, seq, kafka_topic, kafka_partition, kafka_offset"""
 OF_KEY = "tenant = {tenant:String} AND key = {key:String} AND at >= {start:DateTime64(3, 'UTC')}"
@@ -170,7 +171,8 @@ class ArchiveAndLog:
                     )
         except KafkaException as error:
             raise ConnectionError(
-                f"Kafka does not tell what is not archived yet ({error.args[0].str()}): see whether "
+                f"Kafka does not tell what is not archived yet ({error.args[0].str()}): see "
+                "whether "
                 "it is up with `./weir status`"
             ) from error
         finally:

@@ -28,7 +28,9 @@ def tree_of(path: Path) -> ast.Module:
 
 @cache
 def imports_of(path: Path) -> frozenset[str]:
-    """The full names of all modules, and of what is imported from them, wherever the import stands."""
+    """The full names of all modules, and of what is imported from them, wherever the import
+    stands.
+    """
     found: set[str] = set()
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):

@@ -1,4 +1,6 @@
-"""Files, functions and folders are of a size that one reads in one sitting; a class name is unique."""
+"""Files, functions and folders are of a size that one reads in one sitting; a class name is
+unique.
+"""
 
 import ast
 from collections import Counter

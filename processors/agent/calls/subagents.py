@@ -44,7 +44,9 @@ REPORTS_KNOWN = 20
 def ask_sub_agent(
     run: ActiveRun, request: ToolRequest, agent: str, text: str, definitions: Definitions
 ) -> AskSubAgent:
-    """Ask a sub-agent. Raises InvalidValueError where the agent's limits.depth forbids another one."""
+    """Ask a sub-agent. Raises InvalidValueError where the agent's limits.depth forbids another
+    one.
+    """
     asking = agent_of(run, definitions)
     asked = run.request
     depth = 1 + (asked.parent.depth if asked.parent else 0)

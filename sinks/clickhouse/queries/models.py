@@ -32,7 +32,8 @@ GROUP BY model, provider, route ORDER BY attempts_made DESC, model""",
     ),
     Query(
         "breakers",
-        "Which models and tools are not asked because they fail, in how many call runners, and how often lately",
+        "Which models and tools are not asked because they fail, in how many call runners, and how "
+        "often lately",
         """
 SELECT kind, provider, name, countIf(state_now = 'open') AS open_in,
        countIf(state_now = 'half_open') AS half_open_in,

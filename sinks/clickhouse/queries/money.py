@@ -6,7 +6,8 @@ NONE = "toDecimal128(0, 12)"
 SAVED = {
     "saved_by_provider_usd": f"sum(ifNull(token_usage.uncached_usd - token_usage.cost_usd, {NONE}))",
     "saved_by_hits_usd": f"sum(ifNull(token_usage.saved_usd, {NONE}))",
-    "saved_by_routing_usd": f"sum(ifNull(token_usage.unrouted_usd - token_usage.cost_usd, {NONE})) - "
+    "saved_by_routing_usd": f"sum(ifNull(token_usage.unrouted_usd - token_usage.cost_usd, {NONE})) "
+    "- "
     f"sumIf(ifNull(token_usage.cost_usd, {NONE}), token_usage.wasted AND token_usage.route != '')",
 }
 """What was not paid, and why. A provider's cache: the same tokens without it, less the cost. The
@@ -85,7 +86,8 @@ ORDER BY ifNull(saved_by_provider_usd, toDecimal128(0, 12)) + saved_by_hits_usd 
     ),
     Query(
         "savings",
-        "What was not paid, of what it would have been: thanks to providers' caches, to the response cache "
+        "What was not paid, of what it would have been: thanks to providers' caches, to the "
+        "response cache "
         "and to routing, beside each route's dearest model",
         f"""
 SELECT tenant, sum(token_usage.cost_usd) AS spent_usd,

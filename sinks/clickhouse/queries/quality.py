@@ -16,7 +16,8 @@ def alike(column: str) -> str:
 QUALITY = (
     Query(
         "drift",
-        "What of an agent's questions, answers, waits, outcomes and models moved since the week before",
+        "What of an agent's questions, answers, waits, outcomes and models moved since the week "
+        "before",
         f"""
 SELECT at AS hour, tenant, agent, feature, round(psi, 4) AS moved_psi,
        round(psi_critical, 4) AS told_from_psi,

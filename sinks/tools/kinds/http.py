@@ -160,8 +160,8 @@ def with_query(url: str, query: list[tuple[str, str]]) -> str:
 
 
 def result_text(reply: HttpReply, chars_max: int) -> str:
-    """The result as text, in the charset that it declares. Raises CallError where it is none that a model
-    should read.
+    """The result as text, in the charset that it declares. Raises CallError where it is none that a
+    model should read.
     """
     kind = reply.content_type
     if (kind and not any(text in kind for text in TEXT_TYPES)) or kind.endswith("xhtml+xml"):

@@ -126,7 +126,8 @@ async def runs(look: PageRequestOf) -> HTMLResponse:
         filters=OUTCOMES,
         tables=tables,
         older=older,
-        about=f"The newest {ROWS_SHOWN} that fit; an export has them all. Words are looked for in questions and answers, "
+        about=f"The newest {ROWS_SHOWN} that fit; an export has them all. Words are looked for in "
+        "questions and answers, "
         "whole words only.",
     )
 

@@ -119,8 +119,8 @@ class Fate(Enum):
 
 
 def fate_of(batch: BatchRanges, commits: Mapping[Partition, Committed]) -> Fate:
-    """Decides from the commits of all partitions of a batch. Raises RangeLostError where they do not
-    say.
+    """Decides from the commits of all partitions of a batch. Raises RangeLostError where they do
+    not say.
     """
     if all(commits[place].recorded == batch for place in batch.ranges):
         return Fate.OPEN
@@ -297,7 +297,8 @@ def replayed(recorded: BatchRanges, messages: Mapping[Partition, list[Message]])
         one = recorded.ranges[place]
         if not found or offset_of(found[0]) != one.first or offset_of(found[-1]) != one.last:
             raise RangeLostError(
-                f"{place[0]}[{place[1]}]: records {one.first} to {one.last} were being written when "
+                f"{place[0]}[{place[1]}]: records {one.first} to {one.last} were being written "
+                "when "
                 "a worker stopped, and are gone from the topic. Compare kafka_offset in the tables "
                 f"with that range, then move the group's offset past {one.last} by hand."
             )

@@ -59,7 +59,9 @@ STREAM = 'data: {"id":"chatcmpl-…","object":"chat.completion.chunk","choices":
 
 
 class ChatCompletionRequest(BaseModel):
-    """A chat completion. Other fields of a client are allowed; the agent's definition decides them."""
+    """A chat completion. Other fields of a client are allowed; the agent's definition decides
+    them.
+    """
 
     model_config = ConfigDict(
         extra="allow",

@@ -179,7 +179,9 @@ async def answer_parts(
 
 
 class _AnswerReading:
-    """The events of one run while its answer is streamed. `ended` is the outcome, once it is there."""
+    """The events of one run while its answer is streamed. `ended` is the outcome, once it is
+    there.
+    """
 
     def __init__(self, gateway: Gateway, known: KnownRun, run: UUID, streaming: bool):
         self._gateway = gateway

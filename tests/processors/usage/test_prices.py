@@ -178,7 +178,9 @@ BOOKED = [
 
 
 def usage_of(of: Parts) -> Usage:
-    """In the book's words: each whole with its parts, all of them said, because it guesses at none."""
+    """In the book's words: each whole with its parts, all of them said, because it guesses at
+    none.
+    """
     cached, written = of.cached + of.cached_audio + of.cached_image, of.written_5m + of.written_1h
     return Usage(
         input_tokens=of.plain + of.audio + of.image + cached + written,

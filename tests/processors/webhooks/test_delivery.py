@@ -1,4 +1,6 @@
-"""Is everybody told who wants to know, again and again after growing pauses, and given up for good?"""
+"""Is everybody told who wants to know, again and again after growing pauses, and given up for
+good?
+"""
 
 import json
 from datetime import UTC, datetime, timedelta

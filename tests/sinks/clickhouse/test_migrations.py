@@ -137,7 +137,8 @@ def test_on_a_cluster_every_table_is_replicated_and_remembers_tokens_as_long_as_
 
 @pytest.mark.engine
 def test_the_dictionary_is_what_the_server_says(database):
-    said = database.query("""SELECT table, name, comment FROM system.columns WHERE database = currentDatabase()
+    said = database.query("""SELECT table, name, comment FROM system.columns
+    WHERE database = currentDatabase()
         AND NOT endsWith(table, '_view') ORDER BY table, position""").result_rows
     written = [
         (table.name, each.name, each.comment)

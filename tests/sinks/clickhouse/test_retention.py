@@ -24,7 +24,8 @@ KEPT = retention_of(
     lambda: Definitions.of(Tenant(name="brief", retention_days=2), Tenant(name="usual")), 3_650
 )
 OLD = """INSERT INTO {table} (id, at, tenant, session, run, {more} cost_usd, started_at)
-SELECT generateUUIDv4(), now64(3) - INTERVAL 9 DAY, 'brief', 'before', generateUUIDv4(), {values} 1, now64(3) FROM numbers(3)"""
+SELECT generateUUIDv4(), now64(3) - INTERVAL 9 DAY, 'brief', 'before', generateUUIDv4(), {values} 1,
+       now64(3) FROM numbers(3)"""
 
 
 def used(tenant: str, days_ago: float, nth: int = 0) -> TokensUsed:
@@ -106,8 +107,10 @@ def test_rows_go_when_their_tenant_said_and_no_mutation_is_made(filled, clickhou
 
 @pytest.mark.engine
 def test_sums_about_people_go_with_their_rows(filled):
-    filled.command("""INSERT INTO runs (id, at, tenant, session, run, user, outcome, cost_usd, started_at, retention_days)
-        SELECT generateUUIDv4(), now64(3) - INTERVAL 5 DAY, 'brief', concat('of ', name), generateUUIDv4(), name, 'completed', 1,
+    filled.command("""INSERT INTO runs (id, at, tenant, session, run, user, outcome, cost_usd,
+    started_at, retention_days)
+        SELECT generateUUIDv4(), now64(3) - INTERVAL 5 DAY, 'brief', concat('of ', name),
+        generateUUIDv4(), name, 'completed', 1,
         now64(3), if(name = 'bob', 2, 30) FROM values('name String', 'bob', 'eve')""")
     for table in ("user_days", "session_totals", "runs"):
         filled.command(f"OPTIMIZE TABLE {table} FINAL")

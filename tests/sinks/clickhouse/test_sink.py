@@ -25,7 +25,8 @@ def test_every_table_and_every_column_says_what_it_is(database):
     tables = database.query(
         "SELECT name FROM system.tables WHERE database = currentDatabase() AND comment = ''"
     )
-    in_tables = database.query("""SELECT table, name FROM system.columns WHERE database = currentDatabase()
+    in_tables = database.query("""SELECT table, name FROM system.columns
+    WHERE database = currentDatabase()
         AND comment = '' AND NOT endsWith(table, '_view')""")
     assert (tables.result_rows, in_tables.result_rows) == ([], [])
 

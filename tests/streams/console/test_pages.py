@@ -219,7 +219,8 @@ def test_every_table_is_taken_along(console):
     "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "a=1", "", "'=1"]
 )
 def test_no_text_is_a_formula_in_a_spreadsheet(landed, clickhouse_url, text):
-    sql = """SELECT {text:String} AS a, toNullable({text:String}) AS b, CAST(NULL AS Nullable(String)) AS c, -1 AS d,
+    sql = """SELECT {text:String} AS a, toNullable({text:String}) AS b,
+    CAST(NULL AS Nullable(String)) AS c, -1 AS d,
                     toLowCardinality({text:String}) AS `e f` ORDER BY a"""
     settings = Settings(clickhouse_url=clickhouse_url, clickhouse_database=landed[0])
     whole = {

@@ -1,4 +1,6 @@
-"""Do ids come from the registry once, survive it, and does only its own word make a schema unknown?"""
+"""Do ids come from the registry once, survive it, and does only its own word make a schema
+unknown?
+"""
 
 import json
 import threading

@@ -1,4 +1,6 @@
-"""Do windows say what a brute-force reading of their definition says, whatever the order of events?"""
+"""Do windows say what a brute-force reading of their definition says, whatever the order of
+events?
+"""
 
 import random
 from dataclasses import replace
