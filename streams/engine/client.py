@@ -9,12 +9,13 @@ outcomes.
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from schemas.events.agent.approvals import UserAsked
+from schemas.events.agent.base import RunEvent
 from schemas.events.agent.runs import AgentRequested, RequestRefused, RunFinished
 from schemas.events.base import Event
 from schemas.wire.codec import Codec, DecodeError, headers_of
@@ -155,8 +156,10 @@ class Client:
         self._watch.__exit__()
 
     def _note(self, event: Event) -> None:
+        # All OUTCOMES are events of a run.
+        request = event.request if isinstance(event, UserAsked) else cast(RunEvent, event).run
         with self._changed:
-            self._outcomes[event.request if isinstance(event, UserAsked) else event.run] = event  # type: ignore[attr-defined]
+            self._outcomes[request] = event
             self._changed.notify_all()
         self._heard(event)
 

@@ -18,6 +18,7 @@ from typing import Any
 from confluent_kafka import Message
 
 from schemas.events.base import Event
+from streams.engine.kafka import offset_of
 
 PASSED_S = 1.0
 METADATA_MAX = 3_500
@@ -119,8 +120,9 @@ class Fate(Enum):
 
 
 def fate_of(batch: BatchRanges, commits: Mapping[Partition, Committed]) -> Fate:
-    """Decides from the commits of all partitions of a batch. Raises RangeLostError where they do
-    not say.
+    """Decides from the commits of all partitions of a batch.
+
+    Raises RangeLostError where they do not say.
     """
     if all(commits[place].recorded == batch for place in batch.ranges):
         return Fate.OPEN
@@ -182,7 +184,9 @@ class Lane:
         return self.topic, self.partition
 
     def add(self, message: Message, now: float) -> bool:
-        """Takes a record; False where it comes again, or another has its offset: then it is left."""
+        """Takes a record. False where it comes again, or another has its offset: it is left
+        then.
+        """
         offset = offset_of(message)
         if offset <= self.newest:
             return False
@@ -298,23 +302,7 @@ def replayed(recorded: BatchRanges, messages: Mapping[Partition, list[Message]])
         if not found or offset_of(found[0]) != one.first or offset_of(found[-1]) != one.last:
             raise RangeLostError(
                 f"{place[0]}[{place[1]}]: records {one.first} to {one.last} were being written "
-                "when "
-                "a worker stopped, and are gone from the topic. Compare kafka_offset in the tables "
-                f"with that range, then move the group's offset past {one.last} by hand."
+                "when a worker stopped, and are gone from the topic. Compare kafka_offset in the "
+                f"tables with that range, then move the group's offset past {one.last} by hand."
             )
     return SinkBatch(recorded, dict(messages), is_recorded=True)
-
-
-def partition_of(message: Message) -> Partition:
-    """Topic and partition of a record that was read."""
-    topic = message.topic()
-    partition = message.partition()
-    assert topic is not None and partition is not None, "a record that was read has a place"
-    return topic, partition
-
-
-def offset_of(message: Message) -> int:
-    """The offset of a record that was read."""
-    offset = message.offset()
-    assert offset is not None, "a record that was read has an offset"
-    return offset

@@ -11,7 +11,7 @@ Nothing here depends on the clock: a replay must find the same records bad as th
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
@@ -109,11 +109,12 @@ class Reader:
             check(texts, ids)
         except UNWALKABLE:
             return None
+        # The records of a batch have a place: nothing else comes into a lane.
         return self._sink.prepare(
             EncodedBatch(
                 kind,
-                [m.partition() or 0 for m in messages],
-                [m.offset() or 0 for m in messages],
+                cast("list[int]", [m.partition() for m in messages]),
+                cast("list[int]", [m.offset() for m in messages]),
                 list(map(seq_of, messages)),
                 values,
                 topic_id,
@@ -141,8 +142,8 @@ class Reader:
         return self._sink.prepare(
             Batch(
                 kind,
-                [m.partition() or 0 for m, _ in good],
-                [m.offset() or 0 for m, _ in good],
+                cast("list[int]", [m.partition() for m, _ in good]),
+                cast("list[int]", [m.offset() for m, _ in good]),
                 [seq_of(m) for m, _ in good],
                 [fields for _, fields in good],
                 topic_id,

@@ -17,6 +17,7 @@ from schemas.wire.codec import headers_of
 from streams.config import Settings
 from streams.engine import kafka
 from streams.engine.dead_letters import Rejection, ShareLimit, letter
+from streams.engine.kafka import partition_of
 from streams.engine.sinks.batches import (
     BatchRanges,
     Committed,
@@ -25,7 +26,6 @@ from streams.engine.sinks.batches import (
     SinkBatch,
     committed_in,
     metadata_of,
-    partition_of,
 )
 from streams.engine.sinks.decode import Bad
 from streams.engine.transactions import AbortedError, Transactions
@@ -40,7 +40,9 @@ NOT_A_MEMBER_NOW = {
 
 
 class OffsetCommits:
-    """Offset commits of one worker, with dead letters in the same transaction where there are any."""
+    """Offset commits of one worker, with dead letters, where there are any, in the same
+    transaction.
+    """
 
     def __init__(self, settings: Settings, name: str, slot: int, worker: Any, consumer: Consumer):
         self._settings, self._name, self._worker, self._consumer = settings, name, worker, consumer

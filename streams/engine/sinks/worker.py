@@ -35,7 +35,6 @@ from streams.engine.sinks.batches import (
     Partition,
     SinkBatch,
     next_batch,
-    partition_of,
     replayed,
 )
 from streams.engine.sinks.budget import InsertPace, LastBatch, due_at
@@ -177,7 +176,7 @@ class SinkWorker:
         for message in messages:
             error = message.error()
             if error is None:
-                lane = lanes.get(partition_of(message))
+                lane = lanes.get(kafka.partition_of(message))
                 if lane and not (lane.add if is_wanted(self._types, message) else lane.pass_over)(
                     message, now
                 ):
@@ -225,7 +224,9 @@ class SinkWorker:
         return batch
 
     def _prepare(self, batch: SinkBatch) -> None:
-        """Decodes a batch: what the sink takes, by group of classes, and what can never be stored."""
+        """Decodes a batch: what the sink takes, by group of classes, and what can never be
+        stored.
+        """
         by_topic: dict[tuple[str, str], list[Message]] = {}
         for place, messages in sorted(batch.messages.items()):
             topic_id = batch.recorded.ranges[place].topic_id
@@ -354,7 +355,9 @@ class SinkWorker:
         consumer.unassign()
 
     def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
-        """An exception in a rebalance callback would end the consumer with an opaque SystemError."""
+        """The callback, whose exception is kept for the main thread: raised inside of the client it
+        would end the consumer with an opaque SystemError.
+        """
 
         def guarded(consumer: Any, partitions: list[TopicPartition]) -> None:
             try:
