@@ -13,7 +13,7 @@ import functools
 import logging
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 from confluent_kafka import (
@@ -283,8 +283,8 @@ class TopicSettings(Protocol):
 
 
 def create_topics(settings: Settings, topics: Sequence[TopicSettings]) -> list[str]:
-    """Creates those that are missing and returns their names. Raises where an existing one has
-    other partitions.
+    """Creates those that are missing and returns their names, when they can be written to. Raises
+    where an existing one has other partitions.
     """
     client = admin(settings)
     existing = client.list_topics(timeout=30).topics
@@ -311,4 +311,29 @@ def create_topics(settings: Settings, topics: Sequence[TopicSettings]) -> list[s
                 raise SystemExit(
                     f"the topic {name} could not be created: {error.args[0].str()}"
                 ) from error
-    return [topic.topic for topic in missing]
+    names = [topic.topic for topic in missing]
+    _await_leaders(client, names)
+    return names
+
+
+def _await_leaders(client: AdminClient, names: Collection[str], timeout_s: float = 30) -> None:
+    """Returns when every partition of the topics has a leader. Raises SystemExit after the time."""
+    deadline = time.monotonic() + timeout_s
+    while missing := _without_leader(client, names):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"the topic {missing[0]} has no leader after {timeout_s:.0f} s")
+        time.sleep(0.05)
+
+
+def _without_leader(client: AdminClient, names: Collection[str]) -> list[str]:
+    """The topics that the broker does not show yet, or of which a partition has no leader."""
+    if not names:
+        return []
+    shown = client.list_topics(timeout=30).topics
+    return [
+        name
+        for name in names
+        if name not in shown
+        or not shown[name].partitions
+        or any(one.leader < 0 for one in shown[name].partitions.values())
+    ]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from infra.embedded import stack
 from infra.embedded.service import Service
@@ -71,6 +71,7 @@ class Toy:
         )
         self.inputs = [kind for kind in inputs(steps, self.pipeline)]
         self._producer = kafka.producer(self.settings, **{"linger.ms": 2})
+        self._failed: list[str] = []
 
     def start(self, slot: int, **settings: object) -> subprocess.Popen:
         environment = self.settings.model_copy(update=settings).environment()
@@ -142,11 +143,22 @@ class Toy:
     ) -> None:
         headers = headers_of(event) if isinstance(event, Event) else None
         self._producer.produce(
-            self.settings.prefix + event.topic(), value, key, partition, headers=headers
+            self.settings.prefix + event.topic(),
+            value,
+            key,
+            partition,
+            headers=headers,
+            on_delivery=self._delivered,
         )
 
+    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            self._failed.append(error.str())
+
     def flush(self) -> None:
+        """Returns when Kafka has all that was published."""
         assert self._producer.flush(20) == 0
+        assert self._failed == []
 
     def messages(self, kind: type[Event]) -> list[Message]:
         """The committed records of a class, partition by partition."""
