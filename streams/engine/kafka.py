@@ -14,7 +14,7 @@ import logging
 import struct
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -123,7 +123,8 @@ def partition_of(message: Message) -> tuple[str, int]:
 
 def record_headers(message: Message) -> Headers | None:
     """The headers of a record. A message of a consumer has them as pairs."""
-    return cast("Headers | None", message.headers())
+    headers: Any = message.headers()
+    return headers
 
 
 def admin(settings: Settings) -> AdminClient:
