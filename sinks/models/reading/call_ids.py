@@ -16,8 +16,12 @@ MINTED_CHARS = 24
 def with_distinct_ids(
     calls: Iterable[ToolRequest], messages: Iterable[Message], seed: str
 ) -> tuple[ToolRequest, ...]:
-    """The calls, each with an id that no other call of the answer or the conversation has."""
-    taken = {call.id for message in messages for call in message.tool_calls}
+    """The calls, each with an id that no other call of the answer or of the turn has.
+
+    A turn begins with the user's last message. Ids of earlier turns may come again: a provider that
+    counts from the beginning in each turn is sent its own ids back.
+    """
+    taken = {call.id for message in turn_of(messages) for call in message.tool_calls}
     distinct: list[ToolRequest] = []
     for nth, call in enumerate(calls):
         if not call.id.strip() or len(call.id) > ID_CHARS_MAX or call.id in taken:
@@ -25,6 +29,14 @@ def with_distinct_ids(
         taken.add(call.id)
         distinct.append(call)
     return tuple(distinct)
+
+
+def turn_of(messages: Iterable[Message]) -> list[Message]:
+    """The messages after the user's last one."""
+    turn: list[Message] = []
+    for message in messages:
+        turn = [] if message.role == "user" else [*turn, message]
+    return turn
 
 
 def minted(seed: str, nth: int) -> str:

@@ -213,9 +213,11 @@ class MessageStream:
         block = self._at.get(place) or (
             self._blocks[-1] if place is None and self._blocks else None
         )
-        if block is None:
-            self._begin(place, {"type": BEGUN_BY_DELTA[kind]})
-            block = self._at[place]
+        if block is None or (kind == "text_delta" and block.kind != "text"):
+            # Text that was read goes into the answer, whatever its block said that it is.
+            block = OpenBlock({"type": BEGUN_BY_DELTA[kind]})
+            self._blocks.append(block)
+            self._at[place] = block
         text = text_of(delta.get("text") or delta.get("thinking"))
         self.size += len(text)
         match kind:

@@ -85,7 +85,7 @@ def describe(
     for made in (made for made, wanted in chosen.items() if wanted):
         sys.stdout.write(made() + "\n")
     if not any((*chosen.values(), dashboards_, readme)):
-        raise UserError("choose an option: see `./weir describe --help`")
+        raise UserError("choose an option, such as --diagram: see `./weir describe --help`")
 
 
 def _workflow_in(path: Path | None) -> Workflow:

@@ -20,12 +20,12 @@ LIMIT_TIMES = 10
 
 
 def measure(
-    settings: Settings, name: str, seconds: float, quix: Path, say: Callable[[str], None]
+    settings: Settings, name: str, seconds: float, quix: Path | None, say: Callable[[str], None]
 ) -> dict[str, float]:
     """Events/s of a work: `ours`, `peer` (Faust) and `quix`, and by processor time: `ours_cpu`, ….
 
     `ours_restore` and `peer_restore` are records/s of restoring the state. `quix` is the Python of
-    the environment that has Quix Streams.
+    the environment that has Quix Streams; without one it is not measured.
     """
     work = WORKS[name]
 
@@ -41,6 +41,8 @@ def measure(
     figures = _ours(own, work, count, seconds)
     own, count = prepared("peer", "the Faust agent", PEER_A_SECOND[name])
     figures |= _peer(own, work, count, seconds)
+    if quix is None:
+        return figures
     own, count = prepared("quix", "Quix Streams", QUIX_A_SECOND[name])
     return figures | _quix(own, work, count, seconds, quix)
 

@@ -153,7 +153,7 @@ def test_parts_name_rows_and_rows_are_in_a_part():
 def test_both_sides_do_the_whole_work(own_settings: Settings):
     settings = own_settings.model_copy(update={"metrics_port": isolated_stack.free_block(1)})
     said: list[str] = []
-    figures = comparison.measure(settings, "fold", 0.1, said.append)
+    figures = comparison.measure(settings, "fold", 0.1, None, said.append)
     assert all(
         figures[name] > 0
         for name in ("ours", "peer", "ours_cpu", "peer_cpu", "ours_restore", "peer_restore")

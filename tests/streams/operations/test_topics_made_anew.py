@@ -97,7 +97,7 @@ def produce(settings: Settings, names: str) -> list[TokensUsed]:
 def land(settings: Settings, events: list[TokensUsed], topic_id: str) -> None:
     batch = Batch(
         TokensUsed,
-        1,
+        [1] * len(events),
         [*range(len(events))],
         [0] * len(events),
         [plain_of(e) for e in events],
