@@ -4,6 +4,7 @@ Tests with a quick start come first, those that need an engine last; a test that
 so where there is none.
 """
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -60,10 +61,11 @@ def docker_runs() -> bool:
     )
 
 
-hypothesis.settings.register_profile(
-    "weir", deadline=None
-)  # a busy machine is no defect: speed is measured elsewhere
-hypothesis.settings.load_profile("weir")
+# A busy machine is no defect, so no deadline: speed is measured by benchmarks. In CI the same
+# examples run each time, so that a change is judged by what it changes; elsewhere runs explore.
+hypothesis.settings.register_profile("weir", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "weir")
 
 
 @pytest.fixture(scope="session")
