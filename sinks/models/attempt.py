@@ -33,7 +33,7 @@ def http_sender(http: httpx.AsyncClient, secret: Secret) -> Send:
         except CallError as error:
             error.tell(hidden.redact_refusal(error.detail))
             raise
-        calls = with_distinct_ids(answer["tool_calls"], question.messages, question.idempotency_key)
+        calls = with_distinct_ids(answer["tool_calls"], question.idempotency_key)
         returned = tuple(made_by(call, endpoint) for call in calls)
         return hidden.redact_answer(answer | {"tool_calls": returned})
 
