@@ -1,5 +1,4 @@
-"""Which partitions of questions does this worker hold, and what does it know of each when it takes
-one over?
+"""The partitions of calls that this worker owns, and what it knows of each when it takes one over.
 
 The order at an assignment matters. `committed()` first: it waits while a dead twin's transaction is
 open. Then the answer topics, from where the committed metadata says that they stood. Then the

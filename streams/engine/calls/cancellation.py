@@ -1,5 +1,4 @@
-"""How does a call end whose run is over, so that nobody waits for what nobody will hear, and pays
-for it?
+"""Cancels calls whose run is over, so that nobody waits or pays for an answer that nobody reads.
 
 The ends of runs are heard as they are committed, and what such a run still asks of models, of
 searches and of `pure` tools is given up. A tool that changes something is let run: what it did is

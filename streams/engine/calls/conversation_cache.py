@@ -1,4 +1,4 @@
-"""What came before the messages of a question that does not carry its whole conversation?
+"""Remembers the messages of a conversation that a later request does not carry again.
 
 A memory of the conversations that a worker has asked about, by session: nothing is lost with
 it but a repeated question (see `processors/agent/conversation/message_deltas.py`).

@@ -1,4 +1,5 @@
-"""How are hundreds of questions asked at once, and those of one key one after another?
+"""Dispatches calls: hundreds at once, and those of one key one after the other where they are
+ordered.
 
 A lane is a topic and a key. It asks its questions in order on one asyncio loop, in a thread of its
 own; the Kafka thread gives questions and takes outcomes. A call under way outlives the loss of its

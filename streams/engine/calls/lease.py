@@ -1,4 +1,4 @@
-"""May this process still act, or has another taken its place while it stood still?
+"""The lease of a process: whether it may still act, or stood still and may have been replaced.
 
 A worker that was paused (a stopped container, a swapped machine) comes back believing that it owns
 its partitions. Kafka fences what it writes; a call of a tool nobody fences. So a thread that ticks

@@ -1,4 +1,4 @@
-"""How far is a partition of questions answered, when answers come in any order?
+"""Tracks how far a partition of calls is answered, when answers come in any order.
 
 Kafka keeps one committed offset a partition; calls end out of order. So the offset committed is the
 oldest unfinished question, and its metadata says what is answered beyond it, which `once` calls

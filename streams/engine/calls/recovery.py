@@ -1,4 +1,4 @@
-"""Which questions were answered, whatever the committed offsets say?
+"""Finds which calls were answered, whatever the committed offsets say.
 
 A broker killed in mid-commit was seen to keep the answers of a transaction and to lose its offsets
 (one kill in four). So whoever takes a partition over reads the answer topics, from where the last

@@ -1,5 +1,4 @@
-"""How does a question get exactly one committed answer, though asking takes seconds and the worker
-may die?
+"""The call runner: each call gets exactly one committed answer, though it takes seconds.
 
 One thread speaks with Kafka: it polls, gives questions to the lanes, and commits what they
 answered, answers and offsets in one short transaction; no call ever holds one open. Offsets go no
